@@ -1,0 +1,68 @@
+# make demo   sets everything up, then runs the whole chain on drawn fundus images (about ten minutes on two cores)
+# make test   sets everything up, then passes all tests
+# make help   says what else there is
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+DEMO ?= demo
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## make the virtual environment with the tested versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "dr_edge needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Try: make PYTHON=python3.12"; exit 1; }
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV) || { \
+	  test "`id -u`" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq python3-venv \
+	  && $(PYTHON) -m venv --clear $(VENV); } || { \
+	  echo "Could not make $(VENV). Install your system's venv package, for example: sudo apt-get install python3-venv"; exit 1; }
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --progress-bar on --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup ## photographs -> records -> run -> evaluation -> heat maps -> bundle -> latency, on drawn images
+	$(RUN) -m dr_edge.demo --out=$(DEMO)
+
+test: setup ## all tests
+	$(RUN) -m ruff check .
+	$(RUN) -m pytest
+
+test-fast: setup ## the tests that take seconds
+	$(RUN) -m pytest -m 'not slow'
+
+lint: setup ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+bench: setup ## benchmarks: ratios against named peers, in one run each
+	$(RUN) -m pytest tests/benchmarks -o python_files='bench_*.py' -s
+	$(RUN) tests/benchmarks/bench_preprocess.py
+
+# The six commands of the README, for both data sets. DATA holds idrid/ and eyepacs/ as downloaded; WEIGHTS is a MobileNetV2
+# no-top weights file, or imagenet, which Keras downloads.
+DATA ?= ../shared/data
+WEIGHTS ?= imagenet
+REPRODUCED ?= runs
+reproduce: setup ## the README's table of real photographs: make reproduce DATA=DIR WEIGHTS=FILE
+	$(MAKE) chain SET=idrid SIZE=320 GIN=idrid_referable
+	$(MAKE) chain SET=eyepacs SIZE=256 GIN=eyepacs_any_dr
+
+chain:
+	$(RUN) -m tfrecord_tools.build --dataset=$(SET) --data_dir=$(DATA)/$(SET) --image_size=$(SIZE) --out=$(REPRODUCED)/$(SET)/records
+	$(RUN) -m dr_edge.train --gin_file=gin_configs/$(GIN).gin --gin_param="backbones.mobilenet_v2.weights = '$(WEIGHTS)'" \
+	  --records=$(REPRODUCED)/$(SET)/records --run_dir=$(REPRODUCED)/$(SET)/run
+	$(RUN) -m dr_edge.evaluate --run_dir=$(REPRODUCED)/$(SET)/run
+	$(RUN) -m dr_edge.explain --run_dir=$(REPRODUCED)/$(SET)/run --images=$(REPRODUCED)/$(SET)/records --methods=gradcam,saliency \
+	  --limit=12 --out=$(REPRODUCED)/$(SET)/heatmaps
+	$(RUN) -m export --run_dir=$(REPRODUCED)/$(SET)/run --out=$(REPRODUCED)/$(SET)/bundle
+	$(RUN) -m android_bench --bundle=$(REPRODUCED)/$(SET)/bundle --target=host --out=$(REPRODUCED)/$(SET)/bench
+
+clean: ## remove what demo wrote (the virtual environment stays)
+	rm -rf $(DEMO)

@@ -1,0 +1,143 @@
+"""Reads a bundle: which artifacts it holds, that their bytes are the stated ones, and their accuracy where
+known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dr_edge import metadata
+
+FORMATS = ("tflite", "onnx")
+
+# The first of these that every artifact has is the accuracy one chooses by; 'auc' does not depend on a threshold.
+ACCURACY_METRICS = ("auc", "qwk", "accuracy", "dice", "macro_f1", "mean_f1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """One model file of a bundle.
+
+    Attributes:
+      key: its key in metadata.json, for example 'float32.tflite'.
+      path: where it stands here.
+      variant: 'float32', 'static_int8' ...
+      format: 'tflite' or 'onnx'.
+      sha256: 64 hexadecimal digits, checked.
+      bytes: file size in bytes.
+      accuracy: metric -> value from parity.json; empty where there is none.
+    """
+
+    key: str
+    path: Path
+    variant: str
+    format: str
+    sha256: str
+    bytes: int
+    accuracy: Mapping[str, float]
+
+    @property
+    def file(self) -> str:
+        return self.path.name
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A checked bundle: directory, task, image size in pixels, artifacts in the manifest's order."""
+
+    directory: Path
+    task: Mapping[str, Any]
+    image_size: int
+    artifacts: tuple[Artifact, ...]
+    accuracy_data: str | None
+
+
+def read_bundle(directory: str | Path, only: Sequence[str] = ()) -> Bundle:
+    """Reads and checks the bundle in `directory`.
+
+    Args:
+      directory: holds metadata.json and the artifacts it lists; parity.json where accuracy is known.
+      only: keys, files or variants to keep; empty keeps all.
+
+    Raises:
+      ValueError: no bundle, a file is missing or its SHA-256 differs, or `only` names something that is not
+        there.
+    """
+    directory = Path(directory)
+    manifest = metadata.read_manifest(directory, "bundle")
+    listed = manifest["artifacts"]
+    if not isinstance(listed, dict) or not listed:
+        raise metadata.ManifestError(
+            f"{directory}: metadata.json lists no artifact. Export the bundle again."
+        )
+    accuracy, data = _read_parity(directory)
+    artifacts = [_artifact(directory, key, entry, accuracy) for key, entry in listed.items()]
+    if only:
+        artifacts = _select(directory, artifacts, only)
+    metadata.check_files(directory, {artifact.file: artifact.sha256 for artifact in artifacts})
+    return Bundle(directory, manifest["task"], manifest["image_size"], tuple(artifacts), data)
+
+
+def accuracy_metric(accuracies: Sequence[Mapping[str, float]]) -> str | None:
+    """Returns the metric to draw: the first of ACCURACY_METRICS that at least one artifact has, or None."""
+    shared = [name for name in ACCURACY_METRICS if accuracies and all(name in found for found in accuracies)]
+    some = [name for name in ACCURACY_METRICS if any(name in found for found in accuracies)]
+    return next(iter(shared or some), None)
+
+
+def _artifact(directory: Path, key: str, entry: Any, accuracy: Mapping[str, Mapping[str, float]]) -> Artifact:
+    missing = [name for name in ("file", "sha256", "bytes", "variant", "format") if name not in entry]
+    if missing:
+        raise metadata.ManifestError(
+            f"{directory}: artifact {key!r} in metadata.json lacks {', '.join(missing)}. Export the bundle again."
+        )
+    name, kind = entry["file"], entry["format"]
+    if Path(name).name != name:
+        raise metadata.ManifestError(
+            f"{directory}: artifact {key!r} names {name!r}, which is not beside metadata.json."
+        )
+    if kind not in FORMATS:
+        raise metadata.ManifestError(
+            f"{directory}: artifact {key!r} has format {kind!r}; known: {', '.join(FORMATS)}. "
+            f"Leave it out with --artifacts, or read it with the release that wrote it."
+        )
+    return Artifact(
+        key,
+        directory / name,
+        entry["variant"],
+        kind,
+        entry["sha256"],
+        int(entry["bytes"]),
+        accuracy.get(name, {}),
+    )
+
+
+def _select(directory: Path, artifacts: Sequence[Artifact], only: Sequence[str]) -> list[Artifact]:
+    kept = [item for item in artifacts if {item.key, item.file, item.variant} & set(only)]
+    known = {name for item in artifacts for name in (item.key, item.file, item.variant)}
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        raise ValueError(
+            f"{directory} holds no artifact {', '.join(unknown)}. It has: {', '.join(a.key for a in artifacts)}."
+        )
+    return kept
+
+
+def _read_parity(directory: Path) -> tuple[dict[str, dict[str, float]], str | None]:
+    """Returns file -> metric -> value, and what the values were measured on; empty where no parity.json
+    stands.
+    """
+    if not metadata.manifest_path(directory, "parity").is_file():
+        return {}, None
+    parity = metadata.read_manifest(directory, "parity")
+    found = {}
+    for name, entry in parity["artifacts"].items():
+        found[name] = {
+            key: float(value)
+            for key, value in entry.items()
+            if key in ACCURACY_METRICS and isinstance(value, (int, float)) and not isinstance(value, bool)
+        }
+    return found, f"{parity['split']} split, {parity['images']} images"

@@ -1,0 +1,80 @@
+"""Judges a finished run on images it was not trained on, and writes a report that anyone can read.
+
+  python -m dr_edge.evaluate --run_dir=RUN
+  python -m dr_edge.evaluate --run_dir=RUN --split=val --records=OTHER_RECORDS
+  python -m dr_edge.evaluate compare RUN_A RUN_B --split=test --out=comparison.json
+
+Leaves in RUN/evaluation/<split>: metrics.json (accuracy, AUC with its 95 % bootstrap interval by patient,
+quadratic weighted kappa, per class precision, recall and F1, confusion matrix, operating points, calibration,
+subgroups; Dice and vCDR for a segmentation run), predictions.csv (a row per image) and report.html
+(self-contained; open it in a browser). An older evaluation of the same split is replaced. `compare` reads two
+such evaluations and prints the differences with a paired bootstrap. About 100 images per second and core for
+MobileNetV3 Small at 224 px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("run_dir", None, "Directory of a finished run.")
+flags.DEFINE_enum("split", "test", ["train", "val", "test"], "Split to judge.")
+flags.DEFINE_string("records", None, "Records directory; by default the one that the run was trained on.")
+flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
+flags.DEFINE_integer(
+    "examples", 6, "Mistakes, and right answers, to show with their heat maps.", lower_bound=0
+)
+flags.DEFINE_boolean(
+    "honesty", True, "Also check that the heat maps depend on what was learned and lie on lesions."
+)
+flags.DEFINE_string("out", None, "compare only: also write the comparison to this JSON file.")
+
+
+def main(argv: list[str]) -> int:
+    """Evaluates or compares; returns the exit status."""
+    logging.set_verbosity(logging.INFO)
+    command, *arguments = argv[1:] or ["evaluate"]
+    if command == "compare" and len(arguments) == 2 and not FLAGS.run_dir:
+        return _run(lambda: _compare(*arguments))
+    if command != "evaluate" or arguments or not FLAGS.run_dir or FLAGS.out:
+        raise app.UsageError("Give --run_dir=RUN, or compare RUN_A RUN_B [--out=FILE.json].")
+    return _run(_evaluate)
+
+
+def _run(job: Callable[[], None]) -> int:
+    """Calls `job`; an error that a user can act on becomes one line and exit status 1."""
+    try:
+        job()
+    except (ValueError, RuntimeError, OSError) as err:
+        logging.error("%s", err)
+        return 1
+    return 0
+
+
+def _evaluate() -> None:
+    from dr_edge import quiet
+
+    quiet.import_tensorflow()
+    from dr_edge.evaluation import flow, words
+
+    settings = flow.Settings(FLAGS.split, FLAGS.records, FLAGS.batch_size, FLAGS.examples, FLAGS.honesty)
+    content = flow.evaluate(FLAGS.run_dir, settings)
+    print(words.one_line(content))
+    print(f"report: {FLAGS.run_dir}/evaluation/{FLAGS.split}/{flow.REPORT_FILE}")
+
+
+def _compare(run_a: str, run_b: str) -> None:
+    from dr_edge import metadata
+    from dr_edge.evaluation import compare
+
+    result = compare.compare(run_a, run_b, FLAGS.split)
+    if FLAGS.out:
+        metadata.write_json(FLAGS.out, result)
+    print(compare.table(result))
+
+
+if __name__ == "__main__":
+    app.run(main)

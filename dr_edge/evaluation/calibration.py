@@ -1,0 +1,72 @@
+"""Whether "90 %" means nine times out of ten: calibration before and after temperature scaling fitted on
+validation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dr_edge import reliability
+from dr_edge.data.tasks import Task
+from dr_edge.evaluation.predictions import MISSING, Predictions
+from dr_edge.trained import TrainedRun
+
+DIAGRAM_BINS = 10
+
+
+def decisions(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how sure each answer was and whether it was right.
+
+    Args:
+      task: classification has one answer per image, multilabel one per image and disease whose label is
+        known.
+      labels, probabilities: as in Predictions.
+
+    Returns:
+      confidence [M] float in 0..1, correct [M] bool.
+    """
+    if task.kind == "classification":
+        return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    known = labels != MISSING
+    scores = probabilities[known]
+    return np.maximum(scores, 1 - scores), (scores >= 0.5) == (labels[known] == 1)
+
+
+def calibrate(run: TrainedRun, val: Predictions | None, test: Predictions) -> dict[str, Any]:
+    """Fits a temperature on `val` and measures the expected calibration error of `test` before and after.
+
+    Returns:
+      ece_before, and, where there is a validation split, temperature, fitted_on (images), ece_after, else
+      None; and diagram {"before": bins, "after": bins or None}, where bins are {confidence, right, images},
+      lists over the bins that hold images.
+    """
+    before = decisions(run.task, test.labels, test.probabilities)
+    result: dict[str, Any] = {
+        "ece_before": reliability.expected_calibration_error(*before),
+        "ece_after": None,
+        "temperature": None,
+        "fitted_on": 0,
+        "diagram": {"before": _bins(*before), "after": None},
+    }
+    if val is None:
+        return result
+    temperature = reliability.fit_temperature(val.logits, val.labels, run.task.kind == "multilabel")
+    after = decisions(run.task, test.labels, run.probabilities(test.logits / temperature))
+    return result | {
+        "ece_after": reliability.expected_calibration_error(*after),
+        "temperature": temperature,
+        "fitted_on": len(val),
+        "diagram": {"before": _bins(*before), "after": _bins(*after)},
+    }
+
+
+def _bins(confidence: np.ndarray, correct: np.ndarray) -> dict[str, list[float]]:
+    """Averages confidence and correctness over bins of equal width that hold images."""
+    place = np.clip(np.ceil(confidence * DIAGRAM_BINS).astype(int) - 1, 0, DIAGRAM_BINS - 1)
+    images = np.bincount(place, minlength=DIAGRAM_BINS)
+    held = images > 0
+    mean_confidence = np.bincount(place, confidence, DIAGRAM_BINS)[held] / images[held]
+    right = np.bincount(place, correct, DIAGRAM_BINS)[held] / images[held]
+    return {"confidence": mean_confidence.tolist(), "right": right.tolist(), "images": images[held].tolist()}

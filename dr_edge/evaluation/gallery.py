@@ -1,0 +1,119 @@
+"""The pictures of a report: the worst mistakes, and right answers drawn at random, each with its heat map."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+
+import numpy as np
+from tqdm import tqdm
+
+from dr_edge.data.tasks import Task
+from dr_edge.evaluation.predictions import MISSING, Predictions, examples_by_id
+from dr_edge.explanation import answers, heatmaps, overlay
+from dr_edge.trained import TrainedRun
+
+SIDE = 288  # pixels of each picture in the report
+METHOD = "gradcam"
+BATCH_SIZE = 8
+SEED = 20261120
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """One image of the report.
+
+    Attributes:
+      caption: what was said and what is right.
+      photograph, overlay: JPEG as data URLs.
+    """
+
+    caption: overlay.Caption
+    photograph: str
+    overlay: str
+
+
+def mistakes(task: Task, predictions: Predictions, count: int) -> list[tuple[int, int]]:
+    """Returns (row, answered class) of up to `count` wrong answers, the surest first."""
+    rows, classes, confidence, right = _answers(task, predictions)
+    order = [place for place in np.argsort(-confidence, kind="stable") if not right[place]]
+    return [(int(rows[place]), int(classes[place])) for place in order[:count]]
+
+
+def right_answers(task: Task, predictions: Predictions, count: int) -> list[tuple[int, int]]:
+    """Returns (row, answered class) of up to `count` right answers, drawn at random but from each class in
+    turn.
+    """
+    rows, classes, _, right = _answers(task, predictions)
+    drawn = np.random.default_rng(SEED).permutation(np.flatnonzero(right))
+    queues = {
+        index: [place for place in drawn if classes[place] == index] for index in range(len(task.class_names))
+    }
+    chosen: list[int] = []
+    while len(chosen) < count and any(queues.values()):
+        chosen += [queue.pop(0) for queue in queues.values() if queue]
+    return [(int(rows[place]), int(classes[place])) for place in chosen[:count]]
+
+
+def least_familiar(
+    predictions: Predictions, distances: np.ndarray | None, count: int
+) -> list[tuple[int, int]]:
+    """Returns (row, answered class) of the `count` images that lie farthest from the training images."""
+    if distances is None:
+        return []
+    classes = predictions.predicted
+    return [(int(row), int(classes[row])) for row in np.argsort(-distances, kind="stable")[:count]]
+
+
+def _answers(task: Task, predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns row, class, confidence and rightness of every answer (of a disease: where it was found or is
+    there).
+    """
+    if task.kind == "classification":
+        confidence = predictions.probabilities.max(axis=1)
+        return (
+            np.arange(len(predictions)),
+            predictions.predicted,
+            confidence,
+            predictions.predicted == predictions.labels,
+        )
+    rows, classes = np.nonzero(
+        (predictions.labels != MISSING) & ((predictions.labels == 1) | (predictions.probabilities >= 0.5))
+    )
+    scores, truth = predictions.probabilities[rows, classes], predictions.labels[rows, classes] == 1
+    return rows, classes, np.maximum(scores, 1 - scores), (scores >= 0.5) == truth
+
+
+def cards(
+    run: TrainedRun,
+    records: str | os.PathLike,
+    split: str,
+    predictions: Predictions,
+    chosen: list[tuple[int, int]],
+    title: str,
+) -> list[Card]:
+    """Draws the chosen images with their heat maps, with a progress bar."""
+    ids = {str(predictions.ids[row]) for row, _ in chosen}
+    examples = examples_by_id(run, records, split, ids) if ids else {}
+    result = []
+    with tqdm(total=len(chosen), desc=f"heat maps: {title}", unit="image", dynamic_ncols=True) as bar:
+        for start in range(0, len(chosen), BATCH_SIZE):
+            part = chosen[start : start + BATCH_SIZE]
+            shown = [examples[str(predictions.ids[row])] for row, _ in part]
+            classes = np.array([index for _, index in part])
+            images = np.stack([example["image"] for example in shown])
+            maps = heatmaps.heat_maps(run.model, METHOD, images, classes, run.background)
+            for (row, index), example, heat in zip(part, shown, maps, strict=True):
+                scores, label = predictions.probabilities[row], predictions.labels[row]
+                name, method = str(predictions.ids[row]), heatmaps.TITLES[METHOD]
+                caption = answers.caption(run.task, scores, label, name, method, index)
+                laid = overlay.lay_over(example["photograph"], heat)
+                result.append(Card(caption, data_url(example["photograph"]), data_url(laid)))
+            bar.update(len(part))
+    return result
+
+
+def data_url(picture: np.ndarray, side: int = SIDE) -> str:
+    """Returns [S, S, 3] uint8 RGB as a JPEG data URL of `side` pixels."""
+    return "data:image/jpeg;base64," + base64.b64encode(overlay.encode_jpeg(picture, side)).decode("ascii")

@@ -1,0 +1,232 @@
+"""Two checks of the heat maps themselves: do they depend on what was learned, and do they lie on the lesions?
+
+A map that stays the same when the weights are shuffled shows the picture, not the model (Adebayo et al.,
+"Sanity checks for saliency maps", NeurIPS 2018). Where lesion masks are known, the share of heat inside them
+is compared with chance: the share of the field of view that they cover.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dr_edge import bootstrap, metadata
+from dr_edge.evaluation.predictions import Predictions, examples_by_id
+from dr_edge.explanation import heatmaps
+from dr_edge.trained import TrainedRun
+
+METHODS = ("gradcam", "layercam", "saliency")
+IMAGES = 16
+BATCH_SIZE = 8
+GRID = 32  # maps are compared on this many cells a side, so that single pixels do not decide
+CHANGED = 0.5  # a rank correlation below this counts as another map
+ANATOMY = ("optic_disc", "optic_cup")  # masks that are no lesions
+LIT = 10  # brightest channel; darker is outside the field of view
+SEED = 20261120
+
+
+def check(
+    run: TrainedRun, records: str | os.PathLike, split: str, predictions: Predictions, images: int = IMAGES
+) -> dict[str, Any]:
+    """Runs both checks on some images of a split.
+
+    Args:
+      run: a finished classification run.
+      records, split: where the images are.
+      predictions: of that split.
+      images: at most so many for each check.
+
+    Returns:
+      images, randomisation {method: {shuffled: {rank_correlation, changed}}} with shuffled "last layers" and
+      "all layers", and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
+      ratio_interval}}, or None where the records hold no lesion masks or no lesion image was answered right.
+      `ceiling` is the ratio that the lesion masks themselves reach when drawn with the cells x cells of
+      Grad-CAM's map. All numbers are means over images.
+    """
+    rows = _spread(run, predictions, images)
+    examples = examples_by_id(run, records, split, {str(predictions.ids[row]) for row in rows})
+    pictures = np.stack([examples[str(predictions.ids[row])]["image"] for row in rows])
+    inside = np.stack([_fov(examples[str(predictions.ids[row])]) for row in rows])
+    classes = predictions.predicted[rows]
+    randomisation: dict[str, Any] = {}
+    models = {
+        "last layers": shuffled(run.model, last_only=True),
+        "all layers": shuffled(run.model, last_only=False),
+    }
+    with tqdm(
+        total=len(METHODS) * (1 + len(models)), desc="sanity check of the heat maps", unit="model"
+    ) as bar:
+        for method in METHODS:
+            learned = _maps(run.model, method, pictures, classes, run.background)
+            bar.update()
+            randomisation[method] = {}
+            for name, model in models.items():
+                other = _maps(model, method, pictures, classes, run.background)
+                correlation = rank_correlations(learned, other, inside)
+                randomisation[method][name] = {
+                    "rank_correlation": float(correlation.mean()),
+                    "changed": bool(abs(correlation.mean()) < CHANGED),
+                }
+                bar.update()
+    return {
+        "images": len(rows),
+        "randomisation": randomisation,
+        "lesions": _lesions(run, records, split, predictions, images),
+    }
+
+
+def shuffled(model: Any, last_only: bool) -> Any:
+    """Returns a copy of `model` whose weights are permuted within each tensor.
+
+    Args:
+      model: a flat Keras model with the layers `penultimate` and `logits`.
+      last_only: shuffle the weights of these two layers only.
+    """
+    import keras
+
+    copy = keras.models.clone_model(model)
+    rng = np.random.default_rng(SEED)
+    for layer, original in zip(copy.layers, model.layers, strict=True):
+        weights = original.get_weights()
+        if not last_only or original.name in ("penultimate", "logits"):
+            weights = [rng.permutation(weight.ravel()).reshape(weight.shape) for weight in weights]
+        layer.set_weights(weights)
+    return copy
+
+
+def rank_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Returns Spearman's rank correlation of each pair of maps, over the cells of a GRID x GRID inside the
+    field of view.
+
+    Args:
+      first, second: [B, S, S] float.
+      inside: [B, S, S] bool; the dark frame would make any two maps alike.
+
+    Returns:
+      [B]; 0 where a map holds no heat: it has no ranking, and is another map.
+    """
+    from scipy.stats import spearmanr
+
+    values = []
+    for *pair, fov in zip(first, second, inside, strict=True):
+        kept = _cells(fov.astype(np.float32)) > 0.5
+        cells = [_cells(heat)[kept] for heat in pair]
+        varied = all(part.size > 1 and part.max() > part.min() for part in cells)
+        values.append(float(spearmanr(*cells).statistic) if varied else 0.0)
+    return np.array(values)
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    return cv2.resize(values, (GRID, GRID), interpolation=cv2.INTER_AREA)
+
+
+def _fov(example: Mapping[str, Any]) -> np.ndarray:
+    """Returns where the photograph is lit, [S, S] bool."""
+    return example["photograph"].max(axis=-1) > LIT
+
+
+def heat_share(heat: np.ndarray, lesions: np.ndarray, fov: np.ndarray) -> tuple[float, float]:
+    """Returns the share of heat inside `lesions` and the share by chance.
+
+    Args:
+      heat: [S, S] float >= 0. Heat outside the field of view counts as heat that missed; a map without heat
+        has share 0.
+      lesions, fov: [S, S] bool, neither empty.
+    """
+    total = float(heat.sum())
+    share = float((heat * lesions).sum()) / total if total > 0 else 0.0
+    return share, float((lesions & fov).sum() / fov.sum())
+
+
+def _lesions(
+    run: TrainedRun, records: str | os.PathLike, split: str, predictions: Predictions, images: int
+) -> dict[str, Any] | None:
+    held = metadata.read_manifest(records, "dataset").get("masks", [])
+    names = tuple(name for name in held if name not in ANATOMY)
+    right = np.flatnonzero((predictions.predicted == predictions.labels) & (predictions.labels > 0))
+    if not names or right.size == 0:
+        return None
+    chosen = np.random.default_rng(SEED).permutation(right)[:images]
+    examples = examples_by_id(run, records, split, {str(predictions.ids[row]) for row in chosen}, names)
+    masks = {name: _lesion_mask(example, names) for name, example in examples.items()}
+    chosen = np.array([row for row in chosen if masks[str(predictions.ids[row])].any()], dtype=int)
+    if chosen.size == 0:
+        return None
+    ids = [str(predictions.ids[row]) for row in chosen]
+    pictures = np.stack([examples[name]["image"] for name in ids])
+    patients = predictions.patients[chosen]
+    cells = int(run.model.get_layer(heatmaps.FEATURE_LAYER).output.shape[1])
+    perfect = np.stack([_coarse(masks[name], cells) for name in ids])
+    fovs = [_fov(examples[name]) for name in ids]
+    lesions = [masks[name] for name in ids]
+    result: dict[str, Any] = {"masks": list(names), "images": len(ids), "cells": cells}
+    result["ceiling"] = _shares(perfect, lesions, fovs, patients)["ratio"]
+    for method in tqdm(METHODS, desc="heat inside lesions", unit="method"):
+        maps = _maps(run.model, method, pictures, predictions.predicted[chosen], run.background)
+        result[method] = _shares(maps, lesions, fovs, patients)
+    return result
+
+
+def _shares(
+    maps: np.ndarray, lesions: Sequence[np.ndarray], fovs: Sequence[np.ndarray], patients: np.ndarray
+) -> dict[str, Any]:
+    """Returns share, chance, ratio and ratio_interval over the images; a map without heat has a share of
+    0.
+    """
+    inside, chance = np.array([heat_share(*each) for each in zip(maps, lesions, fovs, strict=True)]).T
+    interval = bootstrap.bootstrap_interval(_ratio_of_means(inside, chance), patients)
+    return {
+        "share": float(inside.mean()),
+        "chance": float(chance.mean()),
+        "ratio": float(inside.mean() / chance.mean()),
+        "ratio_interval": interval.to_json(),
+    }
+
+
+def _coarse(mask: np.ndarray, cells: int) -> np.ndarray:
+    """Returns a lesion mask as a perfect map of cells x cells would show it, [S, S] float32 >= 0."""
+    small = cv2.resize(mask.astype(np.float32), (cells, cells), interpolation=cv2.INTER_AREA)
+    return np.maximum(cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_CUBIC), 0)
+
+
+def _ratio_of_means(above: np.ndarray, below: np.ndarray) -> bootstrap.Statistic:
+    return lambda weights: (weights @ above) / (weights @ below)
+
+
+def _lesion_mask(example: Mapping[str, Any], names: tuple[str, ...]) -> np.ndarray:
+    """Returns the union of the lesion masks, [S, S] bool."""
+    return np.any([example[f"mask/{name}"] > 0.5 for name in names], axis=0)
+
+
+def _spread(run: TrainedRun, predictions: Predictions, images: int) -> np.ndarray:
+    """Returns up to `images` rows, drawn at random but evenly from the predicted classes."""
+    rng = np.random.default_rng(SEED)
+    queues = [
+        rng.permutation(np.flatnonzero(predictions.predicted == index))
+        for index in range(len(run.task.class_names))
+    ]
+    order = sorted(
+        (place, index, row) for index, queue in enumerate(queues) for place, row in enumerate(queue)
+    )
+    return np.array([row for _, _, row in order[:images]], dtype=int)
+
+
+def _maps(
+    model: Any, method: str, pictures: np.ndarray, classes: np.ndarray, background: float
+) -> np.ndarray:
+    parts = [
+        heatmaps.heat_maps(
+            model,
+            method,
+            pictures[start : start + BATCH_SIZE],
+            classes[start : start + BATCH_SIZE],
+            background,
+        )
+        for start in range(0, len(pictures), BATCH_SIZE)
+    ]
+    return np.concatenate(parts)

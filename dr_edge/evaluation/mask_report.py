@@ -1,0 +1,114 @@
+"""The report of a segmentation run: overlap, vCDR scatter and Bland-Altman plot, outlines beside the
+labelled ones.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from dr_edge.evaluation import charts, report, words
+from dr_edge.evaluation.gallery import Card, data_url
+from dr_edge.evaluation.predictions import examples_by_id
+from dr_edge.explanation import answers, overlay
+from dr_edge.trained import TrainedRun
+
+TEMPLATE = "mask_report.html.j2"
+
+
+def cards(
+    run: TrainedRun, records: str | os.PathLike, split: str, scores: Any, rows: list[int], title: str
+) -> list[Card]:
+    """Draws labelled masks (left) and found masks (right) of the chosen rows of `scores`, with a progress
+    bar.
+    """
+    examples = (
+        examples_by_id(run, records, split, {str(scores.ids[row]) for row in rows}, run.task.masks)
+        if rows
+        else {}
+    )
+    result = []
+    for row in tqdm(rows, desc=f"outlines: {title}", unit="image", dynamic_ncols=True):
+        example = examples[str(scores.ids[row])]
+        truth = np.stack([example[f"mask/{name}"] for name in run.task.masks], axis=-1)
+        probabilities = run.probabilities(run.model.predict_on_batch(example["image"][None]))[0]
+        caption = answers.mask_caption(run.task, probabilities, truth, str(scores.ids[row]))
+        labelled = overlay.draw_masks(example["photograph"], truth > 0.5)
+        found = overlay.draw_masks(example["photograph"], probabilities >= 0.5)
+        result.append(Card(caption, data_url(labelled), data_url(found)))
+    return result
+
+
+def render(
+    run: TrainedRun, content: dict[str, Any], scores: Any, worst: list[Card], others: list[Card]
+) -> str:
+    """Returns the report as HTML that refers to nothing outside itself."""
+    values = content["metrics"]
+    return (
+        report.environment()
+        .get_template(TEMPLATE)
+        .render(
+            run=run,
+            task=run.task,
+            content=content,
+            metrics=values,
+            tiles=_tiles(values),
+            overlaps=_overlap_chart(run, scores),
+            ratio=_ratio_charts(values["vcdr"], scores),
+            worst=worst,
+            others=others,
+            series=charts.SERIES,
+            mask_colours=[
+                "#{:02x}{:02x}{:02x}".format(*overlay.MASK_COLOURS[index % 4])
+                for index in range(len(run.task.masks))
+            ],
+        )
+    )
+
+
+def _tiles(values: dict[str, Any]) -> list[tuple[str, str, str]]:
+    shown = [
+        (f"Dice, {name}", words.number(entry["dice"], 3), words.interval(entry["dice_interval"], 3))
+        for name, entry in values["per_class"].items()
+    ]
+    if values["vcdr"]:
+        error = values["vcdr"]
+        shown.append(
+            (
+                "vCDR error",
+                words.number(error["mean_absolute_error"], 3),
+                words.interval(error["mean_absolute_error_interval"], 3),
+            )
+        )
+    return shown
+
+
+def _overlap_chart(run: TrainedRun, scores: Any) -> dict[str, Any]:
+    """Returns the histogram of Dice per image, stacked by class."""
+    edges = np.linspace(0, 1, 21)
+    counts = [
+        (name, np.histogram(scores.dice[np.isfinite(scores.dice[:, index]), index], edges)[0])
+        for index, name in enumerate(run.task.class_names)
+    ]
+    return {"svg": charts.histogram(edges, counts, "Dice of an image"), "legend": list(run.task.class_names)}
+
+
+def _ratio_charts(vcdr: dict[str, Any] | None, scores: Any) -> dict[str, Any] | None:
+    """Returns {"scatter", "agreement"}: found against true vCDR, and their difference against their mean."""
+    if vcdr is None or not vcdr["images"]:
+        return None
+    both = np.isfinite(scores.true_vcdr) & np.isfinite(scores.found_vcdr)
+    true, found = scores.true_vcdr[both], scores.found_vcdr[both]
+    lines = [("bias", vcdr["bias"])]
+    lines += [("", vcdr["limits"][0]), ("", vcdr["limits"][1])] if vcdr["limits"] else []
+    reach = max(
+        0.2, float(np.ceil(10 * np.abs([*(found - true), *(value for _, value in lines)]).max()) / 10)
+    )
+    names = ("mean of both", "found − labelled")
+    return {
+        "scatter": charts.scatter(true, found, ("labelled vCDR", "found vCDR"), None, (0, 1, 0, 1)),
+        "agreement": charts.scatter((true + found) / 2, found - true, names, lines, (0, 1, -reach, reach)),
+    }

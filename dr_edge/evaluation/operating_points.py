@@ -1,0 +1,123 @@
+"""Operating points: thresholds chosen on validation, then applied to other images as they are.
+
+A threshold chosen on the images that it is judged on flatters. Here the validation split chooses, and the
+interval says how well the promise holds elsewhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from dr_edge import bootstrap
+from dr_edge.metadata import finite_or_none
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """How a threshold is chosen.
+
+    Attributes:
+      name: for tables, for example "sensitivity >= 0.90".
+      kind: "sensitivity" or "specificity" (at least `target`, the other as high as it goes), or "youden"
+        (their sum).
+      target: 0..1; not used by "youden".
+    """
+
+    name: str
+    kind: str
+    target: float = 0.0
+
+
+RULES = (
+    Rule("sensitivity ≥ 0.90", "sensitivity", 0.90),
+    Rule("specificity ≥ 0.90", "specificity", 0.90),
+    Rule("highest sum (Youden)", "youden"),
+)
+HALF = Rule("probability ≥ 0.50", "fixed", 0.50)
+
+
+def choose_threshold(labels: np.ndarray, scores: np.ndarray, rule: Rule) -> float | None:
+    """Chooses the threshold from which on an image is called positive.
+
+    Args:
+      labels: [N] int, 1 positive.
+      scores: [N] probability of the positive class.
+      rule: how to choose.
+
+    Returns:
+      The threshold: half way between two of `scores` (or the rule's own, for "fixed"); None where a class is
+        absent.
+
+    Raises:
+      ValueError: an unknown kind of rule or a target outside 0..1.
+    """
+    if rule.kind not in ("sensitivity", "specificity", "youden", "fixed") or not 0 <= rule.target <= 1:
+        raise ValueError(
+            f"No operating point {rule.kind!r} at {rule.target}. Known: sensitivity, specificity, youden."
+        )
+    if rule.kind == "fixed":
+        return rule.target
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if np.unique(labels == 1).size < 2:
+        return None
+    from sklearn.metrics import roc_curve
+
+    false_rate, sensitivity, thresholds = roc_curve(labels == 1, scores, drop_intermediate=False)
+    specificity = 1 - false_rate
+    slack = 1e-9  # 9 of 10 is 0.90, whatever the rounding
+    if rule.kind == "youden":
+        wanted, other = sensitivity + specificity, sensitivity
+    elif rule.kind == "sensitivity":
+        wanted, other = np.where(sensitivity >= rule.target - slack, specificity, -1.0), sensitivity
+    else:
+        wanted, other = np.where(specificity >= rule.target - slack, sensitivity, -1.0), specificity
+    best = np.flatnonzero(wanted >= wanted.max() - slack)
+    place = int(best[np.argmax(other[best])])  # of equally good ones, the one that gives the other most
+    if place == 0:  # nobody is called positive
+        return float(np.nextafter(scores.max(), np.inf))
+    # Half way to the next lower score: the same on these images, and no closer to one side than need be on
+    # others.
+    below = thresholds[place + 1] if place + 1 < len(thresholds) else thresholds[place]
+    return float((thresholds[place] + below) / 2)
+
+
+def apply_threshold(
+    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float, draws: int = bootstrap.DRAWS
+) -> dict[str, Any]:
+    """Computes what a threshold does on a split.
+
+    Args:
+      labels: [N] int, 1 positive.
+      scores: [N] probability of the positive class.
+      groups: [N] patient.
+      threshold: positive from here on.
+      draws: bootstrap draws by patient.
+
+    Returns:
+      threshold, sensitivity, specificity, ppv, npv, each also as <name>_interval, and referred (share called
+      positive), true_positives, false_positives, true_negatives, false_negatives. None where undefined.
+    """
+    positive, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
+    shares = {
+        "sensitivity": (called, positive),
+        "specificity": (~called, ~positive),
+        "ppv": (positive, called),
+        "npv": (~positive, ~called),
+    }
+    result: dict[str, Any] = {"threshold": float(threshold), "referred": float(called.mean())}
+    for name, (hit, among) in shares.items():
+        result[name] = finite_or_none(hit[among].mean()) if among.any() else None
+    statistics = {name: bootstrap.weighted_share(hit, among) for name, (hit, among) in shares.items()}
+    enough = np.unique(groups).size > 1
+    drawn = bootstrap.bootstrap(statistics, groups, draws) if enough else {}
+    for name in shares:
+        result[f"{name}_interval"] = bootstrap.percentile_interval(drawn[name]).to_json() if enough else None
+    return result | {
+        "true_positives": int((called & positive).sum()),
+        "false_positives": int((called & ~positive).sum()),
+        "true_negatives": int((~called & ~positive).sum()),
+        "false_negatives": int((~called & positive).sum()),
+    }

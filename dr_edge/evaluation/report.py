@@ -1,0 +1,170 @@
+"""The report: one self-contained HTML page, readable on a phone, in light and in dark."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from dr_edge.data.tasks import Task
+from dr_edge.evaluation import charts, roc, words
+from dr_edge.evaluation.gallery import Card
+from dr_edge.evaluation.predictions import MISSING, Predictions
+from dr_edge.explanation import heatmaps
+from dr_edge.trained import TrainedRun
+
+TEMPLATE = "report.html.j2"
+HISTOGRAM_BINS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Cards of the report: the surest mistakes, right answers drawn at random, images least like those of
+    training.
+    """
+
+    mistakes: list[Card]
+    right: list[Card]
+    distant: list[Card]
+
+
+def render(
+    run: TrainedRun,
+    records: str | os.PathLike,
+    content: dict[str, Any],
+    test: Predictions,
+    pictures: Pictures,
+) -> str:
+    """Returns the report of a classification or multilabel run as HTML that refers to nothing outside
+    itself.
+    """
+    task = run.task
+    return (
+        environment()
+        .get_template(TEMPLATE)
+        .render(
+            run=run,
+            task=task,
+            content=content,
+            metrics=content["metrics"],
+            summary=words.summary(content),
+            tiles=words.tiles(content),
+            roc=_roc_chart(task, content, test),
+            scores=_score_chart(task, test),
+            reliability=_reliability_chart(content["calibration"]),
+            balance=_balance_chart(records, task),
+            confusion=_confusion_rows(task, content["metrics"]),
+            pictures=pictures,
+            series=charts.SERIES,
+            titles=heatmaps.TITLES,
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Returns the Jinja environment of this room: escaping, strict, with number filters."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["number"] = words.number
+    made.filters["interval"] = words.interval
+    return made
+
+
+def _roc_chart(task: Task, content: dict[str, Any], test: Predictions) -> dict[str, Any] | None:
+    """Returns {"svg", "legend"}: one curve with its band, or one curve per class."""
+    single = task.kind == "classification"
+    if single and len(task.class_names) == 2:
+        found = roc.curve(
+            f"AUC {words.number(content['metrics']['auc'])}", test.labels == 1, test.probabilities[:, 1]
+        )
+        if found is None:
+            return None
+        band = roc.band(test.labels == 1, test.probabilities[:, 1], test.patients)
+        dots = [
+            charts.Dot(point["name"], 1 - point["specificity"], point["sensitivity"])
+            for point in content["operating_points"]
+            if point["specificity"] is not None and point["sensitivity"] is not None
+        ]
+        return {"svg": charts.roc([found], band, dots), "legend": []}
+    curves = []
+    for index, name in enumerate(task.class_names):
+        known = np.full(len(test), True) if single else test.labels[:, index] != MISSING
+        positive = (test.labels == index) if single else (test.labels[:, index] == 1)
+        auc = words.number(content["metrics"]["per_class"][name]["auc"])
+        found = roc.curve(f"{name} {auc}", positive[known], test.probabilities[known, index])
+        curves += [found] if found is not None else []
+    return {"svg": charts.roc(curves, None, []), "legend": [made.name for made in curves]} if curves else None
+
+
+def _score_chart(task: Task, test: Predictions) -> dict[str, Any] | None:
+    """Returns the histogram of the positive class's probability by label; None unless the task has two
+    classes.
+    """
+    if task.kind != "classification" or len(task.class_names) != 2:
+        return None
+    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+    counts = [
+        (f"labelled {name}", np.histogram(test.probabilities[test.labels == index, 1], edges)[0])
+        for index, name in enumerate(task.class_names)
+    ]
+    svg = charts.histogram(edges, counts, f"probability of {task.class_names[1]}")
+    return {"svg": svg, "legend": [name for name, _ in counts]}
+
+
+def _reliability_chart(calibration: dict[str, Any]) -> dict[str, Any]:
+    """Returns the reliability diagram before and, where it was fitted, after temperature scaling."""
+    groups = [
+        (f"{when} scaling", np.asarray(bins["confidence"]), np.asarray(bins["right"]), np.asarray(bins["images"]))
+        for when, bins in calibration["diagram"].items()
+        if bins is not None
+    ]
+    return {
+        "svg": charts.reliability(groups),
+        "legend": [name for name, *_ in groups] if len(groups) > 1 else [],
+    }
+
+
+def _balance_chart(records: str | os.PathLike, task: Task) -> dict[str, Any]:
+    """Returns the images per class of each split, as dataset.json counts them."""
+    from dr_edge.data import pipeline
+
+    info = pipeline.read_info(records)
+    rows: list[tuple[str, list[int]]] = []
+    names = list(task.class_names)
+    for split in info.content["splits"]:
+        counts = pipeline.class_counts(info, split, task)
+        if task.kind == "multilabel":
+            rows += [
+                (f"{split} {name}", [int(absent), int(present)])
+                for name, (absent, present) in zip(names, counts, strict=True)
+            ]
+        else:
+            rows.append((split, [int(count) for count in counts]))
+    legend = ["absent", "present"] if task.kind == "multilabel" else names
+    return {"svg": charts.balance(rows, legend), "legend": legend}
+
+
+def _confusion_rows(task: Task, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the rows of the confusion matrix with the share of each cell in its row; [] for multilabel."""
+    if task.kind == "multilabel":
+        return []
+    rows = []
+    for name, counts in zip(task.class_names, values["confusion"], strict=True):
+        total = max(sum(counts), 1)
+        rows.append(
+            {
+                "name": name,
+                "total": sum(counts),
+                "cells": [{"count": count, "share": count / total} for count in counts],
+            }
+        )
+    return rows

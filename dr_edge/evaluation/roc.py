@@ -1,0 +1,56 @@
+"""ROC curves with a pointwise bootstrap band."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dr_edge import bootstrap
+from dr_edge.evaluation.charts import Curve
+
+BAND_DRAWS = 500
+GRID = np.linspace(0.0, 1.0, 101)
+
+
+def curve(name: str, positive: np.ndarray, scores: np.ndarray) -> Curve | None:
+    """Returns the ROC curve of `positive` [N] bool by `scores` [N]; None where a class is absent."""
+    if np.unique(positive).size < 2:
+        return None
+    from sklearn.metrics import roc_curve
+
+    false_rate, true_rate, _ = roc_curve(positive, scores)
+    return Curve(name, false_rate, true_rate)
+
+
+def band(
+    positive: np.ndarray, scores: np.ndarray, groups: np.ndarray, draws: int = BAND_DRAWS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Returns where 95 % of bootstrap ROC curves run, by patient.
+
+    Args:
+      positive: [N] bool.
+      scores: [N].
+      groups: [N] patient.
+      draws: bootstrap draws.
+
+    Returns:
+      1 - specificity [101], lowest and highest sensitivity [101]; None where a class or a second patient is
+      absent.
+    """
+    if np.unique(positive).size < 2 or np.unique(groups).size < 2:
+        return None
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    _, starts = np.unique(-np.asarray(scores)[order], return_index=True)
+    ends = np.append(starts[1:], len(order)) - 1  # last image of each run of equal scores
+    sorted_positive = np.asarray(positive, dtype=np.float64)[order]
+    heights = []
+    for weights in bootstrap.patient_draws(groups, draws):
+        for row in weights[:, order]:
+            above, below = np.cumsum(row * sorted_positive), np.cumsum(row * (1 - sorted_positive))
+            if above[-1] > 0 and below[-1] > 0:
+                x = np.concatenate([[0.0], below[ends] / below[-1]])
+                y = np.concatenate([[0.0], above[ends] / above[-1]])
+                heights.append(np.interp(GRID, x, y))
+    if not heights:
+        return None
+    low, high = np.quantile(heights, [0.025, 0.975], axis=0)
+    return GRID, low, high

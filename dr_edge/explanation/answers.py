@@ -1,0 +1,79 @@
+"""What a model says of an image, in words, and which class a heat map then explains."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dr_edge.data.tasks import Task
+from dr_edge.explanation.overlay import Caption
+
+NO_LABEL = "no label given"
+
+
+def explained_class(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the most probable class (or disease) of each image, [B] int, from [B, C] probabilities."""
+    return np.asarray(probabilities).argmax(axis=-1)
+
+
+def caption(
+    task: Task,
+    probabilities: np.ndarray,
+    label: np.ndarray | int | None,
+    name: str,
+    method: str,
+    index: int | None = None,
+) -> Caption:
+    """Words for one image of a classification or multilabel task.
+
+    Args:
+      task: gives the names.
+      probabilities: [C] of this image.
+      label: class index, or [L] int (1 present, 0 absent, -1 not known), or None.
+      name: the image's id.
+      method: title of the heat map method.
+      index: the class or disease that is explained; None: the most probable.
+    """
+    index = int(np.argmax(probabilities)) if index is None else index
+    answer, confidence = task.class_names[index], float(probabilities[index])
+    title = f"{method} of {answer}"
+    if task.kind == "classification":
+        if label is None or int(label) < 0:
+            return Caption(title, answer, confidence, NO_LABEL, None, name)
+        return Caption(
+            title, answer, confidence, f"labelled {task.class_names[int(label)]}", int(label) == index, name
+        )
+    present = confidence >= 0.5
+    said, shown = (answer, confidence) if present else (f"no {answer}", 1 - confidence)
+    state = -1 if label is None else int(np.asarray(label)[index])
+    if state < 0:
+        return Caption(title, said, shown, NO_LABEL, None, name)
+    return Caption(
+        title, said, shown, f"labelled {'' if state else 'no '}{answer}", bool(state) == present, name
+    )
+
+
+def mask_caption(task: Task, probabilities: np.ndarray, label: np.ndarray | None, name: str) -> Caption:
+    """Words for one image of a segmentation task.
+
+    Args:
+      task: gives the names.
+      probabilities: [S, S, M].
+      label: [S, S, M] of 0 and 1 (-1: no such mask), or None.
+      name: the image's id.
+    """
+    title = "outlines: " + ", ".join(task.class_names)
+    found = probabilities >= 0.5
+    missing = [
+        label_name
+        for label_name, mask in zip(task.class_names, np.moveaxis(found, -1, 0), strict=True)
+        if not mask.any()
+    ]
+    answer = f"{', '.join(missing)} not found" if missing else " and ".join(task.class_names)
+    scores = []
+    if label is not None:
+        for index, class_name in enumerate(task.class_names):
+            truth = np.asarray(label)[..., index] > 0.5
+            size = truth.sum() + found[..., index].sum()
+            if np.asarray(label)[..., index].min() >= 0 and size:
+                scores.append(f"{class_name} {2 * (truth & found[..., index]).sum() / size:.2f}")
+    return Caption(title, answer, None, f"Dice: {', '.join(scores)}" if scores else NO_LABEL, None, name)

@@ -1,0 +1,44 @@
+"""The index page of an explanation directory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from dr_edge.explanation import heatmaps
+from dr_edge.explanation.overlay import Caption
+from dr_edge.explanation.pictures import Rejected
+from dr_edge.trained import TrainedRun
+
+TEMPLATE = "index.html.j2"
+
+
+@dataclasses.dataclass
+class Row:
+    """One image on the page: its name, (file, title) of each picture, and what the model said."""
+
+    name: str
+    files: list[tuple[str, str]]
+    caption: Caption | None
+
+
+def render(
+    run: TrainedRun, images: str, methods: Sequence[str], rows: Sequence[Row], rejected: Sequence[Rejected]
+) -> str:
+    """Returns the page as HTML; it refers to the PNGs beside it and to nothing else."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(TEMPLATE).render(
+        run=run,
+        source=images,
+        methods=[heatmaps.TITLES.get(method, method) for method in methods],
+        rows=rows,
+        rejected=rejected,
+        right=sum(row.caption is not None and row.caption.correct is True for row in rows),
+        judged=sum(row.caption is not None and row.caption.correct is not None for row in rows),
+    )

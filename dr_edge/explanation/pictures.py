@@ -1,0 +1,128 @@
+"""Where the pictures to explain come from: photographs on disk, or examples of a records directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dr_edge import metadata
+from dr_edge.trained import TrainedRun
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One fundus image, ready for the model.
+
+    Attributes:
+      name: the image's id or path, for people.
+      image: [S, S, 3] float32 0..255, preprocessed as the model expects.
+      photograph: [S, S, 3] uint8 RGB, the same crop before normalisation.
+      label: class index [] int, or [L] int (-1: not known), or [S, S, M] float masks; None where there is
+        none.
+    """
+
+    name: str
+    image: np.ndarray
+    photograph: np.ndarray
+    label: np.ndarray | int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """A file that is no picture to explain, and why."""
+
+    name: str
+    reason: str
+
+
+def is_records(images: str) -> bool:
+    """Tells whether `images` names a records directory (it holds dataset.json) rather than photographs."""
+    return metadata.manifest_path(images, "dataset").is_file()
+
+
+def photograph_paths(pattern: str) -> list[Path]:
+    """Returns the sorted files that a glob, a directory or a file name stands for.
+
+    Raises:
+      ValueError: nothing matches.
+    """
+    if os.path.isdir(pattern):
+        paths = [path for path in Path(pattern).iterdir() if not path.name.startswith(".")]
+    elif os.path.isfile(pattern):
+        paths = [Path(pattern)]  # a file name may itself hold [ or *
+    else:
+        paths = [Path(path) for path in glob.glob(pattern, recursive=True)]
+    files = sorted(path for path in paths if path.is_file())
+    if not files:
+        raise ValueError(
+            f"--images={pattern} matches no file. Give a records directory, a directory of photographs, or "
+            f"a quoted "
+            f"pattern such as --images='photographs/*.jpg'."
+        )
+    return files
+
+
+def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | Rejected]:
+    """Reads, crops and preprocesses photographs one by one, as the run's records were built.
+
+    A file that is no fundus photograph is yielded as Rejected with its reason, and the rest goes on.
+    """
+    from dr_edge.fundus import fov, graham, photograph
+
+    above = os.path.commonpath([path.parent for path in paths])
+    for path in paths:
+        name = os.path.relpath(path, above)  # full paths say more about a computer than anybody needs
+        try:
+            whole = photograph.read_photograph(path, min_side=run.image_size)
+            crop = fov.crop_square(whole, fov.find_fov(whole), run.image_size)
+        except (photograph.PhotographError, fov.NotFundusError) as err:
+            yield Rejected(name, err.reason)
+            continue
+        image = graham.preprocess(crop, run.preprocess["method"])
+        yield Picture(name, image.astype(np.float32), crop)
+
+
+def from_records(
+    records: str | os.PathLike, split: str, run: TrainedRun, batch_size: int
+) -> Iterator[Picture]:
+    """Reads the examples of a split that the run's task uses, in their order.
+
+    Raises:
+      ManifestError, ValueError: no such records or split, or records of another image size or preprocessing.
+    """
+    from dr_edge.data import pipeline
+
+    check_records(records, run)
+    for batch in pipeline.evaluation_batches(records, split, run.task, batch_size, photograph=True):
+        labels = batch["label"].numpy()
+        for index, name in enumerate(batch["id"].numpy()):
+            photograph = batch["photograph"][index].numpy()
+            yield Picture(name.decode(), batch["image"][index].numpy(), photograph, labels[index])
+
+
+def check_records(records: str | os.PathLike, run: TrainedRun) -> None:
+    """Raises ValueError where records do not fit the run's model: another size or another preprocessing."""
+    content = metadata.read_manifest(records, "dataset")
+    if content["image_size"] != run.image_size or content["preprocess"] != run.preprocess:
+        raise ValueError(
+            f"{records} holds {content['image_size']} px images preprocessed by {content['preprocess']}, "
+            f"but the model of "
+            f"{run.directory} was trained on {run.image_size} px, {run.preprocess}. Build the records with "
+            f"--image_size={run.image_size} --preprocess={run.preprocess.get('method')}."
+        )
+
+
+def file_name(name: str, taken: set[str]) -> str:
+    """Returns a file-system safe stem for `name` that is not in `taken` yet, and adds it there."""
+    stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[-80:] or "image"
+    candidate, number = stem, 2
+    while candidate.lower() in taken:  # some file systems do not tell A from a
+        candidate, number = f"{stem}-{number}", number + 1
+    taken.add(candidate.lower())
+    return candidate

@@ -1,0 +1,91 @@
+"""Says whether what was found can be a retina: no document, no scan, no flower, no black frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from dr_edge.fundus.circle_fit import Rim
+from dr_edge.fundus.crop import brightest
+
+
+class NotFundusError(ValueError):
+    """The picture shows no fundus that could be graded.
+
+    Attributes:
+      reason: short, stable text for `rejected.csv`: 'too dark', 'no field of view', 'blank'.
+    """
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+    def __reduce__(self):  # so that a worker process can hand it back
+        return type(self), (self.reason, str(self)[len(self.reason) + 2 :])
+
+
+_DARK_MEDIAN, _DARK_BRIGHT = 20.0, 36.0  # grey levels of the brightest channel: median, 90th percentile
+_RETINA_COLOUR = 0.7  # fraction of the picture
+# What surrounds a fundus is dark: in grey levels, or against the fundus itself (highest of 588 real ones: 17 %).
+_DARK_AROUND, _DARK_AGAINST = 25.0, 0.22
+_BLANK = 0.004  # standard deviation of detail / local brightness
+
+
+def check_fundus(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
+    """Raises NotFundusError unless the lit region can be a fundus.
+
+    A clear disc is enough; where the retina fills the frame, or little of the rim is seen, the picture must
+    have a retina's colour and some structure.
+
+    Args:
+      small: [h, w, 3] uint8 RGB.
+      rim: the fitted rim, or None when none was found.
+      region: [h, w] bool, the lit region.
+    """
+    if not region.any():
+        raise NotFundusError("too dark", "nothing is lit above the border's brightness.")
+    median, bright = np.percentile(brightest(small)[::2, ::2][region[::2, ::2]], (50, 90))
+    if median < _DARK_MEDIAN and bright < _DARK_BRIGHT:
+        raise NotFundusError(
+            "too dark",
+            f"brightness {median:.0f} (median) and {bright:.0f} (90th percentile) of 255; "
+            f"{_DARK_MEDIAN:.0f} or {_DARK_BRIGHT:.0f} is needed.",
+        )
+    _check_surroundings(small, rim, region, float(median))
+    if rim is not None and rim.support + rim.explained > 1.2:
+        return
+    colour = cv2.blur(small, (5, 5))[region].astype(np.int16)
+    red, green, blue = colour[:, 0], colour[:, 1], colour[:, 2]
+    retina_like = float(((red >= green) & (green >= blue - 25) & (red > blue + 8)).mean())
+    if retina_like < _RETINA_COLOUR:
+        raise NotFundusError(
+            "no field of view",
+            f"no clear disc, and {retina_like:.0%} of the picture has a retina's colour; "
+            f"{_RETINA_COLOUR:.0%} is needed.",
+        )
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    around = cv2.GaussianBlur(grey, (0, 0), 0.03 * max(grey.shape))
+    detail = float(((grey - around) / (around + 20))[region].std())
+    if detail < _BLANK:
+        raise NotFundusError("blank", f"no disc and no structure (detail {detail:.4f}; {_BLANK} is needed).")
+
+
+def _check_surroundings(small: np.ndarray, rim: Rim | None, region: np.ndarray, inside: float) -> None:
+    """Raises NotFundusError when a good part of the frame lies outside the region and is not dark (or a page)."""
+    reach = max(3, round(0.03 * max(region.shape))) | 1
+    outside = ~cv2.dilate(region.astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
+    if rim is not None:
+        rows, columns = np.ogrid[: region.shape[0], : region.shape[1]]
+        away = ((columns - rim.x) / rim.aspect) ** 2 + (rows - rim.y) ** 2
+        outside &= away > (1.05 * rim.radius) ** 2
+    around = brightest(small)[outside]
+    around = around[around < 245]  # the white of a page
+    if around.size < 0.03 * region.size:
+        return
+    brightness = float(np.median(around))
+    if brightness > max(_DARK_AROUND, _DARK_AGAINST * inside):
+        raise NotFundusError(
+            "no field of view",
+            f"the surroundings reach {brightness:.0f} of 255, what they surround {inside:.0f}; "
+            "a fundus camera's frame is dark.",
+        )

@@ -1,0 +1,223 @@
+"""What an image file says of itself before a pixel of it is decoded: type, size, completeness.
+
+The type is decided by the content, never by the file name. Nothing here allocates more than the file already
+takes, so a decompression bomb is seen before it goes off, and a file that was cut off is seen although
+decoders would invent the missing part. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+
+MAX_PIXELS = 100_000_000
+_SMALLEST_SIDE = 16  # below this there is no picture to speak of
+
+
+class PhotographError(ValueError):
+    """A file that cannot be taken as a photograph.
+
+    Attributes:
+      reason: short, stable text for `rejected.csv` ('truncated', 'empty file', 'unsupported format' ...).
+    """
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+    def __reduce__(self):  # so that a worker process can hand it back
+        return type(self), (self.reason, str(self)[len(self.reason) + 2 :])
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Type and stored size of an image file.
+
+    Attributes:
+      format: 'jpeg', 'png', 'tiff', 'bmp' or 'dicom'.
+      height: stored rows, before any EXIF rotation; 0 for DICOM, whose data set is read by `dicom.py`.
+      width: stored columns; 0 for DICOM.
+      channels: stored channels, alpha included; 0 for DICOM.
+      alpha: True when the file carries transparency.
+    """
+
+    format: str
+    height: int
+    width: int
+    channels: int
+    alpha: bool = False
+
+
+def read_header(data: bytes) -> ImageHeader:
+    """Returns the header of an image file and checks that the file is whole.
+
+    Args:
+      data: the whole content of the file.
+
+    Raises:
+      PhotographError: empty, of an unsupported format, damaged in its structure, or cut off.
+    """
+    if not data:
+        raise PhotographError("empty file", "it holds zero bytes. Fetch it again.")
+    if data[128:132] == b"DICM":
+        return ImageHeader("dicom", 0, 0, 0)
+    for magic, parse in _PARSERS:
+        if data.startswith(magic):
+            try:
+                return parse(data)
+            except (struct.error, IndexError) as err:
+                raise PhotographError("truncated", f"the {len(data)} bytes end inside the header.") from err
+    raise PhotographError(
+        "unsupported format",
+        f"it begins with {data[:8].hex()}. Supported: JPEG, PNG, TIFF, BMP, DICOM; convert it.",
+    )
+
+
+def check_size(height: int, width: int, max_pixels: int) -> None:
+    """Raises PhotographError when a stored size is below 16 pixels a side or above `max_pixels` in all."""
+    if height * width > max_pixels:
+        raise PhotographError(
+            "too many pixels", f"{width}x{height} is more than the limit of {max_pixels}; it was not decoded."
+        )
+    if min(height, width) < _SMALLEST_SIDE:
+        raise PhotographError(
+            "too small", f"{width}x{height}. At least {_SMALLEST_SIDE} pixels a side are needed."
+        )
+
+
+# A marker inside entropy-coded data: FF, then neither a stuffed 00, a restart D0-D7, nor a fill FF.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BASELINE_OR_PROGRESSIVE = {0xC0, 0xC1, 0xC2}
+
+
+def _parse_jpeg(data: bytes) -> ImageHeader:
+    header = None
+    at = 2
+    while True:
+        while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes are legal before a marker
+            at += 1
+        if data[at] != 0xFF:
+            raise PhotographError("corrupt", f"JPEG marker expected at byte {at}. Received {data[at]:#04x}.")
+        marker = data[at + 1]
+        if marker == 0xD9:
+            break
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if marker in _START_OF_FRAME:
+            precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
+            if marker not in _BASELINE_OR_PROGRESSIVE or precision != 8 or not height or not width:
+                raise PhotographError(
+                    "unsupported format",
+                    f"JPEG process {marker:#04x}, {precision} bit, {width}x{height}. "
+                    "Only 8-bit baseline and progressive JPEG are read; convert it.",
+                )
+            header = ImageHeader("jpeg", height, width, channels)
+        at += 2 + length
+        if marker == 0xDA:  # entropy-coded data follow; walk to the next marker
+            if header is None:
+                raise PhotographError("corrupt", "a JPEG scan stands before the frame header.")
+            found = _end_of_scan(data, at)
+            if found < 0:
+                raise PhotographError(
+                    "truncated",
+                    f"the JPEG's {len(data)} bytes end without its end-of-image marker. Fetch it again.",
+                )
+            at = found
+    if header is None:
+        raise PhotographError("corrupt", "the JPEG holds no frame header.")
+    return header
+
+
+def _end_of_scan(data: bytes, start: int) -> int:
+    """Returns the position of the marker that ends the scan, or -1."""
+    # Most files are one scan and end with it: look at the end first, and spare the search of megabytes.
+    end = len(data.rstrip(b"\x00"))
+    if data[end - 2 : end] == b"\xff\xd9" and end - 2 >= start:
+        return end - 2
+    found = _NEXT_MARKER.search(data, start)
+    return found.start() if found else -1
+
+
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+
+
+def _parse_png(data: bytes) -> ImageHeader:
+    width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
+    if data[12:16] != b"IHDR" or colour_type not in _PNG_CHANNELS or not height or not width:
+        raise PhotographError("corrupt", "the PNG's first chunk is no valid IHDR.")
+    alpha = colour_type in (4, 6)
+    at = 8
+    while True:
+        if at + 12 > len(data):
+            raise PhotographError("truncated", f"the PNG's {len(data)} bytes end before its IEND chunk.")
+        (length,) = struct.unpack_from(">I", data, at)
+        name = data[at + 4 : at + 8]
+        if at + 12 + length > len(data):
+            raise PhotographError("truncated", f"the PNG's {len(data)} bytes end inside a chunk.")
+        (stored,) = struct.unpack_from(">I", data, at + 8 + length)
+        if zlib.crc32(memoryview(data)[at + 4 : at + 8 + length]) != stored:
+            raise PhotographError("corrupt", f"the checksum of the PNG's {name!r} chunk does not match.")
+        alpha = alpha or name == b"tRNS"
+        if name == b"IEND":
+            return ImageHeader("png", height, width, _PNG_CHANNELS[colour_type], alpha)
+        at += 12 + length
+
+
+_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+
+
+def _parse_tiff(data: bytes) -> ImageHeader:
+    order = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == 43
+    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+    at += 8 if big else 2
+    tags: dict[int, tuple[int, ...]] = {}
+    for index in range(min(entries, 4096)):
+        entry = at + index * (20 if big else 12)
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        (count,) = struct.unpack_from(order + ("Q" if big else "I"), data, entry + 4)
+        if kind not in _TIFF_TYPES or count * 8 > len(data):
+            continue
+        code = _TIFF_TYPES[kind]
+        value = entry + (12 if big else 8)
+        if struct.calcsize(order + code * count) > (8 if big else 4):
+            (value,) = struct.unpack_from(order + ("Q" if big else "I"), data, value)
+        tags[tag] = struct.unpack_from(order + code * count, data, value)
+    if not tags.get(256) or not tags.get(257) or not tags[256][0] or not tags[257][0]:
+        raise PhotographError("corrupt", "the TIFF's first directory names no width and height.")
+    offsets = tags.get(273) or tags.get(324) or ()
+    sizes = tags.get(279) or tags.get(325) or ()
+    if not offsets or any(o + s > len(data) for o, s in zip(offsets, sizes, strict=False)):
+        raise PhotographError("truncated", f"the TIFF's {len(data)} bytes end before its picture data do.")
+    channels = tags.get(277, (1,))[0]
+    return ImageHeader("tiff", tags[257][0], tags[256][0], channels, alpha=bool(tags.get(338)))
+
+
+def _parse_bmp(data: bytes) -> ImageHeader:
+    pixels_at, header_size = struct.unpack_from("<II", data, 10)
+    if header_size == 12:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+        compression = 0
+    else:
+        width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
+    width, height = abs(width), abs(height)
+    if not width or not height:
+        raise PhotographError("corrupt", f"the BMP names a size of {width}x{height}.")
+    needed = pixels_at + (width * bits + 31) // 32 * 4 * height
+    if compression in (0, 3) and len(data) < needed:
+        raise PhotographError("truncated", f"the BMP needs {needed} bytes. Received {len(data)}.")
+    return ImageHeader("bmp", height, width, max(1, bits // 8))
+
+
+_PARSERS = (
+    (b"\xff\xd8\xff", _parse_jpeg),
+    (b"\x89PNG\r\n\x1a\n", _parse_png),
+    (b"II*\x00", _parse_tiff),
+    (b"MM\x00*", _parse_tiff),
+    (b"II+\x00", _parse_tiff),
+    (b"MM\x00+", _parse_tiff),
+    (b"BM", _parse_bmp),
+)

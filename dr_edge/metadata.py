@@ -1,0 +1,174 @@
+"""Manifests: what a directory of dr_edge says of itself, and how it comes to stand there whole.
+
+Every stage writes one directory under a temporary name, its manifest last, and renames it. A directory with a readable
+manifest is therefore complete; one without is somebody else's or was cut off. Standard library only, so that
+`android_bench` and `predict` can read a bundle without importing TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+# kind -> (file name, schema version, keys that must be there)
+MANIFESTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "dataset": ("dataset.json", 1, ("dataset", "image_size", "preprocess", "labels", "splits")),
+    "run": ("run.json", 1, ("status", "task", "model", "records", "image_size", "preprocess", "best")),
+    "evaluation": ("metrics.json", 1, ("split", "task", "metrics", "images")),
+    "bundle": ("metadata.json", 1, ("task", "image_size", "preprocess", "inputs", "outputs", "artifacts", "files")),
+    "parity": ("parity.json", 1, ("split", "images", "keras", "artifacts")),
+    "bench": ("bench.json", 1, ("bundle", "target", "device", "rows")),
+}
+
+
+class ManifestError(ValueError):
+    """A manifest is missing, foreign, of another version or incomplete."""
+
+
+def manifest_path(directory: str | os.PathLike, kind: str) -> Path:
+    """Returns the path of the `kind` manifest ('dataset', 'run', 'bundle' ...) inside `directory`."""
+    if kind not in MANIFESTS:
+        raise ValueError(f"No manifest kind {kind!r}. Known: {', '.join(sorted(MANIFESTS))}.")
+    return Path(directory) / MANIFESTS[kind][0]
+
+
+def write_manifest(directory: str | os.PathLike, kind: str, content: Mapping[str, Any]) -> Path:
+    """Writes the manifest of `kind` into `directory`, atomically, and returns its path.
+
+    Args:
+      directory: an existing directory.
+      kind: a key of MANIFESTS.
+      content: JSON-serialisable; must hold the kind's required keys. NaN and infinity are refused.
+
+    Raises:
+      ManifestError: a required key is missing.
+      ValueError: a number is not finite.
+    """
+    path = manifest_path(directory, kind)
+    _, version, required = MANIFESTS[kind]
+    missing = [key for key in required if key not in content]
+    if missing:
+        raise ManifestError(f"{path}: a {kind} manifest needs {', '.join(missing)}, which the writer did not give.")
+    write_json(path, {"schema": f"dr_edge.{kind}", "version": version, **content})
+    return path
+
+
+def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
+    """Reads and checks the manifest of `kind` in `directory`.
+
+    Raises:
+      ManifestError: missing, not JSON, of another kind or version, or incomplete; says what to do.
+    """
+    path = manifest_path(directory, kind)
+    name, version, required = MANIFESTS[kind]
+    if not path.parent.is_dir():
+        raise ManifestError(f"{path.parent} is no directory. Expected one of the kind {kind!r}, which holds {name}.")
+    if not path.is_file():
+        raise ManifestError(
+            f"{path.parent} holds no {name}: it is unfinished or not a {kind} directory. "
+            f"Run the command that writes it again, or point to another directory."
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise ManifestError(f"{path} is not valid JSON ({err}). Write the directory again.") from err
+    if not isinstance(content, dict) or content.get("schema") != f"dr_edge.{kind}":
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise ManifestError(f"{path}: expected schema 'dr_edge.{kind}', found {found!r}.")
+    if content.get("version") != version:
+        raise ManifestError(
+            f"{path}: this release reads version {version} of {kind} manifests, found {content.get('version')!r}. "
+            f"Write the directory again with this release, or read it with the one that wrote it."
+        )
+    missing = [key for key in required if key not in content]
+    if missing:
+        raise ManifestError(f"{path}: {', '.join(missing)} missing. Write the directory again.")
+    return content
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes `content` as JSON under a temporary name and renames it to `path`. Refuses NaN and infinity."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8 `text` under a temporary name and renames it to `path`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Writes `data` under a temporary name, syncs it, and renames it to `path`."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staged_directory(final: str | os.PathLike) -> Iterator[Path]:
+    """Yields a new directory beside `final`; on success it takes the name `final`, on failure it is removed.
+
+    Raises:
+      FileExistsError: `final` stands there already (an empty directory is taken over).
+    """
+    final = Path(final)
+    if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        raise FileExistsError(f"{final} exists and is not empty. Remove it or write to another directory.")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
+    staging.mkdir()
+    try:
+        yield staging
+        if final.is_dir():
+            final.rmdir()
+        os.replace(staging, final)
+    finally:
+        if staging.exists():
+            shutil.rmtree(staging)
+
+
+def sha256_file(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(directory: str | os.PathLike, files: Mapping[str, str]) -> None:
+    """Checks that each file below `directory` has the SHA-256 that the manifest states.
+
+    Args:
+      directory: where the manifest stands.
+      files: relative path -> SHA-256.
+
+    Raises:
+      ManifestError: a file is missing or differs; names the first one.
+    """
+    for name, expected in files.items():
+        path = Path(directory) / name
+        if not path.is_file():
+            raise ManifestError(f"{path} is missing, although the manifest lists it. Write the directory again.")
+        actual = sha256_file(path)
+        if actual != expected:
+            raise ManifestError(
+                f"{path}: sha256 {actual[:12]}... differs from {expected[:12]}... in the manifest. "
+                f"The file was changed after it was written; copy or write the directory again."
+            )
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Returns `value` as a float, or None where it is None, NaN or infinite (JSON has no NaN)."""
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,66 @@
+"""Trains a model as a gin file says, and resumes it when the same command is run again.
+
+  python -m dr_edge.train --gin_file=gin_configs/demo.gin --records=RECORDS --run_dir=RUN
+  python -m dr_edge.train --gin_file=gin_configs/demo.gin --gin_param='train.epochs = 30' --run_dir=RUN
+
+Leaves in RUN: config.gin (what was asked), operative_config.gin (every setting in force), run.json (what was trained, on
+what, how well), checkpoints/, best.keras (best by validation), metrics.jsonl (a row per split and epoch) and tensorboard/.
+Ctrl-C saves; the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_multi_string("gin_file", None, "Gin file to read; may be repeated, later ones win. See gin_configs/.")
+flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'train.epochs = 30'; wins over the files.")
+flags.DEFINE_string("records", None, "Directory that tfrecord_tools.build wrote; overrides train.records.")
+flags.DEFINE_string("run_dir", None, "Directory of the run; overrides train.run_dir.")
+flags.mark_flag_as_required("gin_file")
+
+
+def main(argv: list[str]) -> int:
+    """Parses the configuration and trains; returns the exit status."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+    logging.set_verbosity(logging.INFO)
+    from dr_edge import quiet
+
+    quiet.import_tensorflow()
+    import tensorflow as tf
+
+    from dr_edge import config
+    from dr_edge.data import augment  # noqa: F401  (gin names)
+    from dr_edge.models import mobilenet_v3_cbam, resnet_v2_slim  # noqa: F401  (gin names)
+    from dr_edge.training import loop, run_directory
+
+    bindings = list(FLAGS.gin_param)
+    bindings += [f"train.records = {FLAGS.records!r}"] if FLAGS.records else []
+    bindings += [f"train.run_dir = {FLAGS.run_dir!r}"] if FLAGS.run_dir else []
+    try:
+        config.parse(FLAGS.gin_file, bindings)
+        trained_before = FLAGS.run_dir is not None and run_directory.is_finished(FLAGS.run_dir)
+        run = loop.train()
+    except loop.Interrupted as stop:
+        logging.warning("%s", stop)
+        return 130
+    except tf.errors.DataLossError as err:
+        logging.error("The records are damaged (%s). Find where: python -m tfrecord_tools.verify RECORDS", err.message)
+        return 1
+    except (ValueError, RuntimeError, FloatingPointError, OSError) as err:
+        message = str(err).split("\n  In call to configurable")[0]  # gin's addition, which names no file
+        hint = " Give --records=RECORDS and --run_dir=RUN." if message.startswith("Required bindings") else ""
+        logging.error("%s%s", message, hint)
+        return 1
+    if not trained_before:
+        config.warn_unused()
+    best = run["best"]
+    value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
+    print(f"{run['status']}: best {best['metric']} {value} at epoch {best['epoch']} ({run['model']['name']}).")
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)

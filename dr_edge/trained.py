@@ -1,0 +1,91 @@
+"""A finished run as evaluation, explanation and export read it: the best model and what it was trained for."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dr_edge import metadata
+from dr_edge.data.tasks import Task
+from dr_edge.fundus import graham
+
+MODEL_FILE = "best.keras"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """What a run directory holds.
+
+    Attributes:
+      directory: the run directory.
+      content: the whole of run.json.
+      task: what the model is asked.
+      image_size: side of the model's input in pixels.
+      preprocess: {"method": ..., constants} of the records it was trained on.
+      records: the records directory it was trained on, as run.json states it.
+      model: flat Keras model, [B, S, S, 3] float32 0..255 preprocessed -> logits [B, C] or [B, S, S, C].
+    """
+
+    directory: Path
+    content: Mapping[str, Any]
+    task: Task
+    image_size: int
+    preprocess: Mapping[str, Any]
+    records: str
+    model: Any
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Turns logits into probabilities: softmax over classes, or a sigmoid for each disease or mask."""
+        return self.task.probabilities(logits)
+
+    @property
+    def background(self) -> float:
+        """Grey level of an input pixel that says nothing: that outside the field of view."""
+        return graham.background(self.preprocess["method"])
+
+
+def load_run(run_dir: str | os.PathLike) -> TrainedRun:
+    """Loads a finished run.
+
+    Raises:
+      ManifestError: no run, or one that has not finished.
+      ValueError: its model cannot be read, or has no layer `logits`.
+    """
+    directory = Path(run_dir)
+    content = metadata.read_manifest(directory, "run")
+    if content["status"] != "finished":
+        raise metadata.ManifestError(
+            f"{directory}: the run's status is {content['status']!r}, not 'finished'. Run the training "
+            f"command again with this run directory; it resumes."
+        )
+    path = directory / MODEL_FILE
+    if not path.is_file():
+        raise metadata.ManifestError(
+            f"{directory} holds no {MODEL_FILE}, although run.json says it finished. Train again."
+        )
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as err:
+        raise ValueError(
+            f"{path} cannot be read as a Keras model: {err}. Train again, or restore the file."
+        ) from err
+    if "logits" not in {layer.name for layer in model.layers}:
+        raise ValueError(
+            f"{path}: the model has no layer named 'logits'. Only models of dr_edge.models can be read."
+        )
+    return TrainedRun(
+        directory,
+        content,
+        Task.from_json(content["task"]),
+        int(content["image_size"]),
+        content["preprocess"],
+        str(content["records"]),
+        model,
+    )

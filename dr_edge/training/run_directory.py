@@ -1,0 +1,104 @@
+"""A run directory: who may write it, where a run stands, and what run.json says.
+
+A run is named by its configuration. The same command in the same directory goes on with it; another configuration is
+refused, so that no run is ever half one thing and half another.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import gin
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dr_edge import metadata
+
+CONFIG_FILE = "config.gin"
+
+
+def configuration(records: str | Path) -> str:
+    """Returns what makes a run this one: the records' digest and every gin binding but the run directory, as text."""
+    digest = metadata.sha256_file(metadata.manifest_path(records, "dataset"))
+    lines = gin.config_str(max_line_length=110).splitlines()
+    kept = [line for line in lines if not line.startswith("train.run_dir")]
+    return "\n".join([f"# records: dataset.json of sha256 {digest}", *kept]) + "\n"
+
+
+def claim(run_dir: str | Path, records: str | Path) -> str:
+    """Takes `run_dir` for the configuration in force on these records.
+
+    Returns:
+      "new", "resume" (a run of the same configuration was interrupted) or "finished" (it is complete).
+
+    Raises:
+      ValueError: the directory holds a run of another configuration or of other records, or no run at all.
+    """
+    configured = configuration(records)
+    path = Path(run_dir)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        path.mkdir(parents=True, exist_ok=True)
+        metadata.write_text(path / CONFIG_FILE, configured)
+        return "new"
+    config_file = path / CONFIG_FILE
+    if not config_file.is_file():
+        raise ValueError(f"{path} exists and holds no run. Choose another --run_dir, or remove it.")
+    before, now = config_file.read_text(encoding="utf-8"), configured
+    if before != now:
+        changes = difflib.unified_diff(before.splitlines(), now.splitlines(), "the run there", "this command", lineterm="", n=0)
+        raise ValueError(
+            f"{path} already holds a run of another configuration:\n"
+            + "\n".join(line for line in changes if not line.startswith("@@"))
+            + "\nChoose another --run_dir, or remove it."
+        )
+    return "finished" if is_finished(path) else "resume"
+
+
+def is_finished(run_dir: str | Path) -> bool:
+    """Says whether `run_dir` holds a run that has ended as its configuration says."""
+    if not metadata.manifest_path(run_dir, "run").is_file():
+        return False
+    return metadata.read_manifest(run_dir, "run")["status"] == "finished"
+
+
+def write_run(run_dir: str | Path, content: dict[str, Any]) -> None:
+    """Writes run.json with the versions that the run was made with added."""
+    versions = {
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+    metadata.write_manifest(run_dir, "run", {**content, "versions": versions})
+
+
+class MetricsLog:
+    """metrics.jsonl: one JSON object per line, in the order of the steps."""
+
+    def __init__(self, run_dir: str | Path, last_step: int) -> None:
+        """Opens the log and drops the rows after `last_step`, which a resumed run writes again."""
+        self._path = Path(run_dir) / "metrics.jsonl"
+        rows = read_metrics(run_dir) if self._path.is_file() else []
+        kept = [row for row in rows if row["step"] <= last_step]
+        metadata.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a row; it needs a "step"."""
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+
+
+def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
+    """Returns the rows of metrics.jsonl; a last line that was cut off is left out."""
+    rows = []
+    for line in (Path(run_dir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

@@ -1,0 +1,79 @@
+"""Where the step runs: the tf.distribute strategies that a gin file can choose.
+
+The one loop runs under each of them, because its step is `strategy.run` inside one tf.function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gin
+import tensorflow as tf
+
+
+@gin.configurable(module="strategies")
+def one_device() -> tf.distribute.Strategy:
+    """The first GPU where there is one, else the CPU."""
+    return tf.distribute.get_strategy()
+
+
+@gin.configurable(module="strategies")
+def mirrored() -> tf.distribute.Strategy:
+    """All GPUs of this machine, each with a copy of the weights; on a machine without GPUs all logical CPU devices.
+
+    Batch normalisation uses each device's own share of the batch, as usual under data parallelism.
+
+    Raises:
+      RuntimeError: there is only one device.
+    """
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) < 2:
+        raise RuntimeError(
+            f"strategies.mirrored needs two or more devices, found {[device.name for device in devices]}. "
+            f"Bind train.strategy = @strategies.one_device."
+        )
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+@gin.configurable(module="strategies")
+def multi_worker() -> tf.distribute.Strategy:
+    """All machines that the environment variable TF_CONFIG names; each runs the same command.
+
+    Batch normalisation uses each worker's own share of the batch. The run directory must be on a file system that all
+    workers see: the first one (chief) writes it, all resume from it.
+
+    Raises:
+      ValueError: TF_CONFIG is not set or names a single worker.
+    """
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    workers = resolver.cluster_spec().as_dict().get("worker", [])
+    if len(workers) < 2:
+        raise ValueError(
+            f"strategies.multi_worker needs TF_CONFIG with two or more workers, found {workers}. On each machine: "
+            """TF_CONFIG='{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'"""
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+
+
+def worker(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """Returns the index of this worker and the number of workers; (0, 1) on one machine."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    return int(resolver.task_id), len(resolver.cluster_spec().as_dict()["worker"])
+
+
+def distribute(strategy: tf.distribute.Strategy, batches: Callable[[tuple[int, int]], tf.data.Dataset]) -> Any:
+    """Returns an iterable of distributed batches.
+
+    Args:
+      strategy: where the step runs.
+      batches: (index, count) of a worker -> the dataset of its shares of the global batches.
+    """
+    index, count = worker(strategy)
+    if count == 1:
+        return strategy.experimental_distribute_dataset(batches((0, 1)))
+
+    # The shares are cut by pipeline.training_batches, so that they do not depend on tf.data's own sharding.
+    return strategy.distribute_datasets_from_function(lambda context: batches((index, count)))

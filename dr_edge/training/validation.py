@@ -1,0 +1,65 @@
+"""Validation inside training: logits of a split and the numbers that choose the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from dr_edge import metrics as metrics_lib
+from dr_edge.data.tasks import Task
+from dr_edge.losses import Loss
+
+
+def validate(
+    predict_step: Callable[[tf.Tensor], tf.Tensor], batches: tf.data.Dataset, task: Task, loss: Loss
+) -> dict[str, Any]:
+    """Computes the loss and the metrics of a split.
+
+    Args:
+      predict_step: images -> logits.
+      batches: as `pipeline.evaluation_batches` gives them.
+      task: decides the metrics.
+      loss: the training loss.
+
+    Returns:
+      "loss" and, by task: "accuracy", "balanced_accuracy", "auc", "qwk", "macro_f1" and "confusion"; "mean_f1",
+      "mean_auc" (multilabel); "dice" and "dice/<class>" (segmentation). None where undefined.
+    """
+    losses: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    for batch in batches:
+        logits = predict_step(batch["image"])
+        losses.append(loss(batch["label"], logits).numpy())
+        label = batch["label"].numpy()
+        score = task.probabilities(logits.numpy())
+        if task.kind == "segmentation":
+            # Whole masks are not kept: intersection and sizes per image are all that Dice needs.
+            label, score = _overlaps(label, score)
+        labels.append(label)
+        scores.append(score)
+    result: dict[str, Any] = {"loss": float(np.concatenate(losses).mean())}
+    label, score = np.concatenate(labels), np.concatenate(scores)
+    if task.kind == "classification":
+        full = metrics_lib.classification_metrics(label, score, task.class_names, task.ordered, draws=0)
+        wanted = ("accuracy", "balanced_accuracy", "auc", "qwk", "macro_f1", "confusion")
+        return result | {key: full[key] for key in wanted}
+    if task.kind == "multilabel":
+        full = metrics_lib.multilabel_metrics(label.astype(np.int64), score, task.class_names, draws=0)
+        return result | {key: full[key] for key in ("mean_f1", "mean_auc")}
+    per_class = np.nanmean(label, axis=0)
+    dice = {f"dice/{name}": float(value) for name, value in zip(task.class_names, per_class, strict=True)}
+    return result | {"dice": float(per_class.mean())} | dice
+
+
+def _overlaps(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns Dice per image and class ([B, M], NaN where both masks are empty or the true one is missing), twice."""
+    truth, found = label > 0.5, score > 0.5
+    axes = (1, 2)
+    size = truth.sum(axes) + found.sum(axes)
+    known = (label >= 0).all(axes) & (size > 0)
+    dice = np.where(known, 2.0 * (truth & found).sum(axes) / np.maximum(size, 1), np.nan)
+    return dice, dice

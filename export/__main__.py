@@ -1,0 +1,74 @@
+"""Exports a finished run to a bundle: artifacts for phones and servers, and the proof that they are the same model.
+
+  python -m export --run_dir=RUN --out=BUNDLE
+  python -m export --run_dir=RUN --out=BUNDLE --formats=float32,static_int8 --gin_param='export.settings.calibration_images = 256'
+
+Leaves in BUNDLE: model.<variant>.tflite and .onnx (one file takes the square photograph and gives probabilities, heat
+map and out-of-distribution distance), parity.json and parity.html (each artifact against Keras on the test split),
+metadata.json (inputs, outputs, thresholds, sha256), MODEL_CARD.md, labels.txt, test_vectors/ and triton/. Exit status 1
+and no bundle where an artifact differs from the trained model by more than the thresholds (max_auc_drop,
+max_probability_difference in export/settings.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("run_dir", None, "Directory of a finished run (python -m dr_edge.train).")
+flags.DEFINE_string("out", None, "Directory of the bundle; must not exist.")
+flags.DEFINE_list("formats", [], "Formats of export/formats.py, or all; the default ones if not given.")
+flags.DEFINE_string("records", None, "Records for calibration and parity; the run's own if not given.")
+flags.DEFINE_multi_string("gin_file", [], "Gin file with bindings of export.settings; may be repeated.")
+flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'export.settings.threads = 2'.")
+flags.mark_flags_as_required(["run_dir", "out"])
+
+
+def main(argv: list[str]) -> int:
+    """Exports; returns the exit status."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+    logging.set_verbosity(logging.INFO)
+    from dr_edge import quiet
+
+    quiet.import_tensorflow()
+    from dr_edge import config
+    from export import bundle
+
+    try:
+        config.parse(FLAGS.gin_file, FLAGS.gin_param)
+        report = bundle.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records)
+    except bundle.ParityFailure as err:
+        print(summary(err.report))
+        logging.error("%s", err)
+        return 1
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as err:
+        logging.error("%s", err)
+        return 1
+    config.warn_unused()
+    print(summary(report))
+    print(f"bundle: {FLAGS.out}")
+    return 0
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """Returns the table of artifacts as text."""
+    metric = "auc" if "auc" in report["graph"] else next(name for name in report["graph"] if name.startswith("dice"))
+    lines = [f"{'artifact':28} {'kB':>8} {'ms':>7} {metric:>8} {'drop':>8} {'max diff':>9} {'agree':>7}"]
+    for name, row in report["artifacts"].items():
+        value, drop = row.get(metric), row["drop"].get(metric)
+        lines.append(
+            f"{name:28} {row['bytes'] / 1e3:8.0f} {row['latency_ms']['median']:7.2f} "
+            f"{'-' if value is None else format(value, '.4f'):>8} {'-' if drop is None else format(drop, '.4f'):>8} "
+            f"{row['max_probability_difference']:9.1e} {row['agreement']:7.3f}"
+        )
+    lines += [f"{name:28} cannot be made: {reason}" for name, reason in report["not_made"].items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,165 @@
+"""Writes a bundle: the artifacts, the sheet that proves they are the trained model, and the manifest last."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from dr_edge import metadata
+from dr_edge.trained import TrainedRun, load_run
+from export import card, finetuning, fitting, onnx, parity, parity_report, triton, vectors
+from export.convert import Conversion, convert_all
+from export.fitting import Fit
+from export.formats import Format, parse_formats
+from export.graph import PHONE, SERVER, DeployableGraph, Target, check_preprocess, deployable_graph
+from export.manifest import write_metadata
+from export.settings import Settings, failures
+
+REPORT_FILE = "parity.html"
+
+
+class ParityFailure(RuntimeError):
+    """An artifact differs more from the trained model than the thresholds permit.
+
+    Attributes:
+      report: the content that parity.json would have had.
+    """
+
+    def __init__(self, reasons: Sequence[str], report: Mapping[str, Any]) -> None:
+        super().__init__(f"No bundle was written: {'; '.join(reasons)}.")
+        self.report = report
+
+
+def export_run(
+    run_dir: str | os.PathLike,
+    out: str | os.PathLike,
+    formats: Sequence[str] = (),
+    records: str | os.PathLike | None = None,
+    settings: Settings | None = None,
+) -> dict[str, Any]:
+    """Exports a finished run to a bundle directory.
+
+    Args:
+      run_dir: directory of the run.
+      out: directory of the bundle; must not exist or be empty.
+      formats: names from formats.FORMATS; () for the default ones, ("all",) for all.
+      records: records directory; None for the one that the run was trained on.
+      settings: None for those that gin binds.
+
+    Returns:
+      The content of parity.json.
+
+    Raises:
+      FileExistsError: `out` holds something.
+      ParityFailure: a threshold is passed; nothing is left at `out`.
+      FloatingPointError: an output is not finite.
+      ValueError: bad input.
+    """
+    settings = settings or Settings()
+    wanted = parse_formats(formats)
+    with metadata.staged_directory(out) as directory:
+        run = load_run(run_dir)
+        check_preprocess(run.preprocess)
+        source = records or run.records
+        fit = fitting.fit(run, source)
+        build = functools.cache(functools.partial(_build, run, fit))
+        graph = build(PHONE)
+        ref = parity.reference(run, graph.model, fit.temperature, source, settings.split)
+        photographs: list[np.ndarray] = []
+        if any(fmt.calibrated for fmt in wanted):
+            photographs = fitting.training_photographs(source, run.task, settings.calibration_images)
+        finetuned: dict[str, Any] = {}
+
+        def finetune(path: Path) -> None:
+            finetuned.update(finetuning.save_finetuned(run, fit, source, path))
+
+        onnx_batch = None if settings.onnx_dynamic_batch else 1
+        done = convert_all(build, wanted, directory, photographs, finetune, settings.float_layers, onnx_batch)
+        made = [fmt for fmt in wanted if fmt.name not in done.not_made]
+        threshold = _threshold(fit, settings.operating_point)
+        rows, outputs = _measure_all(directory, made, run, ref, threshold, settings.threads)
+        report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, settings)
+        metadata.write_manifest(directory, "parity", report)
+        reasons = failures(report, wanted, settings)
+        if reasons:
+            raise ParityFailure(reasons, report)
+        page = parity_report.render(run, report, ref, outputs, settings.photographs_in_report)
+        metadata.write_text(directory / REPORT_FILE, page)
+        metadata.write_text(directory / "labels.txt", "".join(f"{name}\n" for name in run.task.class_names))
+        metadata.write_text(directory / "MODEL_CARD.md", card.model_card(run, fit, report, source))
+        vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model))
+        if settings.triton and any(fmt.suffix == "onnx" for fmt in made):
+            server = build(dataclasses.replace(SERVER, batch=None))
+            shapes = {name: server.model.output[name].shape[1:] for name in server.outputs}
+            content = onnx.convert_float32(server.model)
+            triton.write_repository(directory, content, run.image_size, shapes, run.task.class_names)
+        write_metadata(directory, run, graph, fit, wanted, source, report)
+    return report
+
+
+def _build(run: TrainedRun, fit: Fit, target: Target) -> DeployableGraph:
+    return deployable_graph(
+        run.model,
+        kind=run.task.kind,
+        preprocess=run.preprocess,
+        temperature=fit.temperature,
+        features=fit.features,
+        target=target,
+    )
+
+
+def _threshold(fit: Fit, name: str) -> float | None:
+    """Returns the threshold of the named operating point; None for a task without operating points."""
+    thresholds = {point["name"]: point["threshold"] for point in fit.operating_points}
+    if thresholds and name not in thresholds:
+        raise ValueError(f"export.settings.operating_point = {name!r}. Known: {', '.join(thresholds)}.")
+    return thresholds.get(name)
+
+
+def _measure_all(
+    directory: Path, formats: Sequence[Format], run: TrainedRun, ref: parity.Reference, threshold: float | None, threads: int
+) -> tuple[dict[str, Any], dict[str, Mapping[str, np.ndarray]]]:
+    """Returns the rows of parity.json and the outputs of each file."""
+    rows, outputs = {}, {}
+    with tqdm(formats, desc="comparing", unit="artifact", leave=False) as bar:
+        for fmt in bar:
+            bar.set_postfix_str(fmt.name)
+            path = directory / fmt.file
+            rows[fmt.file], outputs[fmt.file] = parity.measure(path, fmt, run.task, ref, threshold, threads)
+    return rows, outputs
+
+
+def _report(
+    run: TrainedRun,
+    fit: Fit,
+    graph: DeployableGraph,
+    ref: parity.Reference,
+    rows: Mapping[str, Any],
+    done: Conversion,
+    finetuned: Mapping[str, Any],
+    threshold: float | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Returns the content of parity.json."""
+    point = None if threshold is None else {"name": settings.operating_point, "threshold": threshold}
+    return {
+        "split": settings.split,
+        "images": len(ref.photographs),
+        "patients": len(np.unique(ref.groups)),
+        "drop_reference": "graph",
+        "operating_point": point,
+        **parity.reference_rows(run.task, ref, threshold),
+        "artifacts": dict(rows),
+        "not_made": dict(done.not_made),
+        "outputs_left_out": dict(graph.left_out),
+        "layer_errors": done.layer_errors,
+        "float_layers": list(settings.float_layers),
+        "finetuning": dict(finetuned),
+    }

@@ -1,0 +1,135 @@
+"""How much worse one set of outputs is than another on the same images, with paired bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dr_edge import bootstrap
+from dr_edge.data.tasks import Task
+from dr_edge.evaluation.segmentation import CUP, DISC, overlap, vertical_ratio
+from dr_edge.metadata import finite_or_none
+
+MISSING = -1
+MASK_THRESHOLD = 0.5
+
+
+def class_statistics(
+    task: Task, labels: np.ndarray, probabilities: np.ndarray, threshold: float | None = None
+) -> dict[str, bootstrap.Statistic]:
+    """Returns the statistics by which a classification or multilabel artifact is judged.
+
+    Args:
+      task: classification or multilabel.
+      labels: [N] int, or [N, L] of 0, 1, -1 (missing).
+      probabilities: [N, C].
+      threshold: of class 1 at the operating point, for tasks of two classes.
+
+    Returns:
+      Name -> function of bootstrap weights. Higher is better for all of them.
+    """
+    if task.kind == "multilabel":
+        return _multilabel_statistics(task, labels, probabilities)
+    predicted = probabilities.argmax(axis=1)
+    classes = len(task.class_names)
+    statistics = {"accuracy": bootstrap.weighted_mean(predicted == labels)}
+    if classes == 2:
+        statistics["auc"] = bootstrap.weighted_auc(labels == 1, probabilities[:, 1])
+    else:
+        present = [index for index in range(classes) if (labels == index).any()]
+        each = [bootstrap.weighted_auc(labels == index, probabilities[:, index]) for index in present]
+        statistics["auc"] = _mean_of(each)
+    if classes == 2 or task.ordered:
+        statistics["qwk"] = bootstrap.weighted_kappa(labels, predicted, classes)
+    if classes == 2 and threshold is not None:
+        positive = probabilities[:, 1] >= threshold
+        statistics["sensitivity"] = bootstrap.weighted_share(positive, labels == 1)
+        statistics["specificity"] = bootstrap.weighted_share(~positive, labels == 0)
+    return statistics
+
+
+def _multilabel_statistics(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, bootstrap.Statistic]:
+    areas = []
+    for index in range(len(task.class_names)):
+        known = labels[:, index] != MISSING
+        if known.any():
+            area = bootstrap.weighted_auc(labels[known, index] == 1, probabilities[known, index])
+            areas.append(lambda weights, area=area, known=known: area(weights[:, known]))
+    known = labels != MISSING
+    right = np.where(known, (probabilities >= 0.5) == (labels == 1), False)
+    share = right.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return {"accuracy": bootstrap.weighted_mean(share), "auc": _mean_of(areas)}
+
+
+def _mean_of(statistics: list[bootstrap.Statistic]) -> bootstrap.Statistic:
+    return lambda weights: np.mean([statistic(weights) for statistic in statistics], axis=0)
+
+
+def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[str, bootstrap.Statistic]:
+    """Returns the statistics by which a segmentation artifact is judged.
+
+    Args:
+      task: segmentation.
+      labels: [N, S, S, M] of 0, 1, -1 (missing).
+      masks: [N, S, S, M] probabilities.
+
+    Returns:
+      "dice <mask>" -> mean over the images that have it; "vcdr_accuracy": 1 - mean absolute error of the vertical
+      cup-to-disc ratio, where the task has disc and cup. Higher is better for all of them.
+    """
+    found = masks >= MASK_THRESHOLD
+    dice, _ = overlap(labels, found)
+    statistics = {f"dice {name}": _mean_where(dice[:, index]) for index, name in enumerate(task.class_names)}
+    if DISC in task.masks and CUP in task.masks:
+        disc, cup = task.masks.index(DISC), task.masks.index(CUP)
+        errors = [
+            abs(vertical_ratio(own[..., disc], own[..., cup]) - vertical_ratio(true[..., disc] > 0, true[..., cup] > 0))
+            for own, true in zip(found, labels, strict=True)
+        ]
+        statistics["vcdr_accuracy"] = _mean_where(1 - np.asarray(errors))
+    return statistics
+
+
+def _mean_where(values: np.ndarray) -> bootstrap.Statistic:
+    known = np.isfinite(values)
+    mean = bootstrap.weighted_mean(np.where(known, values, 0.0))
+    share = bootstrap.weighted_mean(known)
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        below = share(weights)
+        return np.divide(mean(weights), below, out=np.full(below.shape, np.nan), where=below > 0)
+
+    return statistic
+
+
+def compare(
+    own: Mapping[str, bootstrap.Statistic], reference: Mapping[str, bootstrap.Statistic], groups: np.ndarray
+) -> dict[str, Any]:
+    """Compares two sets of outputs on the same images.
+
+    Args:
+      own: statistics of the artifact.
+      reference: the same statistics of what it should equal.
+      groups: [N] patient of each image; both eyes of a person are drawn together.
+
+    Returns:
+      {name: value of `own`}, "drop": {name: reference - own; positive is worse} and "drop_interval": {name: 95 %
+      interval from paired draws}. None where undefined.
+    """
+    ones = np.ones((1, len(groups)))
+    values = {name: finite_or_none(statistic(ones)[0]) for name, statistic in own.items()}
+    drop: dict[str, float | None] = {}
+    for name, statistic in reference.items():
+        base = finite_or_none(statistic(ones)[0])
+        drop[name] = None if base is None or values[name] is None else base - values[name]
+    intervals: dict[str, list[float] | None] = dict.fromkeys(own)
+    if len(np.unique(groups)) > 1:
+        named = {("own", name): statistic for name, statistic in own.items()}
+        named |= {("reference", name): statistic for name, statistic in reference.items()}
+        draws = bootstrap.bootstrap(named, groups)
+        for name in own:
+            difference = draws["reference", name] - draws["own", name]
+            intervals[name] = bootstrap.percentile_interval(difference).to_json()
+    return {**values, "drop": drop, "drop_interval": intervals}

@@ -1,0 +1,226 @@
+"""What is fitted after training and baked into the graph: temperature, feature statistics, operating points.
+
+Temperature and operating points come from the validation split, feature statistics from the training split; the test
+split is kept for parity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from dr_edge import reliability
+from dr_edge.data import pipeline
+from dr_edge.data.tasks import Task
+from dr_edge.trained import TrainedRun
+
+BATCH = 16
+OOD_QUANTILES = (0.95, 0.99)
+SENSITIVITIES = (0.80, 0.87, 0.90, 0.95)  # 0.87: what the FDA asked of the first autonomous DR device (Abramoff 2018)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What the bundle states of a model's reliability.
+
+    Attributes:
+      temperature: logits are divided by it.
+      calibration: how it was fitted, for metadata.json.
+      features: statistics for `ood_distance`, or None.
+      ood: thresholds of `ood_distance`, for metadata.json.
+      operating_points: thresholds of the positive class, for metadata.json.
+    """
+
+    temperature: float
+    calibration: dict[str, Any]
+    features: reliability.FeatureStatistics | None
+    ood: dict[str, Any]
+    operating_points: list[dict[str, Any]]
+
+
+Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+
+
+def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, predict: Predict | None = None) -> Fit:
+    """Fits temperature, feature statistics and operating points.
+
+    Args:
+      run: a finished run.
+      records: the records directory.
+      max_images: the most training images to read, evenly over the classes.
+      predict: images [B, S, S, 3] -> (logits [B, C], penultimate features [B, F] or None), of a network that
+        stands for the run's; None for the run's own.
+
+    Raises:
+      ValueError: a split is missing or the model's outputs are not finite.
+    """
+    if run.task.kind == "segmentation":
+        reason = "the network segments, it has no penultimate features"
+        return Fit(1.0, {"method": "none", "reason": "masks are not calibrated"}, None, {"reason": reason}, [])
+    predict = predict or predictor(run)
+    val = _collect(predict, records, "val", run.task, None, "temperature (val)")
+    multilabel = run.task.kind == "multilabel"
+    temperature = reliability.fit_temperature(val["logits"], val["labels"], multilabel)
+    calibration = {
+        "method": "temperature scaling (Guo et al., 2017), targets smoothed by class size (Platt, 1999)",
+        "temperature": temperature,
+        "split": "val",
+        "images": len(val["labels"]),
+    }
+    points = []
+    if not multilabel:
+        probabilities = run.probabilities(val["logits"] / temperature)
+        calibration["ece_before"] = _ece(run.probabilities(val["logits"]), val["labels"])
+        calibration["ece_after"] = _ece(probabilities, val["labels"])
+        if len(run.task.class_names) == 2:
+            points = operating_points(probabilities[:, 1], val["labels"])
+    if "features" not in val:
+        return Fit(temperature, calibration, None, {"reason": "the network has no layer penultimate"}, points)
+    train = _collect(predict, records, "train", run.task, max_images, "feature statistics (train)")
+    labels = np.zeros(len(train["labels"]), int) if multilabel else train["labels"]
+    features = reliability.fit_features(train["features"], labels)
+    distances = reliability.mahalanobis_distance(val["features"], features)
+    ood = {
+        "method": "Mahalanobis distance to the nearest class mean (Lee et al., 2018), Ledoit-Wolf shrinkage",
+        "unit": "standard deviations of the training images' features",
+        "shrinkage": features.shrinkage,
+        "images": features.images,
+        "threshold": float(np.quantile(distances, OOD_QUANTILES[-1])),
+        "quantiles": {f"{q:.2f}": float(np.quantile(distances, q)) for q in OOD_QUANTILES},
+        "split": "val",
+    }
+    return Fit(temperature, calibration, features, ood, points)
+
+
+def predictor(run: TrainedRun) -> Predict:
+    """Returns the run's own network as `fit` calls it."""
+    import keras
+
+    named = {layer.name for layer in run.model.layers}
+    names = [name for name in ("logits", "penultimate") if name in named]
+    network = keras.Model(run.model.input, [run.model.get_layer(name).output for name in names])
+
+    def predict(images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        outputs = keras.tree.flatten(network.predict_on_batch(images))
+        return outputs[0], outputs[1] if len(outputs) > 1 else None
+
+    return predict
+
+
+def operating_points(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """Chooses thresholds of the positive class's probability on the validation split.
+
+    Args:
+      scores: [N] calibrated probability of class 1.
+      labels: [N] 0 or 1.
+
+    Returns:
+      One dict per point: name, threshold, sensitivity, specificity, split; [] where a class is absent.
+    """
+    from sklearn.metrics import roc_curve
+
+    if len(np.unique(labels)) < 2:
+        return []
+    false_rate, true_rate, thresholds = roc_curve(labels, scores, drop_intermediate=False)
+
+    def point(name: str, index: int) -> dict[str, Any]:
+        return {
+            "name": name,
+            "threshold": float(min(thresholds[index], 1.0)),
+            "sensitivity": float(true_rate[index]),
+            "specificity": float(1 - false_rate[index]),
+            "split": "val",
+        }
+
+    # Index 0 is the threshold above all scores, at which nothing is positive: no operating point.
+    points = [point("youden", 1 + int(np.argmax((true_rate - false_rate)[1:])))]
+    for wanted in SENSITIVITIES:
+        points.append(point(f"sensitivity_{round(100 * wanted)}", max(1, int(np.argmax(true_rate >= wanted)))))
+    return points
+
+
+def training_photographs(records: str | os.PathLike, task: Task, count: int) -> list[np.ndarray]:
+    """Reads training photographs for calibration, the same number of each class as far as they go.
+
+    Args:
+      records: the records directory.
+      task: its classes are balanced.
+      count: how many.
+
+    Returns:
+      Up to `count` arrays [1, S, S, 3] uint8, the crops before normalisation.
+    """
+    kept: dict[int, list[np.ndarray]] = {}
+    share = -(-count // (1 if task.kind == "segmentation" else len(task.class_names)))
+    for example in _examples(records, "train", task, share, "calibration photographs (train)"):
+        kept.setdefault(example["class"], []).append(example["photograph"][None])
+    photographs = [photograph for of_class in kept.values() for photograph in of_class]
+    return photographs[:count]
+
+
+def _class_of(label: np.ndarray, task: Task) -> int:
+    """Returns the class that balancing goes by: of several diseases the first that is present, of masks none."""
+    if task.kind == "classification":
+        return int(label)
+    if task.kind == "multilabel":
+        return int(np.argmax(label == 1)) if (label == 1).any() else -1
+    return 0
+
+
+def _examples(
+    records: str | os.PathLike, split: str, task: Task, share: int | None, title: str
+) -> Iterator[dict[str, Any]]:
+    """Yields decoded examples of a split, at most `share` of each class."""
+    info = pipeline.read_info(records)
+    total = pipeline.example_count(info, split, task)
+    classes = 1 if task.kind == "segmentation" else len(task.class_names) + (task.kind == "multilabel")
+    seen: dict[int, int] = {}
+    with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
+        for batch in pipeline.evaluation_batches(records, split, task, BATCH, photograph=True):
+            images, photographs, labels = (batch[key].numpy() for key in ("image", "photograph", "label"))
+            for image, photograph, label in zip(images, photographs, labels, strict=True):
+                bar.update()
+                place = _class_of(label, task)
+                if share is not None and seen.get(place, 0) >= share:
+                    continue
+                seen[place] = seen.get(place, 0) + 1
+                yield {"image": image, "photograph": photograph, "label": label, "class": place}
+            if share is not None and len(seen) == classes and min(seen.values()) >= share:
+                return
+
+
+def _collect(
+    predict: Predict, records: str | os.PathLike, split: str, task: Task, max_images: int | None, title: str
+) -> dict[str, np.ndarray]:
+    share = None if max_images is None else -(-max_images // len(task.class_names))
+    parts: dict[str, list[np.ndarray]] = {"logits": [], "features": [], "labels": []}
+    waiting: list[dict[str, Any]] = []
+
+    def flush() -> None:
+        for name, value in zip(("logits", "features"), predict(np.stack([e["image"] for e in waiting])), strict=True):
+            if value is not None:
+                parts[name].append(np.asarray(value))
+        parts["labels"].append(np.stack([example["label"] for example in waiting]))
+        waiting.clear()
+
+    for example in _examples(records, split, task, share, title):
+        waiting.append(example)
+        if len(waiting) == BATCH:
+            flush()
+    if waiting:
+        flush()
+    if not parts["labels"]:
+        raise ValueError(f"{records}: the split {split!r} holds no image for the task {task.name!r}.")
+    collected = {name: np.concatenate(values) for name, values in parts.items() if values}
+    collected["labels"] = np.rint(collected["labels"]).astype(int)
+    return collected
+
+
+def _ece(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    predicted = probabilities.argmax(axis=1)
+    return reliability.expected_calibration_error(probabilities.max(axis=1), predicted == labels)

@@ -1,0 +1,105 @@
+"""metadata.json: what an app must know of a bundle, with the sha256 of every file."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dr_edge import metadata
+from dr_edge.data import pipeline
+from dr_edge.trained import TrainedRun
+from export import onnx, tflite
+from export.fitting import Fit
+from export.formats import Format
+from export.graph import INPUT_NAME, DeployableGraph
+
+OLDEST_TESTED = {"tflite": "tflite-runtime 2.14.0", "onnx": "onnxruntime 1.31.1"}
+INPUT_UNIT = "RGB 0..255, the square crop around the field of view; normalisation is inside the graph"
+UNITS = {
+    "probabilities": "calibrated probability of each class, 0..1, in the order of class_names",
+    "heatmap": "Grad-CAM of the predicted class at the last feature map, 0..1; enlarge it bilinearly to the crop",
+    "ood_distance": "Mahalanobis distance from the training images; above ood.threshold the photograph is unusual",
+    "masks": "probability of each mask per pixel, 0..1, in the order of class_names",
+}
+PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "onnx", "onnxruntime")
+
+
+def write_metadata(
+    directory: Path,
+    run: TrainedRun,
+    graph: DeployableGraph,
+    fit: Fit,
+    formats: Sequence[Format],
+    records: str | os.PathLike,
+    report: Mapping[str, Any],
+) -> None:
+    """Writes metadata.json; every other file of the bundle must stand in `directory` already.
+
+    Args:
+      directory: of the bundle.
+      run: what was exported.
+      graph: the deployable graph.
+      fit: what was fitted.
+      formats: of which those with a file are listed.
+      records: the records directory.
+      report: the content of parity.json.
+    """
+    files = {
+        path.relative_to(directory).as_posix(): metadata.sha256_file(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+    artifacts = {
+        fmt.key: {
+            "file": fmt.file,
+            "sha256": files[fmt.file],
+            "bytes": (directory / fmt.file).stat().st_size,
+            "variant": fmt.variant,
+            "format": fmt.suffix,
+            "minimum_runtime": _minimum_runtime(fmt, (directory / fmt.file).read_bytes()),
+            "note": fmt.note,
+        }
+        for fmt in formats
+        if fmt.file in files
+    }
+    info = pipeline.read_info(records)
+    side = run.image_size
+    tensors = graph.model.output
+    content = {
+        "task": {"name": run.task.name, "kind": run.task.kind, "class_names": list(run.task.class_names)},
+        "image_size": side,
+        "preprocess": dict(run.preprocess),
+        "inputs": [{"name": INPUT_NAME, "shape": [1, side, side, 3], "dtype": "uint8", "unit": INPUT_UNIT}],
+        "outputs": [
+            {"name": name, "shape": list(tensors[name].shape), "dtype": "float32", "unit": UNITS[name]}
+            for name in graph.outputs
+        ],
+        "outputs_left_out": dict(graph.left_out),
+        "artifacts": artifacts,
+        "files": files,
+        "calibration": fit.calibration,
+        "operating_points": fit.operating_points,
+        "ood": fit.ood,
+        "training": {
+            "model": run.content["model"],
+            "best": run.content["best"],
+            "dataset": info.content["dataset"],
+            "splits": {name: split["examples"] for name, split in info.content["splits"].items()},
+        },
+        "parity": {"split": report["split"], "images": report["images"]},
+        "oldest_runtime_tested": {suffix: OLDEST_TESTED[suffix] for suffix in sorted({fmt.suffix for fmt in formats})},
+        "made_with": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    metadata.write_manifest(directory, "bundle", content)
+
+
+def _minimum_runtime(fmt: Format, content: bytes) -> str:
+    """Returns the oldest runtime that has every operation of an artifact."""
+    if fmt.suffix == "onnx":
+        return f"ONNX opset {onnx.OPSET} (onnxruntime 1.14)"
+    return f"TensorFlow Lite {tflite.minimum_runtime(content)}"

@@ -1,0 +1,76 @@
+"""Two charts of the parity page as inline SVG, in the colours of the evaluation reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+WIDTH, LABEL, ROW = 460, 150, 25
+
+
+def forest(rows: Sequence[tuple[str, float, Sequence[float] | None]], name: str, limit: float | None) -> Markup:
+    """Draws one value per row with its interval.
+
+    Args:
+      rows: (label, value, [low, high] or None).
+      name: of the axis.
+      limit: a threshold to mark, or None.
+    """
+    values = [value for _, value, bounds in rows for value in (value, *(bounds or ()))]
+    reach = 1.15 * max(0.005, *(abs(value) for value in values), abs(limit or 0.0))
+
+    def x(value: float) -> float:
+        return LABEL + (WIDTH - LABEL - 20) * (value + reach) / (2 * reach)
+
+    height = ROW * len(rows) + 46
+    parts = [_vertical(x(0), height - 40, "grid"), _text(x(0), height - 24, "0", "tick", "middle")]
+    for edge in (-reach / 1.15, reach / 1.15):
+        parts += [_vertical(x(edge), height - 40, "grid"), _text(x(edge), height - 24, f"{edge:+.3f}", "tick", "middle")]
+    if limit is not None:
+        parts += [_vertical(x(limit), height - 40, "chance")]
+    for index, (label, value, bounds) in enumerate(rows):
+        y = ROW * index + 18
+        parts.append(_text(0, y + 4, label, "axis", "start"))
+        if bounds is not None:
+            line = Markup('<line x1="{:.1f}" x2="{:.1f}" y1="{y}" y2="{y}" style="stroke:var(--s1);stroke-width:2"/>')
+            parts.append(line.format(x(bounds[0]), x(bounds[1]), y=y))
+        dot = Markup('<circle cx="{:.1f}" cy="{}" r="4.5" style="fill:var(--s1)"><title>{}</title></circle>')
+        parts.append(dot.format(x(value), y, f"{label}: {value:+.4f}"))
+    parts.append(_text((LABEL + WIDTH) / 2, height - 6, name, "axis", "middle"))
+    return _svg(parts, height, name)
+
+
+def bars(rows: Sequence[tuple[str, float]], name: str) -> Markup:
+    """Draws one horizontal bar per row.
+
+    Args:
+      rows: (label, value >= 0).
+      name: of the axis.
+    """
+    longest = max(1e-9, *(value for _, value in rows))
+    height = ROW * len(rows) + 26
+    parts = []
+    for index, (label, value) in enumerate(rows):
+        y = ROW * index + 4
+        width = max(0.0, (WIDTH - LABEL - 60) * value / longest)
+        parts.append(_text(0, y + 14, label, "axis", "start"))
+        bar = Markup('<rect x="{}" y="{}" width="{:.1f}" height="16" rx="3" style="fill:var(--s1)"/>')
+        parts.append(bar.format(LABEL, y, width))
+        parts.append(_text(LABEL + width + 6, y + 13, f"{value:.1f}", "tick", "start"))
+    parts.append(_text((LABEL + WIDTH) / 2, height - 4, name, "axis", "middle"))
+    return _svg(parts, height, name)
+
+
+def _vertical(x: float, height: float, css: str) -> Markup:
+    return Markup('<line class="{}" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{}"/>').format(css, height, x=x)
+
+
+def _text(x: float, y: float, text: str, css: str, anchor: str) -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(css, x, y, anchor, text)
+
+
+def _svg(parts: Sequence[Markup], height: float, label: str) -> Markup:
+    return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, escape(label), Markup("").join(parts)
+    )

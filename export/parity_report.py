@@ -1,0 +1,125 @@
+"""parity.html: the sheet that shows, without statistics, whether each artifact is still the trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from dr_edge.evaluation import charts
+from dr_edge.evaluation.gallery import data_url
+from dr_edge.evaluation.report import environment
+from dr_edge.trained import TrainedRun
+from export import parity_charts
+from export.parity import Reference
+
+TEMPLATE = "parity.html.j2"
+MOST_POINTS = 500
+MOST_PICTURES = 12
+WORST_LAYERS = 15
+
+
+def render(
+    run: TrainedRun,
+    report: Mapping[str, Any],
+    ref: Reference,
+    outputs: Mapping[str, Mapping[str, np.ndarray]],
+    with_photographs: bool,
+) -> str:
+    """Returns the page as HTML that refers to nothing outside itself.
+
+    Args:
+      run: what was exported.
+      report: the content of parity.json.
+      ref: the test photographs and what Keras says of them.
+      outputs: file -> output name -> [N, ...].
+      with_photographs: show those on which an artifact answers otherwise.
+    """
+    env = environment()
+    env.loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(Path(__file__).parent), env.loader])
+    metric = "auc" if "auc" in report["graph"]["drop"] else next(iter(report["graph"]["drop"]))
+    return env.get_template(TEMPLATE).render(
+        run=run,
+        task=run.task,
+        report=report,
+        metric=metric,
+        metric_name={"auc": "AUC"}.get(metric, metric.capitalize()),
+        drops=_drops(report, metric),
+        scatters=_scatters(run, ref, outputs),
+        layers=_layers(report),
+        changed=_changed(run, ref, outputs) if with_photographs else [],
+        changed_total=len({image for row in report["artifacts"].values() for image in row.get("changed", ())}),
+        with_photographs=with_photographs,
+        series=charts.SERIES,
+    )
+
+
+def _drops(report: Mapping[str, Any], metric: str) -> Markup | None:
+    rows = [
+        (name.removeprefix("model."), row["drop"][metric], row["drop_interval"][metric])
+        for name, row in report["artifacts"].items()
+        if row["drop"][metric] is not None
+    ]
+    return parity_charts.forest(rows, "drop from Keras on the same photographs", None) if rows else None
+
+
+def _scatters(
+    run: TrainedRun, ref: Reference, outputs: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[dict[str, Any]]:
+    """Returns one chart per artifact: its probability against Keras', of class 1 or of Keras' answer."""
+    if run.task.kind == "segmentation":
+        return []
+    base = ref.outputs["probabilities"]
+    if len(run.task.class_names) == 2 and run.task.kind == "classification":
+        column, name = np.ones(len(base), int), run.task.class_names[1]
+    else:
+        column, name = base.argmax(axis=1), "Keras' answer"
+    shown = np.random.default_rng(0).permutation(len(base))[:MOST_POINTS]
+    made = []
+    for file, values in outputs.items():
+        x, y = base[shown, column[shown]], values["probabilities"][shown, column[shown]]
+        axes = (f"Keras: probability of {name}", "artifact")
+        made.append({"file": file, "svg": charts.scatter(x, y, axes, None, (0.0, 1.0, 0.0, 1.0))})
+    return made
+
+
+def _layers(report: Mapping[str, Any]) -> Markup | None:
+    """Returns the chart of the layers that lose most to 8 bits; None where none was measured."""
+    rows = report["layer_errors"][:WORST_LAYERS]
+    if not rows:
+        return None
+    return parity_charts.bars([(row["layer"] or row["operation"], max(row["snr_db"], 0.0)) for row in rows], "signal-to-noise ratio, dB")
+
+
+def _changed(
+    run: TrainedRun, ref: Reference, outputs: Mapping[str, Mapping[str, np.ndarray]]
+) -> list[dict[str, Any]]:
+    """Returns the photographs on which an artifact answers otherwise than Keras, those of most artifacts first."""
+    if run.task.kind != "classification":
+        return []
+    names, base = run.task.class_names, ref.outputs["probabilities"]
+    answer = base.argmax(axis=1)
+    others = {file: values["probabilities"] for file, values in outputs.items()}
+    differs = np.stack([values.argmax(axis=1) != answer for values in others.values()])  # [artifacts, N]
+    order = [row for row in np.argsort(-differs.sum(axis=0), kind="stable") if differs[:, row].any()]
+    cards = []
+    for row in order[:MOST_PICTURES]:
+        who = [
+            f"{file.removeprefix('model.')}: {names[values[row].argmax()]} {values[row].max():.2f}"
+            for file, values in others.items()
+            if values[row].argmax() != answer[row]
+        ]
+        cards.append(
+            {
+                "photograph": data_url(ref.photographs[row][0]),
+                "id": str(ref.ids[row]),
+                "keras": f"{names[answer[row]]} {base[row].max():.2f}",
+                "label": names[ref.labels[row]],
+                "artifacts": who,
+            }
+        )
+    return cards

@@ -1,0 +1,126 @@
+"""A small run for export: drawn photographs as records, and a network trained on them for a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dr_edge import metadata
+
+SIZE = 96
+
+
+def write_records(directory: Path, size: int, counts: Mapping[str, int], method: str = "graham") -> Path:
+    """Writes drawn fundus photographs as records of `size` px; alternating grades 0 and 3, masks of disc and cup."""
+    import tensorflow as tf
+
+    from dr_edge.data import records
+    from dr_edge.fundus.crop import crop_mask, crop_square
+    from dr_edge.fundus.fov import FieldOfView
+    from dr_edge.fundus.graham import PREPROCESS, preprocess
+    from tfrecord_tools.synthetic.draw import draw_fundus
+
+    def png(image: np.ndarray) -> bytes:
+        return cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)[1].tobytes()
+
+    directory.mkdir(parents=True)
+    splits, seed = {}, 0
+    for split, count in counts.items():
+        name = records.shard_name(split, 0, 1)
+        with tf.io.TFRecordWriter(str(directory / name)) as writer:
+            for index in range(count):
+                seed += 1
+                drawn = draw_fundus(seed, grade=3 * (index % 2), size=2 * size)
+                fov = FieldOfView(*drawn.fov_centre, drawn.fov_radius)
+                crop = crop_square(drawn.image, fov, size)
+                masks = {
+                    key: png(crop_mask(drawn.masks[key], fov, size).astype(np.uint8) * 255)
+                    for key in ("optic_disc", "optic_cup")
+                }
+                record = records.Record(
+                    encoded=png(preprocess(crop, method)),
+                    photograph=b"" if method == "crop" else png(crop),
+                    image_id=f"{split}/{index}",
+                    path=f"{seed}.png",
+                    sha256="0" * 64,
+                    patient_id=f"p{seed}",
+                    source_size=drawn.image.shape[:2],
+                    crop_box=fov.box,
+                    labels={"dr_grade": drawn.dr_grade, "glaucoma": int(drawn.glaucoma)},
+                    masks=masks,
+                )
+                writer.write(records.encode(record))
+        grades = {"0": count - count // 2, "3": count // 2}
+        splits[split] = {
+            "examples": count,
+            "classes": {"dr_grade": grades, "glaucoma": {"0": count // 2, "1": count // 2}},
+            "shards": [{"file": name, "sha256": "", "examples": count, "bytes": 0}],
+        }
+    content = {
+        "dataset": "drawn",
+        "image_size": size,
+        "preprocess": {"method": method, **PREPROCESS[method]},
+        "labels": {"dr_grade": ["0", "1", "2", "3", "4"], "glaucoma": ["no", "yes"]},
+        "masks": ["optic_disc", "optic_cup"],
+        "centres": [],
+        "splits": splits,
+    }
+    metadata.write_manifest(directory, "dataset", content)
+    return directory
+
+
+def write_run(directory: Path, records: Path, model, task, size: int) -> Path:
+    """Writes a finished run directory around a Keras model."""
+    info = metadata.read_manifest(records, "dataset")
+    directory.mkdir(parents=True)
+    model.save(directory / "best.keras")
+    content = {
+        "status": "finished",
+        "task": task.to_json(),
+        "model": {"name": model.name, "parameters": model.count_params()},
+        "records": str(records),
+        "image_size": size,
+        "preprocess": info["preprocess"],
+        "best": {"metric": "auc", "value": 0.5, "epoch": 1, "step": 1},
+    }
+    metadata.write_manifest(directory, "run", content)
+    return directory
+
+
+def settle(model, records: Path, task) -> None:
+    """Gives batch normalisation the statistics of the training photographs, as training would."""
+    import keras
+
+    from dr_edge.data import pipeline
+
+    images = next(iter(pipeline.evaluation_batches(records, "train", task, 24)))["image"]
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(images, training=True)
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory) -> Path:
+    """Records of 24 training, 12 validation and 16 test photographs, drawn, 96 px, Graham-normalised."""
+    counts = {"train": 24, "val": 12, "test": 16}
+    return write_records(tmp_path_factory.mktemp("export") / "records", SIZE, counts)
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory, records) -> Path:
+    """A finished run of MobileNetV3-Small + CBAM at 96 px, referable DR, with weights that nobody trained."""
+    import keras
+
+    from dr_edge.data import tasks
+    from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
+
+    keras.utils.set_random_seed(0)
+    task = tasks.referable_dr()
+    model = mobilenet_v3_cbam(image_size=SIZE, outputs=2, variant="small")
+    settle(model, records, task)
+    return write_run(tmp_path_factory.mktemp("export") / "run", records, model, task, SIZE)

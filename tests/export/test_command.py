@@ -1,0 +1,37 @@
+"""The command line: help without TensorFlow, errors with exit status 1."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "export", *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_help_teaches_without_tensorflow():
+    code = "import sys, runpy; sys.argv = ['export', '--help']\n"
+    code += "try:\n  runpy.run_module('export', run_name='__main__', alter_sys=True)\n"
+    code += "except SystemExit: pass\nassert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "python -m export --run_dir=RUN --out=BUNDLE" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run_dir=nowhere", "--out=x"], "nowhere is no directory"),
+        (["--run_dir=nowhere", "--out=x", "--formats=int4"], "Unknown formats: int4"),
+        (["--run_dir=nowhere", "--out=x", "--gin_param=export.settings.spilt='val'"], "split"),
+    ],
+)
+def test_bad_input_ends_with_one_and_says_why(arguments, message, tmp_path):
+    result = call(*arguments)
+    assert result.returncode == 1
+    assert message in result.stderr

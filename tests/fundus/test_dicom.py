@@ -1,0 +1,98 @@
+"""DICOM photographs: grey, colour, 12 bit, a JPEG inside, cut off, and pydicom not there."""
+
+import builtins
+import io
+
+import cv2
+import numpy as np
+import pytest
+
+from dr_edge.fundus.photograph import PhotographError, decode_photograph
+
+EXPLICIT, JPEG, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
+OPHTHALMIC = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+RGB = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+
+
+def dicom(
+    pixels: np.ndarray, photometric: str, bits: int = 8, syntax: str = EXPLICIT, data: bytes | None = None
+):
+    pytest.importorskip("pydicom")
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = OPHTHALMIC
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
+    dataset.PhotometricInterpretation = photometric
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = (8 if bits <= 8 else 16), bits, bits - 1
+    dataset.PixelRepresentation = 0
+    if pixels.ndim == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.PixelData = pixels.tobytes() if data is None else data
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_rgb_comes_back_exactly():
+    np.testing.assert_array_equal(decode_photograph(dicom(RGB, "RGB")), RGB)
+
+
+def test_ybr_is_converted():
+    ybr = cv2.cvtColor(RGB, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]]
+    assert np.abs(decode_photograph(dicom(ybr, "YBR_FULL")).astype(int) - RGB).mean() < 2
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_twelve_bit_grey_becomes_eight(photometric):
+    grey = np.random.default_rng(1).integers(0, 4096, (40, 60)).astype(np.uint16)
+    expected = (grey >> 4).astype(np.uint8)
+    if photometric == "MONOCHROME1":
+        expected = 255 - expected
+    decoded = decode_photograph(dicom(grey, photometric, bits=12))
+    np.testing.assert_array_equal(decoded, np.dstack([expected] * 3))
+
+
+def test_the_jpeg_inside_is_decoded():
+    pytest.importorskip("pydicom")
+    from pydicom.encaps import encapsulate
+
+    jpeg = cv2.imencode(".jpg", cv2.GaussianBlur(RGB, (0, 0), 4))[1].tobytes()
+    data = dicom(RGB, "YBR_FULL_422", syntax=JPEG, data=encapsulate([jpeg]))
+    np.testing.assert_array_equal(decode_photograph(data), decode_photograph(jpeg))
+    cut = dicom(RGB, "YBR_FULL_422", syntax=JPEG, data=encapsulate([jpeg[:-100]]))
+    assert reason(cut) == "truncated"
+
+
+def reason(data: bytes, **options) -> str:
+    with pytest.raises(PhotographError) as caught:
+        decode_photograph(data, **options)
+    return caught.value.reason
+
+
+def test_what_cannot_be_read_is_refused():
+    from pydicom.encaps import encapsulate
+
+    whole = dicom(RGB, "RGB")
+    assert reason(whole[:-100]) == "truncated"
+    assert reason(whole[:300]) in ("corrupt", "truncated")
+    assert reason(whole, max_pixels=1000) == "too many pixels"
+    compressed = dicom(RGB, "YBR_RCT", syntax=JPEG_2000, data=encapsulate([b"\xff\x4f\xff\x51" * 8]))
+    assert reason(compressed) == "unsupported DICOM"
+
+
+def test_without_pydicom_the_error_says_what_to_install(monkeypatch):
+    genuine = builtins.__import__
+
+    def without_pydicom(name, *args, **kwargs):
+        if name.split(".")[0] == "pydicom":
+            raise ImportError(name)
+        return genuine(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_pydicom)
+    with pytest.raises(PhotographError, match=r"pip install dr_edge\[dicom\]"):
+        decode_photograph(bytes(128) + b"DICM" + bytes(100))

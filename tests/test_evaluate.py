@@ -1,0 +1,191 @@
+"""The evaluate command on stand-in runs: what it writes, replaces and refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from dr_edge import metadata
+from dr_edge.data import tasks
+from dr_edge.evaluation import flow, words
+
+
+@pytest.fixture
+def run_dir(stand_in_run, tmp_path):
+    return shutil.copytree(stand_in_run, tmp_path / "run")
+
+
+class Checker(HTMLParser):
+    """Collects tags, and what the page would load from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.foreign, self.images = [], [], 0
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "br", "polyline", "polygon", "circle", "line", "rect"):
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href") and not value.startswith("data:"):
+                self.foreign.append(value)
+        self.images += tag == "img"
+
+    def handle_endtag(self, tag):
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+
+def test_it_writes_numbers_predictions_and_report(run_dir):
+    content = flow.evaluate(run_dir, flow.Settings(examples=3))
+    directory = run_dir / "evaluation" / "test"
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "metrics.json",
+        "predictions.csv",
+        "report.html",
+    ]
+    assert metadata.read_manifest(directory, "evaluation")["metrics"] == content["metrics"]
+    with open(directory / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == content["images"] == 36
+    truth = [row["label"] == "referable" for row in rows]
+    auc = reference.roc_auc_score(truth, [float(row["p_referable"]) for row in rows])
+    assert (
+        content["metrics"]["auc"] == pytest.approx(auc) and auc > 0.8
+    )  # the stand-in has learned its square
+    assert content["metrics"]["accuracy"] == pytest.approx(
+        np.mean([row["label"] == row["predicted"] for row in rows])
+    )
+    assert {row["laterality"] for row in rows} == {"left", "right"} and rows[0]["source_height"] == "960"
+    assert content["metrics"]["patients"] == 18
+    assert "AUC" in words.one_line(content)
+
+
+def test_the_report_is_one_whole_page(run_dir):
+    flow.evaluate(run_dir, flow.Settings(examples=3))
+    page = (run_dir / "evaluation" / "test" / "report.html").read_text()
+    checker = Checker()
+    checker.feed(page)
+    assert checker.foreign == [] and checker.open == [] and checker.images >= 6
+    assert "Can the heat maps be believed?" in page and "Heat inside lesions" in page
+    for words_of in (
+        "ROC curve",
+        "Operating points",
+        "Confusion matrix",
+        "Reliability diagram",
+        "Class balance",
+    ):
+        assert words_of in page
+    assert not re.search(r"\b(nan|NaN|None|inf)\b", re.sub(r'src="data:[^"]*"', "", page))
+
+
+def test_thresholds_come_from_validation(run_dir):
+    content = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    flow.evaluate(run_dir, flow.Settings(split="val", examples=0, honesty=False))
+    with open(run_dir / "evaluation" / "val" / "predictions.csv", newline="") as file:
+        scores = [float(row["p_referable"]) for row in csv.DictReader(file)]
+    point = next(entry for entry in content["operating_points"] if entry["name"].startswith("sensitivity"))
+    ordered = sorted(scores)
+    halves = [(low + high) / 2 for low, high in zip(ordered, ordered[1:], strict=False)]
+    assert min(abs(point["threshold"] - half) for half in halves) < 1e-6
+    assert content["calibration"]["fitted_on"] == 30
+
+
+def test_an_older_evaluation_is_replaced_whole(run_dir):
+    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    directory = run_dir / "evaluation" / "test"
+    (directory / "stale.txt").write_text("old")
+    (run_dir / "evaluation" / ".test.next").mkdir()  # left by a killed evaluation
+    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    assert [path.name for path in (run_dir / "evaluation").iterdir()] == ["test"]
+    assert not (directory / "stale.txt").exists()
+
+
+def test_a_failed_evaluation_leaves_the_older_one(run_dir, monkeypatch):
+    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    monkeypatch.setattr(flow.report, "render", lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
+    with pytest.raises(RuntimeError, match="broken"):
+        flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    assert [path.name for path in (run_dir / "evaluation").iterdir()] == ["test"]
+    metadata.read_manifest(run_dir / "evaluation" / "test", "evaluation")
+
+
+def test_a_foreign_directory_is_refused(run_dir):
+    foreign = run_dir / "evaluation" / "test"
+    foreign.mkdir(parents=True)
+    (foreign / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is no evaluation"):
+        flow.evaluate(run_dir, flow.Settings())
+    assert (foreign / "thesis.txt").read_text() == "mine"
+
+
+def test_five_grades_and_diseases(write_run, make_model, tmp_path):
+    for task, key in ((tasks.dr_grade(), "qwk"), (tasks.diseases(("glaucoma",)), "mean_f1")):
+        run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
+        content = flow.evaluate(run, flow.Settings(examples=2, honesty=False))
+        assert key in content["metrics"]
+        page = (run / "evaluation" / "test" / "report.html").read_text()
+        checker = Checker()
+        checker.feed(page)
+        assert checker.open == [] and checker.foreign == []
+        json.dumps(content, allow_nan=False)
+
+
+def test_external_records_are_judged_by_the_runs_own_validation(run_dir, stand_in_records, tmp_path):
+    """Thresholds, temperature and distance must not come from the images of another hospital."""
+    other = shutil.copytree(stand_in_records, tmp_path / "records")
+    for path in [*other.glob("val-*"), *other.glob("train-*")]:
+        path.unlink()
+    quick = flow.Settings(records=str(other), examples=0, honesty=False)
+    content = flow.evaluate(run_dir, quick)
+    own = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    for part in ("operating_points", "calibration", "out_of_distribution"):
+        assert content[part] == own[part]
+    assert not content["trained_on_these_records"] and own["trained_on_these_records"]
+    flow.evaluate(run_dir, quick)
+    assert "not the records" in (run_dir / "evaluation" / "test" / "report.html").read_text()
+
+
+def test_records_that_are_gone_or_lack_validation(run_dir, stand_in_records, tmp_path):
+    other = shutil.copytree(stand_in_records, tmp_path / "records")
+    next(other.glob("val-*")).unlink()
+    content = metadata.read_manifest(run_dir, "run")
+    metadata.write_manifest(run_dir, "run", content | {"records": str(tmp_path / "gone")})
+    with pytest.raises(ValueError, match="--records=DIR"):
+        flow.evaluate(run_dir, flow.Settings())
+    content = flow.evaluate(run_dir, flow.Settings(records=str(other), examples=2, honesty=False))
+    assert content["operating_points"] == [] and content["calibration"]["temperature"] is None
+    assert content["out_of_distribution"] is None
+
+
+def test_a_diverged_model_is_refused(run_dir):
+    import keras
+
+    model = keras.models.load_model(run_dir / "best.keras")
+    model.set_weights([weight * np.nan for weight in model.get_weights()])
+    model.save(run_dir / "best.keras")
+    with pytest.raises(RuntimeError, match="not finite"):
+        flow.evaluate(run_dir, flow.Settings())
+    assert list((run_dir / "evaluation").iterdir()) == []
+
+
+def test_a_broken_model_file_is_refused(run_dir):
+    (run_dir / "best.keras").write_bytes(b"no model")
+    with pytest.raises(ValueError, match=r"cannot be read as a Keras model"):
+        flow.evaluate(run_dir, flow.Settings())
+
+
+def test_help_teaches_and_is_instant():
+    result = subprocess.run(
+        [sys.executable, "-m", "dr_edge.evaluate", "--help"], capture_output=True, text=True, timeout=20
+    )
+    assert "python -m dr_edge.evaluate --run_dir=RUN" in result.stdout and "--split" in result.stdout

@@ -1,0 +1,117 @@
+"""The explain command on stand-in records, drawn photographs and bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from dr_edge import metadata
+from dr_edge.data import tasks
+from dr_edge.explanation import flow
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Two drawn fundus photographs, a text file and a plain grey picture."""
+    from tfrecord_tools.synthetic import draw
+
+    directory = tmp_path_factory.mktemp("photographs")
+    for seed in (1, 2):
+        image = draw.draw_fundus(seed, size=256).image
+        cv2.imwrite(str(directory / f"eye [{seed}] <b>.png"), image[..., ::-1])
+    (directory / "notes.txt").write_text("no picture")
+    cv2.imwrite(str(directory / "wall.png"), np.full((200, 300, 3), 180, np.uint8))
+    return directory
+
+
+def test_records_give_one_picture_per_image_and_method(stand_in_run, stand_in_records, tmp_path):
+    out = tmp_path / "maps"
+    done = flow.explain(stand_in_run, str(stand_in_records), ["gradcam", "saliency"], out, limit=10)
+    assert done == {"images": 10, "pictures": 20, "rejected": 0}
+    files = sorted(path.name for path in out.iterdir())
+    assert len(files) == 21 and "test_eye_000.gradcam.png" in files and "index.html" in files
+    picture = cv2.imread(str(out / "test_eye_000.gradcam.png"))
+    assert picture.shape[1] > 2 * 448 and picture.std() > 20
+    page = (out / "index.html").read_text()
+    assert page.count("<img") == 20 and "labelled non-referable" in page and "http" not in page
+
+
+def test_photographs_that_are_no_fundus_are_listed(stand_in_run, photographs, tmp_path):
+    done = flow.explain(stand_in_run, f"{photographs}/*", ["gradcam"], tmp_path / "maps")
+    assert done == {"images": 2, "pictures": 2, "rejected": 2}
+    page = (tmp_path / "maps" / "index.html").read_text()
+    assert "Left out" in page and "wall.png" in page and "notes.txt" in page
+    assert "&lt;b&gt;" in page and "<b>.png" not in page  # names are escaped
+
+
+def test_a_directory_and_a_name_with_brackets_work(stand_in_run, photographs, tmp_path):
+    assert flow.explain(stand_in_run, str(photographs), ["gradcam"], tmp_path / "a")["images"] == 2
+    one = str(photographs / "eye [1] <b>.png")
+    assert flow.explain(stand_in_run, one, ["gradcam"], tmp_path / "b")["images"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": "/nowhere/*.jpg"}, "matches no file"),
+        ({"methods": ["gradcam", "lime"]}, "no lime for a classification run"),
+        ({"methods": ["mask"]}, "no mask for a classification run"),
+        ({"limit": 0}, "at least 1"),
+    ],
+)
+def test_bad_input_is_refused(stand_in_run, stand_in_records, tmp_path, change, message):
+    arguments = {"images": str(stand_in_records), "methods": ["gradcam"], "limit": 1} | change
+    with pytest.raises(ValueError, match=message):
+        flow.explain(stand_in_run, out=tmp_path / "maps", **arguments)
+    assert not (tmp_path / "maps").exists()
+
+
+def test_nothing_but_rejected_files_is_an_error(stand_in_run, photographs, tmp_path):
+    with pytest.raises(ValueError, match="None of 1 files"):
+        flow.explain(stand_in_run, str(photographs / "wall.png"), ["gradcam"], tmp_path / "maps")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_occupied_directory_is_left_alone(stand_in_run, stand_in_records, tmp_path):
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="not empty"):
+        flow.explain(stand_in_run, str(stand_in_records), ["gradcam"], tmp_path, limit=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
+
+
+def test_a_segmentation_run_shows_its_masks(write_run, stand_in_records, tmp_path):
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((64, 64, 3))
+    model = keras.Model(inputs, layers.Conv2D(2, 3, padding="same", name="logits")(inputs))
+    run = write_run(tmp_path / "run", tasks.optic_disc_and_cup(), model)
+    done = flow.explain(run, str(stand_in_records), [], tmp_path / "masks", limit=3)
+    assert done["pictures"] == 3 and (tmp_path / "masks" / "test_eye_000.mask.png").is_file()
+    with pytest.raises(ValueError, match="no gradcam for a segmentation run"):
+        flow.explain(run, str(stand_in_records), ["gradcam"], tmp_path / "other", limit=3)
+
+
+def test_an_unfinished_run_is_refused(stand_in_run, stand_in_records, tmp_path):
+    content = metadata.read_manifest(stand_in_run, "run")
+    metadata.write_manifest(tmp_path, "run", content | {"status": "training"})
+    with pytest.raises(metadata.ManifestError, match="not 'finished'"):
+        flow.explain(tmp_path, str(stand_in_records), ["gradcam"], tmp_path / "maps")
+
+
+def test_records_of_another_size_are_refused(stand_in_run, tmp_path, stand_in_records):
+    content = metadata.read_manifest(stand_in_records, "dataset")
+    metadata.write_manifest(tmp_path, "dataset", content | {"image_size": 512})
+    with pytest.raises(ValueError, match="512 px"):
+        flow.explain(stand_in_run, str(tmp_path), ["gradcam"], tmp_path / "maps")
+
+
+def test_help_teaches_and_is_instant():
+    result = subprocess.run(
+        [sys.executable, "-m", "dr_edge.explain", "--help"], capture_output=True, text=True, timeout=20
+    )
+    assert "python -m dr_edge.explain --run_dir=RUN" in result.stdout and "--methods" in result.stdout

@@ -1,0 +1,264 @@
+"""One build from listing to finished records: list -> spool -> duplicates and splits -> shards -> manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dr_edge.data.records import SPLITS
+from dr_edge.fundus.graham import PREPROCESS
+from tfrecord_tools.catalogue import list_dataset
+from tfrecord_tools.duplicates import near_pairs
+from tfrecord_tools.items import DatasetError, Item, Listing, Request, sample, stable_hash
+from tfrecord_tools.pool import process_all
+from tfrecord_tools.process import Settings
+from tfrecord_tools.split import Assignment, Fractions, assign, choose_fractions, count_classes
+from tfrecord_tools.spool import Fact, fill, read_coarse_pictures, read_facts, read_fine_picture
+from tfrecord_tools.writer import (
+    ShardTask,
+    finish,
+    is_built,
+    plan_shards,
+    staging_directory,
+    write_shard,
+    write_table,
+)
+
+BUILDER_VERSION = 1  # raise it when the same photographs give other bytes
+QUALITY_BINS = 10
+Progress = Callable[[int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildOptions:
+    """The arguments of a build; see the flags of `tfrecord_tools.build`."""
+
+    dataset: str
+    data_dir: Path | None
+    out: Path
+    image_size: int = 512
+    preprocess: str = "graham"
+    val_fraction: float | None = None
+    test_fraction: float | None = None
+    workers: int = 1
+    limit: int | None = None
+    seed: int = 0
+    min_quality: float = 0.0
+    shard_examples: int = 512
+    max_pixels: int = 100_000_000
+    table: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    runner: str = "local"
+    beam_options: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is known before the first photograph is opened.
+
+    Attributes:
+      items: sorted by image id.
+      arguments: everything that decides the bytes of the records, but the files themselves.
+      key: hash of the arguments and of the names and sizes of the files.
+    """
+
+    listing: Listing
+    items: Sequence[Item]
+    settings: Settings
+    fractions: Fractions
+    arguments: Mapping[str, Any]
+    key: str
+
+
+def plan_build(options: BuildOptions) -> Plan:
+    """Lists the data set and fixes what the build will be.
+
+    Raises:
+      ValueError: arguments or a layout that cannot be; says what to do.
+    """
+    if options.dataset == "synthetic" and options.data_dir is not None:
+        raise ValueError("--dataset=synthetic draws its images. Leave out --data_dir.")
+    if options.beam_options and options.runner == "local":
+        raise ValueError("--beam_option needs a Beam runner. Add --runner=DirectRunner, or leave it out.")
+    if options.table and options.dataset != "csv":
+        raise ValueError(f"--{next(iter(options.table))} is for --dataset=csv only. Leave it out.")
+    request = Request(options.data_dir, options.limit, options.seed, options.table)
+    listing = list_dataset(options.dataset, request)
+    items = sample(listing.items, options.limit, options.seed)
+    fractions = choose_fractions({item.split for item in items}, options.val_fraction, options.test_fraction)
+    settings = Settings(
+        data_dir="" if options.data_dir is None else str(options.data_dir),
+        image_size=options.image_size,
+        method=options.preprocess,
+        min_quality=options.min_quality,
+        max_pixels=options.max_pixels,
+    )
+    arguments = {
+        "dataset": options.dataset,
+        "image_size": options.image_size,
+        "preprocess": {"method": options.preprocess, **PREPROCESS[options.preprocess]},
+        "val_fraction": fractions.val,
+        "test_fraction": fractions.test,
+        "limit": options.limit,
+        "seed": options.seed,
+        "min_quality": options.min_quality,
+        "shard_examples": options.shard_examples,
+        "max_pixels": options.max_pixels,
+        "table": dict(options.table),
+        "versions": {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__},
+    }
+    return Plan(
+        listing, items, settings, fractions, arguments, _key(arguments, items, listing, options.data_dir)
+    )
+
+
+def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, data_dir: Path | None) -> str:
+    def size(item: Item) -> int:
+        try:
+            return os.stat(data_dir / item.path).st_size if data_dir is not None else 0
+        except OSError:
+            return -1
+
+    parts = [repr(sorted(arguments.items())), repr(sorted(listing.rejected)), repr(dict(listing.labels))]
+    sized = tqdm(items, desc="files", unit="file", delay=2.0)  # only where the file system is slow
+    return stable_hash(*parts, *(f"{item} {size(item)}" for item in sized))
+
+
+def build(options: BuildOptions) -> str:
+    """Builds records in local processes and returns a summary to print.
+
+    Raises:
+      ValueError: bad arguments, a bad layout, or nothing left to write.
+      BuildError: the output directory cannot be used.
+    """
+    plan = plan_build(options)
+    staging_left = options.out.parent / f".{options.out.name}.building"
+    if is_built(options.out, plan.key):
+        if staging_left.is_dir():
+            shutil.rmtree(staging_left)
+        return f"{options.out} holds this build already: nothing to do."
+    engine = LocalEngine() if options.runner == "local" else _beam_engine()
+    with staging_directory(options.out, plan.key, plan.arguments) as staging:
+        with tqdm(total=len(plan.items), desc="photographs", unit="img", mininterval=0.5) as bar:
+            engine.fill_spool(staging / "spool", plan, options, bar.update)
+        facts = read_facts(staging / "spool", len(plan.items))
+        assignment = split_facts(plan, facts, staging / "spool", options.seed)
+        tasks = plan_shards(facts, assignment.splits, options.seed, options.shard_examples)
+        with tqdm(total=len(assignment.splits), desc="shards", unit="img", mininterval=0.5) as bar:
+            written = engine.write_shards(staging, tasks, options, bar.update)
+        shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+        for task, shard in zip(tasks, written, strict=True):
+            shards[task.split].append(shard)
+        manifest = write_tables_and_describe(staging / "records", plan, facts, assignment, shards)
+        finish(staging, options.out, manifest)
+    return summary(options.out, manifest)
+
+
+class LocalEngine:
+    """Spawned processes on this machine; the default."""
+
+    def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Progress) -> None:
+        """Processes every photograph whose chunk is not in the spool yet."""
+        fill(spool, plan.items, lambda items: process_all(items, plan.settings, options.workers), on_progress)
+
+    def write_shards(
+        self, staging: Path, tasks: Sequence[ShardTask], options: BuildOptions, on_progress: Progress
+    ) -> list[dict[str, Any]]:
+        """Writes the shards one after the other: copying is bound by the disk."""
+        return [write_shard(staging, task, on_progress) for task in tasks]
+
+
+def _beam_engine() -> Any:
+    from tfrecord_tools.beam import BeamEngine
+
+    return BeamEngine()
+
+
+def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> Assignment:
+    """Finds duplicates and divides the photographs.
+
+    Raises:
+      DatasetError: nothing is left.
+    """
+    with tqdm(total=len(facts), desc="duplicates", unit="img", mininterval=0.5) as bar:
+        coarse = read_coarse_pictures(spool, len(facts))
+        pairs = list(near_pairs(coarse, lambda item: read_fine_picture(spool, item), bar.update))
+    stratify = plan.listing.stratify or list(plan.listing.labels)[:1]
+    assignment = assign(facts, pairs, plan.fractions, seed, stratify)
+    if not assignment.splits:
+        reasons = Counter([fact.reason or assignment.reasons[index] for index, fact in enumerate(facts)])
+        listed = "".join(f"\n  {count} x {reason}" for reason, count in reasons.most_common(5))
+        raise DatasetError(f"No photograph of {len(facts)} is left to write.{listed}")
+    return assignment
+
+
+def write_tables_and_describe(
+    records: Path,
+    plan: Plan,
+    facts: Sequence[Fact],
+    assignment: Assignment,
+    shards: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> dict[str, Any]:
+    """Writes splits.csv and rejected.csv and returns the content of dataset.json."""
+    taken = {index: facts[index] for index in assignment.splits}
+    rows = [
+        (fact.image_id, fact.patient, assignment.splits[index], fact.sha256) for index, fact in taken.items()
+    ]
+    write_table(records / "splits.csv", ("image", "patient", "split", "sha256"), rows)
+    rejected = [*plan.listing.rejected] + [
+        (fact.path or fact.image_id, fact.reason or assignment.reasons[index])
+        for index, fact in enumerate(facts)
+        if index not in taken
+    ]
+    write_table(records / "rejected.csv", ("file", "reason"), rejected)
+    scores = np.asarray([fact.quality for fact in taken.values()])
+    histogram, edges = np.histogram(scores, bins=QUALITY_BINS, range=(0.0, 1.0))
+    splits = {}
+    for split in SPLITS:
+        members = [fact for index, fact in taken.items() if assignment.splits[index] == split]
+        splits[split] = {
+            "examples": len(members),
+            "patients": len({fact.patient for fact in members}),
+            "classes": count_classes(members, plan.listing.labels),
+            "masks": {name: sum(name in fact.masks for fact in members) for name in plan.listing.masks},
+            "shards": list(shards[split]),
+        }
+    return {
+        "dataset": plan.arguments["dataset"],
+        "image_size": plan.settings.image_size,
+        "preprocess": plan.arguments["preprocess"],
+        "labels": {name: list(classes) for name, classes in plan.listing.labels.items()},
+        "masks": list(plan.listing.masks),
+        "centres": list(plan.listing.centres),
+        "splits": splits,
+        "rejected": len(rejected),
+        "quality": {
+            "edges": [round(float(edge), 3) for edge in edges],
+            "counts": [int(count) for count in histogram],
+        },
+        "source": dict(plan.listing.source),
+        "arguments": dict(plan.arguments),
+        "build_key": plan.key,
+    }
+
+
+def summary(out: Path, manifest: Mapping[str, Any]) -> str:
+    """Returns a table of what was written."""
+    lines = [f"{'split':<6} {'images':>7} {'patients':>8} {'shards':>6}  classes"]
+    for split, content in manifest["splits"].items():
+        classes = "  ".join(
+            f"{label}: {' '.join(str(count) for value, count in counts.items())}"
+            for label, counts in content["classes"].items()
+        )
+        shards = len(content["shards"])
+        lines.append(f"{split:<6} {content['examples']:>7} {content['patients']:>8} {shards:>6}  {classes}")
+    lines.append(f"{manifest['rejected']} rejected (rejected.csv says why). Written to {out}")
+    return "\n".join(lines)

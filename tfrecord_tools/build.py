@@ -1,0 +1,119 @@
+r"""Builds TFRecords of retinal photographs: found, cropped, preprocessed, split by patient, sharded, checksummed.
+
+  python -m tfrecord_tools.build --dataset=synthetic --out=/tmp/records/synthetic
+  python -m tfrecord_tools.build --dataset=idrid --data_dir=~/data/idrid --out=/tmp/records/idrid
+
+leaves in --out:
+  {train,val,test}-00000-of-000NN.tfrecord
+  dataset.json    counts per split and class, preprocessing, sha256 of each shard, quality histogram
+  splits.csv      image, patient, split, sha256
+  rejected.csv    file, reason: nothing is dropped in silence
+
+Killed or interrupted, the same command goes on where it was. Check with python -m tfrecord_tools.verify,
+look with python -m tfrecord_tools.inspect.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from tfrecord_tools.catalogue import DATASETS
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum(
+    "dataset", None, sorted(DATASETS), "which data set; each is read in the layout in which it is downloaded"
+)
+flags.DEFINE_string("data_dir", None, "the data set's directory, unpacked; not for synthetic")
+flags.DEFINE_string("out", None, "directory of the records, new or empty")
+flags.DEFINE_integer("image_size", 512, "side of the square crop in pixels", lower_bound=32, upper_bound=4096)
+flags.DEFINE_enum(
+    "preprocess",
+    "graham",
+    ["graham", "crop", "grey"],
+    "graham: subtract the local average colour; crop: only crop; grey: greyscale of equal mean and spread",
+)
+flags.DEFINE_float(
+    "val_fraction", None, "share for validation; 0.15 unless the data set has an official part"
+)
+flags.DEFINE_float(
+    "test_fraction", None, "share for testing; 0.15 unless the data set has an official test set"
+)
+flags.DEFINE_integer("workers", None, "processes; as many as processor cores", lower_bound=1)
+flags.DEFINE_integer(
+    "limit",
+    None,
+    "take about that many photographs (whole patients); synthetic: draw that many (1200)",
+    lower_bound=1,
+)
+flags.DEFINE_integer("seed", 0, "of the split, the order, and drawn images", lower_bound=0)
+flags.DEFINE_float(
+    "min_quality", 0.0, "reject photographs whose quality score is below", lower_bound=0.0, upper_bound=1.0
+)
+flags.DEFINE_integer("shard_examples", 512, "at most that many examples per shard", lower_bound=1)
+flags.DEFINE_integer("max_megapixels", 100, "refuse larger photographs before decoding them", lower_bound=1)
+flags.DEFINE_string("csv", None, "--dataset=csv: the table, one row per photograph")
+flags.DEFINE_string(
+    "image_column", None, "--dataset=csv: column of the photograph's path relative to --data_dir"
+)
+flags.DEFINE_list(
+    "label_columns", [], "--dataset=csv: columns of labels, whole numbers from 0 or names; empty is missing"
+)
+flags.DEFINE_string(
+    "patient_column", None, "--dataset=csv: column of the patient; without it each photograph is its own"
+)
+flags.DEFINE_string("split_column", None, "--dataset=csv: column of train, val, test or empty")
+flags.DEFINE_string("laterality_column", None, "--dataset=csv: column of left, right or empty")
+flags.DEFINE_list("mask_columns", [], "--dataset=csv: columns of mask files, lit where the structure is")
+flags.DEFINE_string(
+    "runner", "local", "local processes, or an Apache Beam runner: DirectRunner, FlinkRunner ..."
+)
+flags.DEFINE_multi_string("beam_option", [], "an option for that runner, without its dashes; may be repeated")
+TABLE_FLAGS = (
+    "csv", "image_column", "label_columns", "patient_column", "split_column", "laterality_column", "mask_columns",
+)  # fmt: skip
+flags.mark_flags_as_required(["dataset", "out"])
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags are written --name=value.")
+    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.writer import BuildError
+
+    out = Path(FLAGS.out).expanduser()
+    options = BuildOptions(
+        dataset=FLAGS.dataset,
+        data_dir=None if FLAGS.data_dir is None else Path(FLAGS.data_dir).expanduser().absolute(),
+        out=out.absolute(),
+        image_size=FLAGS.image_size,
+        preprocess=FLAGS.preprocess,
+        val_fraction=FLAGS.val_fraction,
+        test_fraction=FLAGS.test_fraction,
+        workers=FLAGS.workers or len(os.sched_getaffinity(0)),
+        limit=FLAGS.limit,
+        seed=FLAGS.seed,
+        min_quality=FLAGS.min_quality,
+        shard_examples=FLAGS.shard_examples,
+        max_pixels=FLAGS.max_megapixels * 1_000_000,
+        runner=FLAGS.runner,
+        beam_options=tuple(FLAGS.beam_option),
+        table={name: FLAGS[name].value for name in TABLE_FLAGS if FLAGS[name].value},
+    )
+    try:
+        print(build(options))
+    except (ValueError, BuildError) as err:
+        sys.exit(f"error: {err}")
+    except OSError as err:  # a full disk, no permission: what is finished stays
+        sys.exit(f"error: {err}. What is finished is kept: put that right and run the same command again.")
+    except KeyboardInterrupt:
+        sys.exit(
+            f"Interrupted. Run the same command again: it goes on from {out.parent}/.{out.name}.building"
+        )
+
+
+if __name__ == "__main__":
+    app.run(main)

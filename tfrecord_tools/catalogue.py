@@ -1,0 +1,42 @@
+"""The data sets that the builder knows, each an adapter module in `tfrecord_tools/datasets/`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from tfrecord_tools.items import Listing, Request, check_listing
+
+# name on the command line -> module in tfrecord_tools/datasets
+DATASETS = {
+    "synthetic": "synthetic",
+    "aptos": "aptos",
+    "eyepacs": "eyepacs",
+    "idrid": "idrid",
+    "idrid_segmentation": "idrid_segmentation",
+    "idrid_localisation": "idrid_localisation",
+    "messidor": "messidor",
+    "messidor2": "messidor2",
+    "refuge": "refuge",
+    "drishti": "drishti",
+    "drions": "drions",
+    "odir": "odir",
+    "folder": "folder",
+    "csv": "table",
+}
+
+
+def list_dataset(name: str, request: Request) -> Listing:
+    """Returns the checked Listing of the data set `name`.
+
+    Raises:
+      DatasetError: the directory or its label files are not as the layout promises.
+      ValueError: an unknown data set; names the nearest.
+    """
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ValueError(f"Unknown data set {name!r}.{hint} Known: {', '.join(sorted(DATASETS))}.")
+    listing = importlib.import_module(f"tfrecord_tools.datasets.{DATASETS[name]}").listing(request)
+    check_listing(listing, name)
+    return listing

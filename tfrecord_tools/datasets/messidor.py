@@ -1,0 +1,72 @@
+"""Messidor: twelve archives Base11 .. Base34 of TIFF photographs, each with its `Annotation_BaseNN.xls`, unpacked anywhere below.
+
+The retinopathy grade is Messidor's own, 0-3, not the ICDR scale, and therefore a label of its own. Patients are not
+published. The doubles in Base33 need no list: exact duplicates are found in every data set.
+"""
+
+from __future__ import annotations
+
+from tfrecord_tools.datasets.idrid import OEDEMA_NAMES
+from tfrecord_tools.items import DatasetError, Item, Listing, Request
+from tfrecord_tools.layout import (
+    checked_directory,
+    class_index,
+    column,
+    index_images,
+    match_rows,
+    read_spreadsheet,
+    relative,
+)
+
+GRADE_NAMES = (
+    "0: nothing",
+    "1: 1-5 microaneurysms",
+    "2: more, few haemorrhages",
+    "3: many, or neovascularisation",
+)
+# Corrections to the annotation files that the publisher lists on the page of the data set.
+ERRATA = {
+    "20051020_63045_0100_PP": 0,
+    "20051020_63936_0100_PP": 1,
+    "20051020_64007_0100_PP": 3,
+    "20060523_48477_0100_PP": 3,
+}
+
+
+def listing(request: Request) -> Listing:
+    """Reads Messidor's retinopathy grade and the risk of macular oedema of each photograph."""
+    root = checked_directory(request.data_dir, "messidor")
+    tables = sorted(
+        path for path in root.glob("**/*nnotation*ase*.xls*") if not path.name.startswith((".", "~"))
+    )
+    if not tables:
+        raise DatasetError(
+            f"{root} holds no Annotation_BaseNN.xls. Download them beside the twelve Base archives."
+        )
+    images = index_images([root], recursive=True)
+    items: list[Item] = []
+    rejected: list[tuple[str, str]] = []
+    for table in tables:
+        cells = read_spreadsheet(table)
+        rows, missing = match_rows(table, cells, ("Image name",), images, root, leftovers=False)
+        rejected += missing
+        for row in rows:
+            grade = class_index(column(row.cells, ("Retinopathy grade",), table), 4, row.where)
+            labels = {
+                "messidor_grade": ERRATA.get(row.path.stem, grade),
+                "macular_oedema_risk": class_index(
+                    column(row.cells, ("Risk of macular edema",), table), 3, row.where
+                ),
+            }
+            items.append(Item(row.path.stem, relative(row.path, root), patient=row.path.stem, labels=labels))
+    rejected += [(relative(path, root), "no row in any Annotation_Base table") for path in images.values()]
+    return Listing(
+        labels={"messidor_grade": GRADE_NAMES, "macular_oedema_risk": OEDEMA_NAMES},
+        items=items,
+        rejected=rejected,
+        source={
+            "title": "Messidor",
+            "address": "https://www.adcis.net/en/third-party/messidor/",
+            "licence": "research and education, on request to its publisher",
+        },
+    )

@@ -1,0 +1,179 @@
+"""What a data set declares: its items (one photograph each), their labels, masks, centres, patients and official split.
+
+An adapter in `tfrecord_tools/datasets/` turns a directory in the layout in which it is downloaded into one Listing.
+Everything after that (decoding, cropping, splitting, writing) is shared by all data sets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dr_edge.data.records import MISSING_LABEL, SPLITS
+
+LATERALITIES = ("left", "right", "")
+MASK_RULES = ("at_least", "at_most", "contours", "none")
+
+
+class DatasetError(ValueError):
+    """The data directory or its label files are not what the data set's layout promises; says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskSource:
+    """Where the mask of one structure comes from.
+
+    Attributes:
+      paths: files relative to the data directory, all in pixels of the photograph.
+      rule: "at_least" or "at_most" (the brightest channel against `value`; the union of the files), "contours" (texts of
+        one 'x, y' per line, one file per expert; the mean contour), or "none" (the structure was looked for and is not
+        there: an empty mask, no file).
+      value: grey level, 0..255, for the first two rules.
+    """
+
+    paths: tuple[str, ...] = ()
+    rule: str = "at_least"
+    value: int = 128
+
+    def __post_init__(self) -> None:
+        if self.rule not in MASK_RULES or bool(self.paths) == (self.rule == "none"):
+            raise ValueError(
+                f"A mask needs paths and a rule of {MASK_RULES}. Received: {self.paths}, {self.rule!r}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One photograph of a data set, before it is read.
+
+    Attributes:
+      image_id: unique in the data set.
+      path: file relative to the data directory (POSIX); "" for a drawn image.
+      patient: both eyes of a person share it.
+      labels: label name -> class index, -1 where missing.
+      split: the official split, or None where the data set has none.
+      laterality: "left", "right" or "" (unknown).
+      masks: structure name -> source.
+      centres: name -> (x, y) in source pixels, as in annotation files: the centre of the first pixel is (0, 0).
+      seed: seed of a drawn image, else None.
+    """
+
+    image_id: str
+    path: str
+    patient: str
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    split: str | None = None
+    laterality: str = ""
+    masks: Mapping[str, MaskSource] = dataclasses.field(default_factory=dict)
+    centres: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.image_id or not self.patient or (not self.path and self.seed is None):
+            raise ValueError(f"An item needs an id, a patient, and a path or a seed. Received: {self}.")
+        if self.split is not None and self.split not in SPLITS:
+            raise ValueError(
+                f"{self.image_id}: split must be one of {SPLITS} or None. Received: {self.split!r}."
+            )
+        if self.laterality not in LATERALITIES:
+            raise ValueError(
+                f"{self.image_id}: laterality must be left, right or ''. Received: {self.laterality!r}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """All that an adapter found.
+
+    Attributes:
+      labels: label name -> class names in the order of the class indices.
+      items: the photographs; their order does not matter.
+      masks, centres: names that the items may carry.
+      rejected: (file, reason) of what the label files name and the directory lacks, and the reverse.
+      stratify: label names whose combination is balanced over the splits; the first label where empty.
+      source: title, address and licence as its publisher states them.
+    """
+
+    labels: Mapping[str, Sequence[str]]
+    items: Sequence[Item]
+    masks: Sequence[str] = ()
+    centres: Sequence[str] = ()
+    rejected: Sequence[tuple[str, str]] = ()
+    stratify: Sequence[str] = ()
+    source: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the user asked an adapter for.
+
+    Attributes:
+      data_dir: the directory as downloaded; None for drawn images.
+      limit: number of images to draw (adapters of files ignore it: `sample` applies it to them).
+      seed: of drawn images.
+      table: --dataset=csv only: the path of the CSV file and its column names (see datasets/table.py).
+    """
+
+    data_dir: Path | None
+    limit: int | None = None
+    seed: int = 0
+    table: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
+
+
+def check_listing(listing: Listing, name: str) -> None:
+    """Checks that ids are unique and that each label, mask and centre was declared.
+
+    Raises:
+      DatasetError: nothing to build, an id twice, or something that was not declared; says which.
+    """
+    if not listing.items:
+        reasons = "".join(f"\n  {file}: {reason}" for file, reason in listing.rejected[:5])
+        raise DatasetError(
+            f"{name}: no photograph is left of {len(listing.rejected)} that were named. Check --data_dir.{reasons}"
+        )
+    seen: set[str] = set()
+    for item in listing.items:
+        if item.image_id in seen:
+            raise DatasetError(
+                f"{name}: image id {item.image_id!r} occurs twice. Remove one of the rows or files."
+            )
+        seen.add(item.image_id)
+        for label, value in item.labels.items():
+            if label not in listing.labels or not MISSING_LABEL <= value < len(listing.labels[label]):
+                raise DatasetError(
+                    f"{name}: {item.image_id}: {label}={value} is none of {dict(listing.labels)}."
+                )
+        for kind, names, known in (
+            ("mask", item.masks, listing.masks),
+            ("centre", item.centres, listing.centres),
+        ):
+            if unknown := sorted(set(names) - set(known)):
+                raise DatasetError(f"{name}: {item.image_id}: {kind} {unknown} is none of {list(known)}.")
+
+
+def stable_hash(*parts: str | int) -> str:
+    """Returns the SHA-256 of the parts, joined by a zero byte: the same on every machine and in every process."""
+    return hashlib.sha256("\0".join(str(part) for part in parts).encode("utf-8")).hexdigest()
+
+
+def sample(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
+    """Returns about `limit` items: whole patients in the order of their SHA-256, sorted by image id.
+
+    Raises:
+      ValueError: limit is not positive.
+    """
+    if limit is None:
+        return sorted(items, key=lambda item: item.image_id)
+    if limit < 1:
+        raise ValueError(f"--limit must be at least 1. Received: {limit}.")
+    by_patient: dict[str, list[Item]] = {}
+    for item in items:
+        by_patient.setdefault(item.patient, []).append(item)
+    chosen: list[Item] = []
+    for patient in sorted(by_patient, key=lambda name: stable_hash("sample", seed, name)):
+        if len(chosen) >= limit:
+            break
+        chosen += by_patient[patient]
+    return sorted(chosen, key=lambda item: item.image_id)

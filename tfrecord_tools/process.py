@@ -1,0 +1,282 @@
+"""The work on one image: file -> checked, cropped, preprocessed, encoded Record. The one code path of every engine.
+
+Runs in worker processes: OpenCV and numpy only, no TensorFlow, no global state, and the same item gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dr_edge.data.records import Record
+from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_mask, crop_points, crop_square, find_fov
+from dr_edge.fundus.graham import preprocess
+from dr_edge.fundus.image_header import PhotographError, read_header
+from dr_edge.fundus.photograph import MAX_PIXELS, decode_photograph, decode_scaled
+from dr_edge.fundus.quality import quality
+from tfrecord_tools.duplicates import describe
+from tfrecord_tools.items import Item, MaskSource
+
+ENCODED_QUALITY = 95  # what a model trains on: 4:4:4, since lesions are small and red
+PHOTOGRAPH_QUALITY = 90  # what overlays and calibration read
+MIN_SIDE_MARGIN = (
+    1.1  # scaled decoding keeps a little more than the crop needs, so that the area filter still has work
+)
+MAX_FILE_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What every image of a build has in common.
+
+    Attributes:
+      data_dir: absolute path, or "" where images are drawn.
+      image_size: side of the crop in pixels.
+      method: preprocessing, 'graham', 'crop' or 'grey'.
+      min_quality: photographs below this score (0..1) are rejected.
+      max_pixels: larger photographs are refused before they are decoded.
+    """
+
+    data_dir: str
+    image_size: int
+    method: str
+    min_quality: float = 0.0
+    max_pixels: int = MAX_PIXELS
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one item: a record with the facts that the split needs, or the reason of its rejection.
+
+    Attributes:
+      item: the item.
+      record: None where rejected.
+      reason: "" where taken.
+      pixels: SHA-256 of the decoded photograph, equal for exact duplicates.
+      picture: small pictures of the crop by which near-duplicates are found, see `duplicates.describe`.
+    """
+
+    item: Item
+    record: Record | None = None
+    reason: str = ""
+    pixels: str = ""
+    picture: bytes = b""
+
+
+class Rejected(ValueError):
+    """An item that cannot become a record; the message is the reason in rejected.csv."""
+
+
+def process(item: Item, settings: Settings) -> Outcome:
+    """Makes the record of one item; whatever is wrong with its files becomes the reason of its rejection."""
+    try:
+        return _process(item, settings)
+    except Rejected as err:
+        return Outcome(item, reason=str(err))
+    except (PhotographError, NotFundusError) as err:
+        return Outcome(item, reason=_one_line(err))
+    except cv2.error as err:
+        return Outcome(item, reason=f"OpenCV failed: {_one_line(err)}")
+    except MemoryError:
+        return Outcome(item, reason="not enough memory to decode it; lower --max_megapixels or --workers")
+    except Exception as err:  # noqa: BLE001 - one strange file must not end a build of many hours
+        return Outcome(item, reason=f"unexpected {type(err).__name__}: {_one_line(err)}")
+
+
+def _one_line(err: Exception) -> str:
+    return " ".join(str(err).split())[:300]
+
+
+def _process(item: Item, settings: Settings) -> Outcome:
+    source = _read(item, settings) if item.seed is None else _draw(item.seed, settings)
+    fov = source["fov"]
+    size = settings.image_size
+    crop = crop_square(source["image"], fov, size)
+    score = float(quality(crop).score)
+    if score < settings.min_quality:
+        raise Rejected(f"quality {score:.2f} is below --min_quality={settings.min_quality:g}")
+    prepared = crop if settings.method == "crop" else preprocess(crop, settings.method)
+    scale = source["denominator"]
+    in_source = fov.scaled(scale)
+    record = Record(
+        encoded=_jpeg(prepared, ENCODED_QUALITY),
+        photograph=b"" if settings.method == "crop" else _jpeg(crop, PHOTOGRAPH_QUALITY),
+        image_id=item.image_id,
+        path=item.path,
+        sha256=source["sha256"],
+        patient_id=item.patient,
+        source_size=source["size"],
+        crop_box=in_source.box,
+        laterality=source["laterality"],
+        quality=score,
+        labels=dict(source["labels"]),
+        masks={
+            name: _png(crop_mask(mask, in_source, size)) for name, mask in sorted(source["masks"].items())
+        },
+        centres=_crop_centres(source["centres"], in_source, size),
+    )
+    return Outcome(item, record, pixels=source["pixels"], picture=describe(crop))
+
+
+def _crop_centres(
+    centres: dict[str, tuple[float, float]], fov: FieldOfView, size: int
+) -> dict[str, tuple[float, float]]:
+    names = sorted(centres)
+    if not names:
+        return {}
+    points = crop_points(np.asarray([centres[name] for name in names], np.float64), fov, size)
+    # Annotations and `crop_points` put the centre of the first pixel at 0, records at 0.5.
+    return {name: (float(x) + 0.5, float(y) + 0.5) for name, (x, y) in zip(names, points, strict=True)}
+
+
+def _read(item: Item, settings: Settings) -> dict[str, Any]:
+    data = read_inside(settings.data_dir, item.path)
+    header = read_header(data)
+    image, denominator = decode_scaled(
+        data, max_pixels=settings.max_pixels, min_side=round(settings.image_size * MIN_SIDE_MARGIN)
+    )
+    fov = find_fov(image)
+    if denominator > 1 and 2 * fov.radius < settings.image_size:  # a small disc in a large frame
+        image, denominator = decode_photograph(data, max_pixels=settings.max_pixels), 1
+        fov = find_fov(image)
+    size = _source_size(image.shape[:2], denominator, (header.height, header.width))
+    for name, (x, y) in item.centres.items():
+        if not (0 <= x < size[1] and 0 <= y < size[0]):
+            raise Rejected(
+                f"centre {name} ({x:g}, {y:g}) lies outside the photograph of {size[1]}x{size[0]}: another size?"
+            )
+    return {
+        "image": image,
+        "fov": fov,
+        "denominator": denominator,
+        "size": size,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "pixels": hashlib.sha256(repr(size).encode() + image.tobytes()).hexdigest(),
+        "laterality": item.laterality,
+        "labels": item.labels,
+        "masks": {name: read_mask(settings, source, size) for name, source in item.masks.items()},
+        "centres": dict(item.centres),
+    }
+
+
+def _source_size(decoded: tuple[int, int], denominator: int, stored: tuple[int, int]) -> tuple[int, int]:
+    """Returns (height, width) of the upright photograph; EXIF may have swapped what the header states."""
+    if denominator == 1:
+        return int(decoded[0]), int(decoded[1])
+    upright = min(stored, stored[::-1], key=lambda size: abs(size[0] / denominator - decoded[0]))
+    return int(upright[0]), int(upright[1])
+
+
+def _draw(seed: int, settings: Settings) -> dict[str, Any]:
+    from tfrecord_tools.synthetic.draw import SMALLEST, draw_fundus
+
+    drawn = draw_fundus(seed, size=max(settings.image_size, SMALLEST))
+    digest = hashlib.sha256(drawn.image.tobytes()).hexdigest()
+    return {
+        "image": drawn.image,
+        "fov": find_fov(drawn.image),
+        "denominator": 1,
+        "size": drawn.image.shape[:2],
+        "sha256": digest,
+        "pixels": digest,
+        "laterality": drawn.laterality,
+        "labels": {"dr_grade": int(drawn.dr_grade), "glaucoma": int(drawn.glaucoma)},
+        "masks": drawn.masks,
+        "centres": drawn.centres,
+    }
+
+
+def read_inside(data_dir: str, path: str) -> bytes:
+    """Reads a regular file that truly lies below `data_dir`.
+
+    Raises:
+      Rejected: missing, outside the directory (by '..' or by a symbolic link), not a regular file, or too large.
+    """
+    root = os.path.realpath(data_dir)
+    full = os.path.join(root, path)
+    real = os.path.realpath(full)
+    if os.path.commonpath([root, real]) != root:
+        raise Rejected("path or symbolic link leads outside the data directory")
+    try:
+        status = os.stat(real)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise Rejected("not a regular file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise Rejected(f"file too large: {status.st_size} bytes; at most {MAX_FILE_BYTES}")
+        return Path(real).read_bytes()
+    except FileNotFoundError as err:
+        raise Rejected("no such file") from err
+    except OSError as err:
+        raise Rejected(f"cannot be read: {err.strerror}") from err
+
+
+def read_mask(settings: Settings, source: MaskSource, size: tuple[int, int]) -> np.ndarray:
+    """Returns the [H, W] bool mask of a structure in pixels of the photograph.
+
+    Raises:
+      Rejected: a mask file is missing, unreadable or not of the photograph's size.
+    """
+    if source.rule == "contours":
+        return mean_shape([_fill_contour(settings, path, size) for path in source.paths])
+    union = np.zeros(size, bool)
+    for path in source.paths:
+        try:
+            level = decode_photograph(
+                read_inside(settings.data_dir, path), max_pixels=settings.max_pixels
+            ).max(axis=2)
+        except (Rejected, PhotographError) as err:
+            raise Rejected(f"mask {path}: {_one_line(err)}") from err
+        if level.shape != size:
+            raise Rejected(
+                f"mask {path} is {level.shape[0]}x{level.shape[1]}, the photograph {size[0]}x{size[1]}"
+            )
+        union |= level >= source.value if source.rule == "at_least" else level <= source.value
+    return union
+
+
+def _fill_contour(settings: Settings, path: str, size: tuple[int, int]) -> np.ndarray:
+    """Returns [H, W] bool inside a closed contour given as one 'x, y' per line, in pixels."""
+    try:
+        lines = read_inside(settings.data_dir, path).decode("utf-8", "replace").splitlines()
+        points = [[float(part) for part in line.replace(",", " ").split()] for line in lines if line.strip()]
+        contour = np.asarray(points, np.float64).reshape(-1, 2)
+    except ValueError as err:  # Rejected is one
+        raise Rejected(f"contour {path}: {_one_line(err)}") from err
+    if len(contour) < 3 or not np.isfinite(contour).all():
+        raise Rejected(f"contour {path}: {len(contour)} points, three or more finite ones are needed")
+    filled = np.zeros(size, np.uint8)
+    cv2.fillPoly(filled, [np.round(contour * 256).astype(np.int32)], 1, shift=8)
+    return filled.astype(bool)
+
+
+def mean_shape(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean of several experts' shapes, [H, W] bool: where the mean signed distance to their edges is inside."""
+    if len(masks) == 1:
+        return masks[0]
+    distance = np.zeros(masks[0].shape, np.float32)
+    for mask in masks:
+        inside = mask.astype(np.uint8)
+        distance += cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(
+            1 - inside, cv2.DIST_L2, 5
+        )
+    return distance > 0
+
+
+def _jpeg(image: np.ndarray, level: int) -> bytes:
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY, level,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]  # fmt: skip
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def _png(mask: np.ndarray) -> bytes:
+    return cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()

@@ -1,0 +1,227 @@
+"""Who goes where: official test sets kept, patients and near-duplicates together, the rest stratified and stable.
+
+Nothing here depends on the order of rows or on Python's hash: a group's place follows from the SHA-256 of its patients, so
+that photographs added later move few others. Copies of one photograph can never stand on both sides of a split, which
+is also why augmentation lives in the training pipeline and not in the records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from dr_edge.data.records import MISSING_LABEL
+from tfrecord_tools.items import stable_hash
+from tfrecord_tools.spool import Fact
+
+DEFAULT_FRACTION = 0.15
+PRIORITY = {
+    "test": 0,
+    "val": 1,
+    "train": 2,
+    None: 3,
+}  # what is kept where one group lies in several official splits
+
+
+@dataclasses.dataclass(frozen=True)
+class Fractions:
+    """Shares of the photographs without an official split (or with the official split 'train') that go to val and test."""
+
+    val: float
+    test: float
+
+
+def choose_fractions(official: set[str | None], val: float | None, test: float | None) -> Fractions:
+    """Fills in the shares that the user left open: 0.15 each, 0 for a split that the data set itself has.
+
+    Raises:
+      ValueError: a share for a split that is official, or shares that leave nothing for training.
+    """
+    chosen: dict[str, float] = {}
+    for split, value in (("val", val), ("test", test)):
+        if value is not None and split in official:
+            raise ValueError(
+                f"This data set has an official {split} split, which is kept. Leave out --{split}_fraction."
+            )
+        chosen[split] = (0.0 if split in official else DEFAULT_FRACTION) if value is None else value
+        if not 0 <= chosen[split] < 1:
+            raise ValueError(f"--{split}_fraction must be at least 0 and below 1. Received: {chosen[split]}.")
+    if sum(chosen.values()) >= 1:
+        raise ValueError(
+            f"--val_fraction and --test_fraction leave nothing for training: {chosen}. Lower them."
+        )
+    return Fractions(**chosen)
+
+
+@dataclasses.dataclass
+class Assignment:
+    """The split of each photograph that is taken, and the reason for each that is set aside, by index of the fact."""
+
+    splits: dict[int, str]
+    reasons: dict[int, str]
+
+
+def assign(
+    facts: Sequence[Fact],
+    near_pairs: Iterable[tuple[int, int]],
+    fractions: Fractions,
+    seed: int,
+    stratify: Sequence[str],
+) -> Assignment:
+    """Assigns each fact that was not rejected to a split, or sets it aside.
+
+    Args:
+      facts: of all photographs.
+      near_pairs: indices of photographs that are copies of one another to the eye.
+      fractions: shares of val and test.
+      seed: another seed gives another division.
+      stratify: label names whose combination (the worst of the group) is balanced over the splits.
+    """
+    reasons: dict[int, str] = {}
+    alive = {index for index, fact in enumerate(facts) if not fact.reason}
+    exact = defaultdict(list)
+    for index in sorted(alive):
+        exact[facts[index].pixels].append(index)
+    for members in exact.values():
+        _settle_copies(facts, members, reasons, "exact duplicate", keep_one=True)
+    alive -= set(reasons)
+    edges = [(first, second) for first, second in near_pairs if first in alive and second in alive]
+    for members in _components(alive, edges):
+        _settle_copies(facts, members, reasons, "near-duplicate", keep_one=False)
+    alive -= set(reasons)
+    groups = patient_groups(facts, alive, edges)
+    splits: dict[int, str] = {}
+    free: list[list[int]] = []
+    for group in groups:
+        kept = _kept_side(facts, group)
+        for index in set(group) - set(kept):
+            reasons[index] = (
+                f"belongs with {facts[kept[0]].image_id} of the official {facts[kept[0]].split} split"
+            )
+        official = facts[kept[0]].split
+        if official in ("test", "val"):
+            splits |= {index: official for index in kept}
+        else:
+            free.append(kept)
+    splits |= divide(facts, free, fractions, seed, stratify)
+    return Assignment(splits, reasons)
+
+
+def _settle_copies(
+    facts: Sequence[Fact], members: Sequence[int], reasons: dict[int, str], kind: str, *, keep_one: bool
+) -> None:
+    """Sets aside what must go of a group of copies: training copies of test photographs, contradictions, repetitions."""
+    if len(members) < 2:
+        return
+    kept = _kept_side(facts, members)
+    first = facts[kept[0]]
+    for index in set(members) - set(kept):
+        conflict = "".join(f" ({text})" for text in label_conflicts([first, facts[index]]))
+        reasons[index] = f"{kind} of {first.image_id} of the official {first.split} split{conflict}"
+    conflicts = label_conflicts([facts[index] for index in kept])
+    for index in kept:
+        others = [facts[other].image_id for other in kept if other != index]
+        if conflicts:
+            reasons[index] = (
+                f"{kind} of {', '.join(others[:3])} with conflicting labels ({'; '.join(conflicts)})"
+            )
+        elif keep_one and index != kept[0]:
+            reasons[index] = f"{kind} of {first.image_id}"
+
+
+def _kept_side(facts: Sequence[Fact], members: Sequence[int]) -> list[int]:
+    """Returns the members in the official split that goes first, by image id; 'train' and no split are one side."""
+    best = min(PRIORITY[facts[index].split] for index in members)
+    side = [index for index in members if min(PRIORITY[facts[index].split], 2) == min(best, 2)]
+    return sorted(side, key=lambda index: facts[index].image_id)
+
+
+def label_conflicts(facts: Sequence[Fact]) -> list[str]:
+    """Returns 'dr_grade 0 and 3' for each label on which the facts disagree; a missing label contradicts nothing."""
+    values: dict[str, set[int]] = defaultdict(set)
+    for fact in facts:
+        for name, value in fact.labels.items():
+            if value != MISSING_LABEL:
+                values[name].add(value)
+    return [
+        f"{name} {' and '.join(map(str, sorted(found)))}"
+        for name, found in sorted(values.items())
+        if len(found) > 1
+    ]
+
+
+def patient_groups(
+    facts: Sequence[Fact], alive: Iterable[int], edges: Sequence[tuple[int, int]]
+) -> list[list[int]]:
+    """Returns the groups that no split may part: connected by a patient or by near-duplicates."""
+    alive = set(alive)
+    first_of: dict[str, int] = {}
+    links = [(first_of.setdefault(facts[index].patient, index), index) for index in sorted(alive)]
+    links += [(first, second) for first, second in edges if first in alive and second in alive]
+    return _components(alive, links)
+
+
+def _components(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Returns the connected components, each sorted, by union-find."""
+    parent = {node: node for node in nodes}
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for first, second in edges:
+        parent[root(first)] = root(second)
+    members: dict[int, list[int]] = defaultdict(list)
+    for node in sorted(parent):
+        members[root(node)].append(node)
+    return sorted(members.values())
+
+
+def divide(
+    facts: Sequence[Fact],
+    groups: Sequence[Sequence[int]],
+    fractions: Fractions,
+    seed: int,
+    stratify: Sequence[str],
+) -> dict[int, str]:
+    """Divides groups into train, val and test, each stratum in the order of its SHA-256.
+
+    A stratum of three groups or more gives at least one to each split that has a share.
+    """
+    strata: dict[tuple[int, ...], list[tuple[str, Sequence[int]]]] = defaultdict(list)
+    for group in groups:
+        worst = tuple(
+            max(facts[index].labels.get(name, MISSING_LABEL) for index in group) for name in stratify
+        )
+        key = min(stable_hash("split", seed, facts[index].patient) for index in group)
+        strata[worst].append((key, group))
+    splits: dict[int, str] = {}
+    for _, members in sorted(strata.items()):
+        members.sort(key=lambda pair: pair[0])
+        tests, vals = _counts(len(members), fractions)
+        for place, (_, group) in enumerate(members):
+            split = "test" if place < tests else "val" if place < tests + vals else "train"
+            splits |= {index: split for index in group}
+    return splits
+
+
+def _counts(groups: int, fractions: Fractions) -> tuple[int, int]:
+    def share(fraction: float) -> int:
+        count = int(groups * fraction + 0.5)
+        return max(count, 1) if fraction > 0 and groups >= 3 else count
+
+    tests = min(share(fractions.test), groups)
+    return tests, min(share(fractions.val), groups - tests)
+
+
+def count_classes(facts: Iterable[Fact], labels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+    """Returns label -> class index (as text, '-1' for missing) -> number of photographs; classes that are absent count 0."""
+    counts = {name: {str(index): 0 for index in range(len(classes))} for name, classes in labels.items()}
+    for fact in facts:
+        for name in labels:
+            value = str(fact.labels.get(name, MISSING_LABEL))
+            counts[name][value] = counts[name].get(value, 0) + 1
+    return counts

@@ -1,0 +1,199 @@
+"""The resumable middle of a build: finished images in chunks on disk, before anybody knows their split.
+
+Chunk k holds the records of items 32k .. 32k+31 (in the order of their ids) as TFRecord frames, beside it the small pictures
+by which near-duplicates are found, and a JSON list with one Fact per item. The JSON is written last: a chunk with a
+readable JSON is whole, and a build that was killed goes on with the first chunk that has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dr_edge.data.records import encode
+from dr_edge.data.wire import frame
+from dr_edge.metadata import sha256_file, write_bytes, write_json
+from tfrecord_tools.duplicates import COARSE_BYTES, FINE_SIDE, PICTURE_BYTES
+from tfrecord_tools.items import Item
+from tfrecord_tools.process import Outcome
+
+CHUNK_ITEMS = 32
+NOTES, FRAMES, PICTURES = "chunk-{:06d}.json", "chunk-{:06d}.tfrecord", "chunk-{:06d}.pictures"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fact:
+    """What the split and the manifest need of one image, whose record waits in the spool.
+
+    Attributes:
+      reason: why it was rejected; "" where taken, and then the rest is filled.
+      split: the official split or None.
+      pixels: see `process.Outcome`.
+      chunk, offset, length: where its TFRecord frame stands.
+    """
+
+    image_id: str
+    path: str
+    reason: str = ""
+    patient: str = ""
+    split: str | None = None
+    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    masks: Sequence[str] = ()
+    sha256: str = ""
+    pixels: str = ""
+    quality: float = 0.0
+    source_size: Sequence[int] = (0, 0)
+    chunk: int = 0
+    offset: int = 0
+    length: int = 0
+
+
+def chunk_count(items: int) -> int:
+    """Returns the number of chunks for that many items."""
+    return -(-items // CHUNK_ITEMS)
+
+
+def finished_chunks(spool: Path, items: int) -> list[int]:
+    """Returns the indices of the chunks that stand whole in `spool`: their bytes have the digest that was noted."""
+    return [index for index in range(chunk_count(items)) if _is_whole(spool, index)]
+
+
+def _is_whole(spool: Path, index: int) -> bool:
+    notes = spool / NOTES.format(index)
+    if not notes.is_file():
+        return False
+    try:
+        digests = json.loads(notes.read_text(encoding="utf-8"))["sha256"]
+        return all(sha256_file(spool / name) == digest for name, digest in digests.items())
+    except (
+        json.JSONDecodeError,
+        KeyError,
+        UnicodeDecodeError,
+        FileNotFoundError,
+    ):  # a power failure: made again
+        return False
+
+
+def fill(
+    spool: Path,
+    items: Sequence[Item],
+    work: Callable[[Iterable[Item]], Iterator[Outcome]],
+    on_progress: Callable[[int], None],
+) -> None:
+    """Writes the chunks that are not there yet.
+
+    Args:
+      spool: an existing directory.
+      items: all items of the build, sorted.
+      work: maps items to Outcomes in their order, lazily.
+      on_progress: told how many items are done, finished chunks included.
+    """
+    done = set(finished_chunks(spool, len(items)))
+    on_progress(sum(len(chunk_items(items, index)) for index in done))
+    todo = [index for index in range(chunk_count(len(items))) if index not in done]
+    outcomes = work(item for index in todo for item in chunk_items(items, index))
+    for index in todo:
+        count = len(chunk_items(items, index))
+        write_chunk(spool, index, (next(outcomes) for _ in range(count)), on_progress)
+
+
+def chunk_items(items: Sequence[Item], index: int) -> Sequence[Item]:
+    """Returns the items of a chunk."""
+    return items[index * CHUNK_ITEMS : (index + 1) * CHUNK_ITEMS]
+
+
+def write_chunk(
+    spool: Path, index: int, outcomes: Iterable[Outcome], on_progress: Callable[[int], None] = lambda _: None
+) -> None:
+    """Writes one chunk: its frames under a temporary name, renamed, its pictures, then its JSON."""
+    frames, pictures = spool / FRAMES.format(index), spool / PICTURES.format(index)
+    temporary = frames.with_suffix(".tmp")
+    facts: list[Fact] = []
+    small: list[bytes] = []
+    offset = 0
+    with open(temporary, "wb") as file:
+        for outcome in outcomes:
+            data = frame(encode(outcome.record)) if outcome.record is not None else b""
+            file.write(data)
+            facts.append(_fact(outcome, index, offset, len(data)))
+            small.append(outcome.picture.ljust(PICTURE_BYTES, b"\0"))
+            offset += len(data)
+            on_progress(1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, frames)
+    write_bytes(pictures, b"".join(small))
+    digests = {path.name: sha256_file(path) for path in (frames, pictures)}
+    write_json(
+        spool / NOTES.format(index),
+        {"sha256": digests, "facts": [dataclasses.asdict(fact) for fact in facts]},
+    )
+
+
+def _fact(outcome: Outcome, chunk: int, offset: int, length: int) -> Fact:
+    item, record = outcome.item, outcome.record
+    if record is None:
+        return Fact(item.image_id, item.path, reason=outcome.reason)
+    return Fact(
+        image_id=item.image_id,
+        path=item.path,
+        patient=record.patient_id,
+        split=item.split,
+        labels=dict(record.labels),
+        masks=sorted(record.masks),
+        sha256=record.sha256,
+        pixels=outcome.pixels,
+        quality=record.quality,
+        source_size=record.source_size,
+        chunk=chunk,
+        offset=offset,
+        length=length,
+    )
+
+
+def read_facts(spool: Path, items: int) -> list[Fact]:
+    """Returns the facts of all items in their order.
+
+    Raises:
+      RuntimeError: a chunk is not there.
+    """
+    facts: list[Fact] = []
+    for index in range(chunk_count(items)):
+        notes = spool / NOTES.format(index)
+        if not notes.is_file():
+            raise RuntimeError(f"{notes} is missing. Run the same build command again: it goes on from here.")
+        facts += [Fact(**fact) for fact in json.loads(notes.read_text(encoding="utf-8"))["facts"]]
+    return facts
+
+
+def read_frame(spool: Path, fact: Fact) -> bytes:
+    """Returns the TFRecord frame of a fact, checksums included."""
+    path = spool / FRAMES.format(fact.chunk)
+    with open(path, "rb") as file:
+        file.seek(fact.offset)
+        frame = file.read(fact.length)
+    if len(frame) != fact.length:
+        raise RuntimeError(f"{path} ends early. Remove {spool.parent} and run the build command again.")
+    return frame
+
+
+def read_coarse_pictures(spool: Path, items: int) -> np.ndarray:
+    """Returns [items, 1024] int8, the coarse pictures of all items; zeros for rejected ones."""
+    coarse = np.zeros((items, COARSE_BYTES), np.int8)
+    for index in range(chunk_count(items)):
+        pictures = np.fromfile(spool / PICTURES.format(index), np.int8).reshape(-1, PICTURE_BYTES)
+        coarse[index * CHUNK_ITEMS : index * CHUNK_ITEMS + len(pictures)] = pictures[:, :COARSE_BYTES]
+    return coarse
+
+
+def read_fine_picture(spool: Path, item: int) -> np.ndarray:
+    """Returns [64, 64] int8, the fine picture of the item at that place."""
+    index, place = divmod(item, CHUNK_ITEMS)
+    start = place * PICTURE_BYTES + COARSE_BYTES
+    pictures = np.fromfile(spool / PICTURES.format(index), np.int8, count=FINE_SIDE**2, offset=start)
+    return pictures.reshape(FINE_SIDE, FINE_SIDE)
