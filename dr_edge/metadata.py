@@ -22,6 +22,7 @@ from typing import Any
 MANIFESTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "dataset": ("dataset.json", 1, ("dataset", "image_size", "preprocess", "labels", "splits")),
     "run": ("run.json", 1, ("status", "task", "model", "records", "image_size", "preprocess", "best")),
+    "reliability": ("reliability.json", 1, ("model_sha256", "dataset_sha256", "temperature", "ood", "files")),
     "evaluation": ("metrics.json", 1, ("split", "task", "metrics", "images")),
     "bundle": ("metadata.json", 1, ("task", "image_size", "preprocess", "inputs", "outputs", "artifacts", "files")),
     "parity": ("parity.json", 1, ("split", "images", "keras", "artifacts")),

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dr_edge import metadata
+from dr_edge import fitted, metadata
+from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun, load_run
-from export import card, finetuning, fitting, onnx, parity, parity_report, triton, vectors
+from export import card, finetuning, onnx, parity, parity_report, triton, vectors
 from export.convert import Conversion, convert_all
-from export.fitting import Fit
 from export.formats import Format, parse_formats
 from export.graph import PHONE, SERVER, DeployableGraph, Target, check_preprocess, deployable_graph
 from export.manifest import write_metadata
+from export.photographs import training_photographs
 from export.settings import Settings, failures
 
 REPORT_FILE = "parity.html"
@@ -68,13 +69,13 @@ def export_run(
         run = load_run(run_dir)
         check_preprocess(run.preprocess)
         source = records or run.records
-        fit = fitting.fit(run, source)
+        fit = fitted.fit_of(run, source)
         build = functools.cache(functools.partial(_build, run, fit))
         graph = build(PHONE)
         ref = parity.reference(run, graph.model, fit.temperature, source, settings.split)
         photographs: list[np.ndarray] = []
         if any(fmt.calibrated for fmt in wanted):
-            photographs = fitting.training_photographs(source, run.task, settings.calibration_images)
+            photographs = training_photographs(source, run.task, settings.calibration_images)
         finetuned: dict[str, Any] = {}
 
         def finetune(path: Path) -> None:
@@ -127,7 +128,8 @@ def _measure_all(
     directory: Path, formats: Sequence[Format], run: TrainedRun, ref: parity.Reference, threshold: float | None, threads: int
 ) -> tuple[dict[str, Any], dict[str, Mapping[str, np.ndarray]]]:
     """Returns the rows of parity.json and the outputs of each file."""
-    rows, outputs = {}, {}
+    rows: dict[str, Any] = {}
+    outputs: dict[str, Mapping[str, np.ndarray]] = {}
     with tqdm(formats, desc="comparing", unit="artifact", leave=False) as bar:
         for fmt in bar:
             bar.set_postfix_str(fmt.name)

@@ -69,10 +69,16 @@ def measure(content: bytes, photographs: Iterable[np.ndarray]) -> dict[int, Spre
     for values in tensors():
         for index, value in values.items():
             spread = spreads[index]
-            step = -(-value.size // MOST_VALUES)
             if spread.high > spread.low:
-                spread.counts += np.histogram(value[::step], BINS, (spread.low, spread.high))[0]
+                spread.counts += histogram(value, spread.low, spread.high)
     return spreads
+
+
+def histogram(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Counts at most MOST_VALUES of [N] float32 values in BINS bins between low and high."""
+    step = -(-values.size // MOST_VALUES)
+    # In double precision: between neighbouring float32 values there is no room for the bins' edges.
+    return np.histogram(values[::step].astype(np.float64), BINS, (low, high))[0]
 
 
 def chosen_range(spread: Spread) -> tuple[float, float]:

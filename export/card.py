@@ -8,8 +8,8 @@ from typing import Any
 
 from dr_edge.data import pipeline
 from dr_edge.evaluation.words import interval, number
+from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
-from export.fitting import Fit
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,19 +51,24 @@ def class_statistics(
 
 
 def _multilabel_statistics(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, bootstrap.Statistic]:
-    areas = []
+    areas: list[bootstrap.Statistic] = []
     for index in range(len(task.class_names)):
         known = labels[:, index] != MISSING
         if known.any():
             area = bootstrap.weighted_auc(labels[known, index] == 1, probabilities[known, index])
-            areas.append(lambda weights, area=area, known=known: area(weights[:, known]))
+            areas.append(_among(area, known))
     known = labels != MISSING
     right = np.where(known, (probabilities >= 0.5) == (labels == 1), False)
     share = right.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     return {"accuracy": bootstrap.weighted_mean(share), "auc": _mean_of(areas)}
 
 
-def _mean_of(statistics: list[bootstrap.Statistic]) -> bootstrap.Statistic:
+def _among(statistic: bootstrap.Statistic, known: np.ndarray) -> bootstrap.Statistic:
+    """Returns the statistic of the images that `known` [N] bool marks, as a function of the weights of all."""
+    return lambda weights: statistic(weights[:, known])
+
+
+def _mean_of(statistics: Sequence[bootstrap.Statistic]) -> bootstrap.Statistic:
     return lambda weights: np.mean([statistic(weights) for statistic in statistics], axis=0)
 
 
@@ -123,13 +128,14 @@ def compare(
     drop: dict[str, float | None] = {}
     for name, statistic in reference.items():
         base = finite_or_none(statistic(ones)[0])
-        drop[name] = None if base is None or values[name] is None else base - values[name]
+        value = values[name]
+        drop[name] = None if base is None or value is None else base - value
     intervals: dict[str, list[float] | None] = dict.fromkeys(own)
     if len(np.unique(groups)) > 1:
-        named = {("own", name): statistic for name, statistic in own.items()}
-        named |= {("reference", name): statistic for name, statistic in reference.items()}
+        named = {f"own {name}": statistic for name, statistic in own.items()}
+        named |= {f"reference {name}": statistic for name, statistic in reference.items()}
         draws = bootstrap.bootstrap(named, groups)
         for name in own:
-            difference = draws["reference", name] - draws["own", name]
+            difference = draws[f"reference {name}"] - draws[f"own {name}"]
             intervals[name] = bootstrap.percentile_interval(difference).to_json()
     return {**values, "drop": drop, "drop_interval": intervals}

@@ -16,12 +16,12 @@ from absl import logging
 from keras import ops
 from tqdm import tqdm
 
-from dr_edge import losses
+from dr_edge import fitting, losses
 from dr_edge.data import augment, pipeline  # noqa: F401  (augment: gin names)
+from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from dr_edge.training import loop  # noqa: F401  (gin names)
-from export import fitting, frozen
-from export.fitting import Fit
+from export import frozen
 from export.graph import PHONE_INT8, app_outputs, image_side, prepare, wanted_tensors
 
 RUN_CONFIGURATION = "config.gin"

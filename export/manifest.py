@@ -11,9 +11,9 @@ from typing import Any
 
 from dr_edge import metadata
 from dr_edge.data import pipeline
+from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from export import onnx, tflite
-from export.fitting import Fit
 from export.formats import Format
 from export.graph import INPUT_NAME, DeployableGraph
 

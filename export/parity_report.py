@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -39,8 +38,7 @@ def render(
       outputs: file -> output name -> [N, ...].
       with_photographs: show those on which an artifact answers otherwise.
     """
-    env = environment()
-    env.loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(Path(__file__).parent), env.loader])
+    env = environment(Path(__file__).parent)
     metric = "auc" if "auc" in report["graph"]["drop"] else next(iter(report["graph"]["drop"]))
     return env.get_template(TEMPLATE).render(
         run=run,

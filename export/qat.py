@@ -51,7 +51,7 @@ class Function(tf_keras.layers.Layer):
         return {**super().get_config(), "kind": self.kind, "value": self.value}
 
 
-class CalibratedQuantizer(quantizers.MovingAverageQuantizer):
+class CalibratedQuantizer(quantizers.MovingAverageQuantizer):  # type: ignore[name-defined]
     """tfmot's moving average of minimum and maximum, starting at a measured range."""
 
     def __init__(self, low: float, high: float) -> None:
@@ -69,7 +69,7 @@ class CalibratedQuantizer(quantizers.MovingAverageQuantizer):
         return {"low": self.low, "high": self.high}
 
 
-class KernelQuantizer(quantizers.LastValueQuantizer):
+class KernelQuantizer(quantizers.LastValueQuantizer):  # type: ignore[name-defined]
     """Per-channel symmetric 8-bit weights, as TFLite's convolutions take them; per tensor for dense layers."""
 
     def __init__(self, per_axis: bool) -> None:
@@ -105,7 +105,7 @@ class LayerConfig(tfmot.quantization.keras.QuantizeConfig):
             raise ValueError(f"{layer.name}: activations are quantised at the output only.")
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        if self.low is None:
+        if self.low is None or self.high is None:
             return []
         if isinstance(layer, tf_keras.layers.Activation) and layer.activation is tf_keras.activations.sigmoid:
             # TFLite's int8 LOGISTIC has this range and no other.

@@ -95,7 +95,7 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     task = run.task
     compute = metrics.classification_metrics if task.kind == "classification" else metrics.multilabel_metrics
     options = {"ordered": task.ordered} if task.kind == "classification" else {}
-    distant, distances = outliers.check(run, reference, val, test, settings.batch_size)
+    distant, distances = outliers.check(run, reference, val, test)
     content = describe(run, records, settings) | {
         "images": len(test),
         "metrics": compute(

@@ -65,10 +65,14 @@ def render(
     )
 
 
-def environment() -> jinja2.Environment:
-    """Returns the Jinja environment of this room: escaping, strict, with number filters."""
+def environment(*directories: Path) -> jinja2.Environment:
+    """Returns the Jinja environment of this room: escaping, strict, with number filters.
+
+    Args:
+      directories: where templates are looked for before this room's.
+    """
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader([*directories, Path(__file__).parent]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

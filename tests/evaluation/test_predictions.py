@@ -81,8 +81,8 @@ def test_chosen_examples_are_read_with_their_masks(run):
 
 def test_unfamiliar_images_are_counted(run, table):
     val = predictions.predict_split(run, run.records, "val", 16)
-    result, distances = outliers.check(run, run.records, val, table, 16)
+    result, distances = outliers.check(run, run.records, val, table)
     assert result["passed"] > 0.8 and distances.shape == (36,)
     strange = dataclasses.replace(table, features=table.features + 100)
-    assert outliers.check(run, run.records, val, strange, 16)[0]["passed"] == 0
-    assert outliers.check(run, run.records, None, table, 16) == (None, None)
+    assert outliers.check(run, run.records, val, strange)[0]["passed"] == 0
+    assert outliers.check(run, run.records, None, table) == (None, None)

@@ -180,6 +180,23 @@ def test_a_row_without_a_value_cannot_pass_a_threshold():
 
 
 @pytest.mark.parametrize(
+    ("drop", "said"),
+    [
+        ({"auc": 0.011}, "AUC falls by 0.0110"),
+        ({"auc": None}, "AUC is undefined on the 10 images"),
+        ({"dice optic_cup": 0.02, "dice optic_disc": 0.0}, "Dice optic_cup falls by 0.0200"),
+        ({"dice optic_cup": None}, "Dice optic_cup is undefined"),
+        ({"auc": 0.01, "accuracy": 0.5, "qwk": None}, None),
+    ],
+)
+def test_a_drop_beyond_the_threshold_or_without_a_value_fails(drop, said):
+    fmt = FORMATS["static_int8"]
+    row = {"drop": drop, "max_probability_difference": 0.3}
+    found = settings.failures({"artifacts": {fmt.file: row}, "split": "test", "images": 10}, [fmt], Settings())
+    assert len(found) == (said is not None) and (said is None or said in found[0])
+
+
+@pytest.mark.parametrize(
     "wrong", [{"max_auc_drop": {"int4": 0.1}}, {"calibration_images": 0}, {"max_probability_difference": {"x": 1}}]
 )
 def test_settings_are_checked(wrong):

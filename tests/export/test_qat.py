@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from dr_edge import trained
+from dr_edge import fitting, trained
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
-from export import finetuning, fitting, qat, tflite
+from export import finetuning, qat, tflite
 from export.delegation import delegation
 from export.graph import wanted_tensors
 

@@ -7,8 +7,8 @@ import functools
 import numpy as np
 import pytest
 
-from dr_edge import trained
-from export import fitting, frozen, parity, tflite, tflite_int8
+from dr_edge import fitting, trained
+from export import frozen, parity, photographs, tflite, tflite_int8
 from export.delegation import delegation
 from export.graph import PHONE_DYNAMIC, PHONE_INT8, PHONE_INT16, deployable_graph
 
@@ -30,18 +30,18 @@ def converted(run_dir, records, tmp_path_factory):
     graph = build()
     frozen.save(*frozen.of_model(graph.model), scratch / "float")
     frozen.save(*frozen.of_model(build(target=PHONE_INT8).model), scratch / "integer")
-    photographs = fitting.training_photographs(records, run.task, 8)
+    given = photographs.training_photographs(records, run.task, 8)
     frozen.save(*frozen.of_model(build(target=PHONE_DYNAMIC).model), scratch / "dynamic")
     contents = {variant: tflite.convert_float(scratch / "float", variant) for variant in ("float32", "float16")}
     contents["dynamic_int8"] = tflite.convert_float(scratch / "dynamic", "dynamic_int8")
-    calibrated = tflite_int8.calibrate(scratch / "integer", lambda: iter(photographs))
+    calibrated = tflite_int8.calibrate(scratch / "integer", lambda: iter(given))
     contents["static_int8"] = tflite_int8.quantise(calibrated, graph.head)
     frozen.save(*frozen.of_model(build(target=PHONE_INT16).model), scratch / "int16")
-    contents["int16x8"] = tflite.convert_int16x8(scratch / "int16", lambda: iter(photographs))
+    contents["int16x8"] = tflite.convert_int16x8(scratch / "int16", lambda: iter(given))
     call = parity.graph_function(graph.model)
-    expected = [call(photograph) for photograph in photographs]
+    expected = [call(photograph) for photograph in given]
     expected = {key: np.concatenate([output[key] for output in expected]) for key in expected[0]}
-    return graph, contents, photographs, scratch, expected
+    return graph, contents, given, scratch, expected
 
 
 def run_all(content: bytes, photographs) -> dict[str, np.ndarray]:

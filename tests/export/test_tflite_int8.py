@@ -139,6 +139,13 @@ def test_best_range_clips_a_far_outlier_but_not_a_uniform_signal():
     assert best_range(spread) == (0.0, 1.0)
 
 
+def test_values_a_rounding_error_apart_can_be_counted():
+    values = np.full(100_000, 1e6, np.float32)
+    values[::2] = np.nextafter(np.float32(1e6), np.float32(2e6))
+    counts = calibration.histogram(values, float(values.min()), float(values.max()))
+    assert counts[0] + counts[-1] == counts.sum() == calibration.MOST_VALUES
+
+
 def test_a_range_holds_zero_and_survives_a_constant_tensor():
     assert best_range(Spread(0.0, 0.0, np.zeros(calibration.BINS))) == (0.0, 0.0)
     low, high = best_range(Spread(2.0, 3.0, np.ones(calibration.BINS)))

@@ -1,4 +1,4 @@
-"""What is fitted after training and baked into the graph: temperature, feature statistics, operating points.
+"""What is fitted after training and baked into a bundle: temperature, feature statistics, operating points.
 
 Temperature and operating points come from the validation split, feature statistics from the training split; the test
 split is kept for parity.
@@ -144,25 +144,6 @@ def operating_points(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, A
     return points
 
 
-def training_photographs(records: str | os.PathLike, task: Task, count: int) -> list[np.ndarray]:
-    """Reads training photographs for calibration, the same number of each class as far as they go.
-
-    Args:
-      records: the records directory.
-      task: its classes are balanced.
-      count: how many.
-
-    Returns:
-      Up to `count` arrays [1, S, S, 3] uint8, the crops before normalisation.
-    """
-    kept: dict[int, list[np.ndarray]] = {}
-    share = -(-count // (1 if task.kind == "segmentation" else len(task.class_names)))
-    for example in _examples(records, "train", task, share, "calibration photographs (train)"):
-        kept.setdefault(example["class"], []).append(example["photograph"][None])
-    photographs = [photograph for of_class in kept.values() for photograph in of_class]
-    return photographs[:count]
-
-
 def _class_of(label: np.ndarray, task: Task) -> int:
     """Returns the class that balancing goes by: of several diseases the first that is present, of masks none."""
     if task.kind == "classification":
@@ -172,10 +153,22 @@ def _class_of(label: np.ndarray, task: Task) -> int:
     return 0
 
 
-def _examples(
+def examples(
     records: str | os.PathLike, split: str, task: Task, share: int | None, title: str
 ) -> Iterator[dict[str, Any]]:
-    """Yields decoded examples of a split, at most `share` of each class."""
+    """Yields decoded examples of a split.
+
+    Args:
+      records: the records directory.
+      split: its name.
+      task: what is labelled.
+      share: the most of each class; None for all.
+      title: of the progress bar.
+
+    Yields:
+      "image" [S, S, 3] float32 0..255 preprocessed, "photograph" [S, S, 3] uint8, "label", and "class", that balancing
+      goes by.
+    """
     info = pipeline.read_info(records)
     total = pipeline.example_count(info, split, task)
     classes = 1 if task.kind == "segmentation" else len(task.class_names) + (task.kind == "multilabel")
@@ -208,7 +201,7 @@ def _collect(
         parts["labels"].append(np.stack([example["label"] for example in waiting]))
         waiting.clear()
 
-    for example in _examples(records, split, task, share, title):
+    for example in examples(records, split, task, share, title):
         waiting.append(example)
         if len(waiting) == BATCH:
             flush()
