@@ -42,13 +42,21 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
         raise ValueError(f"{_first_line(err)}{_suggestion(str(err))}{_place(str(err))}") from err
 
 
-def warn_unused() -> None:
-    """Logs the bindings that no call has used: they did nothing, which is rarely meant."""
+def bound() -> set[str]:
+    """Returns the names that are bound now, for `warn_unused`, where the command itself will bind more."""
+    lines = gin.config_str().splitlines()
+    return {line.split("=")[0].strip() for line in lines if "=" in line and not line.startswith(("#", " "))}
+
+
+def warn_unused(names: set[str] | None = None) -> None:
+    """Logs the bindings that no call has used: they did nothing, which is rarely meant.
+
+    Args:
+      names: of the bindings to look at; None for all.
+    """
     used = {line.split("=")[0].strip() for line in gin.operative_config_str().splitlines() if "=" in line}
-    for line in gin.config_str().splitlines():
-        name = line.split("=")[0].strip()
-        if "=" in line and not line.startswith(("#", " ")) and name not in used:
-            logging.warning("The binding %s was not used by this run.", name)
+    for name in sorted((bound() if names is None else names) - used):
+        logging.warning("The binding %s was not used by this run.", name)
 
 
 def _first_line(err: BaseException) -> str:

@@ -29,8 +29,10 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
       records: the records directory; another one than the stored fit's is fitted without replacing that.
 
     Raises:
+      ManifestError: `records` holds no records.
       ValueError: a split is missing or the model's outputs are not finite.
     """
+    metadata.read_manifest(records, "dataset")
     source = {
         "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),
         "dataset_sha256": metadata.sha256_file(metadata.manifest_path(records, "dataset")),

@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:
 
     try:
         config.parse(FLAGS.gin_file, FLAGS.gin_param)
+        asked = config.bound()  # fine-tuning adds the run's own bindings, of which it uses a part
         report = bundle.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records)
     except bundle.ParityFailure as err:
         print(summary(err.report))
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
     except (ValueError, OSError, RuntimeError, FloatingPointError) as err:
         logging.error("%s", err)
         return 1
-    config.warn_unused()
+    config.warn_unused(asked)
     print(summary(report))
     print(f"bundle: {FLAGS.out}")
     return 0

@@ -15,6 +15,7 @@ from dr_edge.evaluation.report import environment
 from dr_edge.trained import TrainedRun
 from export import parity_charts
 from export.parity import Reference
+from export.settings import MAX_AUC_DROP, MAX_DICE_DROP
 
 TEMPLATE = "parity.html.j2"
 MOST_POINTS = 500
@@ -62,7 +63,9 @@ def _drops(report: Mapping[str, Any], metric: str) -> Markup | None:
         for name, row in report["artifacts"].items()
         if row["drop"][metric] is not None
     ]
-    return parity_charts.forest(rows, "drop from Keras on the same photographs", None) if rows else None
+    limit = max(MAX_AUC_DROP.values()) if metric == "auc" else max(MAX_DICE_DROP.values())
+    name = f"drop from Keras on the same photographs; dashed: more than {limit} fails"
+    return parity_charts.forest(rows, name, limit) if rows else None
 
 
 def _scatters(
