@@ -9,7 +9,7 @@ DEMO ?= demo
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench clean
+.PHONY: help setup demo test test-fast lint bench reproduce chain vendor clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ chain:
 	  --limit=12 --out=$(REPRODUCED)/$(SET)/heatmaps
 	$(RUN) -m export --run_dir=$(REPRODUCED)/$(SET)/run --out=$(REPRODUCED)/$(SET)/bundle
 	$(RUN) -m android_bench --bundle=$(REPRODUCED)/$(SET)/bundle --target=host --out=$(REPRODUCED)/$(SET)/bench
+
+vendor: setup ## LiteRT.js for the page that `python -m dr_edge.serve` shows (npm, once)
+	$(RUN) -m dr_edge.serve.vendor
 
 clean: ## remove what demo wrote (the virtual environment stays)
 	rm -rf $(DEMO)

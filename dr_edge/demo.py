@@ -32,7 +32,7 @@ flags.DEFINE_integer("image_size", 160, "Side of the crops in pixels.", lower_bo
 LINKS = (
     ("run/evaluation/test/report.html", "Evaluation on the test split"),
     ("heatmaps/index.html", "Heat maps"),
-    ("bundle/parity.json", "Artifacts against Keras"),
+    ("bundle/parity.html", "Artifacts against Keras"),
     ("bundle/MODEL_CARD.md", "Model card"),
     ("bundle/metadata.json", "What an app must know of the bundle"),
     ("bench/bench.md", "Latency"),

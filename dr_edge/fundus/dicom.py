@@ -12,6 +12,7 @@ from dr_edge.fundus.image_header import PhotographError, check_size, read_header
 
 _JPEG_BASELINE = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # the whole file is compressed: a kilobyte may unpack to anything
 _GREY_OR_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 
 
@@ -33,6 +34,10 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | bytes:
             "pydicom is missing", "DICOM files need it. Install it with: pip install dr_edge[dicom]"
         ) from err
 
+    if _DEFLATED in data[:65536]:
+        raise PhotographError(
+            "unsupported DICOM", "a deflated DICOM may unpack to anything. Store it uncompressed, or as JPEG."
+        )
     try:
         dataset = pydicom.dcmread(io.BytesIO(data))
         height, width = int(dataset.Rows), int(dataset.Columns)

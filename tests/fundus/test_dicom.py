@@ -9,6 +9,7 @@ import pytest
 
 from dr_edge.fundus.photograph import PhotographError, decode_photograph
 
+DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT, JPEG, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"
 OPHTHALMIC = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
 RGB = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
@@ -40,6 +41,14 @@ def dicom(
 
 def test_rgb_comes_back_exactly():
     np.testing.assert_array_equal(decode_photograph(dicom(RGB, "RGB")), RGB)
+
+
+def test_a_deflated_file_is_refused_unread(monkeypatch):
+    bomb = dicom(np.zeros((2000, 2000), np.uint8), "MONOCHROME2", syntax=DEFLATED)
+    monkeypatch.setattr("pydicom.dcmread", None)  # it would inflate all of it
+    with pytest.raises(PhotographError, match="may unpack to anything") as caught:
+        decode_photograph(bomb)
+    assert caught.value.reason == "unsupported DICOM"
 
 
 def test_ybr_is_converted():

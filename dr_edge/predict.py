@@ -1,0 +1,57 @@
+"""Answers fundus photographs with an exported bundle: JSON on standard output. Needs no TensorFlow.
+
+  python -m dr_edge.predict --bundle=BUNDLE eye.jpg
+  python -m dr_edge.predict --bundle=BUNDLE --overlay=PICTURES --artifact=static_int8 photographs/ more/*.png
+
+Prints one JSON document: "answers" holds a line per photograph with its status ("answered", "out_of_distribution",
+"too_poor_to_grade", "not_a_fundus_photograph", "unreadable"), calibrated probabilities, the decision at the operating
+point (masks and vertical cup-to-disc ratio for a segmentation bundle), quality and distance from the training images.
+--overlay leaves a PNG per photograph with its heat map or masks. Exit status 1 when a file was unreadable; the others
+are answered all the same. Measured on one x86-64 core, 4288x2848 JPEG, 128 px model: 0.25 s to the first answer, then 15 ms
+each.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("bundle", None, "Directory of a bundle (python -m export).", required=True)
+flags.DEFINE_string("overlay", None, "Directory for pictures; must not exist or be empty.")
+flags.DEFINE_string(
+    "artifact", None, "Variant or file name of the .tflite to use, for example static_int8; float32 if not given."
+)
+flags.DEFINE_string(
+    "operating_point", None, "One of the bundle's operating points; sensitivity_90 if not given and there."
+)
+flags.DEFINE_float(
+    "min_quality", None, "Photographs below this quality are not graded; 0.2 if not given.", 0.0, 1.0
+)
+flags.DEFINE_integer("threads", 1, "Threads of the model's arithmetic.", lower_bound=1)
+
+
+def main(argv: list[str]) -> int:
+    """Answers the photographs; returns the exit status."""
+    from dr_edge.prediction import bundle, flow
+
+    try:
+        opened = bundle.open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
+        failed = flow.predict_files(opened, argv[1:], sys.stdout, FLAGS.overlay, FLAGS.threads)
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        logging.error("Interrupted; the answers so far are complete.")
+        return 130
+    except (ValueError, OSError, FloatingPointError) as err:
+        logging.error("%s", err)
+        return 1
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    FLAGS.set_gnu_getopt(True)  # flags may stand after photographs
+    app.run(main)

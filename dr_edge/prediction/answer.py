@@ -1,0 +1,203 @@
+"""What a model's outputs mean for one photograph at the bundle's thresholds, and in plain words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from dr_edge import glaucoma
+from dr_edge.explanation.overlay import percent
+from dr_edge.prediction.bundle import Bundle, OperatingPoint
+from dr_edge.prediction.crop import Photograph
+from dr_edge.prediction.schema import (
+    ANSWERED,
+    NOT_A_FUNDUS,
+    OUT_OF_DISTRIBUTION,
+    TOO_POOR,
+    UNREADABLE,
+    Answer,
+    CropBox,
+    Decision,
+    Distribution,
+    Finding,
+    Gradability,
+    Label,
+    Mask,
+    Outputs,
+    Prediction,
+    Size,
+)
+
+PRESENT = 0.5  # a disease of a multilabel task is called present from this calibrated probability on
+DISC, CUP = "optic disc", "optic cup"
+
+
+def refused(photograph: Photograph) -> Answer:
+    """Returns the answer to a picture that shows no fundus."""
+    refusal = photograph.refusal
+    if refusal is None:
+        raise ValueError("Only a photograph that was refused has no crop. Call `interpret` for the others.")
+    return Answer(
+        NOT_A_FUNDUS,
+        f"Not a fundus photograph that can be graded ({refusal.reason}): {refusal.detail}",
+        sha256=photograph.sha256,
+        reason=refusal.reason,
+        photograph=Size(photograph.size[1], photograph.size[0]),
+    )
+
+
+def unreadable(name: str | None, reason: str, message: str) -> Answer:
+    """Returns the answer to a file that is no readable photograph."""
+    return Answer(UNREADABLE, message, file=name, reason=reason)
+
+
+def check_label(bundle: Bundle, label: str) -> None:
+    """Raises ValueError where `label` is no class of the bundle's classification task."""
+    if bundle.kind != "classification":
+        raise ValueError(f"A label can be compared with a classification only; this bundle's task is {bundle.kind}.")
+    if label not in bundle.class_names:
+        raise ValueError(f"Unknown label {label[:80]!r}. Known: {', '.join(bundle.class_names)}.")
+
+
+def interpret(
+    bundle: Bundle, photograph: Photograph, outputs: Mapping[str, np.ndarray], label: str | None = None
+) -> Answer:
+    """Returns what the model's outputs mean for a photograph that has a crop.
+
+    Args:
+      bundle: thresholds and names.
+      photograph: from `read_crop`, with a crop.
+      outputs: from `Model.run` on it.
+      label: a class name that the answer is compared with; see `check_label`.
+    """
+    quality, fov = photograph.quality, photograph.fov
+    if quality is None or fov is None:
+        raise ValueError("The photograph has no crop. Call `refused` for it.")
+    graded = Gradability(
+        minimum=bundle.min_quality, gradable=quality.score >= bundle.min_quality, **_rounded(quality.as_dict())
+    )
+    distance = float(outputs["ood_distance"][0]) if "ood_distance" in outputs else None
+    threshold = bundle.ood_threshold
+    distribution = None
+    if distance is not None and threshold is not None:
+        distribution = Distribution(distance, threshold, distance <= threshold)
+    facts = Answer(
+        ANSWERED,
+        "",
+        sha256=photograph.sha256,
+        photograph=Size(photograph.size[1], photograph.size[0]),
+        crop=CropBox(fov.box, bundle.image_size),
+        quality=graded,
+        distribution=distribution,
+        outputs=Outputs(_named(bundle, outputs), distance),
+    )
+    if not graded.gradable:
+        message = (
+            f"Too poor to grade: quality {graded.score:.2f}, {bundle.min_quality:.2f} is needed "
+            f"({_worst(graded)}). Take the photograph again."
+        )
+        return _with_label(dataclasses.replace(facts, status=TOO_POOR, reason="quality", message=message), label)
+    if distribution is not None and not distribution.inside:
+        message = (
+            f"Unlike the photographs that the model was trained on (distance {distribution.distance:.1f}, at most "
+            f"{distribution.threshold:.1f}): not graded."
+        )
+        unusual = dataclasses.replace(facts, status=OUT_OF_DISTRIBUTION, reason="distance", message=message)
+        return _with_label(unusual, label)
+    meaning = {"classification": _classified, "multilabel": _found, "segmentation": _segmented}[bundle.kind]
+    return _with_label(meaning(facts, bundle, photograph, outputs), label)
+
+
+def _classified(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[str, np.ndarray]) -> Answer:
+    probabilities = outputs["probabilities"]
+    index = int(probabilities.argmax())
+    prediction = Prediction(bundle.class_names[index], index, float(probabilities[index]))
+    decision = None if bundle.operating_point is None else _decided(bundle, bundle.operating_point, probabilities)
+    if decision is None:
+        message = f"{prediction.class_name}, probability {percent(prediction.probability)}."
+    else:
+        side = "reaches" if decision.positive else "is below"
+        message = (
+            f"{decision.class_name}: the probability of {bundle.class_names[1]}, {percent(decision.probability)}, {side} "
+            f"the threshold of {100 * decision.threshold:.1f} % ({decision.operating_point})."
+        )
+    return dataclasses.replace(facts, prediction=prediction, decision=decision, message=message)
+
+
+def _decided(bundle: Bundle, point: OperatingPoint, probabilities: np.ndarray) -> Decision | None:
+    if len(bundle.class_names) != 2:
+        return None
+    probability = float(probabilities[1])
+    positive = probability >= point.threshold
+    return Decision(
+        point.name, point.threshold, probability, positive, bundle.class_names[int(positive)],
+        point.sensitivity, point.specificity,
+    )  # fmt: skip
+
+
+def _found(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[str, np.ndarray]) -> Answer:
+    findings = [
+        Finding(name, float(value), bool(value >= PRESENT))
+        for name, value in zip(bundle.class_names, outputs["probabilities"], strict=True)
+    ]
+    words = [f"{'' if row.present else 'no '}{row.class_name} ({percent(row.probability)})" for row in findings]
+    return dataclasses.replace(facts, findings=findings, message=f"{', '.join(words)}.")
+
+
+def _segmented(
+    facts: Answer, bundle: Bundle, photograph: Photograph, outputs: Mapping[str, np.ndarray]
+) -> Answer:
+    if photograph.fov is None:
+        raise ValueError("The photograph has no crop. Call `refused` for it.")
+    carried = {
+        name: glaucoma.photograph_mask(outputs["masks"][..., index], photograph.fov.box, photograph.size)
+        for index, name in enumerate(bundle.class_names)
+    }
+    masks = []
+    for index, (name, mask) in enumerate(carried.items()):
+        share = float((outputs["masks"][..., index] >= glaucoma.THRESHOLD).mean())
+        masks.append(Mask(name, bool(mask.any()), share, glaucoma.height(mask)))
+    ratio = None
+    if DISC in carried and CUP in carried:
+        value = glaucoma.vcdr(carried[DISC], carried[CUP])
+        ratio = value if math.isfinite(value) else None
+    missing = [mask.class_name for mask in masks if not mask.found]
+    message = f"{' and '.join(missing)} not found." if missing else f"{', '.join(carried)} found."
+    if ratio is not None:
+        message = f"Vertical cup-to-disc ratio {ratio:.2f}."
+        if ratio > 1:
+            message += " The cup reaches beyond the disc: do not rely on it."
+    return dataclasses.replace(facts, masks=masks, vcdr=ratio, message=message)
+
+
+def _with_label(answer: Answer, label: str | None) -> Answer:
+    if label is None:
+        return answer
+    said = answer.decision or answer.prediction
+    agrees = None if said is None else said.class_name == label
+    return dataclasses.replace(answer, label=Label(label, agrees))
+
+
+def _named(bundle: Bundle, outputs: Mapping[str, np.ndarray]) -> dict[str, float] | None:
+    if "probabilities" not in outputs:
+        return None
+    values = outputs["probabilities"].tolist()
+    return dict(zip(bundle.class_names, values, strict=True))
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in values.items()}
+
+
+def _worst(graded: Gradability) -> str:
+    """Returns in words which part of the quality is lowest."""
+    words = {
+        "blurred": graded.focus,
+        "poor in contrast": graded.contrast,
+        "too dark or burnt out": graded.illumination,
+        "little of the field of view is lit": graded.fov_fraction,
+    }
+    return min(words, key=lambda word: words[word])

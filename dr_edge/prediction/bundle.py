@@ -1,0 +1,174 @@
+"""Opens a bundle for use: the manifest, one `.tflite` artifact whose SHA-256 was checked, and the thresholds that apply.
+
+No TensorFlow import. What was hashed is what runs: the bytes are read once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dr_edge import metadata
+
+DEFAULT_ARTIFACTS = ("float32", "float16", "static_int8", "qat_int8", "dynamic_int8", "int16x8")
+# For screening a missed disease costs more than a visit too many; the first of these that the bundle states decides.
+DEFAULT_OPERATING_POINTS = ("sensitivity_90", "sensitivity_87", "youden")
+# Below it no vessel can be followed over any length: refuses 2 of 60 EyePACS photographs (a screening camp's, the
+# lowest at 0.17) and none of 60 each of APTOS, IDRiD and Drishti-GS1 (the lowest at 0.24).
+DEFAULT_MIN_QUALITY = 0.2
+KINDS = ("classification", "multilabel", "segmentation")
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold of the positive class's probability, chosen on validation images.
+
+    Attributes:
+      name: for example "sensitivity_90".
+      threshold: positive from here on, 0..1.
+      sensitivity, specificity: on the images that it was chosen on, 0..1.
+    """
+
+    name: str
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundle:
+    """A bundle with one artifact of it, ready to run.
+
+    Attributes:
+      directory: where it stands.
+      manifest: the content of metadata.json.
+      artifact: file name of the chosen artifact.
+      sha256: of its bytes, checked, 64 hexadecimal digits.
+      content: its bytes.
+      operating_point: the one that decides, or None where the task has none.
+      min_quality: photographs below this score (0..1) are not graded.
+    """
+
+    directory: Path
+    manifest: Mapping[str, Any]
+    artifact: str
+    sha256: str
+    content: bytes = dataclasses.field(repr=False)
+    operating_point: OperatingPoint | None
+    min_quality: float
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the crop in pixels."""
+        return int(self.manifest["image_size"])
+
+    @property
+    def kind(self) -> str:
+        """'classification', 'multilabel' or 'segmentation'."""
+        return str(self.manifest["task"]["kind"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in the order of the outputs."""
+        return tuple(self.manifest["task"]["class_names"])
+
+    @property
+    def ood_threshold(self) -> float | None:
+        """Distance above which a photograph is unlike the training images; None where the bundle states none."""
+        value = self.manifest.get("ood", {}).get("threshold")
+        return None if value is None else float(value)
+
+
+def open_bundle(
+    directory: str | os.PathLike,
+    artifact: str | None = None,
+    operating_point: str | None = None,
+    min_quality: float | None = None,
+) -> Bundle:
+    """Opens the bundle in `directory`.
+
+    Args:
+      directory: what `python -m export` wrote.
+      artifact: variant ('static_int8'), key or file name of a `.tflite` artifact; None for the first that there is
+        of DEFAULT_ARTIFACTS.
+      operating_point: name of one of the manifest's; None for the first that there is of DEFAULT_OPERATING_POINTS.
+      min_quality: 0..1; None for DEFAULT_MIN_QUALITY.
+
+    Raises:
+      ManifestError: no bundle, an incomplete one, or a file that is not the one that was exported.
+      ValueError: the artifact or the operating point is not in it; names those that are.
+    """
+    directory = Path(directory)
+    manifest = metadata.read_manifest(directory, "bundle")
+    _check_task(directory, manifest)
+    entry = _choose(directory, manifest["artifacts"], artifact)
+    name, expected = entry["file"], entry["sha256"]
+    if Path(name).name != name:
+        raise metadata.ManifestError(f"{directory}: metadata.json names {name!r}, which is not beside it.")
+    path = directory / name
+    if not path.is_file():
+        raise metadata.ManifestError(f"{path} is missing, although metadata.json lists it. Export the bundle again.")
+    content = path.read_bytes()
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != expected:
+        raise metadata.ManifestError(
+            f"{path}: sha256 {actual[:12]}... differs from {expected[:12]}... in metadata.json. The file was changed "
+            f"after it was exported; copy or export the bundle again."
+        )
+    quality = DEFAULT_MIN_QUALITY if min_quality is None else min_quality
+    if not 0 <= quality <= 1:
+        raise ValueError(f"The smallest quality must lie in 0..1. Received: {quality}.")
+    point = _operating_point(directory, manifest.get("operating_points") or [], operating_point)
+    return Bundle(directory, manifest, name, actual, content, point, quality)
+
+
+def _check_task(directory: Path, manifest: Mapping[str, Any]) -> None:
+    task = manifest["task"]
+    if task.get("kind") not in KINDS or not task.get("class_names"):
+        raise metadata.ManifestError(
+            f"{directory}: metadata.json states the task {task!r}; a kind of {', '.join(KINDS)} and class names are "
+            f"needed. Export the bundle again."
+        )
+
+
+def _choose(directory: Path, artifacts: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
+    """Returns the manifest's entry of the `.tflite` artifact that `wanted` names."""
+    usable = {key: entry for key, entry in artifacts.items() if entry.get("format") == "tflite"}
+    known = ", ".join(entry["variant"] for entry in usable.values()) or "none"
+    for entry in usable.values():
+        missing = [key for key in ("file", "sha256", "variant") if key not in entry]
+        if missing:
+            raise metadata.ManifestError(f"{directory}: an artifact in metadata.json lacks {', '.join(missing)}.")
+    if wanted is not None:
+        for key, entry in usable.items():
+            if wanted in (key, entry["variant"], entry["file"]):
+                return entry
+        raise ValueError(f"{directory} holds no .tflite artifact {wanted!r}. It has: {known}.")
+    for variant in DEFAULT_ARTIFACTS:
+        for entry in usable.values():
+            if entry["variant"] == variant:
+                return entry
+    raise ValueError(
+        f"{directory} holds no .tflite artifact that is known here (it has: {known}). Export one: "
+        f"python -m export --formats=float32"
+    )
+
+
+def _operating_point(
+    directory: Path, listed: list[Mapping[str, Any]], wanted: str | None
+) -> OperatingPoint | None:
+    points = {point["name"]: point for point in listed}
+    if wanted is not None and wanted not in points:
+        known = ", ".join(points) or "none (its task has none, or its validation images were of one class)"
+        raise ValueError(f"{directory} states no operating point {wanted!r}. It has: {known}.")
+    names = (wanted,) if wanted is not None else DEFAULT_OPERATING_POINTS
+    for name in names:
+        if name in points:
+            point = points[name]
+            values = (float(point[key]) for key in ("threshold", "sensitivity", "specificity"))
+            return OperatingPoint(name, *values)
+    return None

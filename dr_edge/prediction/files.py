@@ -1,0 +1,77 @@
+"""Which files the arguments of `predict` stand for, and their bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dr_edge.fundus.image_header import PhotographError
+
+BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
+HEADROOM = 1 << 20
+
+
+def expand(arguments: Sequence[str]) -> list[Path]:
+    """Returns the files that files and directories stand for, in the order given; of a directory its files by name.
+
+    A name at which nothing stands is kept, so that it is listed with its reason.
+
+    Raises:
+      ValueError: no argument, or a directory without files.
+    """
+    if not arguments:
+        raise ValueError("No photograph was given. Name files or directories: python -m dr_edge.predict --bundle=BUNDLE PHOTO...")
+    paths: list[Path] = []
+    for argument in arguments:
+        path = Path(argument)
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        inside = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+        if not inside:
+            raise ValueError(f"{path} holds no files. Name a directory that holds the photographs themselves.")
+        paths += inside
+    return paths
+
+
+def read_file(path: Path, max_pixels: int) -> bytes:
+    """Returns the bytes of a photograph file.
+
+    Raises:
+      PhotographError: no regular file, one that cannot be read, or larger than any picture of `max_pixels`.
+    """
+    if not path.is_file():  # a pipe or a device would block for ever
+        raise PhotographError("no file", f"{path} is no regular file.")
+    limit = max_pixels * BYTES_PER_PIXEL + HEADROOM
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise PhotographError("file too large", f"{path} takes {size} bytes. At most {limit} are read.")
+        return path.read_bytes()
+    except OSError as err:
+        raise PhotographError("no file", f"{path} cannot be read: {err.strerror}.") from err
+
+
+def picture_name(path: Path, taken: set[str]) -> str:
+    """Returns a file name for the overlay of `path` that is not in `taken` yet, and adds it there."""
+    stem = re.sub(r"[^\w.-]+", "_", path.stem).strip("._")[-80:] or "photograph"
+    name, number = f"{stem}.png", 2
+    while name.lower() in taken:  # some file systems do not tell A from a
+        name, number = f"{stem}-{number}.png", number + 1
+    taken.add(name.lower())
+    return name
+
+
+def new_directory(path: str | os.PathLike) -> Path:
+    """Makes a directory for pictures.
+
+    Raises:
+      FileExistsError: something stands there, and it is no empty directory.
+    """
+    directory = Path(path)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise FileExistsError(f"{directory} exists and is not empty. Remove it or write to another directory.")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

@@ -1,0 +1,109 @@
+"""What `python -m dr_edge.predict` does: answers photograph after photograph, as one JSON document on a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from dr_edge import metadata
+from dr_edge.explanation.overlay import encode_png
+from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
+from dr_edge.prediction import files, pictures
+from dr_edge.prediction.answer import unreadable
+from dr_edge.prediction.bundle import Bundle
+from dr_edge.prediction.predictor import Predictor
+from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, UNREADABLE, Answer
+
+
+def predict_files(
+    bundle: Bundle, arguments: Sequence[str], out: TextIO, overlay: str | None = None, threads: int = 1
+) -> int:
+    """Answers photographs and writes the document to `out`, an answer a line, each as soon as it is there.
+
+    One document, so that any JSON reader takes it; interrupted, it is closed and says "complete": false. To be called
+    in the main thread, where signals arrive.
+
+    Args:
+      bundle: from `open_bundle`.
+      arguments: files and directories.
+      out: text stream.
+      overlay: new or empty directory for a PNG per answered photograph; None for none.
+      threads: of the model's arithmetic.
+
+    Returns:
+      How many files were unreadable.
+
+    Raises:
+      ValueError, OSError: no files, an overlay directory in use, or a broken artifact; nothing was written then.
+      KeyboardInterrupt: Ctrl-C, after the document was closed.
+    """
+    paths = files.expand(arguments)
+    directory = None if overlay is None else files.new_directory(overlay)
+    predictor = Predictor(bundle, threads)
+    head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "bundle": description(bundle)}
+    out.write(json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + ',\n "answers": [')
+    count, failed = 0, 0
+    with _interrupt_noted() as interrupted:
+        for answer in _answers(predictor, paths, directory):
+            out.write((",\n  " if count else "\n  ") + json.dumps(answer.to_json(), allow_nan=False))
+            out.flush()
+            count, failed = count + 1, failed + (answer.status == UNREADABLE)
+            if interrupted:
+                break
+        tail = {"complete": count == len(paths), "photographs": count, "unreadable": failed}
+        out.write("\n ],\n " + json.dumps(tail)[1:-1] + "\n}\n")
+        out.flush()
+    if count < len(paths):
+        raise KeyboardInterrupt
+    return failed
+
+
+@contextlib.contextmanager
+def _interrupt_noted() -> Iterator[list[int]]:
+    """Yields a list that Ctrl-C adds to, so that it cannot fall into the middle of a line; a second one stops at once."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
+            signal.default_int_handler(number, frame)
+        noted.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def description(bundle: Bundle) -> dict[str, Any]:
+    """Returns what a reader of answers must know of the bundle that gave them."""
+    return {
+        "task": bundle.manifest["task"]["name"],
+        "class_names": list(bundle.class_names),
+        "artifact": bundle.artifact,
+        "sha256": bundle.sha256,
+        "image_size": bundle.image_size,
+    }
+
+
+def _answers(predictor: Predictor, paths: Sequence[Path], directory: Path | None) -> Iterator[Answer]:
+    taken: set[str] = set()
+    for path in paths:
+        try:
+            result = predictor.predict(files.read_file(path, MAX_PIXELS))
+        except PhotographError as err:
+            yield unreadable(str(path), err.reason, str(err))
+            continue
+        answer = dataclasses.replace(result.answer, file=str(path))
+        if directory is not None and result.crop is not None:
+            name = files.picture_name(path, taken)
+            picture = pictures.sheet(predictor.bundle, answer, result.crop, result.outputs)
+            metadata.write_bytes(directory / name, encode_png(picture))
+            answer = dataclasses.replace(answer, overlay=name)
+        yield answer

@@ -1,0 +1,103 @@
+"""Runs a `.tflite` artifact in LiteRT: one square photograph in, the bundle's named outputs out. No TensorFlow import."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+
+from dr_edge.prediction.bundle import Bundle
+
+
+class Model:
+    """One LiteRT interpreter with its own memory; not for two threads at the same time.
+
+    Args:
+      bundle: from `open_bundle`.
+      threads: for the arithmetic.
+
+    Raises:
+      ValueError: LiteRT cannot read the artifact, or it is not what metadata.json states.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1. Received: {threads}.")
+        try:
+            with _native_notes_held_back():
+                interpreter = Interpreter(model_content=bundle.content, num_threads=threads)
+                interpreter.allocate_tensors()
+                self._runner = interpreter.get_signature_runner()
+        except (ValueError, RuntimeError) as err:
+            raise ValueError(f"{bundle.directory / bundle.artifact}: LiteRT cannot read it: {err}") from err
+        self._interpreter = interpreter  # the runner does not keep it alive
+        self._side = bundle.image_size
+        self._input = self._check(bundle)
+        self._shapes = {row["name"]: tuple(row["shape"][1:]) for row in bundle.manifest["outputs"]}
+
+    def run(self, crop: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs the graph.
+
+        Args:
+          crop: [S, S, 3] uint8 RGB from `crop_square`.
+
+        Returns:
+          Output name -> float32 array without the batch axis, as metadata.json lists them.
+
+        Raises:
+          ValueError: a crop of another shape or dtype.
+          FloatingPointError: an output is not finite.
+        """
+        if crop.shape != (self._side, self._side, 3) or crop.dtype != np.uint8:
+            raise ValueError(
+                f"The artifact takes [{self._side}, {self._side}, 3] uint8. Received: {crop.shape} {crop.dtype}."
+            )
+        raw = self._runner(**{self._input: crop[None]})
+        outputs = {name: np.array(raw[name], np.float32).reshape(shape) for name, shape in self._shapes.items()}
+        for name, value in outputs.items():
+            if not np.isfinite(value).all():
+                raise FloatingPointError(f"Output {name!r} of the artifact is not finite. Export the bundle again.")
+        return outputs
+
+    def _check(self, bundle: Bundle) -> str:
+        """Returns the name of the input; raises where signature and metadata.json differ."""
+        inputs, outputs = self._runner.get_input_details(), self._runner.get_output_details()
+        expected = (1, self._side, self._side, 3)
+        stated = sorted(row["name"] for row in bundle.manifest["outputs"])
+        taken = {name: (tuple(row["shape"].tolist()), np.dtype(row["dtype"]).name) for name, row in inputs.items()}
+        if list(taken.values()) != [(expected, "uint8")] or sorted(outputs) != stated:
+            raise ValueError(
+                f"{bundle.directory / bundle.artifact} takes {taken} and gives {sorted(outputs)}; metadata.json states "
+                f"{expected} uint8 and {stated}. Export the bundle again."
+            )
+        return next(iter(taken))
+
+
+@contextlib.contextmanager
+def _native_notes_held_back() -> Iterator[None]:
+    """Holds back LiteRT's notes on standard error while it loads a model ("Created TensorFlow Lite XNNPACK delegate").
+
+    Where loading fails they are printed. With TF_CPP_MIN_LOG_LEVEL=0 in the environment nothing is held back.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,122 @@
+"""Pictures of an answer: the heat map or the masks over the crop, with colour bar and the answer in words."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dr_edge import glaucoma
+from dr_edge.explanation import overlay
+from dr_edge.explanation.overlay import Caption
+from dr_edge.prediction.bundle import Bundle
+from dr_edge.prediction.schema import ANSWERED, Answer
+
+STATUS_WORDS = {"out_of_distribution": "unusual: not graded", "too_poor_to_grade": "too poor to grade"}
+LEGEND_ROW = 30
+
+
+def enlarge(heatmap: np.ndarray, size: int) -> np.ndarray:
+    """Enlarges a heat map [h, w] bilinearly to [size, size] float32, 0..1, as metadata.json tells apps to."""
+    enlarged = cv2.resize(heatmap.astype(np.float32), (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.clip(enlarged, 0, 1)  # integer artifacts may step over by a rounding
+
+
+def sheet(bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Draws crop, overlay and caption side by side; for masks a third picture shows them alone.
+
+    Args:
+      bundle: names, and why a heat map is missing.
+      answer: from `interpret`.
+      crop: [S, S, 3] uint8 RGB.
+      outputs: from `Model.run`.
+
+    Returns:
+      [H, W, 3] uint8 RGB.
+    """
+    over = laid_over(crop, outputs)
+    if "masks" not in outputs:
+        return overlay.panel(crop, over, _caption(bundle, answer, outputs), "heatmap" in outputs)
+    left = overlay.panel(crop, over, _caption(bundle, answer, outputs), colour_bar=False)
+    right = np.full((left.shape[0], overlay.PANEL + overlay.MARGIN, 3), overlay.BACKGROUND, np.uint8)
+    alone = cv2.resize(mask_picture(outputs["masks"]), (overlay.PANEL,) * 2, interpolation=cv2.INTER_NEAREST)
+    right[overlay.MARGIN : overlay.MARGIN + overlay.PANEL, : overlay.PANEL] = alone
+    for index, name in enumerate(bundle.class_names):
+        colour = overlay.MASK_COLOURS[index % len(overlay.MASK_COLOURS)]
+        place = (0, overlay.MARGIN + overlay.PANEL + LEGEND_ROW * (index + 1))
+        cv2.putText(right, name, place, colour, cv2.FontFace("sans"), 17, 600)
+    return np.hstack([left, right])
+
+
+def laid_over(crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the crop with the heat map or the masks over it, [S, S, 3] uint8; the crop itself where there is neither."""
+    if "masks" in outputs:
+        return overlay.draw_masks(crop, outputs["masks"] >= glaucoma.THRESHOLD)
+    if "heatmap" in outputs:
+        return overlay.lay_over(crop, enlarge(outputs["heatmap"], crop.shape[0]))
+    return crop
+
+
+def mask_picture(masks: np.ndarray) -> np.ndarray:
+    """Returns the masks alone on black, [S, S, 3] uint8; later ones lie over earlier ones (the cup in the disc)."""
+    picture = np.zeros((*masks.shape[:2], 3), np.uint8)
+    for index in range(masks.shape[-1]):
+        inside = masks[..., index] >= glaucoma.THRESHOLD
+        picture[inside] = overlay.MASK_COLOURS[index % len(overlay.MASK_COLOURS)]
+    return picture
+
+
+def data_urls(crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Returns name -> PNG as a data URL: `crop` and `overlay`, and `heatmap` (grey, 0..255) or `masks`."""
+    pictures = {"crop": crop, "overlay": laid_over(crop, outputs)}
+    if "heatmap" in outputs:
+        grey = np.rint(255 * enlarge(outputs["heatmap"], crop.shape[0])).astype(np.uint8)
+        pictures["heatmap"] = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+    if "masks" in outputs:
+        pictures["masks"] = mask_picture(outputs["masks"])
+    return {name: _data_url(picture) for name, picture in pictures.items()}
+
+
+def _data_url(picture: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(overlay.encode_png(picture)).decode("ascii")
+
+
+def _caption(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) -> Caption:
+    title = _title(bundle, answer, outputs)
+    detail = "" if answer.label is None else f"labelled {answer.label.given}"
+    correct = None if answer.label is None else answer.label.agrees
+    name = Path(answer.file or "").name  # full paths say more about a computer than anybody needs
+    if answer.status != ANSWERED:
+        return Caption(title, STATUS_WORDS[answer.status], None, detail or _why(answer), None, name)
+    if answer.decision is not None:
+        point = answer.decision
+        shown = point.probability if point.positive else 1 - point.probability
+        note = f"{point.operating_point}: positive from {100 * point.threshold:.1f} %"
+        return Caption(title, point.class_name, shown, detail or note, correct, name)
+    if answer.prediction is not None:
+        return Caption(title, answer.prediction.class_name, answer.prediction.probability, detail, correct, name)
+    return Caption(title, answer.message.rstrip("."), None, detail, correct, name)
+
+
+def _title(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) -> str:
+    if "masks" in outputs:
+        return f"outlines: {', '.join(bundle.class_names)}"
+    if "heatmap" not in outputs:
+        return "no heat map: " + bundle.manifest.get("outputs_left_out", {}).get("heatmap", "the bundle has none")
+    explained = bundle.class_names[int(outputs["probabilities"].argmax())]
+    if answer.decision is not None and answer.decision.class_name != explained:
+        # The threshold is not 0.5: the graph explains the likelier class, which is not what was decided.
+        return f"Grad-CAM of {explained} (likelier), not of {answer.decision.class_name}"
+    return f"Grad-CAM of {explained}"
+
+
+def _why(answer: Answer) -> str:
+    """Returns the first sentence part of the message that says why there is no answer."""
+    if answer.quality is not None and not answer.quality.gradable:
+        return f"quality {answer.quality.score:.2f}, {answer.quality.minimum:.2f} is needed"
+    if answer.distribution is not None:
+        return f"distance {answer.distribution.distance:.1f}, at most {answer.distribution.threshold:.1f}"
+    return ""

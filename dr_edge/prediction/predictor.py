@@ -1,0 +1,79 @@
+"""Photographs in, answers out: the one path that the command and the server share. OpenCV and LiteRT only."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from dr_edge.fundus.image_header import MAX_PIXELS
+from dr_edge.prediction.answer import check_label, interpret, refused
+from dr_edge.prediction.bundle import Bundle
+from dr_edge.prediction.crop import read_crop
+from dr_edge.prediction.model import Model
+from dr_edge.prediction.schema import Answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """An answer with what pictures are drawn of.
+
+    Attributes:
+      answer: the answer.
+      crop: [S, S, 3] uint8 RGB; None where the picture shows no fundus.
+      outputs: what the graph gave; empty where it did not run.
+    """
+
+    answer: Answer
+    crop: np.ndarray | None = None
+    outputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+class Predictor:
+    """Answers photographs with one artifact; not for two threads at the same time.
+
+    Args:
+      bundle: from `open_bundle`.
+      threads: of the model's arithmetic.
+      max_pixels: larger photographs are refused before they are decoded.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int = 1, max_pixels: int = MAX_PIXELS) -> None:
+        self.bundle = bundle
+        self._model = Model(bundle, threads)
+        self._max_pixels = max_pixels
+
+    def warm_up(self, crop: np.ndarray) -> None:
+        """Runs the graph once on [S, S, 3] uint8, so that the first photograph does not wait for memory and caches."""
+        self._model.run(crop)
+
+    def predict(self, data: bytes, label: str | None = None) -> Result:
+        """Answers one photograph.
+
+        Args:
+          data: the whole file.
+          label: a class name that the answer is compared with; None for none.
+
+        Raises:
+          PhotographError: the bytes are no readable photograph.
+          ValueError: an unknown label.
+        """
+        if label is not None:
+            check_label(self.bundle, label)
+        start = time.perf_counter()
+        photograph = read_crop(data, self.bundle.image_size, self._max_pixels)
+        cropped = time.perf_counter()
+        if photograph.crop is None:
+            answer = refused(photograph)
+            return Result(dataclasses.replace(answer, milliseconds={"crop": _ms(cropped - start)}))
+        outputs = self._model.run(photograph.crop)
+        done = time.perf_counter()
+        answer = interpret(self.bundle, photograph, outputs, label)
+        took = {"crop": _ms(cropped - start), "model": _ms(done - cropped)}
+        return Result(dataclasses.replace(answer, milliseconds=took), photograph.crop, outputs)
+
+
+def _ms(seconds: float) -> float:
+    return round(1e3 * seconds, 2)

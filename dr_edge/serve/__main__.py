@@ -1,0 +1,110 @@
+"""Serves a bundle: a web page that grades in the browser, and an HTTP API. Needs no TensorFlow.
+
+  python -m dr_edge.serve --bundle=BUNDLE
+  python -m dr_edge.serve --bundle=BUNDLE --host=0.0.0.0 --tls_certificate=cert.pem --tls_key=key.pem
+
+Then open http://127.0.0.1:8000/ ; the API is described at /docs:
+
+  curl -F image=@eye.jpg http://127.0.0.1:8000/v1/predict
+
+Writes nothing: a photograph is held in memory while it is graded. There is no password: on another address than loopback,
+put it behind something that asks for one. Browsers give camera and offline use to https and localhost only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+
+from absl import app, flags, logging
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("bundle", None, "Directory of a bundle (python -m export).", required=True)
+flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network that this computer is in.")
+flags.DEFINE_integer("port", 8000, "Port to listen on.", 0, 65535)
+flags.DEFINE_string(
+    "artifact", None, "Variant or file name of the .tflite to use, for example static_int8; float32 if not given."
+)
+flags.DEFINE_string(
+    "operating_point", None, "One of the bundle's operating points; sensitivity_90 if not given and there."
+)
+flags.DEFINE_float(
+    "min_quality", None, "Photographs below this quality are not graded; 0.2 if not given.", 0.0, 1.0
+)
+flags.DEFINE_integer("workers", None, "Processes that grade; the number of cores if not given.", lower_bound=1)
+flags.DEFINE_integer("queue", 32, "Uploads that may wait; more are answered 503.", lower_bound=0)
+flags.DEFINE_integer("max_upload_mb", 32, "Largest upload in MiB.", lower_bound=1)
+flags.DEFINE_integer("max_megapixels", 60, "Larger photographs are refused undecoded.", lower_bound=1)
+flags.DEFINE_string("tls_certificate", None, "PEM file; with --tls_key the server speaks https.")
+flags.DEFINE_string("tls_key", None, "PEM file.")
+
+
+def main(argv: list[str]) -> int:
+    """Serves until it is told to stop; returns the exit status."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+    logging.set_verbosity(logging.INFO)
+    try:
+        import uvicorn
+
+        from dr_edge.serve.app import create_app
+    except ImportError as err:
+        logging.error('%s. Install what the server needs: pip install "dr_edge[serve]"', err)
+        return 1
+    from dr_edge.prediction.bundle import open_bundle
+    from dr_edge.prediction.model import Model
+    from dr_edge.serve import vendor
+    from dr_edge.serve.protocol import limited_protocol
+    from dr_edge.serve.settings import Settings
+
+    try:
+        if (FLAGS.tls_certificate is None) != (FLAGS.tls_key is None):
+            raise ValueError("--tls_certificate and --tls_key go together.")
+        upload = FLAGS.max_upload_mb << 20
+        settings = Settings(
+            workers=FLAGS.workers or os.cpu_count() or 1,
+            queue=FLAGS.queue,
+            max_upload_bytes=upload,
+            max_buffered_bytes=max(Settings.max_buffered_bytes, 2 * upload),
+            max_pixels=FLAGS.max_megapixels * 1_000_000,
+        )
+        bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
+        Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
+        application = create_app(bundle, settings)
+    except (ValueError, OSError) as err:
+        logging.error("%s", err)
+        return 1
+    if vendor.problems():
+        logging.warning("The page cannot grade in the browser yet: run `python -m dr_edge.serve.vendor` once.")
+    if not _is_loopback(FLAGS.host):
+        logging.warning("Listening on %s: whoever reaches this address can use it; there is no password.", FLAGS.host)
+    config = uvicorn.Config(
+        application,
+        host=FLAGS.host,
+        port=FLAGS.port,
+        http=limited_protocol(settings.header_seconds, settings.max_connections),
+        ws="none",
+        server_header=False,
+        access_log=False,
+        log_level="info",
+        timeout_graceful_shutdown=10,
+        ssl_certfile=FLAGS.tls_certificate,
+        ssl_keyfile=FLAGS.tls_key,
+    )
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, after everything was shut down
+        server.run()
+    return 0 if server.started else 1
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,186 @@
+"""Keeps a few worker processes at work, replaces those that crash, hang or are killed, and bounds who may wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from dr_edge.prediction.bundle import Bundle
+from dr_edge.serve import frames
+from dr_edge.serve.errors import PHOTOGRAPH_STATUS, UNPROCESSABLE, Busy, RequestError
+from dr_edge.serve.settings import Settings
+
+LOGGER = logging.getLogger("dr_edge.serve")
+START_SECONDS = 60.0
+RESTART_PAUSE = 1.0
+
+
+@dataclasses.dataclass
+class Counts:
+    """What happened to workers: reason of their end -> how often."""
+
+    replaced: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class Pool:
+    """A fixed number of workers.
+
+    Args:
+      bundle: what they run; its bytes are handed over, so that a bundle replaced on disk changes nothing.
+      settings: limits.
+    """
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        self._bundle, self._settings = bundle, settings
+        self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
+        self._all: set[asyncio.subprocess.Process] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.counts = Counts()
+
+    @property
+    def ready(self) -> int:
+        """How many workers are alive, at work or waiting for it."""
+        return len(self._all)
+
+    def processes(self) -> list[int]:
+        """Returns the process ids of the workers."""
+        return sorted(worker.pid for worker in self._all)
+
+    async def start(self) -> None:
+        """Starts all workers.
+
+        Raises:
+          RuntimeError: one cannot start.
+        """
+        await asyncio.gather(*(self._add() for _ in range(self._settings.workers)))
+
+    async def close(self) -> None:
+        """Ends all workers."""
+        for task in self._tasks:
+            task.cancel()
+        for worker in list(self._all):
+            await _end(worker)
+        self._all.clear()
+
+    async def predict(self, data: bytes, label: str | None, pictures: bool) -> tuple[str, str]:
+        """Has a photograph answered.
+
+        Returns:
+          The answer's status, and the answer as JSON text.
+
+        Raises:
+          Busy: no worker became free in time.
+          RequestError: the photograph is refused, or killed its worker.
+          RuntimeError: the model's output is broken.
+        """
+        try:
+            worker = await asyncio.wait_for(self._idle.get(), self._settings.wait_seconds)
+        except TimeoutError as err:
+            raise Busy("No worker became free.", round(self._settings.wait_seconds)) from err
+        request = {"label": label, "pictures": pictures}
+        try:
+            reply = await asyncio.wait_for(_ask(worker, request, data), self._settings.wall_seconds)
+        except TimeoutError as err:
+            self._replace(worker, "too slow")
+            raise Busy("The photograph could not be graded in time.", 10) from err
+        except (asyncio.IncompleteReadError, OSError, ValueError) as err:
+            reason = await _reason_of_death(worker)
+            self._replace(worker, reason)
+            raise RequestError(
+                UNPROCESSABLE, reason, "The photograph could not be decoded and was given up; it may be damaged."
+            ) from err
+        except BaseException:  # the request was cancelled: the worker's answer would reach the next one
+            self._replace(worker, "cancelled")
+            raise
+        self._idle.put_nowait(worker)
+        if "refused" in reply:
+            why = reply["refused"]
+            status = PHOTOGRAPH_STATUS.get(why["reason"], UNPROCESSABLE)
+            raise RequestError(status, why["reason"], why["message"])
+        if "failed" in reply:
+            raise RuntimeError(reply["failed"])
+        return reply["status"], reply["answer"]
+
+    def _replace(self, worker: asyncio.subprocess.Process, reason: str) -> None:
+        self.counts.replaced[reason] = self.counts.replaced.get(reason, 0) + 1
+        self._all.discard(worker)
+        task = asyncio.create_task(self._end_and_add(worker))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end_and_add(self, worker: asyncio.subprocess.Process) -> None:
+        await _end(worker)
+        while True:
+            try:
+                return await self._add()
+            except RuntimeError as err:
+                LOGGER.error("a worker cannot start: %s", err)
+                await asyncio.sleep(RESTART_PAUSE)
+
+    async def _add(self) -> None:
+        worker = await self._started()
+        self._all.add(worker)
+        self._idle.put_nowait(worker)
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "SILENT"}
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "dr_edge.serve.worker",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment,
+        )  # fmt: skip
+        bundle, settings = self._bundle, self._settings
+        point = bundle.operating_point
+        head = {
+            "directory": str(bundle.directory),
+            "manifest": dict(bundle.manifest),
+            "artifact": bundle.artifact,
+            "sha256": bundle.sha256,
+            "operating_point": None if point is None else dataclasses.asdict(point),
+            "min_quality": bundle.min_quality,
+            "threads": settings.threads,
+            "max_pixels": settings.max_pixels,
+            "cpu_seconds": settings.cpu_seconds,
+        }
+        try:
+            await asyncio.wait_for(_ask(worker, head, bundle.content), START_SECONDS)
+        except (TimeoutError, asyncio.IncompleteReadError, OSError, ValueError) as err:
+            await _end(worker)
+            raise RuntimeError(
+                f"its process ended before it was ready (exit status {worker.returncode}); what it printed stands above."
+            ) from err
+        return worker
+
+
+async def _ask(worker: asyncio.subprocess.Process, head: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """Sends a frame and returns the head of the reply."""
+    source, sink = worker.stdout, worker.stdin
+    if source is None or sink is None:
+        raise OSError("the worker has no pipes")
+    sink.write(frames.pack(head, body))
+    sink.write(body)
+    await sink.drain()
+    length, _ = frames.unpack_prefix(await source.readexactly(frames.PREFIX.size))
+    return json.loads(await source.readexactly(length))
+
+
+async def _reason_of_death(worker: asyncio.subprocess.Process) -> str:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(worker.wait(), 2.0)
+    too_slow = getattr(signal, "SIGXCPU", None)  # not on Windows, where there is no such limit either
+    return "too slow to decode" if too_slow is not None and worker.returncode == -too_slow else "decoder crashed"
+
+
+async def _end(worker: asyncio.subprocess.Process) -> None:
+    if worker.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            worker.kill()
+        await worker.wait()
+    if worker.stdin is not None:
+        worker.stdin.close()

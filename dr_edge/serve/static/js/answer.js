@@ -1,0 +1,147 @@
+// What the model's outputs mean: a port of dr_edge/prediction/answer.py, the same fields in the same words.
+
+import {heightInPhotograph} from './glaucoma.js';
+
+// As dr_edge/prediction/bundle.py and answer.py; a server that was started with others says so in /v1/bundle.
+export const MIN_QUALITY = 0.2;
+export const OPERATING_POINTS = ['sensitivity_90', 'sensitivity_87', 'youden'];
+const PRESENT = 0.5;
+const [DISC, CUP] = ['optic disc', 'optic cup'];
+
+/** Returns a probability in words that never claim certainty: "87 %", "> 99 %", "< 1 %". */
+export function percent(probability) {
+  if (probability > 0.99) return '> 99 %';
+  return probability < 0.01 ? '< 1 %' : `${(100 * probability).toFixed(0)} %`;
+}
+
+/** Returns the answer to a picture that shows no fundus. */
+export function refused(error, facts) {
+  const detail = error.message.slice(error.reason.length + 2);
+  return {
+    ...facts,
+    status: 'not_a_fundus_photograph',
+    reason: error.reason,
+    message: `Not a fundus photograph that can be graded (${error.reason}): ${detail}`,
+  };
+}
+
+/** Returns the answer to a file that is no readable photograph. */
+export function unreadable(error, file) {
+  return {file, status: 'unreadable', reason: error.reason, message: error.message};
+}
+
+/**
+ * Returns what the outputs mean for a photograph that has a crop.
+ * @param {object} manifest the bundle's metadata.json
+ * @param {{file: string, photograph: {width: number, height: number}, crop: {box: number[], size: number}}} facts
+ * @param {object} quality from quality.js
+ * @param {Object<string, Float32Array>} outputs by name
+ * @returns {object} the answer, with the fields of dr_edge.predict
+ */
+export function interpret(manifest, facts, quality, outputs) {
+  const names = manifest.task.class_names;
+  const minimum = manifest.serve?.min_quality ?? MIN_QUALITY;
+  const graded = {...quality, minimum, gradable: quality.score >= minimum};
+  const distance = outputs.ood_distance ? outputs.ood_distance[0] : null;
+  const threshold = manifest.ood?.threshold ?? null;
+  const distribution =
+    distance === null || threshold === null ? null : {distance, threshold, inside: distance <= threshold};
+  const probabilities = outputs.probabilities
+    ? Object.fromEntries(names.map((name, i) => [name, outputs.probabilities[i]]))
+    : null;
+  const answer = {
+    ...facts,
+    status: 'answered',
+    reason: null,
+    quality: graded,
+    distribution,
+    outputs: {probabilities, ood_distance: distance},
+  };
+  if (!graded.gradable) {
+    const message = `Too poor to grade: quality ${graded.score.toFixed(2)}, ${minimum.toFixed(2)} is needed (${worst(graded)}). Take the photograph again.`;
+    return {...answer, status: 'too_poor_to_grade', reason: 'quality', message};
+  }
+  if (distribution !== null && !distribution.inside) {
+    const message = `Unlike the photographs that the model was trained on (distance ${distance.toFixed(1)}, at most ${threshold.toFixed(1)}): not graded.`;
+    return {...answer, status: 'out_of_distribution', reason: 'distance', message};
+  }
+  const meaning = {classification: classified, multilabel: found, segmentation: segmented}[manifest.task.kind];
+  return meaning(answer, manifest, outputs);
+}
+
+function worst(graded) {
+  const words = [
+    ['blurred', graded.focus],
+    ['poor in contrast', graded.contrast],
+    ['too dark or burnt out', graded.illumination],
+    ['little of the field of view is lit', graded.fov_fraction],
+  ];
+  return words.reduce((least, one) => (one[1] < least[1] ? one : least))[0];
+}
+
+/** Returns the operating point that decides, or null. */
+export function operatingPoint(manifest) {
+  const points = manifest.operating_points ?? [];
+  const wanted = manifest.serve?.operating_point;
+  const order = wanted ? [wanted] : OPERATING_POINTS;
+  return order.map((name) => points.find((point) => point.name === name)).find(Boolean) ?? null;
+}
+
+function classified(answer, manifest, {probabilities}) {
+  const names = manifest.task.class_names;
+  const index = probabilities.indexOf(Math.max(...probabilities));
+  const prediction = {class_name: names[index], index, probability: probabilities[index]};
+  const point = names.length === 2 ? operatingPoint(manifest) : null;
+  if (point === null) {
+    return {
+      ...answer,
+      prediction,
+      decision: null,
+      message: `${prediction.class_name}, probability ${percent(prediction.probability)}.`,
+    };
+  }
+  const probability = probabilities[1];
+  const positive = probability >= point.threshold;
+  const decision = {
+    operating_point: point.name,
+    threshold: point.threshold,
+    probability,
+    positive,
+    class_name: names[positive ? 1 : 0],
+    sensitivity: point.sensitivity,
+    specificity: point.specificity,
+  };
+  const message =
+    `${decision.class_name}: the probability of ${names[1]}, ${percent(probability)}, ${positive ? 'reaches' : 'is below'} ` +
+    `the threshold of ${(100 * point.threshold).toFixed(1)} % (${point.name}).`;
+  return {...answer, prediction, decision, message};
+}
+
+function found(answer, manifest, {probabilities}) {
+  const findings = manifest.task.class_names.map((name, i) => ({
+    class_name: name,
+    probability: probabilities[i],
+    present: probabilities[i] >= PRESENT,
+  }));
+  const words = findings.map((row) => `${row.present ? '' : 'no '}${row.class_name} (${percent(row.probability)})`);
+  return {...answer, findings, message: `${words.join(', ')}.`};
+}
+
+function segmented(answer, manifest, outputs) {
+  const side = manifest.image_size;
+  const masks = manifest.task.class_names.map((name, index, names) => {
+    const values = Float32Array.from({length: side * side}, (_, i) => outputs.masks[i * names.length + index]);
+    const height = heightInPhotograph(values, side, answer.crop.box, answer.photograph);
+    const share = values.reduce((sum, value) => sum + (value >= PRESENT ? 1 : 0), 0) / values.length;
+    return {class_name: name, found: height > 0, area_fraction: share, height};
+  });
+  const heightOf = (name) => masks.find((mask) => mask.class_name === name)?.height ?? 0;
+  const vcdr = heightOf(DISC) && heightOf(CUP) ? heightOf(CUP) / heightOf(DISC) : null;
+  const missing = masks.filter((mask) => !mask.found).map((mask) => mask.class_name);
+  let message = missing.length
+    ? `${missing.join(' and ')} not found.`
+    : `${masks.map((mask) => mask.class_name).join(', ')} found.`;
+  if (vcdr !== null) message = `Vertical cup-to-disc ratio ${vcdr.toFixed(2)}.`;
+  if (vcdr !== null && vcdr > 1) message += ' The cup reaches beyond the disc: do not rely on it.';
+  return {...answer, masks, vcdr, message};
+}

@@ -1,0 +1,198 @@
+// The page: takes photographs, asks this browser (or, with the user's consent, the server), shows the answers.
+
+import {card} from './card.js';
+import {make} from './elements.js';
+import {BrowserEngine, ServerEngine} from './engines.js';
+import {keepOffline} from './offline.js';
+import {aboutWords, headline, question} from './words.js';
+
+const $ = (id) => document.getElementById(id);
+const state = {manifest: null, engine: null, place: null, entries: [], shown: null, busy: false};
+
+async function start() {
+  try {
+    const response = await fetch('/v1/bundle');
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    state.manifest = await response.json();
+  } catch (error) {
+    say('failed', `The model's description cannot be loaded: ${error.message}. Reload the page.`);
+    return;
+  }
+  $('question').textContent = question(state.manifest);
+  $('about').textContent = aboutWords(state.manifest);
+  const engine = new BrowserEngine(state.manifest);
+  try {
+    await engine.start();
+    [state.engine, state.place] = [engine, 'browser'];
+    say('ready', 'Ready on this device');
+    keepOffline(state.manifest).then((kept) => kept && say('ready', 'Ready on this device, also offline'));
+  } catch (error) {
+    askForServer(error);
+  }
+  work();
+}
+
+/** Says plainly that photographs would leave the device, and sends none before the user agrees. */
+function askForServer(error) {
+  say('failed', 'This browser cannot run the model');
+  $('consent-reason').textContent = `Reason: ${error.message}.`;
+  $('consent-host').textContent = location.host;
+  $('privacy-words').textContent = 'Nothing has been sent.';
+  $('consent').hidden = false;
+  $('consent-yes').onclick = () => {
+    [state.engine, state.place] = [new ServerEngine(state.manifest), 'server'];
+    $('consent').hidden = true;
+    $('privacy').classList.add('sent');
+    $('privacy-words').textContent = `Photographs are sent to ${location.host} to be graded.`;
+    say('server', 'Answers come from the server');
+    work();
+  };
+}
+
+function say(kind, words) {
+  $('place').dataset.state = kind;
+  $('place-words').textContent = words;
+}
+
+function take(files) {
+  const added = [...files].map((file) => ({
+    file,
+    name: file.name || 'photograph',
+    answer: null,
+    label: null,
+    address: null,
+    element: null,
+  }));
+  if (added.length === 0) return;
+  state.entries.push(...added);
+  $('list-part').hidden = false;
+  for (const entry of added) $('list').append(listItem(entry));
+  countList();
+  work();
+}
+
+/** Answers one waiting photograph after the other. */
+async function work() {
+  if (state.busy || state.engine === null) return;
+  state.busy = true;
+  for (let entry; (entry = state.entries.find((one) => one.answer === null));) {
+    setItem(entry, 'working…');
+    try {
+      Object.assign(entry, await state.engine.answer(entry.file), {place: state.place});
+    } catch (error) {
+      entry.answer = {
+        file: entry.name,
+        status: 'unreadable',
+        reason: null,
+        message: `It could not be graded: ${error.message}.`,
+      };
+      entry.place = state.place;
+    }
+    if (!state.entries.includes(entry)) continue; // removed meanwhile
+    entry.file = null; // the preview is kept, the photograph itself is not needed any more
+    const {short} = headline(entry.answer);
+    setItem(entry, short);
+    $('spoken').textContent = `${entry.name}: ${short}`;
+    if (state.shown === null) {
+      await show(entry);
+      if (matchMedia('(max-width: 899px)').matches) $('answer').scrollIntoView({block: 'start'});
+    }
+  }
+  state.busy = false;
+}
+
+function listItem(entry) {
+  const thumb = make('span.thumb');
+  const said = make('span.item-said', {textContent: state.engine ? 'waiting…' : 'waiting for the model…'});
+  const words = make('span.item-words', {}, said, make('span.item-name', {textContent: entry.name}));
+  const button = make('button.item', {type: 'button', 'aria-current': 'false'}, thumb, words);
+  button.onclick = () => {
+    if (entry.answer) show(entry).then(() => $('answer').scrollIntoView({block: 'start', behavior: 'smooth'}));
+  };
+  entry.element = {button, thumb, said};
+  return make('li', {}, button);
+}
+
+function setItem(entry, words) {
+  entry.element.said.textContent = words;
+  if (!entry.preview || entry.address) return;
+  entry.address = URL.createObjectURL(entry.preview);
+  entry.element.thumb.append(make('img', {alt: '', src: entry.address}));
+}
+
+async function show(entry) {
+  state.shown = entry;
+  for (const other of state.entries) other.element.button.setAttribute('aria-current', String(other === entry));
+  const element = await card(entry, state.manifest, (label) => {
+    entry.label = label;
+  });
+  if (state.shown !== entry) return; // another was chosen meanwhile
+  $('empty').hidden = true;
+  $('answer').setAttribute('aria-labelledby', 'shown-title');
+  element.querySelector('h2').id = 'shown-title';
+  $('shown').replaceChildren(element);
+  $('shown').hidden = false;
+}
+
+function countList() {
+  const count = state.entries.length;
+  $('list-title').textContent = count === 1 ? '1 photograph' : `${count} photographs`;
+}
+
+function removeAll() {
+  for (const {address} of state.entries) if (address) URL.revokeObjectURL(address);
+  state.entries = [];
+  state.shown = null;
+  $('list').replaceChildren();
+  $('list-part').hidden = true;
+  $('shown').replaceChildren();
+  $('shown').hidden = true;
+  $('empty').hidden = false;
+  $('answer').setAttribute('aria-labelledby', 'answer-title');
+  $('choose').focus();
+}
+
+/** Saves the answers as `python -m dr_edge.predict` writes them; labels beside them, no pictures. */
+function save() {
+  const answers = state.entries
+    .filter((entry) => entry.answer)
+    .map(({answer, label}) => {
+      const said = answer.decision ?? answer.prediction;
+      return {
+        ...answer,
+        label: label === null ? null : {given: label, agrees: said ? said.class_name === label : null},
+      };
+    });
+  const content = {schema: 'dr_edge.prediction', schema_version: 1, answers};
+  const address = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], {type: 'application/json'}));
+  make('a', {href: address, download: 'answers.json'}).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+function listen() {
+  for (const id of ['choose', 'take']) {
+    $(id).onchange = () => {
+      take($(id).files);
+      $(id).value = '';
+    };
+  }
+  $('save').onclick = save;
+  $('clear').onclick = removeAll;
+  const drop = $('drop');
+  const over = (event) => {
+    event.preventDefault();
+    drop.classList.add('over');
+  };
+  // Anywhere on the page: a photograph that misses the field must not replace the page.
+  addEventListener('dragover', over);
+  addEventListener('dragleave', () => drop.classList.remove('over'));
+  addEventListener('drop', (event) => {
+    event.preventDefault();
+    drop.classList.remove('over');
+    take(event.dataTransfer?.files ?? []);
+  });
+  addEventListener('paste', (event) => take(event.clipboardData?.files ?? []));
+}
+
+listen();
+start();

@@ -1,0 +1,119 @@
+// Answers in plain words: what is asked, what was found, and how sure that is.
+
+import {percent} from './answer.js';
+
+const QUESTIONS = {
+  referable_dr: 'Is there diabetic retinopathy that a specialist should see (grade 2 or more)?',
+  any_dr: 'Is there any diabetic retinopathy?',
+  messidor_any_dr: 'Is there any diabetic retinopathy?',
+  dr_grade: 'Which grade of diabetic retinopathy (ICDR 0 to 4)?',
+  optic_disc_and_cup: 'How large is the cup in the optic disc?',
+};
+
+/** Returns the question that a bundle answers. */
+export function question(manifest) {
+  const {name, class_names: names} = manifest.task;
+  return QUESTIONS[name] ?? `${name.replaceAll('_', ' ')}: ${names.join(', ')}`;
+}
+
+/**
+ * Returns the headline of an answer and its tone.
+ * @returns {{title: string, short: string, tone: 'good' | 'warn' | 'stop' | 'plain'}} short: for a list
+ */
+export function headline(answer) {
+  switch (answer.status) {
+    case 'unreadable':
+      return {title: 'This file cannot be read', short: 'cannot be read', tone: 'stop'};
+    case 'not_a_fundus_photograph':
+      return {title: 'Not a fundus photograph', short: 'no fundus photograph', tone: 'stop'};
+    case 'too_poor_to_grade':
+      return {title: 'Too poor to grade', short: 'too poor to grade', tone: 'warn'};
+    case 'out_of_distribution':
+      return {title: 'Unlike what the model knows', short: 'unusual, not graded', tone: 'warn'};
+  }
+  if (answer.decision) {
+    const {class_name: name, probability, positive} = answer.decision;
+    return {
+      title: name,
+      short: `${name} · ${percent(positive ? probability : 1 - probability)}`,
+      tone: positive ? 'warn' : 'good',
+    };
+  }
+  if (answer.prediction) {
+    const {class_name: name, probability} = answer.prediction;
+    return {title: name, short: `${name} · ${percent(probability)}`, tone: 'plain'};
+  }
+  if (answer.findings) {
+    const present = answer.findings.filter((row) => row.present).map((row) => row.class_name);
+    const title = present.length ? present.join(', ') : 'None of the diseases asked for';
+    return {title, short: present.length ? title : 'none found', tone: present.length ? 'warn' : 'good'};
+  }
+  if (answer.vcdr != null) {
+    const title = `Cup-to-disc ratio ${answer.vcdr.toFixed(2)}`;
+    return {title, short: title, tone: 'plain'};
+  }
+  return {title: answer.message.replace(/\.$/, ''), short: answer.message.replace(/\.$/, ''), tone: 'plain'};
+}
+
+/** Returns one or two sentences that explain the headline. */
+export function explanation(answer, manifest) {
+  if (answer.decision) {
+    const {probability, threshold, positive} = answer.decision;
+    const positiveName = manifest.task.class_names[1];
+    const side = positive ? 'at or above' : 'below';
+    return `Probability of “${positiveName}”: ${percent(probability)}, ${side} the threshold of ${(100 * threshold).toFixed(1)} %.`;
+  }
+  if (answer.prediction) return `Probability ${percent(answer.prediction.probability)}.`;
+  if (answer.vcdr != null) {
+    return answer.vcdr > 1
+      ? 'The cup reaches beyond the disc: do not rely on it.'
+      : 'Height of the optic cup divided by the height of the optic disc.';
+  }
+  if (answer.status === 'out_of_distribution') {
+    return 'This photograph differs from those that the model was trained on. An answer would be guessing, so none is given.';
+  }
+  const title = headline(answer).title.toLowerCase();
+  const message = answer.message.toLowerCase();
+  if (message === title || message === `${title}.`) return ''; // the headline says it all
+  if (!message.startsWith(`${title}: `)) return answer.message;
+  const rest = answer.message.slice(title.length + 2);
+  return rest.charAt(0).toUpperCase() + rest.slice(1);
+}
+
+/** Returns what the operating point did on the validation photographs. */
+export function operatingWords(decision, manifest) {
+  const [negative, positive] = manifest.task.class_names;
+  const share = (value) => `${Math.round(100 * value)} %`;
+  return (
+    `Operating point “${decision.operating_point}”: on the validation photographs this threshold called ${share(decision.sensitivity)} of those ` +
+    `labelled “${positive}” and ${share(1 - decision.specificity)} of those labelled “${negative}” positive.`
+  );
+}
+
+/** Says how large a photograph and its crop are. */
+export function cropWords(answer) {
+  const {photograph, crop} = answer;
+  const size = `${photograph.width} × ${photograph.height} pixels`;
+  if (!crop) return `${size}; no field of view was found.`;
+  const [top, left, bottom, right] = crop.box;
+  const beyond = top < 0 || left < 0 || bottom > photograph.height || right > photograph.width;
+  return `${size}. Field of view: ${Math.round(right - left)} pixels wide${beyond ? ', cut off by the frame' : ''}.`;
+}
+
+/** Says what the model was trained on, for the start page. */
+export function aboutWords(manifest) {
+  const {training, image_size: side} = manifest;
+  const images = training?.splits?.train;
+  const data = training ? ` trained on ${images ? `${images} photographs of ` : ''}“${training.dataset}”` : '';
+  return `Model: ${training?.model?.name ?? 'unnamed'},${data}; it sees ${side} × ${side} pixels. Its answers hold for photographs like those.`;
+}
+
+/** Says where an answer was computed and how long that took. */
+export function whereWords(answer, place) {
+  const times = answer.milliseconds ?? {};
+  const total = Object.values(times).reduce((sum, value) => sum + value, 0);
+  const seconds = total ? ` in ${(total / 1000).toFixed(total < 1000 ? 2 : 1)} s` : '';
+  return place === 'browser'
+    ? `Computed in this browser${seconds}. The photograph did not leave this device.`
+    : `Computed by the server${seconds}, to which the photograph was sent.`;
+}

@@ -1,0 +1,167 @@
+"""What a photograph is answered: the status, and numbers that an independent computation gives as well."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from dr_edge import metadata
+from dr_edge.prediction import pictures
+from dr_edge.prediction.bundle import open_bundle
+from dr_edge.prediction.predictor import Predictor
+from dr_edge.prediction.schema import Label
+
+
+@pytest.fixture(scope="module")
+def predictor(bundle_dir):
+    return Predictor(open_bundle(bundle_dir))
+
+
+def answer_of(predictor, path, label=None):
+    return predictor.predict(path.read_bytes(), label).answer
+
+
+def test_probabilities_are_those_of_the_keras_graph_on_whole_photographs(bundle_dir, predictor):
+    vectors = bundle_dir / "test_vectors"
+    for row in json.loads((vectors / "vectors.json").read_text())["vectors"]:
+        answer = answer_of(predictor, vectors / row["photograph"])
+        expected = np.load(vectors / row["outputs"]["probabilities"])[0]
+        assert answer.status == "answered"
+        assert list(answer.outputs.probabilities) == ["non-referable", "referable"]
+        np.testing.assert_allclose(list(answer.outputs.probabilities.values()), expected, atol=1e-4)
+        np.testing.assert_allclose(answer.crop.box, row["crop_box"])
+        distance = np.load(vectors / row["outputs"]["ood_distance"])[0, 0]
+        assert answer.outputs.ood_distance == pytest.approx(distance, abs=1e-2, rel=1e-4)
+        assert answer.prediction.index == int(expected.argmax())
+
+
+@pytest.mark.parametrize(("threshold", "positive"), [(0.0, True), (1.0, False)])
+def test_the_operating_point_decides_and_not_the_likelier_class(changed, bundle_dir, photographs, threshold, positive):
+    points = metadata.read_manifest(bundle_dir, "bundle")["operating_points"]
+    rows = [{**row, "threshold": threshold} for row in points]
+    answer = answer_of(Predictor(open_bundle(changed(bundle_dir, {"operating_points": rows}))), photographs / "a.jpg")
+    assert answer.decision.positive is positive
+    assert answer.decision.class_name == ("referable" if positive else "non-referable")
+    assert answer.decision.probability == answer.outputs.probabilities["referable"]
+    assert answer.message.startswith(answer.decision.class_name)
+    assert ("reaches" if positive else "is below") in answer.message
+
+
+def test_exactly_at_the_threshold_is_positive(changed, bundle_dir, predictor, photographs):
+    probability = answer_of(predictor, photographs / "a.jpg").outputs.probabilities["referable"]
+    points = metadata.read_manifest(bundle_dir, "bundle")["operating_points"]
+    rows = [{**row, "threshold": probability} for row in points]
+    at = Predictor(open_bundle(changed(bundle_dir, {"operating_points": rows})))
+    assert answer_of(at, photographs / "a.jpg").decision.positive
+
+
+def test_without_operating_points_the_likelier_class_is_named_and_nothing_decided(changed, bundle_dir, photographs):
+    answer = answer_of(Predictor(open_bundle(changed(bundle_dir, {"operating_points": []}))), photographs / "a.jpg")
+    assert answer.decision is None and answer.message.startswith(answer.prediction.class_name)
+
+
+def test_unlike_the_training_images_is_an_answer_without_a_grade(changed, bundle_dir, photographs):
+    strange = Predictor(open_bundle(changed(bundle_dir, {"ood.threshold": 0.0})))
+    answer = answer_of(strange, photographs / "a.jpg", "referable")
+    assert answer.status == "out_of_distribution" and not answer.distribution.inside
+    assert answer.prediction is None and answer.decision is None and answer.label.agrees is None
+    assert answer.outputs.probabilities and "not graded" in answer.message
+
+
+def test_too_blurred_is_an_answer_without_a_grade(predictor, photographs):
+    answer = answer_of(predictor, photographs / "blurred.png")
+    assert answer.status == "too_poor_to_grade" and answer.prediction is None and answer.decision is None
+    assert answer.quality.score < answer.quality.minimum == 0.2 and not answer.quality.gradable
+    assert "blurred" in answer.message
+
+
+@pytest.mark.parametrize(("name", "reason"), [("black.png", "too dark"), ("letter.png", "no field of view")])
+def test_no_fundus_is_an_answer_without_outputs(predictor, photographs, name, reason):
+    result = predictor.predict((photographs / name).read_bytes())
+    assert result.answer.status == "not_a_fundus_photograph" and result.answer.reason == reason
+    assert result.answer.outputs is None and result.crop is None and not result.outputs
+
+
+def test_a_label_is_set_beside_the_decision(predictor, photographs):
+    decided = answer_of(predictor, photographs / "a.jpg").decision.class_name
+    other = next(name for name in predictor.bundle.class_names if name != decided)
+    assert answer_of(predictor, photographs / "a.jpg", decided).label == Label(decided, True)
+    assert answer_of(predictor, photographs / "a.jpg", other).label == Label(other, False)
+    with pytest.raises(ValueError, match="Known: non-referable, referable"):
+        answer_of(predictor, photographs / "a.jpg", "glaucoma")
+
+
+def test_every_answer_is_json(predictor, photographs):
+    for path in sorted(photographs.iterdir()):
+        content = json.loads(json.dumps(answer_of(predictor, path).to_json(), allow_nan=False))
+        assert content["status"] in ("answered", "too_poor_to_grade", "not_a_fundus_photograph")
+        assert bool(content["prediction"]) == (content["status"] == "answered")
+
+
+def painted(disc: int, cup: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A fundus of dull red with a disc and a cup of these heights in pixels (0: none)."""
+    image = np.zeros((640, 640, 3), np.uint8)
+    cv2.circle(image, (320, 320), 300, (90, 50, 20), -1)
+    noise = np.random.default_rng(5).normal(0, 6, image.shape)
+    image = np.where(image > 0, np.clip(image + cv2.GaussianBlur(noise, (0, 0), 1.0) * 3, 20, 115), 0).astype(np.uint8)
+    for height, level in ((disc, 180), (cup, 245)):
+        if height:
+            cv2.ellipse(image, (400, 310), (height * 2 // 5, height // 2), 0, 0, 360, (level, 60, 30), -1)
+    return image, (disc, cup)
+
+
+@pytest.mark.parametrize(("disc", "cup"), [(160, 60), (200, 150), (120, 100)])
+def test_the_cup_to_disc_ratio_is_that_of_what_was_painted(mask_bundle, disc, cup):
+    image, _ = painted(disc, cup)
+    data = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+    answer = Predictor(open_bundle(mask_bundle)).predict(data).answer
+    assert answer.status == "answered" and answer.prediction is None
+    # A pixel of the 64-pixel crop is about 9 pixels of the photograph; interpolation does better than that.
+    assert answer.vcdr == pytest.approx(cup / disc, abs=0.06)
+    heights = {mask.class_name: mask.height for mask in answer.masks}
+    assert heights["optic disc"] == pytest.approx(disc, abs=9) and heights["optic cup"] == pytest.approx(cup, abs=9)
+
+
+@pytest.mark.parametrize(("disc", "cup", "words"), [(160, 0, "optic cup not found"), (0, 0, "optic disc and optic cup")])
+def test_a_structure_that_is_not_found_is_said_and_gives_no_ratio(mask_bundle, disc, cup, words):
+    image, _ = painted(disc, cup)
+    answer = Predictor(open_bundle(mask_bundle)).predict(cv2.imencode(".png", image[..., ::-1])[1].tobytes()).answer
+    assert answer.vcdr is None and words in answer.message
+    assert [mask.found for mask in answer.masks] == [disc > 0, cup > 0]
+
+
+def test_a_disease_is_present_or_not_by_its_probability(disease_bundle, changed, photographs):
+    sure = changed(disease_bundle, {"ood.threshold": 1e6})
+    result = Predictor(open_bundle(sure)).predict((photographs / "a.jpg").read_bytes())
+    (finding,) = result.answer.findings
+    assert finding.class_name == "glaucoma" and 0 <= finding.probability <= 1
+    assert finding.present == (finding.probability >= 0.5)
+    assert result.answer.prediction is None and result.answer.decision is None
+    assert "heatmap" not in result.outputs
+    with pytest.raises(ValueError, match="multilabel"):
+        Predictor(open_bundle(sure)).predict((photographs / "a.jpg").read_bytes(), "glaucoma")
+
+
+def test_pictures_show_crop_heat_and_masks(predictor, mask_bundle, disease_bundle, photographs):
+    result = predictor.predict((photographs / "a.jpg").read_bytes())
+    sheet = pictures.sheet(predictor.bundle, result.answer, result.crop, result.outputs)
+    assert sheet.shape == (580, 1014, 3)
+    over = pictures.laid_over(result.crop, result.outputs).astype(int)
+    heat = cv2.resize(result.outputs["heatmap"], (64, 64), interpolation=cv2.INTER_LINEAR)
+    blue_gain = over[..., 2] - result.crop[..., 2].astype(int)
+    assert np.corrcoef(heat.ravel(), blue_gain.ravel())[0, 1] > 0.5  # what is hot is bluer
+    image, _ = painted(160, 80)
+    masks = Predictor(open_bundle(mask_bundle))
+    found = masks.predict(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+    alone = pictures.mask_picture(found.outputs["masks"])
+    cup, disc = (alone == (255, 214, 92)).all(axis=-1), (alone == (120, 220, 255)).all(axis=-1)
+    assert 0 < cup.sum() < disc.sum() and (~cup & ~disc).sum() > alone.shape[0] ** 2 / 2
+    assert pictures.sheet(masks.bundle, found.answer, found.crop, found.outputs).shape == (580, 1424, 3)
+    assert list(pictures.data_urls(found.crop, found.outputs)) == ["crop", "overlay", "masks"]
+    diseases = Predictor(open_bundle(disease_bundle))
+    found = diseases.predict((photographs / "a.jpg").read_bytes())
+    np.testing.assert_array_equal(pictures.laid_over(found.crop, found.outputs), found.crop)
+    assert pictures.sheet(diseases.bundle, found.answer, found.crop, found.outputs).shape[0] == 580

@@ -1,0 +1,159 @@
+"""`python -m dr_edge.predict` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+
+MODULES = "tensorflow", "keras", "jax", "torch", "matplotlib", "scipy", "sklearn", "gin"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def call(*arguments: object, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "dr_edge.predict", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY, **options)
+
+
+def test_a_directory_is_answered_and_what_is_unreadable_listed(bundle_dir, photographs, tmp_path):
+    for path in photographs.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "cut.jpg").write_bytes((photographs / "a.jpg").read_bytes()[:5000])
+    (tmp_path / "notes.txt").write_text("left eye")
+    (tmp_path / ".hidden").write_text("not a photograph, and not looked at")
+    result = call("--bundle", bundle_dir, tmp_path, tmp_path / "missing.jpg")
+    assert result.returncode == 1
+    content = json.loads(result.stdout)
+    assert (content["schema"], content["schema_version"]) == ("dr_edge.prediction", 1)
+    assert content["complete"] and content["photographs"] == 9 and content["unreadable"] == 3
+    assert content["bundle"]["artifact"] == "model.float32.tflite"
+    found = {Path(row["file"]).name: (row["status"], row["reason"]) for row in content["answers"]}
+    assert found == {
+        "a.jpg": ("answered", None),
+        "b.png": ("answered", None),
+        "c.tif": ("answered", None),
+        "black.png": ("not_a_fundus_photograph", "too dark"),
+        "blurred.png": ("too_poor_to_grade", "quality"),
+        "letter.png": ("not_a_fundus_photograph", "no field of view"),
+        "cut.jpg": ("unreadable", "truncated"),
+        "notes.txt": ("unreadable", "unsupported format"),
+        "missing.jpg": ("unreadable", "no file"),
+    }
+    names = [Path(row["file"]).name for row in content["answers"]]
+    assert names[:-1] == sorted(names[:-1]) and names[-1] == "missing.jpg"
+
+
+def test_readable_photographs_exit_with_zero_and_leave_overlays(bundle_dir, photographs, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.jpg").write_bytes((photographs / "b.png").read_bytes())  # the same name, another photograph
+    pictures = tmp_path / "pictures"
+    files = [photographs / "a.jpg", other / "a.jpg", photographs / "black.png"]
+    result = call("--bundle", bundle_dir, *files, "--overlay", pictures, "--artifact=float16", "--threads=2")
+    assert result.returncode == 0, result.stderr
+    content = json.loads(result.stdout)
+    assert content["bundle"]["artifact"] == "model.float16.tflite"
+    assert [row["overlay"] for row in content["answers"]] == ["a.png", "a-2.png", None]
+    assert sorted(path.name for path in pictures.iterdir()) == ["a-2.png", "a.png"]
+    assert cv2.imread(str(pictures / "a.png")).shape == (580, 1014, 3)
+    again = call("--bundle", bundle_dir, photographs / "a.jpg", "--overlay", pictures)
+    assert again.returncode == 1 and "is not empty" in again.stderr and not again.stdout
+
+
+def test_it_imports_no_framework_and_answers_within_two_seconds(bundle_dir, photographs):
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['predict', '--bundle', {str(bundle_dir)!r}, {str(photographs / 'a.jpg')!r}]\n"
+        "try:\n  runpy.run_module('dr_edge.predict', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as done: assert not done.code, done.code\n"
+        f"print([name for name in {MODULES!r} if name in sys.modules], file=sys.stderr)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert result.returncode == 0 and result.stderr.strip().endswith("[]"), result.stderr
+    assert json.loads(result.stdout)["answers"][0]["status"] == "answered"
+    # Processor time, not the clock: the machine may have other work.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
+
+
+def test_help_teaches():
+    result = call("--help")
+    assert "python -m dr_edge.predict --bundle=BUNDLE eye.jpg" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bundle=nowhere", "x.jpg"], "nowhere is no directory"),
+        (["--bundle=BUNDLE"], "No photograph was given"),
+        (["--bundle=BUNDLE", "--artifact=int4", "x.jpg"], "It has: float32, float16"),
+        (["--bundle=BUNDLE", "EMPTY"], "holds no files"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_printed(bundle_dir, tmp_path, arguments, message):
+    (tmp_path / "empty").mkdir()
+    given = [word.replace("BUNDLE", str(bundle_dir)).replace("EMPTY", str(tmp_path / "empty")) for word in arguments]
+    result = call(*given)
+    assert result.returncode == 1 and message in result.stderr and result.stdout == ""
+
+
+def test_interrupted_it_leaves_a_whole_document(bundle_dir, photographs):
+    files = [str(photographs / "b.png")] * 2000
+    command = [sys.executable, "-m", "dr_edge.predict", f"--bundle={bundle_dir}", *files]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    head = process.stdout.readline()
+    deadline = time.monotonic() + 60
+    while '"file"' not in head and time.monotonic() < deadline:
+        head += process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    rest, errors = process.stdout.read(), process.stderr.read()
+    assert process.wait(timeout=60) == 130 and "Interrupted" in errors
+    content = json.loads(head + rest)
+    assert content["complete"] is False and 0 < content["photographs"] == len(content["answers"]) < 2000
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(bundle_dir, photographs):
+    files = [str(photographs / "b.png")] * 400
+    command = [sys.executable, "-m", "dr_edge.predict", f"--bundle={bundle_dir}", *files]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=60) == 1 and "Traceback" not in errors
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_not_waited_for(bundle_dir, tmp_path):
+    os.mkfifo(tmp_path / "eye.jpg")
+    result = call("--bundle", bundle_dir, tmp_path / "eye.jpg")
+    assert result.returncode == 1 and json.loads(result.stdout)["answers"][0]["reason"] == "no file"
+
+
+ODD = {
+    "unreadable": {"empty.jpeg", "truncated.dcm", "truncated.jpeg", "README.md"},
+    "not_a_fundus_photograph": {
+        "black_1.jpeg", "black_2.jpeg", "black_3.jpeg", "dark_dirty.jpg", "not_fundus_building.jpg",
+        "not_fundus_flower.jpg", "oct_1.jpg", "oct_2.jpg", "oct_3.jpg", "oct_4.jpg", "vessel_mask.png",
+    },
+}  # fmt: skip
+
+
+def test_real_odd_files_are_told_apart(real_data, bundle_dir):
+    result = call("--bundle", bundle_dir, real_data / "odd")
+    content = json.loads(result.stdout)
+    assert result.returncode == 1 and content["complete"]
+    statuses = {Path(row["file"]).name: row["status"] for row in content["answers"]}
+    for status, names in ODD.items():
+        assert {name for name, found in statuses.items() if found == status} == names
+    assert statuses["cmyk.jpg"] == statuses["png16.png"] == statuses["exif_orientation6.jpg"] == "answered"

@@ -1,0 +1,128 @@
+"""What the page makes of a model's outputs against dr_edge.prediction.answer: the same fields in the same words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dr_edge.fundus.crop import FieldOfView
+from dr_edge.fundus.quality import Quality
+from dr_edge.prediction.answer import interpret
+from dr_edge.prediction.bundle import Bundle, OperatingPoint
+from dr_edge.prediction.crop import Photograph
+from dr_edge.serve.assets import STATIC
+
+SIDE = 40
+POINT = OperatingPoint("sensitivity_90", 0.3, 0.9123, 0.7)
+TASKS = {
+    "two classes": ("classification", ["non-referable", "referable"]),
+    "five grades": ("classification", ["no DR", "mild NPDR", "moderate NPDR", "severe NPDR", "PDR"]),
+    "diseases": ("multilabel", ["glaucoma", "diabetic_retinopathy"]),
+    "masks": ("segmentation", ["optic disc", "optic cup"]),
+}
+PROGRAM = """
+import fs from 'node:fs';
+const {root, input} = JSON.parse(fs.readFileSync(0, 'utf8'));
+const {interpret} = await import(`${root}/answer.js`);
+const words = await import(`${root}/words.js`);
+console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
+  const arrays = Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, Float32Array.from(values)]));
+  const answer = interpret(manifest, facts, quality, arrays);
+  const {title, short, tone} = words.headline(answer);
+  return {answer, said: [title, short, tone, words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)]};
+})));
+"""
+
+
+def blob(centre: tuple[float, float], radius: float) -> np.ndarray:
+    """Returns [SIDE, SIDE] probabilities of a disc with a soft edge."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    return 1 / (1 + np.exp(np.hypot(x - centre[0], y - centre[1]) - radius))
+
+
+def cases() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(4)
+    made = []
+    for name, (kind, classes) in TASKS.items():
+        for index in range(8):
+            outputs: dict[str, np.ndarray] = {}
+            if kind == "segmentation":
+                disc, cup = (blob((17, 21), radius) for radius in (rng.uniform(3, 8), rng.uniform(0.5, 4)))
+                outputs["masks"] = np.stack([disc * (index != 6), cup * (index != 5)], axis=-1).astype(np.float32)
+                if index == 7:
+                    outputs["masks"] = outputs["masks"][..., ::-1].copy()
+            else:
+                values = rng.uniform(0.001, 1, len(classes)) ** 2
+                outputs["probabilities"] = (values / (values.sum() if kind == "classification" else 1)).astype(np.float32)
+                outputs["ood_distance"] = np.array([rng.uniform(1, 11)], np.float32)
+            score = 0.1 if index == 0 else rng.uniform(0.25, 1)
+            quality = Quality(*rng.uniform(0.05, 1, 5).round(3).tolist(), score=float(score))
+            made.append({"name": name, "kind": kind, "classes": classes, "outputs": outputs, "quality": quality})
+    return made
+
+
+def manifest(case: dict[str, Any]) -> dict[str, Any]:
+    point = {"name": POINT.name, "threshold": POINT.threshold, "sensitivity": POINT.sensitivity, "specificity": POINT.specificity}
+    return {
+        "task": {"name": "any", "kind": case["kind"], "class_names": case["classes"]},
+        "image_size": SIDE,
+        "ood": {"threshold": 9.0},
+        "operating_points": [point] if case["name"] == "two classes" else [],
+    }
+
+
+def python_answer(case: dict[str, Any], content: dict[str, Any], box: list[float], size: tuple[int, int]) -> dict[str, Any]:
+    point = POINT if content["operating_points"] else None
+    bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", point, 0.2)
+    fov = FieldOfView.from_box(*box)
+    photograph = Photograph("ab" * 32, size, fov=fov, crop=np.zeros((SIDE, SIDE, 3), np.uint8), quality=case["quality"])
+    return interpret(bundle, photograph, case["outputs"]).to_json()
+
+
+def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
+    made, box, size = cases(), [-12.0, 30.0, 388.0, 430.0], (370, 520)
+    values = []
+    for case in made:
+        facts = {
+            "file": None, "sha256": "ab" * 32, "photograph": {"width": size[1], "height": size[0]},
+            "crop": {"box": box, "size": SIDE},
+        }  # fmt: skip
+        outputs = {name: value.ravel().tolist() for name, value in case["outputs"].items()}
+        values.append({"manifest": manifest(case), "facts": facts, "quality": case["quality"].as_dict(), "outputs": outputs})
+    data = json.dumps({"root": (STATIC / "js").as_uri(), "input": values})
+    done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    seen, headlines = set(), set()
+    for case, value, row in zip(made, values, json.loads(done.stdout), strict=True):
+        expected = python_answer(case, value["manifest"], box, size)
+        answer = row["answer"]
+        seen.add((case["name"], expected["status"]))
+        headlines.add(row["said"][2])
+        for key in ("status", "reason", "message", "sha256", "photograph", "prediction", "decision", "findings"):
+            assert same(answer.get(key), expected[key]), (case["name"], key, answer.get(key), expected[key])
+        for key in ("quality", "distribution", "outputs"):
+            assert same(answer[key], expected[key], 1e-4), (case["name"], key, answer[key], expected[key])
+        if expected["masks"] is not None:
+            assert [mask["height"] for mask in answer["masks"]] == pytest.approx([mask["height"] for mask in expected["masks"]], abs=1)
+            assert [mask["found"] for mask in answer["masks"]] == [mask["found"] for mask in expected["masks"]]
+            assert same(answer["vcdr"], expected["vcdr"], 0.02)
+        assert all(isinstance(words, str) and "undefined" not in words and "null" not in words for words in row["said"])
+    assert {(name, "answered") for name in TASKS} <= seen
+    assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
+    assert headlines == {"good", "warn", "plain"}
+
+
+def same(ours: Any, theirs: Any, within: float = 1e-6) -> bool:
+    """Whether two JSON values are equal, numbers within `within`."""
+    if isinstance(theirs, dict):
+        return isinstance(ours, dict) and ours.keys() == theirs.keys() and all(same(ours[key], theirs[key], within) for key in theirs)
+    if isinstance(theirs, (list, tuple)):
+        return isinstance(ours, list) and len(ours) == len(theirs) and all(map(same, ours, theirs, [within] * len(ours)))
+    if isinstance(theirs, float):
+        return isinstance(ours, (int, float)) and abs(ours - theirs) <= within
+    return ours == theirs

@@ -1,0 +1,281 @@
+"""The page's own arithmetic (crop, quality, files) against Python's, in Node.js: the same numbers, without a browser."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from photographs import with_orientation
+
+from dr_edge.explanation import overlay
+from dr_edge.fundus.fov import NotFundusError, crop_square, find_fov
+from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.photograph import decode_photograph, decode_scaled
+from dr_edge.fundus.quality import quality
+from dr_edge.prediction import bundle
+from dr_edge.serve.assets import STATIC
+from tfrecord_tools.synthetic.draw import draw_fundus
+
+JS = STATIC / "js"
+SIZES = (96, 224, 256)
+
+CROP = """
+const {cropPhotograph} = await import(`${root}/fundus/crop.js`);
+return input.map(({file, width, height, size}) => {
+  const data = new Uint8Array(fs.readFileSync(file));
+  const source = {width, height, rows: (top, bottom) => data.subarray(top * width * 3, bottom * width * 3)};
+  try {
+    const {box, crop, quality} = cropPhotograph(() => source, 1, size);
+    fs.writeFileSync(`${file}.crop`, crop.data);
+    return {box, quality};
+  } catch (error) {
+    if (error.name !== 'NotFundusError') throw error;
+    return {reason: error.reason};
+  }
+});
+"""
+
+
+def run_node(node: str, script: str, values: Any) -> Any:
+    """Returns what the body of a JavaScript function returns for `input`."""
+    program = (
+        "import fs from 'node:fs'; const {root, input} = JSON.parse(fs.readFileSync(0, 'utf8'));"
+        f"const work = async () => {{{script}}}; console.log(JSON.stringify(await work()));"
+    )
+    command = [node, "--input-type=module", "--eval", program]
+    data = json.dumps({"root": JS.as_uri(), "input": values})
+    done = subprocess.run(command, input=data, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def drawn() -> dict[str, np.ndarray]:
+    eye = draw_fundus(50, size=400).image
+    height, width = eye.shape[:2]
+    wide = np.pad(eye, ((0, 0), (200, 200), (0, 0)))
+    pictures = {f"drawn{seed}": draw_fundus(seed, size=size).image for seed, size in enumerate((96, 200, 320, 512, 900))}
+    pictures |= {
+        "off the middle": np.pad(eye, ((10, 200), (300, 20), (0, 0))),
+        "cut above": eye[height // 5 :],
+        "cut left": eye[:, width // 4 :],
+        "from inside": eye[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3],
+        "squashed": cv2.resize(wide, (500, 500), interpolation=cv2.INTER_AREA),
+        "on a page": np.pad(eye, ((40, 40), (40, 40), (0, 0)), constant_values=255),
+        "noisy": cv2.imdecode(cv2.imencode(".jpg", eye, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR),
+        "blurred": cv2.GaussianBlur(eye, (0, 0), 14),
+        "black": np.zeros((200, 300, 3), np.uint8),
+        "dark": eye // 8,
+        "noise": np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8),
+        "flat": np.full((200, 300, 3), (180, 90, 40), np.uint8),
+        "strip": np.zeros((20, 3000, 3), np.uint8),
+    }
+    return pictures
+
+
+def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None:
+    pictures, cases = drawn(), []
+    for index, (name, picture) in enumerate(pictures.items()):
+        file = tmp_path / f"{index}.rgb"
+        file.write_bytes(picture.tobytes())
+        size = SIZES[index % len(SIZES)]
+        cases.append({"name": name, "file": str(file), "width": picture.shape[1], "height": picture.shape[0], "size": size})
+    results = run_node(node, CROP, cases)
+    reasons = set()
+    for case, result in zip(cases, results, strict=True):
+        picture, size = pictures[case["name"]], case["size"]
+        try:
+            fov = find_fov(picture)
+        except NotFundusError as err:
+            assert result == {"reason": err.reason}, case["name"]
+            reasons.add(err.reason)
+            continue
+        assert "box" in result, (case["name"], result)
+        assert np.abs(np.array(result["box"]) - fov.box).max() <= 1, (case["name"], result["box"], fov.box)
+        expected = crop_square(picture, fov, size)
+        crop = np.frombuffer(Path(f"{case['file']}.crop").read_bytes(), np.uint8).reshape(expected.shape)
+        if result["box"] == [round(edge) for edge in fov.box]:
+            assert np.abs(crop.astype(int) - expected).max() <= 2, case["name"]
+        for key, value in quality(expected).as_dict().items():
+            assert result["quality"][key] == pytest.approx(value, abs=0.02), (case["name"], key)
+    assert reasons == {"too dark", "no field of view", "blank"}
+
+
+def test_a_photograph_read_in_strips_gives_the_same_crop(node: str, tmp_path: Path) -> None:
+    # The crop is averaged row by row; 700 rows are read in strips of 256.
+    picture = np.ascontiguousarray(draw_fundus(9, size=1400).image)
+    file = tmp_path / "large.rgb"
+    file.write_bytes(picture.tobytes())
+    height, width = picture.shape[:2]
+    script = """
+const {cropSquare} = await import(`${root}/fundus/crop.js`);
+const {file, width, height, box, size} = input;
+const data = new Uint8Array(fs.readFileSync(file));
+const asked = [];
+const rows = (top, bottom) => { asked.push(bottom - top); return data.slice(top * width * 3, bottom * width * 3); };
+const crop = cropSquare({width, height, rows}, box, size);
+fs.writeFileSync(`${file}.crop`, crop.data);
+return Math.max(...asked);
+"""
+    fov = find_fov(picture)
+    values = {"file": str(file), "width": width, "height": height, "box": [round(edge) for edge in fov.box], "size": 160}
+    most = run_node(node, script, values)
+    assert most <= 256
+    expected = crop_square(picture, fov, 160)
+    crop = np.frombuffer(Path(f"{file}.crop").read_bytes(), np.uint8).reshape(expected.shape)
+    assert np.abs(crop.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("below", [1, 2, 7, 777, 5000, 3_000_000_000])
+def test_random_draws_are_those_of_numpy(node: str, below: int) -> None:
+    script = "const {integers} = await import(`${root}/fundus/random.js`); return integers(input, 300);"
+    assert run_node(node, script, below) == np.random.default_rng(0).integers(0, below, 300).tolist()
+
+
+def test_files_are_refused_for_the_reasons_of_python(node: str, tmp_path: Path) -> None:
+    eye = draw_fundus(3, size=128).image[..., ::-1]
+    jpeg, png, bmp = (cv2.imencode(suffix, eye)[1].tobytes() for suffix in (".jpg", ".png", ".bmp"))
+    progressive = cv2.imencode(".jpg", eye, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    bomb = bytearray(png)
+    bomb[16:24] = (60000).to_bytes(4, "big") * 2
+    bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")
+    damaged = bytearray(png)
+    damaged[len(damaged) // 2] ^= 1
+    small = cv2.imencode(".png", eye[:8, :40])[1].tobytes()
+    files = {
+        "jpeg": jpeg, "progressive": progressive, "turned": with_orientation(jpeg, 8), "png": png, "bmp": bmp, "small": small,
+        "trailing": jpeg + b"\0" * 9, "two jpegs": jpeg + jpeg, "bomb": bytes(bomb), "damaged": bytes(damaged), "empty": b"",
+        "text": b"no photograph", "heic": b"\0\0\0\x18ftypheic" + b"\0" * 50, "head": jpeg[:3], "no frame": b"\xff\xd8\xff\xd9",
+        "lossless": jpeg.replace(b"\xff\xc0", b"\xff\xc3", 1), "no marker": jpeg[:2] + b"\xff\xe0\0\x04ab" + b"zz" + jpeg[20:],
+    }  # fmt: skip
+    rng = np.random.default_rng(5)
+    for kind, whole in (("jpeg", jpeg), ("progressive", progressive), ("png", png), ("bmp", bmp)):
+        for cut in rng.integers(1, len(whole), 12).tolist():
+            files[f"{kind} cut at {cut}"] = whole[:cut]
+    for index, content in enumerate(files.values()):
+        (tmp_path / str(index)).write_bytes(content)
+    script = """
+const {readHeader} = await import(`${root}/image_header.js`);
+return input.map((file) => {
+  try {
+    const {format, width, height} = readHeader(new Uint8Array(fs.readFileSync(file)));
+    return [format, width, height];
+  } catch (error) {
+    if (error.name !== 'PhotographError') throw error;
+    return error.reason;
+  }
+});
+"""
+    results = run_node(node, script, [str(tmp_path / str(index)) for index in range(len(files))])
+    seen = set()
+    for (name, content), result in zip(files.items(), results, strict=True):
+        try:
+            header = read_header(content)
+            check_size(header.height, header.width, 100_000_000)
+            expected: Any = [header.format, header.width, header.height]
+        except PhotographError as err:
+            expected = err.reason
+        assert result == expected, name
+        seen.add(expected if isinstance(expected, str) else "taken")
+    assert seen >= {"taken", "truncated", "corrupt", "empty file", "unsupported format", "too many pixels", "too small"}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("denominator", [2, 4, 8])
+def test_reduced_photographs_are_those_of_the_jpeg_decoder(node: str, tmp_path: Path, orientation: int, denominator: int) -> None:
+    # 301 x 218: on each axis the last blocks are not whole, and EXIF decides at which end they lie.
+    eye = cv2.resize(draw_fundus(6, size=256).image, (301, 218))[..., ::-1]
+    jpeg = with_orientation(cv2.imencode(".jpg", eye, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes(), orientation)
+    full, reduced = decode_photograph(jpeg), decode_scaled(jpeg, min_side=218 // denominator)
+    assert reduced[1] == denominator
+    (tmp_path / "eye.jpg").write_bytes(jpeg)
+    (tmp_path / "eye.rgb").write_bytes(full.tobytes())
+    script = """
+const {averaged} = await import(`${root}/photograph.js`);
+const {readHeader} = await import(`${root}/image_header.js`);
+const {orientation} = readHeader(new Uint8Array(fs.readFileSync(`${input.file}.jpg`)));
+const data = new Uint8Array(fs.readFileSync(`${input.file}.rgb`));
+const [height, width] = input.size;
+const rows = (top, bottom) => data.subarray(top * width * 3, bottom * width * 3);
+const small = averaged({width, height, rows}, input.step, orientation);
+return [orientation, small.height, small.width, Array.from(small.rows(0, small.height))];
+"""
+    values = {"file": str(tmp_path / "eye"), "size": full.shape[:2], "step": denominator}
+    found, height, width, pixels = run_node(node, script, values)
+    assert found == orientation and (height, width) == reduced[0].shape[:2]
+    difference = np.abs(np.array(pixels).reshape(height, width, 3) - reduced[0].astype(int))
+    # The blocks that are not whole hold what the encoder filled them up with.
+    assert difference[1:-1, 1:-1].mean() < 1 and np.percentile(difference[1:-1, 1:-1], 99) <= 6
+
+
+def test_heights_of_disc_and_cup_are_those_of_python(node: str) -> None:
+    from dr_edge import glaucoma
+
+    rng = np.random.default_rng(8)
+    side, cases, expected = 48, [], []
+    for box, size in (((-20.0, 30.0, 380.0, 430.0), (360, 500)), ((5.0, 5.0, 45.0, 45.0), (60, 60)), ((0.0, 0.0, 90.0, 60.0), (90, 60))):
+        for _ in range(4):
+            mask = cv2.GaussianBlur(rng.random((side, side)).astype(np.float32), (0, 0), 3)
+            mask = np.clip((mask - mask.mean()) / (4 * mask.std()) + 0.42, 0, 1).astype(np.float32)
+            cases.append({"mask": mask.ravel().tolist(), "box": box, "photograph": {"height": size[0], "width": size[1]}})
+            expected.append(glaucoma.height(glaucoma.photograph_mask(mask, box, size)))
+    cases.append({**cases[0], "mask": [0.0] * side**2})
+    script = """
+const {heightInPhotograph} = await import(`${root}/glaucoma.js`);
+return input.map(({mask, box, photograph}) => heightInPhotograph(Float32Array.from(mask), 48, box, photograph));
+"""
+    found = run_node(node, script, cases)
+    assert found.pop() == 0
+    assert max(expected) > 30 and min(expected) > 0
+    assert found == pytest.approx(expected, abs=1)
+
+
+def test_constants_and_words_are_those_of_python(node: str) -> None:
+    script = """
+const answer = await import(`${root}/answer.js`);
+const {MASK_COLOURS, OPACITY, heatColour} = await import(`${root}/overlay.js`);
+const {MAX_PIXELS} = await import(`${root}/image_header.js`);
+return {quality: answer.MIN_QUALITY, points: answer.OPERATING_POINTS, words: input.map(answer.percent),
+  masks: MASK_COLOURS, opacity: OPACITY, heat: input.map(heatColour), pixels: MAX_PIXELS};
+"""
+    values = [0.0, 0.004, 0.01, 0.123, 0.25, 0.5, 0.777, 0.99, 0.9901, 1.0]
+    found = run_node(node, script, values)
+    assert found["quality"] == bundle.DEFAULT_MIN_QUALITY
+    assert tuple(found["points"]) == bundle.DEFAULT_OPERATING_POINTS
+    assert found["words"] == [overlay.percent(value) for value in values]
+    assert found["masks"] == [list(colour) for colour in overlay.MASK_COLOURS]
+    assert found["opacity"] == overlay.OPACITY
+    assert np.abs(np.array(found["heat"]) - overlay.colours(np.array(values)).astype(int)).max() <= 1
+    assert found["pixels"] == 100_000_000
+
+
+def test_heat_is_laid_over_as_python_lays_it(node: str) -> None:
+    rng = np.random.default_rng(2)
+    picture, heat = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), rng.random((24, 24)).astype(np.float32)
+    rgba = np.dstack([picture, np.full((24, 24), 255, np.uint8)])
+    script = """
+const {layHeat} = await import(`${root}/overlay.js`);
+return Array.from(layHeat(Uint8ClampedArray.from(input.rgba), Float32Array.from(input.heat), 0.6));
+"""
+    found = run_node(node, script, {"rgba": rgba.ravel().tolist(), "heat": heat.ravel().tolist()})
+    laid = np.array(found, np.uint8).reshape(24, 24, 4)[..., :3]
+    assert np.abs(laid.astype(int) - overlay.lay_over(picture, heat)).max() <= 2
+
+
+def test_hashes_are_those_of_python(node: str) -> None:
+    contents = [bytes(range(256)) * 40 + b"x" * rest for rest in (0, 1, 54, 55, 56, 57, 63)] + [b"", b"abc"]
+    script = """
+const {plainSha256, sha256} = await import(`${root}/sha256.js`);
+return Promise.all(input.map(async (hex) => {
+  const bytes = Uint8Array.from(hex.match(/../g) ?? [], (byte) => parseInt(byte, 16));
+  return [plainSha256(bytes), await sha256(bytes)];
+}));
+"""
+    found = run_node(node, script, [content.hex() for content in contents])
+    assert found == [[hashlib.sha256(content).hexdigest()] * 2 for content in contents]
