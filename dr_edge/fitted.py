@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -49,6 +50,17 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
         except OSError as err:
             logging.warning("%s cannot be written (%s): what was fitted is not kept.", directory, err)
     return fit
+
+
+def calibrated(run: TrainedRun) -> TrainedRun:
+    """Returns the run with the temperature that is stored beside it, or as it is where none is stored for its model."""
+    directory = run.directory / DIRECTORY
+    if not metadata.manifest_path(directory, "reliability").is_file():
+        return run
+    stored = metadata.read_manifest(directory, "reliability")
+    if stored["model_sha256"] != metadata.sha256_file(run.directory / MODEL_FILE):
+        return run
+    return dataclasses.replace(run, temperature=float(stored["temperature"]))
 
 
 def _store(directory: Path, fit: Fit, source: dict[str, str]) -> None:

@@ -17,11 +17,11 @@ from tqdm import tqdm
 from dr_edge import reliability
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.operating_points import RULES, choose_threshold
 from dr_edge.trained import TrainedRun
 
 BATCH = 16
 OOD_QUANTILES = (0.95, 0.99)
-SENSITIVITIES = (0.80, 0.87, 0.90, 0.95)  # 0.87: what the FDA asked of the first autonomous DR device (Abramoff 2018)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,8 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
         stands for the run's; None for the run's own.
 
     Raises:
-      ValueError: a split is missing or the model's outputs are not finite.
+      ValueError: a split is missing.
+      RuntimeError: the model's outputs are not finite.
     """
     if run.task.kind == "segmentation":
         reason = "the network segments, it has no penultimate features"
@@ -74,8 +75,8 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
     }
     points = []
     if not multilabel:
-        probabilities = run.probabilities(val["logits"] / temperature)
-        calibration["ece_before"] = _ece(run.probabilities(val["logits"]), val["labels"])
+        probabilities = run.task.probabilities(val["logits"] / temperature)
+        calibration["ece_before"] = _ece(run.task.probabilities(val["logits"]), val["labels"])
         calibration["ece_after"] = _ece(probabilities, val["labels"])
         if len(run.task.class_names) == 2:
             points = operating_points(probabilities[:, 1], val["labels"])
@@ -120,28 +121,30 @@ def operating_points(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, A
       labels: [N] 0 or 1.
 
     Returns:
-      One dict per point: name, threshold, sensitivity, specificity, split; [] where a class is absent.
+      One dict per rule of `evaluation.operating_points.RULES`: name, threshold, sensitivity, specificity, split; []
+      where a class is absent.
     """
-    from sklearn.metrics import roc_curve
-
-    if len(np.unique(labels)) < 2:
-        return []
-    false_rate, true_rate, thresholds = roc_curve(labels, scores, drop_intermediate=False)
-
-    def point(name: str, index: int) -> dict[str, Any]:
-        return {
-            "name": name,
-            "threshold": float(min(thresholds[index], 1.0)),
-            "sensitivity": float(true_rate[index]),
-            "specificity": float(1 - false_rate[index]),
-            "split": "val",
-        }
-
-    # Index 0 is the threshold above all scores, at which nothing is positive: no operating point.
-    points = [point("youden", 1 + int(np.argmax((true_rate - false_rate)[1:])))]
-    for wanted in SENSITIVITIES:
-        points.append(point(f"sensitivity_{round(100 * wanted)}", max(1, int(np.argmax(true_rate >= wanted)))))
+    points = []
+    for name, rule in RULES.items():
+        threshold = choose_threshold(labels, scores, rule)
+        if threshold is None:
+            return []
+        called = scores >= threshold
+        points.append(
+            {
+                "name": name,
+                "threshold": min(threshold, 1.0),
+                "sensitivity": float(called[labels == 1].mean()),
+                "specificity": float((~called)[labels == 0].mean()),
+                "split": "val",
+            }
+        )
     return points
+
+
+def class_count(task: Task) -> int:
+    """Returns how many classes balancing tells apart: for several diseases one each and one for none of them."""
+    return 1 if task.kind == "segmentation" else len(task.class_names) + (task.kind == "multilabel")
 
 
 def _class_of(label: np.ndarray, task: Task) -> int:
@@ -171,7 +174,7 @@ def examples(
     """
     info = pipeline.read_info(records)
     total = pipeline.example_count(info, split, task)
-    classes = 1 if task.kind == "segmentation" else len(task.class_names) + (task.kind == "multilabel")
+    classes = class_count(task)
     seen: dict[int, int] = {}
     with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
         for batch in pipeline.evaluation_batches(records, split, task, BATCH, photograph=True):
@@ -190,7 +193,7 @@ def examples(
 def _collect(
     predict: Predict, records: str | os.PathLike, split: str, task: Task, max_images: int | None, title: str
 ) -> dict[str, np.ndarray]:
-    share = None if max_images is None else -(-max_images // len(task.class_names))
+    share = None if max_images is None else -(-max_images // class_count(task))
     parts: dict[str, list[np.ndarray]] = {"logits": [], "features": [], "labels": []}
     waiting: list[dict[str, Any]] = []
 
@@ -210,6 +213,8 @@ def _collect(
     if not parts["labels"]:
         raise ValueError(f"{records}: the split {split!r} holds no image for the task {task.name!r}.")
     collected = {name: np.concatenate(values) for name, values in parts.items() if values}
+    if not np.isfinite(collected["logits"]).all():
+        raise RuntimeError(f"The model's outputs on {split} are not finite. It diverged; train again.")
     collected["labels"] = np.rint(collected["labels"]).astype(int)
     return collected
 

@@ -31,9 +31,9 @@ def main(argv: list[str]) -> int:
     quiet.import_tensorflow()
     import tensorflow as tf
 
-    from dr_edge import config
+    from dr_edge import config, multitask_losses, segmentation_losses  # noqa: F401  (gin names)
     from dr_edge.data import augment  # noqa: F401  (gin names)
-    from dr_edge.models import mobilenet_v3_cbam, resnet_v2_slim  # noqa: F401  (gin names)
+    from dr_edge.models import classifiers, mobilenet_v3_cbam, multitask, ordinal, resnet_v2_slim, unet  # noqa: F401  (gin names)
     from dr_edge.training import loop, run_directory
 
     bindings = list(FLAGS.gin_param)

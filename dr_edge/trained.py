@@ -29,6 +29,7 @@ class TrainedRun:
       preprocess: {"method": ..., constants} of the records it was trained on.
       records: the records directory it was trained on, as run.json states it.
       model: flat Keras model, [B, S, S, 3] float32 0..255 preprocessed -> logits [B, C] or [B, S, S, C].
+      temperature: logits are divided by it; 1.0 until a calibration is chosen (`fitted.calibrated`).
     """
 
     directory: Path
@@ -38,10 +39,11 @@ class TrainedRun:
     preprocess: Mapping[str, Any]
     records: str
     model: Any
+    temperature: float = 1.0
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Turns logits into probabilities: softmax over classes, or a sigmoid for each disease or mask."""
-        return self.task.probabilities(logits)
+        return self.task.probabilities(np.asarray(logits, np.float64) / self.temperature)
 
     @property
     def background(self) -> float:

@@ -21,7 +21,7 @@ from export.formats import Format, parse_formats
 from export.graph import PHONE, SERVER, DeployableGraph, Target, check_preprocess, deployable_graph
 from export.manifest import write_metadata
 from export.photographs import training_photographs
-from export.settings import Settings, failures
+from export.settings import Settings, failures, limits
 
 REPORT_FILE = "parity.html"
 
@@ -84,6 +84,9 @@ def export_run(
         onnx_batch = None if settings.onnx_dynamic_batch else 1
         done = convert_all(build, wanted, directory, photographs, finetune, settings.float_layers, onnx_batch)
         made = [fmt for fmt in wanted if fmt.name not in done.not_made]
+        if not made:
+            why = "; ".join(f"{name}: {reason}" for name, reason in done.not_made.items())
+            raise ValueError(f"None of the formats can hold this network. {why}")
         threshold = _threshold(fit, settings.operating_point)
         rows, outputs = _measure_all(directory, made, run, ref, threshold, settings.threads)
         report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, settings)
@@ -164,4 +167,5 @@ def _report(
         "layer_errors": done.layer_errors,
         "float_layers": list(settings.float_layers),
         "finetuning": dict(finetuned),
+        "limits": limits(settings),
     }

@@ -101,7 +101,7 @@ def convert_all(
             progress.set_postfix_str(fmt.name)
             try:
                 content = make(fmt)
-            except (NotImplementedError, tflite.converter_errors()) as err:
+            except (NotImplementedError, tflite.ForeignOperationsError, onnx.NotExpressibleError, tflite.converter_errors()) as err:
                 done.not_made[fmt.name] = str(err).strip().splitlines()[0][:300]
                 logging.warning("%s cannot be made from this network: %s", fmt.name, done.not_made[fmt.name])
                 continue

@@ -16,7 +16,7 @@ from absl import logging
 from keras import ops
 from tqdm import tqdm
 
-from dr_edge import fitting, losses
+from dr_edge import fitting, losses, multitask_losses, segmentation_losses  # noqa: F401  (the last two: gin names)
 from dr_edge.data import augment, pipeline  # noqa: F401  (augment: gin names)
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
@@ -93,6 +93,7 @@ def save_finetuned(
             batch_size=batch_size,
             progress=bar.update,
         )
+    kept = max(epoch for epoch, value in enumerate(values) if value == min(values))  # 0: as it was before fine-tuning
     own = fit_twin(run, twin, wanted.names, records) if run.task.kind != "segmentation" else fit
     side = image_side(run.model)
 
@@ -102,7 +103,14 @@ def save_finetuned(
         return app_outputs(tensors, wanted, run.task.kind, own.temperature, own.features, PHONE_INT8)
 
     frozen.save(deployable, (1, side, side, 3), directory)
-    report = {"steps": settings.epochs * steps, "validation_loss": values, "temperature": own.temperature}
+    report = {
+        "steps": settings.epochs * steps,
+        "validation_loss": values,
+        "kept_epoch": kept,
+        "temperature": own.temperature,
+        "ood": own.ood,
+        "operating_points": own.operating_points,
+    }
     return {**dataclasses.asdict(settings), **report}
 
 
@@ -144,7 +152,7 @@ def _images(run: TrainedRun, records: str | os.PathLike, count: int) -> np.ndarr
 def _validation_loss(model: Any, run: TrainedRun, records: str | os.PathLike, loss: Callable[[Any, Any], Any]) -> float:
     import tensorflow as tf
 
-    forward = tf.function(lambda images: model(images, training=False)[0], reduce_retracing=True)
+    forward = tf.function(lambda images: keras.tree.flatten(model(images, training=False))[0], reduce_retracing=True)
     values = []
     for batch in pipeline.evaluation_batches(records, "val", run.task, 16):
         values.append(loss(batch["label"], forward(batch["image"])).numpy())

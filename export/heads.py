@@ -64,7 +64,7 @@ def linear_head(network: keras.Model) -> tuple[LinearHead | None, str]:
 
 
 def elementwise_tail(network: keras.Model) -> tuple[str, ...]:
-    """Returns the names of the sums, products and ReLUs that `cam_features` ends in, back to the layers before them.
+    """Returns the names of the sums and products that `cam_features` ends in, and its own: back to the layers before them.
 
     Attention multiplies features by gates near 0: in 8 bits a few large channels leave the rest no resolution, and on
     the last, small map floating point costs next to nothing.
@@ -74,7 +74,9 @@ def elementwise_tail(network: keras.Model) -> tuple[str, ...]:
     found, waiting = [], [network.get_layer("cam_features")]
     while waiting:
         layer = waiting.pop()
-        if type(layer).__name__ in ("Add", "Multiply", "ReLU", "Identity") and layer.name not in found:
+        # A ReLU further back is a convolution's own, and both belong in 8 bits.
+        joins = type(layer).__name__ in ("Add", "Multiply", "Identity") or layer.name == "cam_features"
+        if joins and layer.name not in found:
             found.append(layer.name)
             waiting += _parents(layer)
     return tuple(found)

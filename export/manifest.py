@@ -14,7 +14,7 @@ from dr_edge.data import pipeline
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from export import onnx, tflite
-from export.formats import Format
+from export.formats import FORMATS, Format
 from export.graph import INPUT_NAME, DeployableGraph
 
 OLDEST_TESTED = {"tflite": "tflite-runtime 2.14.0", "onnx": "onnxruntime 1.31.1"}
@@ -66,6 +66,9 @@ def write_metadata(
         for fmt in formats
         if fmt.file in files
     }
+    own = report["finetuning"]
+    if own and FORMATS["qat_int8"].key in artifacts:  # its features and logits have moved, and its thresholds with them
+        artifacts[FORMATS["qat_int8"].key] |= {key: own[key] for key in ("temperature", "ood", "operating_points")}
     info = pipeline.read_info(records)
     side = run.image_size
     tensors = graph.model.output

@@ -21,6 +21,10 @@ from export.quiet import quiet_conversion
 OPSET = 18
 
 
+class NotExpressibleError(RuntimeError):
+    """A network holds an operation that ONNX, or ONNX Runtime, does not have."""
+
+
 def convert_float32(model: keras.Model) -> bytes:
     """Converts the deployable graph to float32 ONNX.
 
@@ -31,9 +35,21 @@ def convert_float32(model: keras.Model) -> bytes:
       The serialised ModelProto of opset 18; checked by onnx.checker.
 
     Raises:
-      ValueError: tf2onnx cannot express an operation.
+      NotExpressibleError: an operation of the network has no ONNX counterpart that ONNX Runtime takes.
     """
     import onnx
+
+    try:
+        proto = _converted(model)
+    except Exception as err:  # tf2onnx and ONNX Runtime have no exception of their own that all of theirs derive from
+        raise NotExpressibleError(f"{type(err).__name__}: {err}") from err
+    name_by_layer(proto)
+    proto.producer_name = "dr_edge.export"
+    onnx.checker.check_model(proto, full_check=True)
+    return proto.SerializeToString(deterministic=True)
+
+
+def _converted(model: keras.Model) -> Any:
     import tf2onnx
 
     function, names = frozen.freeze(*frozen.of_model(model))
@@ -51,11 +67,7 @@ def convert_float32(model: keras.Model) -> bytes:
     for _ in range(2):  # each round brings transposes to where the next can cancel them
         proto = onnx_fusion.reshape_trivial_transposes(onnx_fusion.share_transposes(proto))
         proto = onnx_fusion.drop_unused(optimise(proto))
-    proto = onnx_fusion.use_global_pools(proto)
-    name_by_layer(proto)
-    proto.producer_name = "dr_edge.export"
-    onnx.checker.check_model(proto, full_check=True)
-    return proto.SerializeToString(deterministic=True)
+    return onnx_fusion.use_global_pools(proto)
 
 
 def name_by_layer(proto: Any) -> None:

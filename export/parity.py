@@ -68,7 +68,7 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
     with tqdm(total=total, desc=f"Keras on {split}", unit="image", leave=False) as bar:
         for batch in pipeline.evaluation_batches(records, split, run.task, BATCH, photograph=True):
             logits = np.asarray(run.model.predict_on_batch(batch["image"]), np.float64)
-            parts["pipeline"].append(run.probabilities(logits / temperature))
+            parts["pipeline"].append(run.task.probabilities(logits / temperature))
             for photograph in batch["photograph"].numpy():
                 parts["photographs"].append(photograph[None])
                 parts["outputs"].append(call(photograph[None]))

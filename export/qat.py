@@ -70,7 +70,11 @@ class CalibratedQuantizer(quantizers.MovingAverageQuantizer):  # type: ignore[na
 
 
 class KernelQuantizer(quantizers.LastValueQuantizer):  # type: ignore[name-defined]
-    """Per-channel symmetric 8-bit weights, as TFLite's convolutions take them; per tensor for dense layers."""
+    """Symmetric 8-bit weights: per channel for convolutions, per tensor for depthwise ones and dense layers.
+
+    tfmot divides along the last axis, which a depthwise kernel does not have its channels on; the converter then stores
+    depthwise kernels per channel, that is, finer than they were trained.
+    """
 
     def __init__(self, per_axis: bool) -> None:
         super().__init__(num_bits=8, per_axis=per_axis, symmetric=True, narrow_range=True)

@@ -30,8 +30,8 @@ class Settings:
       max_dice_drop: the same for the Dice coefficient of each mask; added to MAX_DICE_DROP.
       max_probability_difference: format name -> the most that a probability may differ from the deployable
         Keras graph; added to MAX_PROBABILITY_DIFFERENCE.
-      float_layers: layers of the network that integer formats leave in floating point; parity.json lists those
-        that lose most to 8 bits.
+      float_layers: layers of the network that static_int8 and onnx_static_int8 leave in floating point; parity.json
+        lists those that lose most to 8 bits.
       operating_point: of metadata.json's operating_points, at which sensitivity is compared.
       onnx_dynamic_batch: the ONNX files take any number of photographs at once.
       triton: write the Triton model repository (three copies of the ONNX model).
@@ -45,7 +45,7 @@ class Settings:
     max_dice_drop: Mapping[str, float] = dataclasses.field(default_factory=dict)
     max_probability_difference: Mapping[str, float] = dataclasses.field(default_factory=dict)
     float_layers: Sequence[str] = ()
-    operating_point: str = "youden"
+    operating_point: str = "sensitivity_90"
     onnx_dynamic_batch: bool = False
     triton: bool = True
     photographs_in_report: bool = True
@@ -60,6 +60,15 @@ class Settings:
             )
 
 
+def limits(settings: Settings) -> dict[str, dict[str, float]]:
+    """Returns the thresholds in force: what is limited -> format name -> limit."""
+    return {
+        "auc_drop": {**MAX_AUC_DROP, **settings.max_auc_drop},
+        "dice_drop": {**MAX_DICE_DROP, **settings.max_dice_drop},
+        "probability_difference": {**MAX_PROBABILITY_DIFFERENCE, **settings.max_probability_difference},
+    }
+
+
 def failures(report: Mapping[str, Any], formats: Sequence[Format], settings: Settings) -> list[str]:
     """Returns one sentence for each threshold that a row of the report passes; what is undefined passes none.
 
@@ -68,7 +77,7 @@ def failures(report: Mapping[str, Any], formats: Sequence[Format], settings: Set
       formats: what was wanted; a format without a row is passed over.
       settings: with the thresholds.
     """
-    differences = {**MAX_PROBABILITY_DIFFERENCE, **settings.max_probability_difference}
+    differences = limits(settings)["probability_difference"]
     found = []
     for fmt in formats:
         row = report["artifacts"].get(fmt.file)
@@ -88,20 +97,18 @@ def _drop_failure(
 ) -> str | None:
     """Returns why the fall of one metric is no proof of equality, or None where it is or the metric has no threshold."""
     if metric == "auc":
-        setting, limits = "max_auc_drop", {**MAX_AUC_DROP, **settings.max_auc_drop}
+        setting, kind = "max_auc_drop", "auc_drop"
     elif metric.startswith("dice"):
-        setting, limits = "max_dice_drop", {**MAX_DICE_DROP, **settings.max_dice_drop}
+        setting, kind = "max_dice_drop", "dice_drop"
     else:
         return None
-    limit, called = limits.get(name), "AUC" if metric == "auc" else metric.capitalize()
-    if limit is None:
-        return None
+    limit, called = limits(settings)[kind].get(name), "AUC" if metric == "auc" else metric.capitalize()
     if drop is None:
         return (
             f"{name}: the {called} is undefined on the {report['images']} images of {report['split']}, so nothing is "
             f"proved (build records whose {report['split']} split holds every class)"
         )
-    if drop <= limit:
+    if limit is None or drop <= limit:
         return None
     return (
         f"{name}: the {called} falls by {drop:.4f} on {report['images']} images of {report['split']}, permitted are "

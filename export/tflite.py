@@ -124,13 +124,17 @@ def minimum_runtime(content: bytes) -> str:
     raise ValueError("The flatbuffer states no min_runtime_version. Convert it again.")
 
 
+class ForeignOperationsError(ValueError):
+    """A graph came out with operations that a phone's runtime lacks."""
+
+
 def check_operations(content: bytes) -> None:
-    """Raises ValueError where a flatbuffer holds Flex or custom operations, which a phone's runtime lacks."""
+    """Raises ForeignOperationsError where a flatbuffer holds Flex or custom operations, which a phone's runtime lacks."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     foreign = sorted({code.customCode.decode() for code in schema.ModelT.InitFromPackedBuf(content).operatorCodes if code.customCode})
     if foreign:
-        raise ValueError(f"The TFLite graph holds operations that phones lack: {', '.join(foreign)}.")
+        raise ForeignOperationsError(f"The TFLite graph holds operations that phones lack: {', '.join(foreign)}.")
 
 
 def converter_errors() -> type[Exception]:

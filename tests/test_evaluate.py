@@ -12,11 +12,12 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import scipy.special
 from sklearn import metrics as reference
 
-from dr_edge import metadata
+from dr_edge import fitted, metadata, trained
 from dr_edge.data import tasks
-from dr_edge.evaluation import flow, words
+from dr_edge.evaluation import flow, predictions, words
 
 
 @pytest.fixture
@@ -98,6 +99,21 @@ def test_thresholds_come_from_validation(run_dir):
     halves = [(low + high) / 2 for low, high in zip(ordered, ordered[1:], strict=False)]
     assert min(abs(point["threshold"] - half) for half in halves) < 1e-6
     assert content["calibration"]["fitted_on"] == 30
+
+
+def test_the_report_judges_what_a_bundle_will_say(run_dir):
+    """Thresholds and probabilities are those that export bakes in: one temperature, one rule, one set of numbers."""
+    content = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    run = trained.load_run(run_dir)
+    fit = fitted.fit_of(run, run.records)
+    bundle = {point["threshold"] for point in fit.operating_points}
+    assert {point["threshold"] for point in content["operating_points"] if point["chosen_on"] == "val"} == bundle
+    with open(run_dir / "evaluation" / "test" / "predictions.csv", newline="") as file:
+        written = [float(row["p_referable"]) for row in csv.DictReader(file)]
+    raw = predictions.predict_split(run, run.records, "test", 16)
+    expected = scipy.special.softmax(raw.logits / fit.temperature, axis=1)[:, 1]
+    np.testing.assert_allclose(written, expected, atol=1e-5)
+    assert fit.temperature != 1 and content["calibration"]["temperature"] == pytest.approx(fit.temperature, rel=1e-4)
 
 
 def test_an_older_evaluation_is_replaced_whole(run_dir):

@@ -1,8 +1,8 @@
 """Augmentation of training examples, inside tf.data, with stateless seeds.
 
-One random affine map per example (rotation, shift, zoom, shear, flips) is applied to the image and, with nearest
-neighbours, to its masks, then colour and sharpness are varied. The same seed gives the same example, so a resumed run
-repeats what the uninterrupted one saw.
+One random affine map per example (rotation, shift, zoom, shear, flips) is applied to the image, with nearest neighbours
+to its masks, and to its centres; then colour is varied, and sharpness, compression and holes are (degrade.py). The same
+seed gives the same example, so a resumed run repeats what the uninterrupted one saw.
 """
 
 from __future__ import annotations
@@ -13,6 +13,13 @@ from typing import Any
 
 import gin
 import tensorflow as tf
+
+from dr_edge.data import degrade
+
+LIMITS = {
+    "rotation": 180.0, "shift": 0.5, "zoom": 0.9, "shear": 45.0, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0,
+    "hue": 0.5, "blur": 0.05, "jpeg": 0.95, "cutout": 0.5,
+}  # fmt: skip
 
 
 @gin.configurable(module="augment")
@@ -26,7 +33,11 @@ def augmentation(
     contrast: float = 0.0,
     saturation: float = 0.0,
     hue: float = 0.0,
-) -> Callable[..., tuple[Any, Any]]:
+    blur: float = 0.0,
+    jpeg: float = 0.0,
+    cutout: float = 0.0,
+    only_unhealthy: bool = False,
+) -> Callable[..., tuple[Any, ...]]:
     """Returns the function that `pipeline.training_batches` calls on each example.
 
     Args:
@@ -39,23 +50,46 @@ def augmentation(
       contrast: contrast is multiplied by a factor between 1 - contrast and 1 + contrast.
       saturation: the same for the distance from grey.
       hue: turn of the colour circle, as a fraction of it, up to this much either way.
+      blur: half of the examples are blurred by a Gaussian of a sigma up to this fraction of the side.
+      jpeg: half of the examples are compressed again as JPEG, at a quality of 100 down to 100 * (1 - jpeg).
+      cutout: half of the examples lose a disc of a radius up to this fraction of the side, within the field of view.
+      only_unhealthy: leave the examples alone that show no disease: class 0, or no label of 1 (multilabel).
 
     Returns:
-      (image [S, S, 3] float32 0..255, label, seed [2] int32, background grey level) -> (image, label); a label of
-      [S, S, M] is taken as masks and moved with the image.
+      (image [S, S, 3] float32 0..255, label, seed [2] int32, background grey level, centres=None) -> (image, label), and
+      the moved centres where some were given ([N, 2] float32, x and y in pixels, pixel centres at .5; NaN stays NaN). A
+      label of [S, S, M] is taken as masks and moved with the image; cut-out leaves it as it is.
 
     Raises:
-      ValueError: a strength outside its range.
+      ValueError: a strength outside its range; only_unhealthy with masks.
     """
-    for name, value, limit in (
-        ("rotation", rotation, 180.0), ("shift", shift, 0.5), ("zoom", zoom, 0.9), ("shear", shear, 45.0),
-        ("brightness", brightness, 1.0), ("contrast", contrast, 1.0), ("saturation", saturation, 1.0), ("hue", hue, 0.5),
-    ):  # fmt: skip
-        if not 0 <= value <= limit:
-            raise ValueError(f"augmentation.{name} must be within 0..{limit}. Received: {value}.")
+    strengths = {
+        "rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear, "brightness": brightness, "contrast": contrast,
+        "saturation": saturation, "hue": hue, "blur": blur, "jpeg": jpeg, "cutout": cutout,
+    }  # fmt: skip
+    for name, value in strengths.items():
+        if not 0 <= value <= LIMITS[name]:
+            raise ValueError(f"augmentation.{name} must be within 0..{LIMITS[name]}. Received: {value}.")
     moves = flip or any((rotation, shift, zoom, shear))
 
-    def augment(image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, background: float) -> tuple[tf.Tensor, tf.Tensor]:
+    def augment(
+        image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, background: float, centres: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, ...]:
+        if not only_unhealthy:
+            changed = change(image, label, seed, background, centres)
+        elif label.shape.rank == 3:
+            raise ValueError("augmentation.only_unhealthy needs labels that say what is healthy; masks do not.")
+        else:
+            sick = tf.reduce_any(label > 0)
+            points = tf.zeros([0, 2]) if centres is None else centres
+            changed = tf.cond(
+                sick, lambda: change(image, label, seed, background, points), lambda: (image, label, points)
+            )
+        return changed if centres is not None else changed[:2]
+
+    def change(
+        image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, background: float, centres: tf.Tensor | None
+    ) -> tuple[tf.Tensor, ...]:
         draws = tf.random.stateless_uniform([12], seed, -1.0, 1.0)
         if moves:
             matrix = inverse_affine(
@@ -69,13 +103,17 @@ def augmentation(
             image = warp(image, matrix, "BILINEAR", background)
             if label.shape.rank == 3:
                 label = warp(label, matrix, "NEAREST", 0.0)
-        return _recolour(image, draws[7:], background), label
+            if centres is not None:
+                centres = move_points(centres, matrix)
+        image = recolour(image, draws[7:], background)
+        image = degrade.degrade(image, seed, background, blur=blur, jpeg=jpeg, cutout=cutout)
+        return image, label, centres
 
-    def _recolour(image: tf.Tensor, draws: tf.Tensor, background: float) -> tf.Tensor:
+    def recolour(image: tf.Tensor, draws: tf.Tensor, background: float) -> tf.Tensor:
         if not any((brightness, contrast, saturation, hue)):
             return image
         # Outside the field of view the camera saw nothing: that area keeps its grey level.
-        lit = tf.reduce_any(tf.abs(image - background) > 4.0, axis=-1, keepdims=True)
+        lit = degrade.lit(image, background)
         colour = image
         if contrast:
             mean = tf.reduce_mean(colour, axis=[0, 1], keepdims=True)
@@ -131,3 +169,11 @@ def warp(image: tf.Tensor, matrix: tf.Tensor, interpolation: str, fill: float) -
         fill_mode="CONSTANT",
     )
     return tf.ensure_shape(moved[0], image.shape)
+
+
+def move_points(points: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+    """Moves points [N, 2] float32 (x, y, pixel centres at .5) as `warp` moves the image that they lie on; NaN stays NaN."""
+    linear = tf.reshape(tf.gather(matrix, [0, 1, 3, 4]), [2, 2])
+    shift = tf.gather(matrix, [2, 5])
+    # The matrix counts pixel centres as whole numbers and leads from the output back to the input.
+    return tf.linalg.matmul(points - 0.5 - shift, tf.linalg.inv(linear), transpose_b=True) + 0.5

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gin
@@ -18,12 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from dr_edge import metadata
+from dr_edge.data import balance as balance_lib
+from dr_edge.data import examples as examples_lib
 from dr_edge.data import records as records_lib
 from dr_edge.data.tasks import Task
 from dr_edge.fundus import graham
 
-SHUFFLE_BUFFER = 4096  # serialised examples of about 30 kB: 120 MB
-BALANCES = ("none", "oversample")
+BALANCES = ("none", "oversample", "loss_weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,7 @@ def check_task(info: RecordsInfo, task: Task) -> None:
     for kind, wanted, held in (
         ("labels", task.labels, info.content["labels"]),
         ("masks", task.masks, info.content.get("masks", ())),
+        ("centres", task.centres, info.content.get("centres", ())),
     ):
         missing = [name for name in wanted if name not in held]
         if missing:
@@ -83,7 +85,8 @@ def class_counts(info: RecordsInfo, split: str, task: Task) -> np.ndarray:
         return np.asarray([stated.get("examples", 0)])
     if task.kind == "multilabel":
         per_label = [stated.get("classes", {}).get(name, {}) for name in task.labels]
-        return np.asarray([[counts.get("0", 0), counts.get("1", 0)] for counts in per_label])
+        present = [sum(count for value, count in counts.items() if int(value) > 0) for counts in per_label]
+        return np.asarray([[counts.get("0", 0), there] for counts, there in zip(per_label, present, strict=True)])
     totals = np.zeros(len(task.class_names), np.int64)
     for value, count in stated.get("classes", {}).get(task.labels[0], {}).items():
         index = _mapped(task, int(value))
@@ -99,6 +102,15 @@ def example_count(info: RecordsInfo, split: str, task: Task) -> int:
     return int(info.content["splits"].get(split, {}).get("examples", 0))
 
 
+def label_counts(info: RecordsInfo, split: str, label: str) -> np.ndarray:
+    """Counts the examples of each value of a label in a split, missing ones left out: [C] int64."""
+    totals = np.zeros(len(info.content["labels"][label]), np.int64)
+    for value, count in info.content["splits"].get(split, {}).get("classes", {}).get(label, {}).items():
+        if int(value) >= 0:
+            totals[int(value)] += count
+    return totals
+
+
 def _mapped(task: Task, value: int) -> int:
     """Returns the class of a label value, -1 where the image is left out."""
     if value < 0:
@@ -109,59 +121,13 @@ def _mapped(task: Task, value: int) -> int:
     return table[value]
 
 
-def _with_target(parsed: dict[str, tf.Tensor], task: Task, image_size: int) -> dict[str, tf.Tensor]:
-    """Adds "label": [] int32 (classification, -1: left out), [L] float32 (multilabel, -1: missing) or [S, S, M] float32."""
-    if task.kind == "classification":
-        value = parsed[f"label/{task.labels[0]}"]
-        if task.mapping:
-            table = tf.constant(task.mapping, tf.int32)
-            value = tf.where(value >= 0, tf.gather(table, tf.maximum(value, 0)), -1)
-        label = value
-    elif task.kind == "multilabel":
-        label = tf.stack([tf.cast(parsed[f"label/{name}"], tf.float32) for name in task.labels])
-    else:
-        label = tf.stack([records_lib.decode_mask(parsed[f"mask/{name}"], image_size) for name in task.masks], axis=-1)
-    return {**parsed, "label": label}
-
-
-def _parser(task: Task, photograph: bool = False) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        return records_lib.parse(serialized, labels=task.labels, masks=task.masks, photograph=photograph)
-
-    return parse
-
-
-def _labelled(task: Task, image_size: int) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    def add(parsed: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return _with_target(parsed, task, image_size)
-
-    return add
-
-
-def _is_used(task: Task) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
-    """Keeps the examples that have what the task asks for."""
-
-    def used(example: dict[str, tf.Tensor]) -> tf.Tensor:
-        if task.kind == "classification":
-            return example["label"] >= 0
-        return tf.reduce_any(example["label"] >= 0)
-
-    return used
-
-
-def _decoded(image_size: int, photograph: bool) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    def decode(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        out = {key: example[key] for key in ("label", "id", "patient", "laterality", "quality", "source_size")}
-        out["image"] = tf.cast(records_lib.decode_image(example["encoded"], image_size), tf.float32)
-        if photograph:
-            out["photograph"] = records_lib.decode_image(example["photograph"], image_size)
-        return out
-
-    return decode
-
-
 def evaluation_batches(
-    records: str | os.PathLike, split: str, task: Task, batch_size: int, photograph: bool = False
+    records: str | os.PathLike,
+    split: str,
+    task: Task,
+    batch_size: int,
+    photograph: bool = False,
+    extra_labels: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Reads a split once, in the order of its shards, without augmentation.
 
@@ -171,11 +137,13 @@ def evaluation_batches(
       task: what to read as "label".
       batch_size: of all batches but the last, which holds the rest.
       photograph: also give "photograph", the crop before normalisation.
+      extra_labels: labels that the task does not ask for, also given as "label/<name>" [B] int32 (-1: missing).
 
     Returns:
       Dataset of dicts: "image" [B, S, S, 3] float32 0..255 (preprocessed), "label" [B] int32, [B, L] float32
       (-1: missing) or [B, S, S, M] float32, "id", "patient", "laterality" [B] string, "quality" [B] float32,
-      "source_size" [B, 2] int64, and "photograph" [B, S, S, 3] uint8 if asked for.
+      "source_size" [B, 2] int64, "crop_box" [B, 4] float32, "centres" [B, N, 2] float32 where the task has centres,
+      and "photograph" [B, S, S, 3] uint8 if asked for.
 
     Raises:
       ManifestError, ValueError: no such records, split or label.
@@ -183,9 +151,10 @@ def evaluation_batches(
     info = read_info(records)
     check_task(info, task)
     dataset = tf.data.TFRecordDataset(records_lib.shard_paths(records, split))
-    dataset = dataset.map(_parser(task, photograph), num_parallel_calls=2)
-    dataset = dataset.map(_labelled(task, info.image_size)).filter(_is_used(task))
-    dataset = dataset.map(_decoded(info.image_size, photograph), num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(examples_lib.parser(task, photograph, extra_labels), num_parallel_calls=2)
+    dataset = dataset.map(examples_lib.labelled(task, info.image_size)).filter(examples_lib.is_used(task))
+    decode = examples_lib.decoded(task, info.image_size, photograph, extra_labels)
+    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.batch(batch_size).prefetch(2)
 
 
@@ -204,6 +173,7 @@ def training_batches(
     first_step: int = 0,
     augmentation: Callable[..., tuple[tf.Tensor, tf.Tensor]] | None = None,
     balance: str = "none",
+    balance_label: str | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Reads one shuffled, balanced and augmented epoch of the training split.
@@ -214,12 +184,17 @@ def training_batches(
       batch_size: examples per step of all workers together; the last, smaller batch of an epoch is dropped.
       seed, epoch: decide order and augmentation.
       first_step: leave out the first steps of the epoch (resuming); they are skipped before any decoding.
-      augmentation: (image [S, S, 3] float32, label, seed [2] int32, background) -> (image, label); None: none.
-      balance: "none", or "oversample": each class is drawn with the same probability (classification only).
+      augmentation: as `augment.augmentation` returns it; None: none.
+      balance: "none"; "oversample": each class is drawn with the same probability; "loss_weights": each example counts by
+        the inverse of its class's share of the training split, 1 on average. The last two for classification, where
+        balance_label is not given.
+      balance_label: label of the records whose values "oversample" draws alike, for tasks that are no classification: for
+        example "glaucoma", when disc and cup are drawn. An image without it counts to its most frequent value.
       shard: (index, count) of this worker; it reads examples index, index + count, ... of each global batch.
 
     Returns:
-      Dataset of dicts: "image" [B / count, S, S, 3] float32 0..255 and "label" as in `evaluation_batches`.
+      Dataset of dicts: "image" [B / count, S, S, 3] float32 0..255, "label" (and "centres") as in `evaluation_batches`, and
+      "weight" [B / count] float32 with balance "loss_weights".
 
     Raises:
       ManifestError, ValueError: no such records or label; fewer examples than a batch; an unknown balance.
@@ -228,47 +203,55 @@ def training_batches(
     check_task(info, task)
     examples = example_count(info, "train", task)
     index, workers = shard
-    if balance not in BALANCES or (balance == "oversample" and task.kind != "classification"):
-        raise ValueError(f"balance must be one of {BALANCES}, oversample for classification only. Received: {balance!r}.")
+    by_label = balance == "oversample" and balance_label is not None
+    if balance not in BALANCES or (balance != "none" and task.kind != "classification" and not by_label):
+        raise ValueError(
+            f"balance must be one of {BALANCES}, and 'none' unless the task is a classification or oversample has a "
+            f"balance_label. Received: {balance!r}."
+        )
+    if balance_label is not None and (not by_label or balance_label not in info.content["labels"]):
+        raise ValueError(
+            f"balance_label needs balance = 'oversample' and a label of the records ({sorted(info.content['labels'])}). "
+            f"Received: {balance_label!r} with balance {balance!r}."
+        )
     if examples < batch_size or batch_size % workers:
         raise ValueError(
             f"{records}: {examples} training examples for batches of {batch_size} on {workers} workers. "
             f"Lower batch_size, and keep it a multiple of the workers."
         )
-    file_seed, shuffle_seed, sample_seed, *class_seeds = epoch_seeds(seed, epoch, 3 + len(task.class_names))
+    strata = class_counts(info, "train", task) if balance_label is None else label_counts(info, "train", balance_label)
+    file_seed, shuffle_seed, sample_seed, *class_seeds = epoch_seeds(seed, epoch, 3 + len(strata))
     paths = list(np.random.default_rng(file_seed).permutation(records_lib.shard_paths(records, "train")))
-    labelled = tf.data.TFRecordDataset(paths).map(_parser(task)).map(_labelled(task, info.image_size))
-    labelled = labelled.filter(_is_used(task))
+    parse = examples_lib.parser(task, extra_labels=() if balance_label is None else (balance_label,))
+    labelled = tf.data.TFRecordDataset(paths).map(parse).map(examples_lib.labelled(task, info.image_size))
+    labelled = labelled.filter(examples_lib.is_used(task))
     if balance == "oversample":
-        labelled = _oversampled(labelled, class_counts(info, "train", task), sample_seed, class_seeds)
+        stratum = "label" if balance_label is None else f"label/{balance_label}"
+        labelled = balance_lib.oversampled(labelled, stratum, strata, sample_seed, class_seeds)
     else:
-        labelled = labelled.shuffle(SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
+        labelled = labelled.shuffle(balance_lib.SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
+    weights = balance_lib.class_weights(class_counts(info, "train", task)) if balance == "loss_weights" else None
     steps = examples // batch_size
     dataset = labelled.enumerate().take(steps * batch_size).skip(first_step * batch_size).shard(workers, index)
 
     def finish(position: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         image = tf.cast(records_lib.decode_image(example["encoded"], info.image_size), tf.float32)
         label = example["label"]
+        batch = {} if weights is None else {"weight": tf.gather(tf.constant(weights, tf.float32), label)}
+        batch |= {key: example[key] for key in ("centres",) if key in example}
         if augmentation is not None:
             place = tf.cast(tf.stack([position, epoch]), tf.int32)
             own_seed = tf.random.experimental.stateless_fold_in(place, shuffle_seed)
-            image, label = augmentation(image, label, own_seed, info.background)
-        return {"image": image, "label": label}
+            changed = augmentation(image, label, own_seed, info.background, batch.get("centres"))
+            image = changed[0]
+            if label.shape.rank == 3:  # a missing mask stays missing where the warp brought in new pixels
+                missing = tf.reduce_any(label < 0, axis=[0, 1], keepdims=True)
+                label = tf.where(missing, -1.0, changed[1])
+            else:
+                label = changed[1]
+            batch |= {"centres": changed[2]} if len(changed) > 2 else {}
+        label = examples_lib.with_centre_maps(label, batch.get("centres"), task)
+        return {**batch, "image": image, "label": label}
 
     dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(batch_size // workers, drop_remainder=True).prefetch(4)
-
-
-def _oversampled(
-    labelled: tf.data.Dataset, counts: np.ndarray, sample_seed: int, class_seeds: list[int]
-) -> tf.data.Dataset:
-    """Draws each class that occurs with the same probability, for as long as it is asked."""
-    present = [index for index, count in enumerate(counts) if count]
-
-    def of_class(index: int) -> tf.data.Dataset:
-        only = labelled.filter(lambda example: tf.equal(example["label"], index))
-        # Each repetition is shuffled anew, from one seed: still a function of (seed, epoch).
-        return only.shuffle(SHUFFLE_BUFFER, seed=class_seeds[index], reshuffle_each_iteration=True).repeat()
-
-    weights = [1 / len(present)] * len(present)
-    return tf.data.Dataset.sample_from_datasets([of_class(index) for index in present], weights, seed=sample_seed)

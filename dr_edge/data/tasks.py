@@ -26,11 +26,14 @@ class Task:
       name: for example "referable_dr".
       kind: "classification" (one of class_names), "multilabel" (each of class_names: yes or no) or
         "segmentation" (one mask per class name).
-      labels: label names to read from the records: one for classification, one per class for multilabel.
+      labels: label names to read from the records: one for classification, one per class for multilabel, where a value of
+        1 or more (a grade) means present.
       class_names: in the order of the model's outputs.
       mapping: classification: class of each label value, -1 to leave those images out; () keeps the values as they are.
       masks: segmentation: mask names to read, in the order of class_names.
       ordered: the classes are grades, so that quadratic weighted kappa has a meaning.
+      centres: names of points to read beside the label, for example "fovea"; augmentation moves them with the image.
+        A segmentation with a class name for each of them, after those of the masks, is asked for heat maps of them.
     """
 
     name: str
@@ -40,9 +43,10 @@ class Task:
     mapping: tuple[int, ...] = ()
     masks: tuple[str, ...] = ()
     ordered: bool = False
+    centres: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in ("class_names", "labels", "mapping", "masks"):
+        for field in ("class_names", "labels", "mapping", "masks", "centres"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         if self.kind not in KINDS:
             raise ValueError(f"Task {self.name!r}: kind must be one of {KINDS}. Received: {self.kind!r}.")
@@ -50,12 +54,18 @@ class Task:
             raise ValueError(f"Task {self.name!r}: classification needs one label and two or more classes.")
         if self.kind == "multilabel" and len(self.labels) != len(self.class_names):
             raise ValueError(f"Task {self.name!r}: multilabel needs one label per class name.")
-        if self.kind == "segmentation" and (len(self.masks) != len(self.class_names) or not self.masks):
-            raise ValueError(f"Task {self.name!r}: segmentation needs one mask per class name.")
+        drawn = (len(self.masks), len(self.masks) + len(self.centres))
+        if self.kind == "segmentation" and (len(self.class_names) not in drawn or not self.masks):
+            raise ValueError(f"Task {self.name!r}: segmentation needs one mask (or centre) per class name.")
         if self.mapping and set(self.mapping) - {-1} != set(range(len(self.class_names))):
             raise ValueError(
                 f"Task {self.name!r}: mapping {self.mapping} must reach each of {len(self.class_names)} classes."
             )
+
+    @property
+    def draws_centres(self) -> bool:
+        """Says whether the last outputs are heat maps of `centres`."""
+        return self.kind == "segmentation" and len(self.class_names) > len(self.masks)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Returns softmax (classification) or sigmoid (multilabel, segmentation) of logits [..., C], float64."""
@@ -104,9 +114,16 @@ def label(name: str = gin.REQUIRED, class_names: Sequence[str] = gin.REQUIRED) -
 
 
 @gin.configurable(module="tasks")
-def diseases(labels: Sequence[str] = ("glaucoma", "diabetic_retinopathy")) -> Task:
-    """Several diseases, each present or absent; an image may lack some of the labels."""
-    return Task("diseases", "multilabel", tuple(labels), labels=tuple(labels))
+def diseases(
+    labels: Sequence[str] = ("glaucoma", "diabetic_retinopathy"), class_names: Sequence[str] | None = None
+) -> Task:
+    """Several diseases, each present or absent; an image may lack some of the labels.
+
+    Args:
+      labels: of the records; a value of 1 or more means present, so that "dr_grade" asks for any DR.
+      class_names: how to call them; None: as the labels.
+    """
+    return Task("diseases", "multilabel", tuple(class_names or labels), labels=tuple(labels))
 
 
 @gin.configurable(module="tasks")
@@ -114,4 +131,16 @@ def optic_disc_and_cup() -> Task:
     """Masks of the optic disc and the optic cup; the disc's includes the cup's."""
     return Task(
         "optic_disc_and_cup", "segmentation", ("optic disc", "optic cup"), masks=("optic_disc", "optic_cup")
+    )
+
+
+@gin.configurable(module="tasks")
+def optic_disc_cup_and_fovea() -> Task:
+    """Masks of disc and cup, and a heat map of the fovea's centre."""
+    return Task(
+        "optic_disc_cup_and_fovea",
+        "segmentation",
+        ("optic disc", "optic cup", "fovea"),
+        masks=("optic_disc", "optic_cup"),
+        centres=("fovea",),
     )

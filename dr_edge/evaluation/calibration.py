@@ -42,7 +42,7 @@ def calibrate(run: TrainedRun, val: Predictions | None, test: Predictions) -> di
       None; and diagram {"before": bins, "after": bins or None}, where bins are {confidence, right, images},
       lists over the bins that hold images.
     """
-    before = decisions(run.task, test.labels, test.probabilities)
+    before = decisions(run.task, test.labels, run.task.probabilities(test.logits))
     result: dict[str, Any] = {
         "ece_before": reliability.expected_calibration_error(*before),
         "ece_after": None,
@@ -53,7 +53,7 @@ def calibrate(run: TrainedRun, val: Predictions | None, test: Predictions) -> di
     if val is None:
         return result
     temperature = reliability.fit_temperature(val.logits, val.labels, run.task.kind == "multilabel")
-    after = decisions(run.task, test.labels, run.probabilities(test.logits / temperature))
+    after = decisions(run.task, test.labels, run.task.probabilities(test.logits / temperature))
     return result | {
         "ece_after": reliability.expected_calibration_error(*after),
         "temperature": temperature,

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from dr_edge import metadata, metrics
+from dr_edge import fitted, metadata, metrics
 from dr_edge.data.records import shard_paths
 from dr_edge.evaluation import (
     calibration,
@@ -24,6 +24,7 @@ from dr_edge.evaluation import (
 )
 from dr_edge.evaluation.predictions import Predictions
 from dr_edge.explanation.pictures import check_records
+from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun, load_run
 
 REPORT_FILE = "report.html"
@@ -89,19 +90,25 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     """Evaluates a classification or multilabel run; writes predictions and report, returns metrics.json's
     content.
     """
-    test = predictions.predict_split(run, records, settings.split, settings.batch_size)
     reference = _reference(run, records)
-    val = _validation(run, records, reference, settings, test)
+    fit = fitted.fit_of(run, reference) if _has_validation(reference) else None
+    if fit is not None:  # what is judged here is what a bundle will say
+        run = dataclasses.replace(run, temperature=fit.temperature)
+    test = predictions.predict_split(run, records, settings.split, settings.batch_size)
+    val = None
+    if fit is not None:
+        same = settings.split == "val" and Path(records).resolve() == Path(reference).resolve()
+        val = test if same else predictions.predict_split(run, reference, "val", settings.batch_size)
     task = run.task
     compute = metrics.classification_metrics if task.kind == "classification" else metrics.multilabel_metrics
     options = {"ordered": task.ordered} if task.kind == "classification" else {}
-    distant, distances = outliers.check(run, reference, val, test)
+    distant, distances = outliers.check(fit, test)
     content = describe(run, records, settings) | {
         "images": len(test),
         "metrics": compute(
             test.labels, test.probabilities, task.class_names, groups=test.patients, **options
         ),
-        "operating_points": _operating_points(run, val, test, settings.split),
+        "operating_points": _operating_points(run, fit, test, settings.split),
         "calibration": calibration.calibrate(run, val, test),
         "subgroups": subgroups.subgroup_metrics(task, test),
         "out_of_distribution": distant,
@@ -157,38 +164,31 @@ def _reference(run: TrainedRun, records: str) -> str:
     return records
 
 
-def _validation(
-    run: TrainedRun, records: str, reference: str, settings: Settings, test: Predictions
-) -> Predictions | None:
-    """Returns predictions of the reference's validation split; None, with a warning, where it has none."""
-    if settings.split == "val" and Path(records).resolve() == Path(reference).resolve():
-        return test
+def _has_validation(reference: str) -> bool:
+    """Says whether the reference has a validation split, with a warning where it has none."""
     try:
         shard_paths(reference, "val")
     except ValueError:
         logging.warning("%s has no validation split: no calibration and no operating points.", reference)
-        return None
-    return predictions.predict_split(run, reference, "val", settings.batch_size)
+        return False
+    return True
 
 
-def _operating_points(
-    run: TrainedRun, val: Predictions | None, test: Predictions, split: str
-) -> list[dict[str, Any]]:
-    """Chooses thresholds of the positive class on `val` and applies them to `test`; [] unless the task has
-    two classes.
+def _operating_points(run: TrainedRun, fit: Fit | None, test: Predictions, split: str) -> list[dict[str, Any]]:
+    """Applies the run's thresholds of the positive class, chosen on validation, to `test`; [] unless the task has two
+    classes.
     """
-    if val is None or run.task.kind != "classification" or len(run.task.class_names) != 2:
+    if fit is None or run.task.kind != "classification" or len(run.task.class_names) != 2:
         return []
+    if not fit.operating_points:
+        logging.warning("The validation split holds one class only: no operating points.")
+    thresholds = [(operating_points.HALF, operating_points.HALF.target, "fixed")]
+    thresholds += [(operating_points.RULES[point["name"]], point["threshold"], "val") for point in fit.operating_points]
     points = []
-    for rule in (operating_points.HALF, *operating_points.RULES):
-        threshold = operating_points.choose_threshold(val.labels, val.probabilities[:, 1], rule)
-        if threshold is None:
-            logging.warning("The validation split holds one class only: no operating point %r.", rule.name)
-            continue
+    for rule, threshold, chosen in thresholds:
         applied = operating_points.apply_threshold(
             test.labels, test.probabilities[:, 1], test.patients, threshold
         )
-        chosen = "fixed" if rule.kind == "fixed" else "val"
         points.append({"name": rule.name, "chosen_on": chosen, "applied_to": split} | applied)
     return points
 

@@ -4,12 +4,14 @@ labelled ones.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from dr_edge.data.tasks import Task
 from dr_edge.evaluation import charts, report, words
 from dr_edge.evaluation.gallery import Card, data_url
 from dr_edge.evaluation.predictions import examples_by_id
@@ -17,6 +19,11 @@ from dr_edge.explanation import answers, overlay
 from dr_edge.trained import TrainedRun
 
 TEMPLATE = "mask_report.html.j2"
+
+
+def masks_of(task: Task) -> Task:
+    """Returns the task without the heat maps of points, which have no outline."""
+    return dataclasses.replace(task, class_names=task.class_names[: len(task.masks)], centres=())
 
 
 def cards(
@@ -35,7 +42,8 @@ def cards(
         example = examples[str(scores.ids[row])]
         truth = np.stack([example[f"mask/{name}"] for name in run.task.masks], axis=-1)
         probabilities = run.probabilities(run.model.predict_on_batch(example["image"][None]))[0]
-        caption = answers.mask_caption(run.task, probabilities, truth, str(scores.ids[row]))
+        probabilities = probabilities[..., : len(run.task.masks)]
+        caption = answers.mask_caption(masks_of(run.task), probabilities, truth, str(scores.ids[row]))
         labelled = overlay.draw_masks(example["photograph"], truth > 0.5)
         found = overlay.draw_masks(example["photograph"], probabilities >= 0.5)
         result.append(Card(caption, data_url(labelled), data_url(found)))
@@ -52,7 +60,7 @@ def render(
         .get_template(TEMPLATE)
         .render(
             run=run,
-            task=run.task,
+            task=masks_of(run.task),
             content=content,
             metrics=values,
             tiles=_tiles(values),
@@ -83,6 +91,14 @@ def _tiles(values: dict[str, Any]) -> list[tuple[str, str, str]]:
                 words.interval(error["mean_absolute_error_interval"], 3),
             )
         )
+    if values["glaucoma"]:
+        area = values["glaucoma"]
+        shown.append(("Glaucoma AUC of vCDR", words.number(area["auc"], 3), words.interval(area["auc_interval"], 3)))
+    if values["fovea"]:
+        error = values["fovea"]
+        shown.append(
+            ("Fovea error, disc diameters", words.number(error["disc_diameters"], 3), words.interval(error["disc_diameters_interval"], 3))
+        )
     return shown
 
 
@@ -91,9 +107,9 @@ def _overlap_chart(run: TrainedRun, scores: Any) -> dict[str, Any]:
     edges = np.linspace(0, 1, 21)
     counts = [
         (name, np.histogram(scores.dice[np.isfinite(scores.dice[:, index]), index], edges)[0])
-        for index, name in enumerate(run.task.class_names)
+        for index, name in enumerate(masks_of(run.task).class_names)
     ]
-    return {"svg": charts.histogram(edges, counts, "Dice of an image"), "legend": list(run.task.class_names)}
+    return {"svg": charts.histogram(edges, counts, "Dice of an image"), "legend": list(masks_of(run.task).class_names)}
 
 
 def _ratio_charts(vcdr: dict[str, Any] | None, scores: Any) -> dict[str, Any] | None:

@@ -31,11 +31,15 @@ class Rule:
     target: float = 0.0
 
 
-RULES = (
-    Rule("sensitivity ≥ 0.90", "sensitivity", 0.90),
-    Rule("specificity ≥ 0.90", "specificity", 0.90),
-    Rule("highest sum (Youden)", "youden"),
-)
+# name in metadata.json -> rule. 0.87: what the FDA asked of the first autonomous DR device (Abramoff et al., 2018).
+RULES = {
+    "youden": Rule("highest sum (Youden)", "youden"),
+    "sensitivity_80": Rule("sensitivity ≥ 0.80", "sensitivity", 0.80),
+    "sensitivity_87": Rule("sensitivity ≥ 0.87", "sensitivity", 0.87),
+    "sensitivity_90": Rule("sensitivity ≥ 0.90", "sensitivity", 0.90),
+    "sensitivity_95": Rule("sensitivity ≥ 0.95", "sensitivity", 0.95),
+    "specificity_90": Rule("specificity ≥ 0.90", "specificity", 0.90),
+}
 HALF = Rule("probability ≥ 0.50", "fixed", 0.50)
 
 

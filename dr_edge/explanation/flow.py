@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from dr_edge import metadata
+from dr_edge import fitted, metadata
 from dr_edge.explanation import answers, heatmaps, overlay, page, pictures
 from dr_edge.trained import TrainedRun, load_run
 
@@ -48,7 +48,7 @@ def explain(
       ManifestError: no finished run or no such records.
       FileExistsError: `out` holds something.
     """
-    run = load_run(run_dir)
+    run = fitted.calibrated(load_run(run_dir))
     methods = _checked_methods(run, methods)
     if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1. Received: {limit}.")

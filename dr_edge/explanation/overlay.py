@@ -195,6 +195,7 @@ def _write(
     """Writes one line of text at the baseline `place`, in place; letters shrink until it fits, then the end
     is cut.
     """
+    words = words.encode("utf-8", "replace").decode()  # a file name that is no text stops OpenCV with a segmentation fault
     font = cv2.FontFace("sans")
 
     def measured() -> int:

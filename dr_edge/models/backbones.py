@@ -8,10 +8,18 @@ quantisation and freezing.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 
 import gin
 import keras
+import numpy as np
 from keras import layers
+
+IMAGENET_MEANS, IMAGENET_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of 0..1
+RESNET_MEANS_RGB = (123.68, 116.779, 103.939)  # of 0..255
+# Filters, kernel, stride, and whether a 3x3 max pool of stride 2 follows.
+ALEXNET = ((96, 11, 4, True), (256, 5, 1, True), (384, 3, 1, False), (384, 3, 1, False), (256, 3, 1, True))
 
 
 def _check_weights(weights: str | None) -> str | None:
@@ -62,3 +70,119 @@ def mobilenet_v2(inputs: keras.KerasTensor, alpha: float = 1.0, weights: str | N
         include_top=False, input_tensor=scaled, alpha=alpha, weights=_check_weights(weights)
     )
     return trunk.output
+
+
+@gin.configurable(module="backbones")
+def resnet50(inputs: keras.KerasTensor, weights: str | None = None) -> keras.KerasTensor:
+    """ResNet-50 (He et al., CVPR 2016), without top; ImageNet means subtracted; 23,587,712 parameters, 2048 channels.
+
+    Args:
+      inputs: [B, S, S, 3] float32, 0..255.
+      weights: None, "imagenet" (downloads) or the path of a no-top weights file of keras.applications.
+
+    Returns:
+      [B, S/32, S/32, 2048] features.
+    """
+    centred = layers.Rescaling(1.0, offset=[-value for value in RESNET_MEANS_RGB], name="rescaling")(inputs)
+    trunk = keras.applications.ResNet50(include_top=False, input_tensor=centred, weights=_check_weights(weights))
+    if weights is not None:
+        # These weights want BGR. Turning the first kernel round does that without an operation in the graph.
+        stem = trunk.get_layer("conv1_conv")
+        stem.set_weights([stem.get_weights()[0][:, :, ::-1], *stem.get_weights()[1:]])
+    return trunk.output
+
+
+@gin.configurable(module="backbones")
+def densenet121(inputs: keras.KerasTensor, weights: str | None = None) -> keras.KerasTensor:
+    """DenseNet-121 (Huang et al., CVPR 2017), without top; ImageNet-normalised; 7,037,504 parameters, 1024 channels.
+
+    Arguments and result as of `resnet50`.
+    """
+    scale = [1 / (255 * deviation) for deviation in IMAGENET_DEVIATIONS]
+    offset = [-mean / deviation for mean, deviation in zip(IMAGENET_MEANS, IMAGENET_DEVIATIONS, strict=True)]
+    scaled = layers.Rescaling(scale, offset=offset, name="rescaling")(inputs)
+    return keras.applications.DenseNet121(
+        include_top=False, input_tensor=scaled, weights=_check_weights(weights)
+    ).output
+
+
+@gin.configurable(module="backbones")
+def efficientnet_b4(inputs: keras.KerasTensor, weights: str | None = None) -> keras.KerasTensor:
+    """EfficientNet-B4 (Tan & Le, ICML 2019), without top; normalises by itself; 17,673,823 parameters, 1792 channels.
+
+    Arguments and result as of `resnet50`.
+    """
+    trunk = keras.applications.EfficientNetB4(
+        include_top=False, input_tensor=inputs, weights=_check_weights(weights)
+    )
+    if weights not in (None, "imagenet"):
+        # keras.applications divides by the root of the deviation once more, but for "imagenet" only; the file's weights
+        # want it, too.
+        norm = next(layer for layer in trunk.layers if isinstance(layer, layers.Normalization))
+        mean, variance, *rest = norm.get_weights()
+        norm.set_weights([mean, variance * np.asarray(IMAGENET_DEVIATIONS, variance.dtype), *rest])
+        norm.finalize_state()
+    return trunk.output
+
+
+@gin.configurable(module="backbones")
+def alexnet(inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """AlexNet's five convolutions (Krizhevsky et al., 2012), in one column, from random weights; 3,747,200 parameters.
+
+    The dense layers of 4096 are left out: the head pools the last map, so that a heat map can be made of it.
+
+    Args:
+      inputs: [B, S, S, 3] float32, 0..255, S >= 64.
+
+    Returns:
+      [B, about S/32, about S/32, 256] features.
+    """
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(inputs)
+    for number, (width, kernel, stride, pooled) in enumerate(ALEXNET, 1):
+        x = layers.Conv2D(width, kernel, strides=stride, padding="same", activation="relu", name=f"alexnet_conv{number}")(x)
+        if pooled:
+            x = layers.MaxPooling2D(3, strides=2, name=f"alexnet_pool{number}")(x)
+    return x
+
+
+# Encoders of a UNet: the ends of the inverted bottlenecks. They are thin, linear, and hold all that the wider maps
+# behind them are computed from.
+BOTTLENECK_END = re.compile(r"^(expanded_conv(_\d+)?|block_\d+)_(project_bn|project_BN|add)$")
+
+Encoder = Callable[[keras.KerasTensor], list[keras.KerasTensor]]
+
+
+def _stages(trunk: keras.Model) -> list[keras.KerasTensor]:
+    """Returns the last bottleneck's output of each resolution, fine to coarse; the stem's activation where a resolution
+    has no bottleneck.
+    """
+    found: dict[int, keras.KerasTensor] = {}
+    for layer in trunk.layers:
+        is_stem = type(layer).__name__ in ("Activation", "ReLU") and not found
+        if is_stem or BOTTLENECK_END.match(layer.name):
+            found[layer.output.shape[1]] = layer.output
+    return [found[side] for side in sorted(found, reverse=True)]
+
+
+@gin.configurable(module="encoders")
+def mobilenet_v3_encoder(
+    inputs: keras.KerasTensor, variant: str = "large", weights: str | None = None
+) -> list[keras.KerasTensor]:
+    """MobileNetV3's bottlenecks as a UNet's encoder; the arguments are those of `mobilenet_v3`.
+
+    Returns:
+      Five maps of S/2 to S/32; 16, 24, 40, 112, 160 channels (large) or 16, 16, 24, 48, 96 (small).
+    """
+    return _stages(keras.Model(inputs, mobilenet_v3(inputs, variant, weights)))
+
+
+@gin.configurable(module="encoders")
+def mobilenet_v2_encoder(
+    inputs: keras.KerasTensor, alpha: float = 1.0, weights: str | None = None
+) -> list[keras.KerasTensor]:
+    """MobileNetV2's bottlenecks as a UNet's encoder; the arguments are those of `mobilenet_v2`.
+
+    Returns:
+      Five maps of S/2 to S/32; 16, 24, 32, 96, 320 channels at alpha 1.
+    """
+    return _stages(keras.Model(inputs, mobilenet_v2(inputs, alpha, weights)))

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -26,8 +26,8 @@ def predict_files(
 ) -> int:
     """Answers photographs and writes the document to `out`, an answer a line, each as soon as it is there.
 
-    One document, so that any JSON reader takes it; interrupted, it is closed and says "complete": false. To be called
-    in the main thread, where signals arrive.
+    One document, so that any JSON reader takes it; interrupted or failed, it is closed and says "complete": false, and
+    "error" what failed. To be called in the main thread, where signals arrive.
 
     Args:
       bundle: from `open_bundle`.
@@ -41,6 +41,8 @@ def predict_files(
 
     Raises:
       ValueError, OSError: no files, an overlay directory in use, or a broken artifact; nothing was written then.
+      Exception: whatever failed at a photograph (an overlay that cannot be written, outputs that are not finite), after
+        the document was closed.
       KeyboardInterrupt: Ctrl-C, after the document was closed.
     """
     paths = files.expand(arguments)
@@ -50,18 +52,29 @@ def predict_files(
     out.write(json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + ',\n "answers": [')
     count, failed = 0, 0
     with _interrupt_noted() as interrupted:
-        for answer in _answers(predictor, paths, directory):
-            out.write((",\n  " if count else "\n  ") + json.dumps(answer.to_json(), allow_nan=False))
-            out.flush()
-            count, failed = count + 1, failed + (answer.status == UNREADABLE)
-            if interrupted:
-                break
-        tail = {"complete": count == len(paths), "photographs": count, "unreadable": failed}
-        out.write("\n ],\n " + json.dumps(tail)[1:-1] + "\n}\n")
-        out.flush()
+        try:
+            for answer in _answers(predictor, paths, directory):
+                line = (",\n  " if count else "\n  ") + json.dumps(answer.to_json(), allow_nan=False)
+                out.write(line)
+                out.flush()
+                count, failed = count + 1, failed + (answer.status == UNREADABLE)
+                if interrupted:
+                    break
+        except BrokenPipeError:  # nobody reads the end
+            raise
+        except Exception as err:
+            with contextlib.suppress(OSError):  # where the stream itself is what failed, the first error is the one to tell
+                _close(out, {"complete": False, "photographs": count, "unreadable": failed, "error": f"{type(err).__name__}: {err}"})
+            raise
+        _close(out, {"complete": count == len(paths), "photographs": count, "unreadable": failed})
     if count < len(paths):
         raise KeyboardInterrupt
     return failed
+
+
+def _close(out: TextIO, tail: Mapping[str, Any]) -> None:
+    out.write("\n ],\n " + json.dumps(tail)[1:-1] + "\n}\n")
+    out.flush()
 
 
 @contextlib.contextmanager

@@ -19,10 +19,12 @@ import numpy as np
 from dr_edge import metadata
 
 _NAME = re.compile(r"^step-(\d{8})$")
+_NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
 def _keys(variables: Sequence[keras.Variable]) -> list[str]:
-    return [f"{index:05d}/{variable.path}" for index, variable in enumerate(variables)]
+    """Returns each variable's place and path, without the numbers that Keras gives to names used before in a process."""
+    return [f"{index:05d}/{_NUMBER.sub('', variable.path)}" for index, variable in enumerate(variables)]
 
 
 def save(directory: Path, step: int, variables: Sequence[keras.Variable], state: dict[str, Any], keep: int) -> Path:

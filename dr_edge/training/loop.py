@@ -8,50 +8,28 @@ again by the same command ends with the weights of the uninterrupted one.
 from __future__ import annotations
 
 import dataclasses
-import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gin
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
 from dr_edge import losses, metadata
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
-from dr_edge.training import checkpoints, optimizers, run_directory, strategies
+from dr_edge.training import checkpoints, initial, optimizers, run_directory, strategies, workers
+from dr_edge.training import parts as parts_lib
+from dr_edge.training import precision as precision_lib
+from dr_edge.training.epoch import Timer, finish_epoch, run_epoch, stop_requests
 from dr_edge.training.freezing import freeze
 from dr_edge.training.monitor import Monitor
+from dr_edge.training.selection import is_better, is_exhausted
 from dr_edge.training.step import build_predict_step, build_train_step
 from dr_edge.training.validation import validate
-
-LOSS_EVERY = 10  # steps between two looks at the loss: reading it waits for the device
-LOWER_IS_BETTER = ("loss", "log_loss")
-
-
-@dataclasses.dataclass
-class State:
-    """A run's place: what a checkpoint holds beside the variables.
-
-    Attributes:
-      epoch: finished epochs.
-      step_in_epoch: finished steps of the epoch that runs.
-      loss_sum: of those steps.
-      best: {"metric", "value", "epoch", "step"} of the best validation so far, or {}.
-      seconds: spent training.
-    """
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    loss_sum: float = 0.0
-    best: dict[str, Any] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
 
 
 class Interrupted(Exception):
@@ -72,10 +50,16 @@ def train(
     strategy: Callable[[], tf.distribute.Strategy] = strategies.one_device,
     select_by: str = "auc",
     checkpoint_epochs: int = 1,
+    checkpoint_minutes: float | None = None,
     keep_checkpoints: int = 2,
     early_stopping_epochs: int | None = None,
     frozen_backbone_epochs: int = 0,
     freeze_batch_norm: bool = False,
+    initial_weights: str | None = None,
+    clip_norm: float | None = None,
+    ema_decay: float | None = None,
+    precision: str = "float32",
+    xla: bool = False,
     wandb_project: str | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -94,10 +78,17 @@ def train(
       strategy: where to run, for example @strategies.mirrored.
       select_by: validation metric that chooses `best.keras`: higher is better, except for "loss".
       checkpoint_epochs: epochs between checkpoints.
+      checkpoint_minutes: also save, between two steps, after so many minutes; None: only after epochs.
       keep_checkpoints: how many to keep.
       early_stopping_epochs: stop after so many epochs without a better `select_by`; None: never.
       frozen_backbone_epochs: train only the head for so many epochs, with a pretrained backbone.
       freeze_batch_norm: keep the backbone's batch normalisation as it is, also after that.
+      initial_weights: run directory of a finished run of the same network, from whose best model to start (a second stage).
+      clip_norm: largest norm of a step's gradient with respect to all weights together; None: any.
+      ema_decay: validate and save the moving average of the weights with this decay, for example 0.999; None: the weights.
+      precision: "float32", "bfloat16" or "float16" (with loss scaling): of the arithmetic in training. Weights, validation and
+        `best.keras` are float32.
+      xla: compile the training step by XLA; on one device.
       wandb_project: also report to Weights & Biases (extra `wandb`; WANDB_MODE=offline keeps it on this machine).
       seed: of initial weights, order, augmentation and dropout.
 
@@ -107,12 +98,17 @@ def train(
     Raises:
       ValueError: settings or records that do not fit; a run directory that holds something else.
       FloatingPointError: the loss became NaN or infinite; names the steps.
+      WorkerLost: another machine of the run is gone; names it.
       Interrupted: SIGINT or SIGTERM; the run is saved.
     """
     _check_settings(
         task, epochs=epochs, batch_size=batch_size, checkpoint_epochs=checkpoint_epochs, keep_checkpoints=keep_checkpoints
     )
+    _check_numbers(ema_decay, checkpoint_minutes=checkpoint_minutes, clip_norm=clip_norm)
+    precision_lib.check(precision)
     where = strategy()  # first: several machines must be joined before TensorFlow does anything
+    if xla and where.num_replicas_in_sync > 1:
+        raise ValueError(f"train.xla needs one device, found {where.num_replicas_in_sync}. Bind train.xla = False.")
     chief = strategies.worker(where)[0] == 0
     info = pipeline.read_info(records)
     pipeline.check_task(info, task)
@@ -134,19 +130,14 @@ def train(
     loss = loss or (losses.cross_entropy() if task.kind == "classification" else losses.binary_cross_entropy())
     steps_per_epoch = examples // batch_size
     keras.utils.set_random_seed(seed)
-    with where.scope():
-        network = model(info.image_size, len(task.class_names))
-        schedule = learning_rate(steps_per_epoch, epochs)
-        trainer = optimizer(schedule)
-        if trainer.weight_decay:
-            trainer.exclude_from_weight_decay(var_list=[v for v in network.trainable_variables if len(v.shape) < 2])
-        trainer.build(network.trainable_variables)
-    variables = [*network.variables, *trainer.variables]
-    state = State()
-    saved = checkpoints.existing(run_path / "checkpoints")
-    if saved:
-        state = State(**checkpoints.restore(saved[-1], variables))
-        logging.info("Resuming %s after epoch %d, step %d.", run_path, state.epoch, state.step_in_epoch)
+    parts = parts_lib.build(
+        where, lambda: model(info.image_size, len(task.class_names)), optimizer, lambda: learning_rate(steps_per_epoch, epochs),
+        ema_decay, precision,
+    )  # fmt: skip
+    network = parts.network
+    origin = None if initial_weights is None else initial.load(network, initial_weights)
+    variables = parts.variables  # before anything is frozen
+    state = parts.resume(run_path / "checkpoints")
     description = {
         "status": "running",
         "task": task.to_json(),
@@ -159,6 +150,7 @@ def train(
         "epochs": epochs,
         "batch_size": batch_size,
         "seed": seed,
+        "initial_weights": origin,
         "best": state.best,
     }
     if chief:
@@ -170,10 +162,17 @@ def train(
         frozen = epoch < frozen_backbone_epochs
         if frozen not in steps:
             freeze(network, frozen, freeze_batch_norm)
-            steps[frozen] = build_train_step(network, trainer, loss, where, batch_size)
+            steps[frozen] = build_train_step(
+                network, parts.optimizer, loss, where, batch_size, clip_norm, parts.average, xla
+            )
         return steps[frozen]
 
-    predict_step = build_predict_step(network)
+    predict_step = build_predict_step(parts.shown)
+
+    def validation() -> dict[str, Any]:
+        parts.show()
+        return validate(predict_step, pipeline.evaluation_batches(records, "val", task, batch_size), task, loss)
+
     step = state.epoch * steps_per_epoch + state.step_in_epoch
     monitor = Monitor(run_path if chief else None, step, steps_per_epoch * epochs, batch_size, wandb_project, description)
 
@@ -188,28 +187,29 @@ def train(
         at = state.epoch * steps_per_epoch + state.step_in_epoch
         checkpoints.save(run_path / "checkpoints", at, variables, dataclasses.asdict(state), keep_checkpoints)
 
+    timer = Timer(checkpoint_minutes)
     try:
-        with _stop_requests() as stop:
-            while state.epoch < epochs and not _exhausted(state, early_stopping_epochs):
+        with workers.named_loss(where), stop_requests() as stop:
+            while state.epoch < epochs and not is_exhausted(state.epoch, state.best, early_stopping_epochs):
                 started = time.monotonic()
                 batches = strategies.distribute(where, batches_of_epoch)
                 if chief:  # only now have the pipeline and the augmentation been configured, too
                     metadata.write_text(run_path / "operative_config.gin", gin.operative_config_str())
-                _run_epoch(state, epochs, batches, train_step_of(state.epoch), monitor, stop)
+                run_epoch(state, epochs, batches, train_step_of(state.epoch), monitor, stop, timer, save)
                 state.seconds += time.monotonic() - started
                 if stop:
                     save()
                     raise Interrupted(f"Stopped by signal {stop[0]}. Saved. Run the same command again to go on.")
-                _finish_epoch(state, steps_per_epoch, monitor, trainer)
-                values = validate(predict_step, pipeline.evaluation_batches(records, "val", task, batch_size), task, loss)
+                finish_epoch(state, steps_per_epoch, monitor, parts.optimizer)
+                values = validation()
                 monitor.epoch("val", state.epoch * steps_per_epoch, state.epoch, values)
-                if _is_better(values, state.best, select_by):
+                if is_better(values, state.best, select_by):
                     state.best = {
                         "metric": select_by, "value": values[select_by],
                         "epoch": state.epoch, "step": state.epoch * steps_per_epoch,
                     }  # fmt: skip
                     if chief:
-                        _save_model(network, run_path / "best.keras")
+                        _save_model(parts.shown, run_path / "best.keras")
                         run_directory.write_run(run_path, {**description, "best": state.best})
                 if state.epoch % checkpoint_epochs == 0 or state.epoch == epochs:
                     save()
@@ -231,65 +231,13 @@ def _check_settings(task: Task, **counts: int) -> None:
             raise ValueError(f"train.{name} must be a whole number of at least 1. Received: {value!r}.")
 
 
-def _run_epoch(
-    state: State, epochs: int, batches: Any, train_step: Callable[..., tf.Tensor], monitor: Monitor, stop: list[int]
-) -> None:
-    """Runs the steps that are left of an epoch, or until a stop is requested, and counts them in `state`."""
-    pending: list[tf.Tensor] = []
-
-    def read_losses() -> float:
-        values = [float(value) for value in pending]
-        pending.clear()
-        for offset, value in enumerate(values):
-            if not math.isfinite(value):
-                bad = state.step_in_epoch - len(values) + offset + 1
-                raise FloatingPointError(
-                    f"The loss became {value} at step {bad} of epoch {state.epoch + 1}. Lower the learning rate, "
-                    f"add warm-up, or look at the inputs in TensorBoard. The last checkpoint is from before."
-                )
-            state.loss_sum += value
-        return values[-1]
-
-    for batch in batches:
-        if state.epoch == 0 and state.step_in_epoch == 0 and isinstance(batch["image"], tf.Tensor):
-            monitor.images("train/augmented", 0, batch["image"])
-        pending.append(train_step(batch))
-        state.step_in_epoch += 1
-        shown = read_losses() if len(pending) == LOSS_EVERY else None
-        monitor.step(state.epoch + 1, epochs, shown)
-        if stop:
-            break
-    if pending:
-        read_losses()
-
-
-def _finish_epoch(state: State, steps_per_epoch: int, monitor: Monitor, optimizer: keras.Optimizer) -> None:
-    """Reports the mean training loss of a full epoch and moves `state` to the next one."""
-    if state.step_in_epoch != steps_per_epoch:
-        raise RuntimeError(
-            f"Epoch {state.epoch + 1} gave {state.step_in_epoch} steps where dataset.json promises {steps_per_epoch}. "
-            f"Check the records: python -m tfrecord_tools.verify RECORDS"
-        )
-    values = {"loss": state.loss_sum / steps_per_epoch, "learning_rate": float(np.asarray(optimizer.learning_rate))}
-    state.epoch += 1
-    monitor.epoch("train", state.epoch * steps_per_epoch, state.epoch, values)
-    state.step_in_epoch, state.loss_sum = 0, 0.0
-
-
-def _is_better(values: dict[str, Any], best: dict[str, Any], select_by: str) -> bool:
-    """Says whether the validation `values` beat the best so far; an undefined metric never does, unless it is the first."""
-    if select_by not in values:
-        raise ValueError(f"train.select_by = {select_by!r}, but validation gives {sorted(values)}.")
-    value = values[select_by]
-    if not best or best["value"] is None:
-        return True
-    if value is None:
-        return False
-    return value < best["value"] if select_by in LOWER_IS_BETTER else value > best["value"]
-
-
-def _exhausted(state: State, patience: int | None) -> bool:
-    return patience is not None and bool(state.best) and state.epoch - state.best["epoch"] >= patience
+def _check_numbers(ema_decay: float | None, **values: float | None) -> None:
+    """Raises ValueError where ema_decay lies outside 0..1, or another value is neither None nor a number above 0."""
+    if ema_decay is not None and (isinstance(ema_decay, str) or not 0 < ema_decay < 1):
+        raise ValueError(f"train.ema_decay must lie between 0 and 1, for example 0.999. Received: {ema_decay!r}.")
+    for name, value in values.items():
+        if value is not None and (isinstance(value, str) or not value > 0):
+            raise ValueError(f"train.{name} must be None or a number above 0. Received: {value!r}.")
 
 
 def _save_model(model: keras.Model, path: Path) -> None:
@@ -297,20 +245,3 @@ def _save_model(model: keras.Model, path: Path) -> None:
     temporary = path.with_name(f".{path.stem}.tmp.keras")
     model.save(temporary)
     temporary.replace(path)
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Yields a list that SIGINT and SIGTERM fill; a second signal interrupts at once, as usual."""
-    received: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,11 +5,14 @@ The one loop runs under each of them, because its step is `strategy.run` inside 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import gin
 import tensorflow as tf
+
+from dr_edge.training import workers
 
 
 @gin.configurable(module="strategies")
@@ -38,19 +41,23 @@ def mirrored() -> tf.distribute.Strategy:
 
 @gin.configurable(module="strategies")
 def multi_worker() -> tf.distribute.Strategy:
-    """All machines that the environment variable TF_CONFIG names; each runs the same command.
+    """All machines that the environment variable TF_CONFIG names, else all tasks of the SLURM job step; each runs the same command.
 
     Batch normalisation uses each worker's own share of the batch. The run directory must be on a file system that all
     workers see: the first one (chief) writes it, all resume from it.
 
     Raises:
-      ValueError: TF_CONFIG is not set or names a single worker.
+      ValueError: there is neither, or a single worker.
     """
+    if "TF_CONFIG" not in os.environ:
+        config = workers.config_from_slurm(os.environ)
+        if config is not None:
+            os.environ["TF_CONFIG"] = config  # where TensorFlow looks
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    workers = resolver.cluster_spec().as_dict().get("worker", [])
-    if len(workers) < 2:
+    named = resolver.cluster_spec().as_dict().get("worker", [])
+    if len(named) < 2:
         raise ValueError(
-            f"strategies.multi_worker needs TF_CONFIG with two or more workers, found {workers}. On each machine: "
+            f"strategies.multi_worker needs TF_CONFIG with two or more workers (or srun), found {named}. On each machine: "
             """TF_CONFIG='{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'"""
         )
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)

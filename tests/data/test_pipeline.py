@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dr_edge.data import augment, pipeline, tasks
+from dr_edge.data import augment, balance, pipeline, tasks
 
 
 def read(dataset: tf.data.Dataset) -> list[dict[str, np.ndarray]]:
@@ -60,6 +60,60 @@ def test_oversampling_draws_each_class_alike(coloured_records):
         labels += [batch["label"] for batch in read(batches)]
     share = np.concatenate(labels).mean()
     assert abs(share - 0.5) < 3 * np.sqrt(0.25 / 960), share  # 79 % of the records are of class 1
+
+
+def test_loss_weights_make_the_classes_weigh_alike(coloured_records):
+    batches = read(
+        pipeline.training_batches(coloured_records, tasks.any_dr(), 48, 3, 0, augmentation=None, balance="loss_weights")
+    )
+    label, weight = batches[0]["label"], batches[0]["weight"]
+    counts = np.bincount(label)  # 48 examples in one batch: the whole split
+    np.testing.assert_allclose(weight, 48 / (2 * counts[label]), rtol=1e-6)
+    assert weight[label == 0].sum() == pytest.approx(weight[label == 1].sum()) and weight.mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(balance.class_weights(np.array([6, 0, 2])), [8 / 12, 0, 8 / 4])
+
+
+def test_centres_are_read_and_moved_with_the_image(tmp_path):
+    """A bright spot on black, its centre in the records: after augmentation the centre still lies on the spot."""
+    import cv2
+
+    from dr_edge import metadata
+    from dr_edge.data import records
+
+    size, spot = 64, (20.5, 40.5)
+    image = np.zeros((size, size, 3), np.uint8)
+    image[39:42, 19:22] = 250
+    encoded = cv2.imencode(".png", image)[1].tobytes()
+    record = records.Record(
+        encoded, "a", "a.png", "0" * 64, "p", (size, size), (0, 0, size, size), labels={"dr_grade": 1}, centres={"fovea": spot}
+    )
+    (tmp_path / "records").mkdir()
+    for split in ("train", "val"):
+        with tf.io.TFRecordWriter(str(tmp_path / "records" / records.shard_name(split, 0, 1))) as writer:
+            for _ in range(4):
+                writer.write(records.encode(record))
+    counts = {"examples": 4, "classes": {"dr_grade": {"1": 4}}, "shards": []}
+    content = {
+        "dataset": "spot", "image_size": size, "preprocess": {"method": "crop"}, "masks": [], "centres": ["fovea"],
+        "labels": {"dr_grade": ["0", "1"]}, "splits": {"train": counts, "val": counts},
+    }  # fmt: skip
+    metadata.write_manifest(tmp_path / "records", "dataset", content)
+    task = tasks.Task("fovea", "classification", ("no", "yes"), labels=("dr_grade",), centres=("fovea",))
+    plain = read(pipeline.evaluation_batches(tmp_path / "records", "val", task, 4))
+    np.testing.assert_allclose(plain[0]["centres"], np.tile(spot, (4, 1, 1)))
+    batch = read(
+        pipeline.training_batches(
+            tmp_path / "records", task, 4, 1, 0, augmentation=augment.augmentation(rotation=180.0, shift=0.1)
+        )
+    )[0]
+    rows, columns = np.mgrid[:size, :size] + 0.5
+    for picture, centre in zip(batch["image"], batch["centres"], strict=True):
+        light = picture.sum(-1)
+        found = [(light * columns).sum() / light.sum(), (light * rows).sum() / light.sum()]
+        np.testing.assert_allclose(centre[0], found, atol=0.3)
+    missing = tasks.Task("disc", "classification", ("no", "yes"), labels=("dr_grade",), centres=("optic_disc",))
+    with pytest.raises(ValueError, match=r"reads the centres \['optic_disc'\]"):
+        pipeline.evaluation_batches(tmp_path / "records", "val", missing, 4)
 
 
 def test_workers_share_each_global_batch(coloured_records):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dr_edge import metadata
+from dr_edge import fitting, metadata
 from dr_edge.data import tasks
 from dr_edge.evaluation import outliers, predictions
 from dr_edge.trained import load_run
@@ -80,9 +80,9 @@ def test_chosen_examples_are_read_with_their_masks(run):
 
 
 def test_unfamiliar_images_are_counted(run, table):
-    val = predictions.predict_split(run, run.records, "val", 16)
-    result, distances = outliers.check(run, run.records, val, table)
+    fit = fitting.fit(run, run.records)
+    result, distances = outliers.check(fit, table)
     assert result["passed"] > 0.8 and distances.shape == (36,)
     strange = dataclasses.replace(table, features=table.features + 100)
-    assert outliers.check(run, run.records, val, strange)[0]["passed"] == 0
-    assert outliers.check(run, run.records, None, table) == (None, None)
+    assert outliers.check(fit, strange)[0]["passed"] == 0
+    assert outliers.check(None, table) == (None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -33,14 +34,7 @@ def test_missing_and_empty_masks_have_no_overlap():
     assert dice[0, 0] == 0 and np.isnan(dice[1, 0])  # drawn where there is nothing: wrong, not unknown
 
 
-def test_vertical_ratio():
-    disc, cup = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
-    disc[4:14, 2:18], cup[6:10, 5:9] = True, True
-    assert segmentation.vertical_ratio(disc, cup) == pytest.approx(0.4)
-    assert np.isnan(segmentation.vertical_ratio(disc, np.zeros_like(cup)))
-
-
-def scores(true, found, dice=None):
+def scores(true, found, dice=None, glaucoma=None, fovea=None):
     count = len(true)
     dice = np.full((count, 2), 0.9) if dice is None else dice
     text = np.array([f"p{row}" for row in range(count)])
@@ -54,6 +48,9 @@ def scores(true, found, dice=None):
         np.array(found),
         np.ones(count),
         np.ones((count, 2), int),
+        np.full(count, -1) if glaucoma is None else np.array(glaucoma),
+        np.full(count, np.nan) if fovea is None else np.array(fovea) * 50.0,
+        np.full(count, np.nan) if fovea is None else np.array(fovea),
     )
 
 
@@ -76,6 +73,61 @@ def test_a_cup_that_is_not_found_is_counted():
     assert nothing["vcdr"] is None and nothing["dice"] is None and len(nothing["notes"]) == 2
 
 
+def test_glaucoma_auc_and_fovea_error_by_hand():
+    nan = float("nan")
+    values = segmentation.mask_metrics(
+        ("disc", "cup"),
+        scores(
+            [0.3, 0.4, 0.7, 0.8], [0.5, 0.4, 0.45, nan],
+            glaucoma=[0, 0, 1, 1], fovea=[0.1, 0.3, nan, 0.8],
+        ),
+    )  # fmt: skip
+    assert values["glaucoma"]["auc"] == pytest.approx(0.5) and values["glaucoma"]["images"] == 3
+    assert values["glaucoma"]["auc_of_labelled_vcdr"] == 1.0
+    fovea = values["fovea"]
+    assert fovea["images"] == 3 and fovea["pixels"] == pytest.approx(20.0)
+    assert fovea["disc_diameters"] == pytest.approx(0.4) and fovea["within_half_disc"] == pytest.approx(2 / 3)
+    without = segmentation.mask_metrics(("disc", "cup"), scores([0.3], [0.4]))
+    assert without["glaucoma"] is None and without["fovea"] is None
+
+
+@pytest.fixture(scope="module")
+def drawn_records(tmp_path_factory):
+    """Drawn photographs of 96 px with disc, cup, fovea and glaucoma, as the command builds them."""
+    from tfrecord_tools.assembly import BuildOptions, build
+
+    out = tmp_path_factory.mktemp("drawn") / "records"
+    build(BuildOptions(dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=40, seed=3))
+    return out
+
+
+def test_perfect_masks_get_perfect_scores(drawn_records, tmp_path):
+    """A stand-in for a network that paints the labels: overlap 1, vCDR error near 0, the fovea where it is."""
+    from dr_edge.data import pipeline
+    from dr_edge.evaluation.mask_scores import score_split
+
+    task = tasks.optic_disc_cup_and_fovea()
+    (batch,) = list(pipeline.evaluation_batches(drawn_records, "train", task, 64))
+    labels = batch["label"].numpy()
+    assert labels.shape[1:] == (96, 96, 3) and labels.max() <= 1
+
+    class Painter:
+        def predict_on_batch(self, images):
+            soft = np.clip(labels, 1e-4, 1 - 1e-4)
+            assert len(images) == len(labels)
+            return np.log(soft / (1 - soft))
+
+    run = SimpleNamespace(task=task, probabilities=task.probabilities, directory=tmp_path, model=Painter())
+    found = score_split(run, str(drawn_records), "train", 64)
+    assert np.nanmin(found.dice) == 1.0 and found.dice.shape[1] == 2
+    np.testing.assert_allclose(found.found_vcdr, found.true_vcdr, atol=1e-9)
+    assert np.nanmax(found.fovea_disc_diameters) < 0.05 and np.isfinite(found.fovea_pixels).all()
+    assert set(found.glaucoma.tolist()) == {0, 1}
+    # Drawn glaucoma is a large cup, so the ratio tells it.
+    metrics = segmentation.mask_metrics(task.class_names[:2], found)
+    assert metrics["glaucoma"]["auc"] > 0.9 and metrics["fovea"]["images"] == len(labels)
+
+
 def test_a_segmentation_run_gets_its_report(write_run, tmp_path):
     import keras
     from keras import layers
@@ -88,7 +140,8 @@ def test_a_segmentation_run_gets_its_report(write_run, tmp_path):
     directory = run / "evaluation" / "test"
     with open(directory / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 36 and float(rows[0]["vcdr_true"]) == pytest.approx(7 / 15)  # radii 3 and 7
+    # Radii 3 and 7, measured in the photograph, 7.5 times as large.
+    assert len(rows) == 36 and float(rows[0]["vcdr_true"]) == pytest.approx(7 / 15, abs=0.01)
     assert content["metrics"]["per_class"]["optic disc"]["images"] == 36
     page = (directory / "report.html").read_text()
     assert (

@@ -124,3 +124,14 @@ def run_dir(tmp_path_factory, records) -> Path:
     model = mobilenet_v3_cbam(image_size=SIZE, outputs=2, variant="small")
     settle(model, records, task)
     return write_run(tmp_path_factory.mktemp("export") / "run", records, model, task, SIZE)
+
+
+@pytest.fixture(scope="session")
+def run_on_drawn(records):
+    """run_on_drawn(directory, task, model): a finished run on `records` around a network that nobody trained."""
+
+    def make(directory: Path, task, model) -> Path:
+        settle(model, records, task)
+        return write_run(directory, records, model, task, SIZE)
+
+    return make

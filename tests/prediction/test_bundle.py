@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -113,3 +114,14 @@ def test_the_model_refuses_other_inputs_and_other_graphs(plain_bundle, mask_bund
         Model(swapped)
     with pytest.raises(ValueError, match="LiteRT cannot read it"):
         Model(dataclasses.replace(opened, content=b"TFL3 and then nothing that could be one"))
+
+
+def test_an_artifacts_own_thresholds_win(plain_bundle, changed):
+    point = {"name": "sensitivity_90", "threshold": 0.123, "sensitivity": 0.9, "specificity": 0.5, "split": "val"}
+    own = {"artifacts.float16_tflite.ood": {"threshold": 77.0}, "artifacts.float16_tflite.operating_points": [point]}
+    manifest = json.loads((plain_bundle / "metadata.json").read_text())
+    manifest["artifacts"]["float16_tflite"] = manifest["artifacts"].pop("float16.tflite")  # `changed` splits at dots
+    copy = changed(plain_bundle, {"artifacts": manifest["artifacts"]} | own)
+    fine, plain = open_bundle(copy, "float16"), open_bundle(copy, "float32")
+    assert (fine.ood_threshold, fine.operating_point.threshold) == (77.0, 0.123)
+    assert plain.ood_threshold == manifest["ood"]["threshold"] and plain.operating_point.threshold != 0.123

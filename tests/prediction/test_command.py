@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+
+from dr_edge.prediction import flow
+from dr_edge.prediction.bundle import open_bundle
+from dr_edge.prediction.predictor import Predictor
 
 MODULES = "tensorflow", "keras", "jax", "torch", "matplotlib", "scipy", "sklearn", "gin"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -121,6 +126,52 @@ def test_interrupted_it_leaves_a_whole_document(bundle_dir, photographs):
     assert process.wait(timeout=60) == 130 and "Interrupted" in errors
     content = json.loads(head + rest)
     assert content["complete"] is False and 0 < content["photographs"] == len(content["answers"]) < 2000
+
+
+def test_an_error_in_the_middle_leaves_a_whole_document(bundle_dir, photographs, tmp_path):
+    """The disk is full at the second overlay."""
+    code = (
+        "import sys\nfrom dr_edge import metadata\n"
+        "plain, count = metadata.write_bytes, []\n"
+        "def full(path, data):\n  count.append(path)\n  if len(count) == 2: raise OSError(28, 'No space left on device')\n"
+        "  return plain(path, data)\nmetadata.write_bytes = full\n"
+        f"sys.argv = ['predict', '--bundle', {str(bundle_dir)!r}, '--overlay', {str(tmp_path / 'out')!r}, {str(photographs)!r}]\n"
+        "import runpy\nrunpy.run_module('dr_edge.predict', run_name='__main__', alter_sys=True)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY
+    )
+    assert result.returncode == 1 and "No space left on device" in result.stderr
+    content = json.loads(result.stdout)
+    assert content["complete"] is False and content["photographs"] == len(content["answers"]) == 1
+    assert content["error"] == "OSError: [Errno 28] No space left on device"
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("not finite"), KeyError("kind")])
+def test_whatever_fails_the_document_is_closed(bundle_dir, photographs, monkeypatch, error):
+    calls = []
+
+    def fails(self, data, label=None):
+        calls.append(data)
+        if len(calls) == 2:
+            raise error
+        return predict(self, data, label)
+
+    predict = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", fails)
+    out = io.StringIO()
+    with pytest.raises(type(error)):
+        flow.predict_files(open_bundle(bundle_dir), [str(photographs)], out)
+    content = json.loads(out.getvalue())
+    assert content["complete"] is False and content["photographs"] == 1 and type(error).__name__ in content["error"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_once(bundle_dir, photographs):
+    command = [sys.executable, "-m", "dr_edge.predict", f"--bundle={bundle_dir}", str(photographs / "a.jpg")]
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=REPOSITORY)
+    assert result.returncode != 0 and "No space left" in result.stderr and "During handling" not in result.stderr
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(bundle_dir, photographs):

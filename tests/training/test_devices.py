@@ -34,7 +34,7 @@ def model(size, outputs):
 records, run_dir, strategy = sys.argv[1:]
 loop.train(
     records=records, run_dir=run_dir, task=tasks.referable_dr(), model=model, epochs=2, batch_size=8,
-    learning_rate=optimizers.constant(learning_rate=0.01), strategy=getattr(strategies, strategy),
+    learning_rate=optimizers.constant(learning_rate=0.01), strategy=getattr(strategies, strategy), clip_norm=0.05, ema_decay=0.9,
 )
 """
 

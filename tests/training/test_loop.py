@@ -86,6 +86,30 @@ def test_a_run_learns_and_leaves_what_it_promises(finished_run):
     assert {"cam_features", "penultimate", "logits"} <= {layer.name for layer in model.layers}
 
 
+def test_tensorboard_holds_scalars_augmented_inputs_and_a_confusion_matrix_per_validation(finished_run):
+    import cv2
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from dr_edge.training.run_directory import read_metrics
+
+    events = EventAccumulator(str(finished_run / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"train/augmented", "train/loss", "train/learning_rate", "val/auc", "val/confusion"} <= tags
+    rows = [row for row in read_metrics(finished_run) if row["split"] == "val"]
+    shown = events.Tensors("val/confusion")
+    assert [event.step for event in shown] == [row["step"] for row in rows]
+    for event, row in zip(shown, rows, strict=True):
+        png = event.tensor_proto.string_val[2]
+        picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+        counts = np.array(row["confusion"])
+        cell = picture.shape[0] // 2
+        drawn = 1 - picture[cell // 2 :: cell, cell // 2 :: cell] / 255
+        np.testing.assert_allclose(drawn, counts / counts.sum(1, keepdims=True), atol=0.01)
+    augmented = events.Tensors("train/augmented")[0].tensor_proto.string_val
+    assert len(augmented) == 2 + 8  # width, height and eight pictures
+
+
 def test_the_finished_run_is_left_alone(finished_run, coloured_records, settings):
     before = (finished_run / "run.json").read_bytes()
     done = subprocess.run(command(coloured_records, finished_run, settings), cwd=REPOSITORY, capture_output=True, text=True)

@@ -1,0 +1,40 @@
+"""Balance of the classes in training: examples drawn alike, or losses weighed alike. Validation and test never see it."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+SHUFFLE_BUFFER = 4096  # serialised examples of about 30 kB: 120 MB
+
+
+def class_weights(counts: np.ndarray) -> np.ndarray:
+    """Returns each class's loss weight [C] float64, so that all classes that occur weigh alike and the mean weight is 1.
+
+    Args:
+      counts: [C], examples of each class in the training split.
+    """
+    present = counts > 0
+    return np.where(present, counts.sum() / (present.sum() * np.maximum(counts, 1)), 0.0)
+
+
+def oversampled(
+    labelled: tf.data.Dataset, stratum: str, counts: np.ndarray, sample_seed: int, class_seeds: list[int]
+) -> tf.data.Dataset:
+    """Draws each value of `stratum` that occurs with the same probability, for as long as it is asked; a missing one (-1)
+    counts to the most frequent.
+    """
+    present = [index for index, count in enumerate(counts) if count]
+    most_frequent = int(np.argmax(counts))
+
+    def of_class(index: int) -> tf.data.Dataset:
+        def is_member(example: dict[str, tf.Tensor]) -> tf.Tensor:
+            value = example[stratum]
+            return tf.equal(tf.where(value < 0, most_frequent, value), index)
+
+        only = labelled.filter(is_member)
+        # Each repetition is shuffled anew, from one seed: still a function of (seed, epoch).
+        return only.shuffle(SHUFFLE_BUFFER, seed=class_seeds[index], reshuffle_each_iteration=True).repeat()
+
+    weights = [1 / len(present)] * len(present)
+    return tf.data.Dataset.sample_from_datasets([of_class(index) for index in present], weights, seed=sample_seed)

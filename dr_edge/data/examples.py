@@ -1,0 +1,86 @@
+"""From serialised examples to images and what a task wants to know of them; the steps that `pipeline` maps over records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from dr_edge.data import records as records_lib
+from dr_edge.data.centre_maps import centre_maps
+from dr_edge.data.tasks import Task
+
+
+def with_target(parsed: dict[str, tf.Tensor], task: Task, image_size: int) -> dict[str, tf.Tensor]:
+    """Adds "label": [] int32 (classification, -1: left out), [L] float32 (multilabel, -1: missing) or [S, S, M] float32."""
+    if task.kind == "classification":
+        value = parsed[f"label/{task.labels[0]}"]
+        if task.mapping:
+            table = tf.constant(task.mapping, tf.int32)
+            value = tf.where(value >= 0, tf.gather(table, tf.maximum(value, 0)), -1)
+        label = value
+    elif task.kind == "multilabel":
+        # A grade of 1 or more is a disease that is present.
+        label = tf.stack([tf.cast(tf.minimum(parsed[f"label/{name}"], 1), tf.float32) for name in task.labels])
+    else:
+        label = tf.stack([records_lib.decode_mask(parsed[f"mask/{name}"], image_size) for name in task.masks], axis=-1)
+    target = {"label": label}
+    if task.centres:
+        target["centres"] = tf.stack([parsed[f"centre/{name}"] for name in task.centres])  # [N, 2]
+    return {**parsed, **target}
+
+
+def parser(
+    task: Task, photograph: bool = False, extra_labels: Sequence[str] = ()
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        labels = tuple(dict.fromkeys((*task.labels, *extra_labels)))
+        return records_lib.parse(
+            serialized, labels=labels, masks=task.masks, centres=task.centres, photograph=photograph
+        )
+
+    return parse
+
+
+def labelled(task: Task, image_size: int) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    def add(parsed: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return with_target(parsed, task, image_size)
+
+    return add
+
+
+def is_used(task: Task) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
+    """Keeps the examples that have the class that the task asks for.
+
+    Of several labels or masks any may be missing: losses and metrics leave out what is. An image that lacks all of them
+    costs nothing, and stays, because dataset.json, by which steps are counted, does not say how many there are.
+    """
+
+    def used(example: dict[str, tf.Tensor]) -> tf.Tensor:
+        return example["label"] >= 0 if task.kind == "classification" else tf.constant(True)
+
+    return used
+
+
+def with_centre_maps(label: tf.Tensor, centres: tf.Tensor | None, task: Task) -> tf.Tensor:
+    """Adds the heat maps that the task asks for to the masks [S, S, M]; any other label stays as it is."""
+    if not task.draws_centres:
+        return label
+    return tf.concat([label, centre_maps(centres, label.shape[0])], axis=-1)
+
+
+def decoded(
+    task: Task, image_size: int, photograph: bool, extra_labels: Sequence[str]
+) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    kept = ("id", "patient", "laterality", "quality", "source_size", "crop_box")
+
+    def decode(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        out = {key: example[key] for key in (*kept, *(f"label/{name}" for name in extra_labels))}
+        out |= {key: example[key] for key in ("centres",) if key in example}
+        out["label"] = with_centre_maps(example["label"], example.get("centres"), task)
+        out["image"] = tf.cast(records_lib.decode_image(example["encoded"], image_size), tf.float32)
+        if photograph:
+            out["photograph"] = records_lib.decode_image(example["photograph"], image_size)
+        return out
+
+    return decode

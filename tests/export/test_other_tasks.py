@@ -1,0 +1,114 @@
+"""Bundles of masks and of several diseases, from end to end, and formats that cannot hold a network."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from dr_edge import metadata, trained
+from dr_edge.data import tasks
+from dr_edge.models import unet
+from dr_edge.models.resnet_v2_slim import resnet_v2_slim
+from export import bundle, onnx, photographs, settings
+from export.graph import SERVER, deployable_graph
+from export.heads import elementwise_tail
+from export.settings import Settings
+
+SIZE = 96  # of the drawn records
+
+pytestmark = pytest.mark.slow
+
+LOOSE = Settings(
+    calibration_images=8,
+    max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0),
+    max_dice_drop=dict.fromkeys(settings.MAX_DICE_DROP, 1.0),
+)
+
+
+@pytest.fixture(scope="module")
+def mask_bundle(run_on_drawn, tmp_path_factory):
+    """A UNet that nobody trained, fine-tuned for a moment by the loss that its run names."""
+    import gin
+
+    keras.utils.set_random_seed(0)
+    task = tasks.optic_disc_and_cup()
+    block = unet.ConvolutionBlock()
+    model = unet.unet(SIZE, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=8), prior=0.3, block=block)
+    directory = tmp_path_factory.mktemp("masks")
+    run = run_on_drawn(directory / "run", task, model)
+    (run / "config.gin").write_text("train.loss = @losses.bce_dice()\n")
+    with gin.unlock_config():
+        gin.bind_parameter("export.qat.epochs", 1)
+    try:
+        formats = ["float32", "static_int8", "qat_int8", "onnx_float32"]
+        return run, directory / "bundle", bundle.export_run(run, directory / "bundle", formats, settings=LOOSE)
+    finally:
+        gin.clear_config()
+
+
+def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
+    _, out, report = mask_bundle
+    content = metadata.read_manifest(out, "bundle")
+    assert [(output["name"], output["shape"]) for output in content["outputs"]] == [("masks", [1, SIZE, SIZE, 2])]
+    assert report["not_made"] == {} and set(report["outputs_left_out"]) == {"heatmap", "ood_distance"}
+    for name, row in report["artifacts"].items():
+        assert {"dice optic disc", "dice optic cup", "vcdr_accuracy"} <= set(row["drop"]), name
+        assert row["max_probability_difference"] < 1e-4 if "float32" in name else row["agreement"] > 0.9, name
+    assert report["finetuning"]["kept_epoch"] in (0, 1)
+    page = (out / "parity.html").read_text()
+    assert "Dice optic disc" in page and "Photographs with another answer" not in page
+    assert "probability is calibrated" not in (out / "MODEL_CARD.md").read_text()
+    masks = np.load(out / "test_vectors" / "drawn_grade2.masks.npy")
+    assert masks.shape == (1, SIZE, SIZE, 2) and 0 <= masks.min() < masks.max() <= 1
+
+
+def test_a_bundle_of_several_diseases(run_on_drawn, tmp_path):
+    task = tasks.diseases(("glaucoma",))
+    keras.utils.set_random_seed(0)
+    run = run_on_drawn(tmp_path / "run", task, resnet_v2_slim(SIZE, 1))
+    report = bundle.export_run(run, tmp_path / "out", ["float32", "static_int8"], settings=LOOSE)
+    assert report["artifacts"]["model.float32.tflite"]["drop"]["auc"] == pytest.approx(0, abs=1e-6)
+    assert "heatmap" not in report["outputs_left_out"] and (tmp_path / "out" / "parity.html").stat().st_size > 10_000
+
+
+def test_calibration_sees_the_healthy_too(records):
+    task = tasks.diseases(("glaucoma",))
+    labels = [int(value) for value in _glaucoma_of(photographs.training_photographs(records, task, 6), records, task)]
+    assert sorted(labels[:2]) == [0, 1] and labels.count(0) == labels.count(1) == 3
+
+
+def _glaucoma_of(chosen, records, task):
+    from dr_edge.data import pipeline
+
+    known = {}
+    for batch in pipeline.evaluation_batches(records, "train", task, 24, photograph=True):
+        for photograph, label in zip(batch["photograph"].numpy(), batch["label"].numpy(), strict=True):
+            known[photograph.tobytes()] = label[0]
+    return [known[photograph[0].tobytes()] for photograph in chosen]
+
+
+def test_what_onnx_cannot_hold_is_named(run_on_drawn, tmp_path):
+    inputs = keras.Input((SIZE, SIZE, 3), name="image")
+    x = layers.Conv2D(4, 5, strides=8, name="cam_features")(layers.Rescaling(1 / 255)(inputs))
+    x = layers.GlobalAveragePooling2D(name="penultimate")(x)
+    logits = layers.Dense(2, name="logits")(ops.erfinv(ops.tanh(x) * 0.9))
+    model = keras.Model(inputs, logits)
+    with pytest.raises(onnx.NotExpressibleError):
+        onnx.convert_float32(deployable_graph(model, kind="classification", preprocess={"method": "crop"}, target=SERVER).model)
+    run = run_on_drawn(tmp_path / "run", tasks.referable_dr(), model)
+    with pytest.raises(ValueError, match="None of the formats"):
+        bundle.export_run(run, tmp_path / "out", ["onnx_float32"], settings=LOOSE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_the_joins_before_the_last_map_stay_in_floating_point(run_dir):
+    assert all("conv" not in name.lower() for name in elementwise_tail(trained.load_run(run_dir).model))
+    inputs = keras.Input((32, 32, 3))
+    trunk = layers.ReLU(name="out_relu")(layers.Conv2D(8, 3, name="Conv_1")(inputs))
+    gate = layers.Activation("sigmoid", name="gate")(layers.Conv2D(8, 1, name="gate_conv")(trunk))
+    features = layers.Add(name="cam_features")([trunk, layers.Multiply(name="times")([trunk, gate])])
+    pooled = layers.GlobalAveragePooling2D(name="penultimate")(features)
+    model = keras.Model(inputs, layers.Dense(2, name="logits")(pooled))
+    assert set(elementwise_tail(model)) == {"cam_features", "times"}
