@@ -7,8 +7,8 @@ Prints one JSON document: "answers" holds a line per photograph with its status 
 "too_poor_to_grade", "not_a_fundus_photograph", "unreadable"), calibrated probabilities, the decision at the operating
 point (masks and vertical cup-to-disc ratio for a segmentation bundle), quality and distance from the training images.
 --overlay leaves a PNG per photograph with its heat map or masks. Exit status 1 when a file was unreadable; the others
-are answered all the same. Measured on one x86-64 core, 4288x2848 JPEG, 128 px model: 0.25 s to the first answer, then 15 ms
-each.
+are answered all the same. Where something else fails (a full disk), the document ends with "complete": false and "error".
+Measured on one x86-64 core, 4288x2848 JPEG, 128 px model: 0.25 s to the first answer, then 15 ms each.
 """
 
 from __future__ import annotations

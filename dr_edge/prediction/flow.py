@@ -63,8 +63,9 @@ def predict_files(
         except BrokenPipeError:  # nobody reads the end
             raise
         except Exception as err:
-            with contextlib.suppress(OSError):  # where the stream itself is what failed, the first error is the one to tell
-                _close(out, {"complete": False, "photographs": count, "unreadable": failed, "error": f"{type(err).__name__}: {err}"})
+            tail = {"complete": False, "photographs": count, "unreadable": failed, "error": f"{type(err).__name__}: {err}"}
+            with contextlib.suppress(OSError):  # where the stream itself failed, the first error is the one to tell
+                _close(out, tail)
             raise
         _close(out, {"complete": count == len(paths), "photographs": count, "unreadable": failed})
     if count < len(paths):

@@ -37,6 +37,11 @@ flags.DEFINE_integer("workers", None, "Processes that grade; the number of cores
 flags.DEFINE_integer("queue", 32, "Uploads that may wait; more are answered 503.", lower_bound=0)
 flags.DEFINE_integer("max_upload_mb", 32, "Largest upload in MiB.", lower_bound=1)
 flags.DEFINE_integer("max_megapixels", 60, "Larger photographs are refused undecoded.", lower_bound=1)
+flags.DEFINE_list(
+    "allowed_hosts",
+    [],
+    "Further names that this server is called by, as through a proxy; on loopback others are refused. * for any.",
+)
 flags.DEFINE_string("tls_certificate", None, "PEM file; with --tls_key the server speaks https.")
 flags.DEFINE_string("tls_key", None, "PEM file.")
 
@@ -55,7 +60,7 @@ def main(argv: list[str]) -> int:
         return 1
     from dr_edge.prediction.bundle import open_bundle
     from dr_edge.prediction.model import Model
-    from dr_edge.serve import vendor
+    from dr_edge.serve import callers, vendor
     from dr_edge.serve.protocol import limited_protocol
     from dr_edge.serve.settings import Settings
 
@@ -69,6 +74,7 @@ def main(argv: list[str]) -> int:
             max_upload_bytes=upload,
             max_buffered_bytes=max(Settings.max_buffered_bytes, 2 * upload),
             max_pixels=FLAGS.max_megapixels * 1_000_000,
+            allowed_hosts=callers.hosts_for(FLAGS.host, _is_loopback(FLAGS.host), tuple(FLAGS.allowed_hosts)),
         )
         bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
         Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
@@ -84,7 +90,7 @@ def main(argv: list[str]) -> int:
         application,
         host=FLAGS.host,
         port=FLAGS.port,
-        http=limited_protocol(settings.header_seconds, settings.max_connections),
+        http=limited_protocol(settings),
         ws="none",
         server_header=False,
         access_log=False,

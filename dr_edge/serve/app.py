@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Query, Request
 from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp
 
 from dr_edge.prediction.answer import check_label
 from dr_edge.prediction.bundle import Bundle
@@ -50,7 +51,9 @@ REFUSALS = {
     408: "the body did not arrive in time",
     413: "too many bytes or pixels",
     415: "no form, or no picture format that is read",
+    403: "another site's page asked, or a Host that is not this server's",
     422: "truncated, corrupt, too small, an unknown label or field",
+    500: "a fault of the server, which its log tells",
     503: "busy; Retry-After says when to come again",
 }
 
@@ -82,13 +85,12 @@ class Server:
         self.pool, self.gate, self.metrics = Pool(bundle, settings), Gate(settings), Metrics()
         self._artifacts = assets.artifact_assets(bundle.directory, bundle.manifest)
         self._loaded: dict[str, Asset] = {}
+        self._loading = asyncio.Lock()  # forty clients at the same time must not each read the file
         self.manifest = self._manifest()
         self.metrics.watch("workers", "Workers that are alive.", lambda: self.pool.ready)
-        self.metrics.watch("uploads", "Uploads being received or graded.", lambda: self.gate.admitted)
+        self.metrics.watch("uploads", "Uploads that wait or are graded.", lambda: self.gate.admitted)
         self.metrics.watch("buffered_bytes", "Bytes of uploads in memory.", lambda: self.gate.buffered)
-        self.metrics.watch(
-            "workers_replaced", "Workers ended and started anew.", lambda: sum(self.pool.counts.replaced.values())
-        )
+        self.metrics.watch_reasons("workers_replaced", "Workers ended and started anew.", self.pool.counts.by_reason)
 
     def _manifest(self) -> Asset:
         """Returns metadata.json with what this server does with it under "serve"."""
@@ -109,26 +111,28 @@ class Server:
         if path is None:
             known = ", ".join(sorted(self._artifacts))
             raise RequestError(404, "not found", f"The bundle lists no such model. It has: {known}.")
-        if name not in self._loaded:
-            asset = await asyncio.to_thread(assets.load_asset, path)
-            stated = {entry["file"]: entry["sha256"] for entry in self.bundle.manifest["artifacts"].values()}
-            if asset.sha256 != stated[name]:
-                raise assets.changed_on_disk(name)
-            self._loaded[name] = asset
-        return self._loaded[name]
+        async with self._loading:
+            if name not in self._loaded:
+                asset = await asyncio.to_thread(assets.load_asset, path)
+                stated = {entry["file"]: entry["sha256"] for entry in self.bundle.manifest["artifacts"].values()}
+                if asset.sha256 != stated[name]:
+                    raise assets.changed_on_disk(name)
+                self._loaded[name] = asset
+            return self._loaded[name]
 
     async def predict(self, request: Request, pictures: bool) -> Response:
-        """Receives a photograph and has it answered."""
+        """Receives a photograph and has it answered. It takes a place when it is whole: slow senders take none."""
         try:
-            with self.gate.admit():
-                async with self.gate.receive(request) as upload:
-                    self._check(upload)
+            self.gate.check()
+            async with self.gate.receive(request) as upload:
+                self._check(upload)
+                with self.gate.admit():
                     status, answer = await self.pool.predict(upload.image, upload.label, pictures)
         except RequestError as err:
             self.metrics.answer(err.reason)
             raise
         self.metrics.answer(status)
-        return Response(answer, media_type="application/json")
+        return assets.Piecewise(answer, media_type="application/json")
 
     def _check(self, upload: Upload) -> None:
         if upload.label is None:
@@ -137,6 +141,15 @@ class Server:
             check_label(self.bundle, upload.label)
         except ValueError as err:
             raise RequestError(422, "unknown label", str(err)) from err
+
+
+class _Shielded(FastAPI):
+    """FastAPI with the shield outermost: Starlette sends its answer to an unexpected error from outside all middleware."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Returns the application in its layers."""
+        server = self.state.server
+        return Shield(super().build_middleware_stack(), server.metrics, server.settings.allowed_hosts)
 
 
 def create_app(bundle: Bundle, settings: Settings | None = None, static: Assets | None = None) -> FastAPI:
@@ -157,10 +170,9 @@ def create_app(bundle: Bundle, settings: Settings | None = None, static: Assets 
         finally:
             await server.pool.close()
 
-    app = FastAPI(
+    app = _Shielded(
         title="dr_edge", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
     )
-    app.add_middleware(Shield, metrics=server.metrics)
     errors.install(app)
     _add_api(app, server)
     _add_files(app, server)

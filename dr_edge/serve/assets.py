@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from dr_edge import metadata
 from dr_edge.serve.errors import RequestError
@@ -34,6 +35,7 @@ TYPES = {
 }
 SQUEEZED = (".html", ".css", ".js", ".mjs", ".json", ".wasm", ".webmanifest", ".svg", ".txt")
 SQUEEZE_FROM = 1024  # bytes; below it the header costs more than it saves
+CHUNK = 64 << 10  # bytes; the next ones are handed over when these were taken
 NO_CACHE = "no-cache"  # keep it, but ask each time whether it is still the one: the ETag answers in a line
 
 
@@ -116,6 +118,18 @@ def artifact_assets(directory: Path, manifest: Mapping[str, Any]) -> dict[str, P
     return {name: directory / name for name in listed}
 
 
+class Piecewise(Response):
+    """A response whose body leaves in pieces, so that a slow reader holds one of them in memory and not a copy of it all."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = b"" if scope["method"] == "HEAD" else self.body
+        for start in range(0, len(body), CHUNK):
+            await send({"type": "http.response.body", "body": bytes(body[start : start + CHUNK]), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 def respond(request: Request, asset: Asset, headers: Mapping[str, str] | None = None) -> Response:
     """Returns a file as a response: 304 where the browser has it, gzip where it takes it."""
     etag = f'"{asset.sha256}"'
@@ -127,7 +141,7 @@ def respond(request: Request, asset: Asset, headers: Mapping[str, str] | None = 
     if asset.squeezed is not None and "gzip" in request.headers.get("accept-encoding", ""):
         content = asset.squeezed
         all_headers["Content-Encoding"] = "gzip"
-    return Response(content, headers=all_headers, media_type=asset.media_type)
+    return Piecewise(content, headers=all_headers, media_type=asset.media_type)
 
 
 def changed_on_disk(name: str) -> RequestError:

@@ -21,6 +21,7 @@ PHOTOGRAPH_STATUS = {
     "pydicom is missing": 415,
 }
 UNPROCESSABLE = 422
+INTERNAL = "The server failed on this request; its log says where."
 REASONS = {404: "not found", 405: "method not allowed"}
 
 
@@ -28,7 +29,7 @@ class RequestError(Exception):
     """A request that is not answered.
 
     Attributes:
-      status: HTTP status, 4xx or 503.
+      status: HTTP status, 4xx, 500 or 503.
       reason: short and stable.
       message: one sentence for people, with what to do.
       headers: further response headers.
@@ -84,4 +85,4 @@ async def _invalid(_: Request, err: Exception) -> Response:
 
 async def _unexpected(_: Request, err: Exception) -> Response:
     LOGGER.error("unexpected %s", type(err).__name__, exc_info=err)
-    return error_response(500, "internal error", "The server failed on this request; its log says where.")
+    return error_response(500, "internal error", INTERNAL)

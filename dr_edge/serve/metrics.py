@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
@@ -42,6 +44,24 @@ class Metrics:
         """Adds a gauge that is read when it is asked for."""
         Gauge(f"dr_edge_{name}", help_text, registry=self._registry).set_function(value)
 
+    def watch_reasons(self, name: str, help_text: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Adds a counter by reason that is read when it is asked for."""
+        self._registry.register(_ByReason(f"dr_edge_{name}", help_text, counts))
+
     def text(self) -> bytes:
         """Returns the exposition."""
         return generate_latest(self._registry)
+
+
+class _ByReason(Collector):
+    """Reads counts that somebody else keeps."""
+
+    def __init__(self, name: str, help_text: str, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._name, self._help, self._counts = name, help_text, counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Yields the counter as it stands now."""
+        family = CounterMetricFamily(self._name, self._help, labels=("reason",))
+        for reason, count in self._counts().items():
+            family.add_metric((reason,), count)
+        yield family

@@ -14,12 +14,15 @@ from typing import Any
 
 from dr_edge.prediction.bundle import Bundle
 from dr_edge.serve import frames
-from dr_edge.serve.errors import PHOTOGRAPH_STATUS, UNPROCESSABLE, Busy, RequestError
+from dr_edge.serve.errors import INTERNAL, PHOTOGRAPH_STATUS, UNPROCESSABLE, Busy, RequestError
 from dr_edge.serve.settings import Settings
 
 LOGGER = logging.getLogger("dr_edge.serve")
 START_SECONDS = 60.0
 RESTART_PAUSE = 1.0
+TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED = "too slow", "too slow to decode", "decoder crashed"
+BROKEN_REPLY, CANCELLED = "broken reply", "cancelled"
+REASONS = (TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED, BROKEN_REPLY, CANCELLED)
 
 
 @dataclasses.dataclass
@@ -27,6 +30,10 @@ class Counts:
     """What happened to workers: reason of their end -> how often."""
 
     replaced: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def by_reason(self) -> dict[str, int]:
+        """Returns every reason that there is, with how often it was met."""
+        return {reason: self.replaced.get(reason, 0) for reason in REASONS}
 
 
 class Pool:
@@ -77,8 +84,8 @@ class Pool:
 
         Raises:
           Busy: no worker became free in time.
-          RequestError: the photograph is refused, or killed its worker.
-          RuntimeError: the model's output is broken.
+          RequestError: the photograph is refused, or killed its worker; 500 where the fault is the worker's own, which is
+            logged with its traceback.
         """
         try:
             worker = await asyncio.wait_for(self._idle.get(), self._settings.wait_seconds)
@@ -88,16 +95,20 @@ class Pool:
         try:
             reply = await asyncio.wait_for(_ask(worker, request, data), self._settings.wall_seconds)
         except TimeoutError as err:
-            self._replace(worker, "too slow")
+            self._replace(worker, TOO_SLOW)
             raise Busy("The photograph could not be graded in time.", 10) from err
-        except (asyncio.IncompleteReadError, OSError, ValueError) as err:
+        except ValueError as err:
+            LOGGER.error("worker %d sent no frame: %s", worker.pid, err)
+            self._replace(worker, BROKEN_REPLY)
+            raise RequestError(500, "internal error", INTERNAL) from err
+        except (asyncio.IncompleteReadError, OSError) as err:
             reason = await _reason_of_death(worker)
             self._replace(worker, reason)
             raise RequestError(
                 UNPROCESSABLE, reason, "The photograph could not be decoded and was given up; it may be damaged."
             ) from err
         except BaseException:  # the request was cancelled: the worker's answer would reach the next one
-            self._replace(worker, "cancelled")
+            self._replace(worker, CANCELLED)
             raise
         self._idle.put_nowait(worker)
         if "refused" in reply:
@@ -105,11 +116,13 @@ class Pool:
             status = PHOTOGRAPH_STATUS.get(why["reason"], UNPROCESSABLE)
             raise RequestError(status, why["reason"], why["message"])
         if "failed" in reply:
-            raise RuntimeError(reply["failed"])
+            LOGGER.error("worker %d failed with %s:\n%s", worker.pid, reply["failed"], reply["trace"])
+            raise RequestError(500, "internal error", INTERNAL)
         return reply["status"], reply["answer"]
 
     def _replace(self, worker: asyncio.subprocess.Process, reason: str) -> None:
         self.counts.replaced[reason] = self.counts.replaced.get(reason, 0) + 1
+        LOGGER.warning("worker %d is replaced: %s (exit status %s)", worker.pid, reason, worker.returncode)
         self._all.discard(worker)
         task = asyncio.create_task(self._end_and_add(worker))
         self._tasks.add(task)
@@ -120,7 +133,7 @@ class Pool:
         while True:
             try:
                 return await self._add()
-            except RuntimeError as err:
+            except (RuntimeError, OSError) as err:
                 LOGGER.error("a worker cannot start: %s", err)
                 await asyncio.sleep(RESTART_PAUSE)
 
@@ -174,7 +187,7 @@ async def _reason_of_death(worker: asyncio.subprocess.Process) -> str:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(worker.wait(), 2.0)
     too_slow = getattr(signal, "SIGXCPU", None)  # not on Windows, where there is no such limit either
-    return "too slow to decode" if too_slow is not None and worker.returncode == -too_slow else "decoder crashed"
+    return TOO_SLOW_TO_DECODE if too_slow is not None and worker.returncode == -too_slow else CRASHED
 
 
 async def _end(worker: asyncio.subprocess.Process) -> None:

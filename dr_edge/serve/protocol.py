@@ -1,34 +1,49 @@
-"""uvicorn's HTTP connection with two limits that it lacks, time for a header to arrive and number of connections, and with
-JSON for what is no HTTP.
+"""uvicorn's HTTP connection with limits that it lacks: time for a header to arrive and for an answer to be taken, number of
+connections in all and per address; and with JSON for what is no HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from dr_edge.serve.settings import Settings
+from dr_edge.serve.shield import HEADERS, NO_STORE
 
-def limited_protocol(header_seconds: float, max_connections: int) -> type[asyncio.Protocol]:
+KERNEL_BYTES = 32 << 10  # unsent bytes that the kernel may hold per connection; what was taken is then seen early
+
+
+def limited_protocol(settings: Settings) -> type[asyncio.Protocol]:
     """Returns the class of connections that uvicorn is to use.
 
     Args:
-      header_seconds: a connection that has not sent a whole request header by then is closed (slow loris).
-      max_connections: connections beyond it are closed at once.
+      settings: `header_seconds`: a connection that has not sent a whole request header by then is closed (slow loris).
+        `write_seconds`, `min_write_rate`: one that takes less of its answer than that is aborted (slow reader).
+        `max_connections`, `max_per_address`: further connections are closed at once.
     """
 
     class LimitedProtocol(H11Protocol):
         _header_timer: asyncio.TimerHandle | None = None
+        _write_timer: asyncio.TimerHandle | None = None
+        _unsent = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > max_connections:
+            if len(self.connections) > settings.max_connections or self._from_here() > settings.max_per_address:
                 transport.abort()
                 return
+            _bound_buffers(transport)
             self._watch_header()
+
+        def _from_here(self) -> int:
+            address = (self.client or (None,))[0]
+            return sum((getattr(other, "client", None) or (None,))[0] == address for other in self.connections)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -36,17 +51,40 @@ def limited_protocol(header_seconds: float, max_connections: int) -> type[asynci
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_watching()
+            self._stop_write_timer()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            """Waits for the other side to take what was written; the transport calls this as soon as anything is left."""
+            super().pause_writing()
+            self._stop_write_timer()
+            self._unsent = self.transport.get_write_buffer_size()
+            self._write_timer = self.loop.call_later(settings.write_seconds, self._check_writing)
+
+        def resume_writing(self) -> None:
+            """Goes on: all was taken."""
+            self._stop_write_timer()
+            super().resume_writing()
+
+        def _check_writing(self) -> None:
+            left = self.transport.get_write_buffer_size()  # nothing is added to it while writing is paused
+            if self._unsent - left < min(self._unsent, settings.min_write_rate * settings.write_seconds):
+                _reset(self.transport)
+                return
+            self._unsent = left
+            self._write_timer = self.loop.call_later(settings.write_seconds, self._check_writing)
+
+        def _stop_write_timer(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
 
         def send_400_response(self, msg: str) -> None:
             """Answers what is no HTTP in the form of every other error."""
             body = json.dumps({"error": {"status": 400, "reason": "no HTTP", "message": msg}}).encode()
-            headers = [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(body)).encode()),
-                (b"x-content-type-options", b"nosniff"),
-                (b"connection", b"close"),
-            ]
+            about = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+            named = {**about, **HEADERS, **NO_STORE}
+            headers = [(name.lower().encode(), value.encode()) for name, value in named.items()]
             events = (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage())
             self.transport.write(b"".join(self.conn.send(event) or b"" for event in events))
             self.transport.close()
@@ -56,7 +94,7 @@ def limited_protocol(header_seconds: float, max_connections: int) -> type[asynci
             if self.cycle is not None and not self.cycle.response_complete:
                 self._stop_watching()
             elif self._header_timer is None and not self.transport.is_closing():
-                self._header_timer = self.loop.call_later(header_seconds, self._header_late)
+                self._header_timer = self.loop.call_later(settings.header_seconds, self._header_late)
 
         def _header_late(self) -> None:
             self._header_timer = None
@@ -69,3 +107,21 @@ def limited_protocol(header_seconds: float, max_connections: int) -> type[asynci
                 self._header_timer = None
 
     return LimitedProtocol
+
+
+def _bound_buffers(transport: asyncio.WriteTransport) -> None:
+    """Has the transport report anything that was not taken, and the kernel hold little beyond what is on its way."""
+    # Through TLS a mark of 0 would be reached by an empty buffer, and writing would pause for ever.
+    high = 0 if transport.get_extra_info("ssl_object") is None else 1
+    transport.set_write_buffer_limits(high=high, low=0)
+    option, sock = getattr(socket, "TCP_NOTSENT_LOWAT", None), transport.get_extra_info("socket")
+    if option is not None and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, option, KERNEL_BYTES)
+
+
+def _reset(transport: asyncio.WriteTransport) -> None:
+    """Ends a connection, and drops what the kernel holds for it, which it would otherwise go on offering."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

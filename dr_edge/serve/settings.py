@@ -17,11 +17,16 @@ class Settings:
       max_buffered_bytes: of all uploads that are held at a moment; more are answered 503.
       max_pixels: larger photographs are refused before they are decoded.
       upload_seconds: a body must have arrived by then.
+      upload_grace_seconds, min_upload_rate: after that time a body must have come at this many bytes per second; places
+        are only taken by whole bodies, so this bounds how long strangers' crumbs are kept.
       header_seconds: a request's header must have arrived by then.
       wait_seconds: longest wait for a free worker.
       cpu_seconds: processor time that one photograph may take in a worker; then the worker is replaced.
       wall_seconds: the same by the clock, for a machine with too much to do.
+      write_seconds, min_write_rate: of an answer, so many bytes per second must be taken in every such period.
       max_connections: open connections; further ones are closed.
+      max_per_address: the same for one address, so that one computer cannot shut the others out.
+      allowed_hosts: names in a request's Host that are answered; None for any.
     """
 
     workers: int = 2
@@ -31,15 +36,23 @@ class Settings:
     max_buffered_bytes: int = 256 << 20
     max_pixels: int = 60_000_000
     upload_seconds: float = 60.0
+    upload_grace_seconds: float = 10.0
+    min_upload_rate: float = 16384.0
     header_seconds: float = 10.0
     wait_seconds: float = 30.0
     cpu_seconds: int = 10
     wall_seconds: float = 60.0
+    write_seconds: float = 20.0
+    min_write_rate: float = 1024.0
     max_connections: int = 512
+    max_per_address: int = 256
+    allowed_hosts: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "allowed_hosts":
+                continue
             if value < (0 if field.name == "queue" else 1e-3):
                 raise ValueError(f"{field.name} must be positive. Received: {value}.")
         if self.max_buffered_bytes < self.max_upload_bytes:

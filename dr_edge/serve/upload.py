@@ -41,11 +41,15 @@ class Gate:
         self.admitted = 0
         self.buffered = 0
 
-    @contextlib.contextmanager
-    def admit(self) -> Iterator[None]:
-        """Holds one of the places; raises Busy when all are taken."""
+    def check(self) -> None:
+        """Raises Busy when all places are taken: no need to receive a body then."""
         if self.admitted >= self._settings.workers + self._settings.queue:
             raise Busy("The server has as many photographs as it can hold.", RETRY_SECONDS)
+
+    @contextlib.contextmanager
+    def admit(self) -> Iterator[None]:
+        """Holds one of the places, for an upload that has arrived; raises Busy when all are taken."""
+        self.check()
         self.admitted += 1
         try:
             yield
@@ -61,9 +65,9 @@ class Gate:
         """
         form = _Form(_boundary(request))
         _check_length(request, self._settings.max_upload_bytes)
-        held = 0
+        held, start = 0, asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._settings.upload_seconds):
+            async with asyncio.timeout_at(start + self._patience(0)) as limit:
                 async for chunk in request.stream():
                     held += len(chunk)
                     self.buffered += len(chunk)
@@ -72,16 +76,26 @@ class Gate:
                     if self.buffered > self._settings.max_buffered_bytes:
                         raise Busy("The server holds as many bytes as it can.", RETRY_SECONDS)
                     form.feed(chunk)
+                    limit.reschedule(start + self._patience(held))
             yield form.finish()
         except TimeoutError as err:
             raise RequestError(
-                408, "too slow", f"The body did not arrive within {self._settings.upload_seconds:g} s.", CLOSE
+                408,
+                "too slow",
+                f"The body did not arrive within {self._settings.upload_seconds:g} s, or came at less than "
+                f"{self._settings.min_upload_rate:g} bytes a second.",
+                CLOSE,
             ) from err
         except ClientDisconnect as err:
             raise RequestError(400, "cut off", "The connection ended inside the body.") from err
         finally:
             form.close()
             self.buffered -= held
+
+    def _patience(self, held: int) -> float:
+        """Returns how many seconds after its start a body may still be awaited, when `held` bytes have come."""
+        earned = self._settings.upload_grace_seconds + held / self._settings.min_upload_rate
+        return min(self._settings.upload_seconds, earned)
 
 
 def _too_large(limit: int) -> RequestError:

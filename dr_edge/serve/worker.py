@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ from dr_edge.serve import frames
 
 BYTES_PER_PIXEL = 40  # a 16-bit RGBA picture, its 8-bit copy, and what is laid over black, at the same time
 HEADROOM = 512 << 20
+MAX_TRACE = 8000  # characters of a traceback that reach the log
 
 
 def main() -> None:
@@ -60,14 +62,19 @@ def _bundle(head: dict[str, Any], content: bytes) -> Bundle:
 
 
 def _answer(predictor: Predictor, request: dict[str, Any], data: bytes) -> dict[str, Any]:
+    """Returns the reply; {"failed", "trace"} where the fault is not the photograph's, so that nobody is told it were."""
     try:
-        result = predictor.predict(data, request["label"])
+        return _graded(predictor, request, data)
     except PhotographError as err:
         return {"refused": {"reason": err.reason, "message": str(err)}}
     except MemoryError:
         return {"refused": {"reason": "too many pixels", "message": "It needs more memory than is allowed."}}
-    except FloatingPointError as err:
-        return {"failed": str(err)}
+    except Exception as err:
+        return {"failed": type(err).__name__, "trace": traceback.format_exc()[-MAX_TRACE:]}
+
+
+def _graded(predictor: Predictor, request: dict[str, Any], data: bytes) -> dict[str, Any]:
+    result = predictor.predict(data, request["label"])
     drawn = None
     if request["pictures"] and result.crop is not None:
         drawn = pictures.data_urls(result.crop, result.outputs)

@@ -14,11 +14,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import httpx
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from page_browser import Browser
 
 sys.path.insert(0, str(Path(__file__).parent))  # mutations.py, for test_fuzz
 # For the page's tests: the helpers in page/ (some installed packages bring a top-level `tests` of their own).
@@ -48,10 +52,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_server(bundle: Path, log: Path, *arguments: str, port: int | None = None) -> Iterator[Running]:
-    """Runs `python -m dr_edge.serve` on a free port of loopback, or on `port`, until the block ends."""
+def running_server(
+    bundle: Path, log: Path, *arguments: str, port: int | None = None, program: Path | None = None
+) -> Iterator[Running]:
+    """Runs `python -m dr_edge.serve`, or `program`, on a free port of loopback, or on `port`, until the block ends."""
     port = port or free_port()
-    command = [sys.executable, "-m", "dr_edge.serve", f"--bundle={bundle}", f"--port={port}", *arguments]
+    called = ["-m", "dr_edge.serve"] if program is None else [str(program)]
+    command = [sys.executable, *called, f"--bundle={bundle}", f"--port={port}", *arguments]
     with open(log, "wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=REPOSITORY, env=dict(os.environ))
     url = f"http://127.0.0.1:{port}"
@@ -92,9 +99,9 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., cont
     """start_server(bundle, "--flag=value", ...): a context manager of a server of its own."""
 
     def start(
-        bundle: Path, *arguments: str, port: int | None = None
+        bundle: Path, *arguments: str, port: int | None = None, program: Path | None = None
     ) -> contextlib.AbstractContextManager[Running]:
-        return running_server(bundle, tmp_path_factory.mktemp("server") / "log.txt", *arguments, port=port)
+        return running_server(bundle, tmp_path_factory.mktemp("server") / "log.txt", *arguments, port=port, program=program)
 
     return start
 
@@ -126,6 +133,23 @@ def chromium() -> str:
     if program is None:
         pytest.skip("no Chromium (apt install chromium)")
     return program
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser for the tests of a file."""
+    from page_browser import Browser
+
+    with Browser(chromium) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Drawn photographs as files."""
+    from photographs import write_photographs
+
+    return write_photographs(tmp_path_factory.mktemp("page") / "photographs")
 
 
 @pytest.fixture(scope="session")

@@ -261,6 +261,9 @@ def test_what_is_no_http_is_refused_in_the_same_form(server, line):
             while data := client.recv(4096):
                 received += data
     head, _, body = received.partition(b"\r\n\r\n")
+    named = dict(row.lower().split(": ", 1) for row in head.decode().split("\r\n")[1:])
+    assert {name: named.get(name) for name in HEADERS} == {name: value.lower() for name, value in HEADERS.items()}
+    assert "default-src 'self'" in named["content-security-policy"] and named["cache-control"] == "no-store"
     assert head.startswith(b"HTTP/1.1 400") and json.loads(body)["error"]["reason"] == "no HTTP"
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import gzip
 import hashlib
-import ipaddress
 import os
 import socket
 import ssl
@@ -21,6 +19,7 @@ import pytest
 from dr_edge.prediction.bundle import open_bundle
 from dr_edge.serve.app import create_app
 from dr_edge.serve.assets import Assets
+from dr_edge.serve.shield import HEADERS
 
 CONTENT = {
     "index.html": b"<!doctype html><title>x</title>" + b"<p>eye</p>" * 300,
@@ -96,6 +95,20 @@ def test_gzip_is_used_only_when_asked_for(get):
     assert response.headers["content-encoding"] == "gzip" and response.text.startswith("<!doctype html>")
 
 
+def test_an_unexpected_failure_is_answered_in_the_same_form_and_with_the_headers(bundle_dir, monkeypatch):
+    app = create_app(open_bundle(bundle_dir))
+    monkeypatch.setattr(app.state.server.static, "find", lambda name: {}[name])
+
+    async def scenario() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/")
+
+    response = asyncio.run(scenario())
+    assert response.status_code == 500 and response.json()["error"]["reason"] == "internal error"
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS and response.headers["cache-control"] == "no-store"
+
+
 def test_a_changed_file_is_read_again_and_a_removed_one_is_gone(get, static):
     before = get("/static/css/page.css")
     (static / "css/page.css").write_bytes(b"body { margin: 1px }")
@@ -146,30 +159,19 @@ def test_a_model_that_changed_after_the_start_is_not_handed_out(bundle_dir, tmp_
 def test_https(bundle_dir, tmp_path):
     """Phones give camera and offline use to https only."""
     pytest.importorskip("cryptography")
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from certificates import write_certificate
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    certificate = builder.add_extension(address, False).sign(key, hashes.SHA256())
-    pem, kinds = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(pem, kinds, serialization.NoEncryption()))
-    (tmp_path / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    certificate, key = write_certificate(tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
         sys.executable, "-m", "dr_edge.serve", f"--bundle={bundle_dir}", f"--port={port}", "--workers=1",
-        f"--tls_certificate={tmp_path / 'cert.pem'}", f"--tls_key={tmp_path / 'key.pem'}",
+        f"--tls_certificate={certificate}", f"--tls_key={key}",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2], stderr=subprocess.DEVNULL)
     try:
-        trust = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        trust = ssl.create_default_context(cafile=certificate)
         until, response = time.monotonic() + 60, None
         while response is None and time.monotonic() < until:
             try:

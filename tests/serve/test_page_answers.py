@@ -12,9 +12,11 @@ import pytest
 
 from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.quality import Quality
+from dr_edge.prediction import pictures
 from dr_edge.prediction.answer import interpret
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
 from dr_edge.prediction.crop import Photograph
+from dr_edge.prediction.schema import Answer
 from dr_edge.serve.assets import STATIC
 
 SIDE = 40
@@ -34,7 +36,8 @@ console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
   const arrays = Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, Float32Array.from(values)]));
   const answer = interpret(manifest, facts, quality, arrays);
   const {title, short, tone} = words.headline(answer);
-  return {answer, said: [title, short, tone, words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)]};
+  const heat = answer.outputs.probabilities ? words.heatTitle(answer, manifest) : null;
+  return {answer, heat, said: [title, short, tone, words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)]};
 })));
 """
 
@@ -60,6 +63,8 @@ def cases() -> list[dict[str, Any]]:
                 values = rng.uniform(0.001, 1, len(classes)) ** 2
                 outputs["probabilities"] = (values / (values.sum() if kind == "classification" else 1)).astype(np.float32)
                 outputs["ood_distance"] = np.array([rng.uniform(1, 11)], np.float32)
+            if name == "two classes" and index in (1, 2):  # above the threshold of 0.3 and below a half; below both
+                outputs = {"probabilities": np.array([[0.6, 0.4], [0.8, 0.2]][index - 1], np.float32), "ood_distance": np.array([2], np.float32)}
             score = 0.1 if index == 0 else rng.uniform(0.25, 1)
             quality = Quality(*rng.uniform(0.05, 1, 5).round(3).tolist(), score=float(score))
             made.append({"name": name, "kind": kind, "classes": classes, "outputs": outputs, "quality": quality})
@@ -76,12 +81,18 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def python_answer(case: dict[str, Any], content: dict[str, Any], box: list[float], size: tuple[int, int]) -> dict[str, Any]:
+def python_title(case: dict[str, Any], content: dict[str, Any], answer: Answer) -> str:
+    """Returns what stands above the heat map that Python draws."""
+    bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", POINT if content["operating_points"] else None, 0.2)
+    return pictures._title(bundle, answer, {"heatmap": np.ones((2, 2), np.float32), **case["outputs"]})
+
+
+def python_answer(case: dict[str, Any], content: dict[str, Any], box: list[float], size: tuple[int, int]) -> Answer:
     point = POINT if content["operating_points"] else None
     bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", point, 0.2)
     fov = FieldOfView.from_box(*box)
     photograph = Photograph("ab" * 32, size, fov=fov, crop=np.zeros((SIDE, SIDE, 3), np.uint8), quality=case["quality"])
-    return interpret(bundle, photograph, case["outputs"]).to_json()
+    return interpret(bundle, photograph, case["outputs"])
 
 
 def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
@@ -97,12 +108,16 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
     data = json.dumps({"root": (STATIC / "js").as_uri(), "input": values})
     done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    seen, headlines = set(), set()
+    seen, headlines, titles = set(), set(), set()
     for case, value, row in zip(made, values, json.loads(done.stdout), strict=True):
-        expected = python_answer(case, value["manifest"], box, size)
+        said = python_answer(case, value["manifest"], box, size)
+        expected = said.to_json()
         answer = row["answer"]
         seen.add((case["name"], expected["status"]))
         headlines.add(row["said"][2])
+        if row["heat"] is not None and expected["status"] == "answered":
+            assert row["heat"] == python_title(case, value["manifest"], said)
+            titles.add(row["heat"])
         for key in ("status", "reason", "message", "sha256", "photograph", "prediction", "decision", "findings"):
             assert same(answer.get(key), expected[key]), (case["name"], key, answer.get(key), expected[key])
         for key in ("quality", "distribution", "outputs"):
@@ -115,6 +130,7 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
     assert {(name, "answered") for name in TASKS} <= seen
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
     assert headlines == {"good", "warn", "plain"}
+    assert "Grad-CAM of non-referable (likelier), not of referable" in titles and "Grad-CAM of non-referable" in titles
 
 
 def same(ours: Any, theirs: Any, within: float = 1e-6) -> bool:

@@ -1,16 +1,21 @@
-// Keeps the page for use without a network. Two caches:
-//   heavy:<bundle>   the model and the WebAssembly, by far the most bytes; fetched once per bundle
-//   light:<bundle>   page, styles, scripts, the bundle's description; taken anew, all together, at each visit with a
-//                    network, so that no old script ever meets a new one
+// Keeps the page for use without a network. Caches:
+//   heavy:<bundle>          the model, fetched once per bundle
+//   light:<bundle>:<time>   a generation: page, styles, scripts, WebAssembly and the bundle's description, fetched together
 // The address names the bundle's model by its SHA-256: another bundle is another service worker with its own caches.
-// With a network everything but the heavy files comes from the server; without one, from the caches.
+//
+// A visit is answered out of one generation to its end, so that no script of it meets one of another release. At its start
+// the server is asked for all files; where any differs, they make a new generation, and where the server is not reached in
+// time, the newest complete one is taken. Not covered: files that change on the server while they are being fetched, the
+// first visit, and pages that stay open while another bundle arrives; those two ask the server, file by file.
 
 'use strict';
 
 const address = new URL(self.location.href);
 const BUNDLE = address.searchParams.get('bundle');
 const MODEL = address.searchParams.get('model');
-const [HEAVY_CACHE, LIGHT_CACHE] = [`heavy:${BUNDLE}`, `light:${BUNDLE}`];
+const [HEAVY_CACHE, LIGHT_CACHES] = [`heavy:${BUNDLE}`, `light:${BUNDLE}:`];
+const COMPLETE = '/complete'; // is put last into a generation
+const PIN = '/pin/'; // with the id of a page or worker: which generation it began with
 const WASM = '/static/vendor/litert/wasm/';
 const NETWORK_WAIT = 4000; // ms; then what is kept is shown
 
@@ -25,6 +30,7 @@ const LIGHT = [
     'card',
     'elements',
     'engines',
+    'server_engine',
     'offline',
     'pictures',
     'overlay',
@@ -64,33 +70,89 @@ function relaxedSimd() {
 }
 
 const LITERT = `${WASM}${relaxedSimd() ? 'litert_wasm_internal' : 'litert_wasm_compat_internal'}`;
-const HEAVY = [`${LITERT}.js`, `${LITERT}.wasm`, MODEL];
+const WASM_FILES = [`${LITERT}.js`, `${LITERT}.wasm`];
 
-async function fetchAll(paths) {
-  return Promise.all(
-    paths.map(async (path) => {
-      const response = await fetch(path, {cache: 'no-cache'});
-      if (!response.ok) throw new Error(`${path}: ${response.status}`);
-      return [path, response];
-    }),
-  );
+/** Fetches a file; where a large one is kept already and the server has the same, that is taken. */
+async function fetched(path, before) {
+  const stored = WASM_FILES.includes(path) ? await before?.match(path) : undefined;
+  if (stored !== undefined) {
+    const asked = await fetch(path, {method: 'HEAD', cache: 'no-store'});
+    if (asked.ok && same(asked, stored)) return stored;
+  }
+  const response = await fetch(path, {cache: 'no-cache'});
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response;
 }
 
-async function keep(cacheName, paths) {
-  const fetched = await fetchAll(paths); // all of them, or none is replaced
-  const cache = await caches.open(cacheName);
-  await Promise.all(fetched.map(([path, response]) => cache.put(path, response)));
+function same(one, other) {
+  const tag = one.headers.get('ETag');
+  return tag !== null && tag === other?.headers.get('ETag');
+}
+
+async function keepModel() {
+  const cache = await caches.open(HEAVY_CACHE);
+  if ((await cache.match(MODEL)) === undefined) await cache.put(MODEL, await fetched(MODEL));
+}
+
+/** Returns the complete generations, the newest first. */
+async function generations() {
+  const names = (await caches.keys()).filter((name) => name.startsWith(LIGHT_CACHES));
+  const age = (name) => Number(name.slice(LIGHT_CACHES.length));
+  names.sort((a, b) => age(b) - age(a));
+  const complete = await Promise.all(names.map(async (name) => (await caches.open(name)).match(COMPLETE)));
+  return names.filter((_, i) => complete[i] !== undefined);
+}
+
+let renewing = null;
+
+/** Asks the server for all files; returns the name of the generation that holds them, a new one where any differs. */
+function renew() {
+  renewing ??= renewed().finally(() => {
+    renewing = null;
+  });
+  return renewing;
+}
+
+async function renewed() {
+  const [newest] = await generations();
+  const before = newest === undefined ? undefined : await caches.open(newest);
+  const paths = [...LIGHT, ...WASM_FILES];
+  const files = await Promise.all(paths.map(async (path) => [path, await fetched(path, before)]));
+  const kept = await Promise.all(paths.map((path) => before?.match(path)));
+  if (files.every(([, response], i) => same(response, kept[i]))) return newest;
+  const name = `${LIGHT_CACHES}${Date.now()}`;
+  const cache = await caches.open(name);
+  await Promise.all(files.map(([path, response]) => cache.put(path, response)));
+  await cache.put(COMPLETE, new Response());
+  await tidy();
+  return name;
+}
+
+/** Removes generations that no page uses; the newest two stay, for a page that is just being opened. */
+async function tidy() {
+  const open = new Set();
+  for (const {id} of await self.clients.matchAll({includeUncontrolled: true, type: 'all'})) open.add(await generationOf(id));
+  for (const name of (await generations()).slice(2)) if (!open.has(name)) await caches.delete(name);
+}
+
+async function pin(id, name) {
+  if (id) await (await caches.open(name)).put(PIN + id, new Response(name));
+}
+
+/** Returns the generation with which a page or worker began, or null. */
+async function generationOf(id) {
+  return (await (id ? await caches.match(PIN + id) : undefined)?.text()) ?? null;
 }
 
 self.addEventListener('install', (event) => {
-  event.waitUntil(Promise.all([keep(HEAVY_CACHE, HEAVY), keep(LIGHT_CACHE, LIGHT)]).then(() => self.skipWaiting()));
+  event.waitUntil(Promise.all([keepModel(), renew()]).then(() => self.skipWaiting()));
 });
 
 self.addEventListener('activate', (event) => {
   event.waitUntil(
     (async () => {
       for (const name of await caches.keys()) {
-        if (/^(heavy|light):/.test(name) && name !== HEAVY_CACHE && name !== LIGHT_CACHE) await caches.delete(name);
+        if (/^(heavy|light):/.test(name) && name !== HEAVY_CACHE && !name.startsWith(LIGHT_CACHES)) await caches.delete(name);
       }
       await self.clients.claim();
     })(),
@@ -100,10 +162,10 @@ self.addEventListener('activate', (event) => {
 self.addEventListener('message', (event) => {
   if (event.data?.task !== 'refresh') return;
   event.waitUntil(
-    keep(LIGHT_CACHE, LIGHT)
+    renew()
       .then(
         () => true,
-        () => caches.has(LIGHT_CACHE), // no network: what was kept stays
+        async () => (await generations()).length > 0, // no network: what was kept stays
       )
       .then((complete) => event.ports[0].postMessage({complete})),
   );
@@ -114,25 +176,39 @@ self.addEventListener('fetch', (event) => {
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== self.location.origin) return;
   const path = url.pathname + url.search;
-  if (HEAVY.includes(path)) event.respondWith(kept(HEAVY_CACHE, path).then((response) => response ?? fetch(request)));
-  else if (LIGHT.includes(url.pathname)) event.respondWith(networkFirst(request, url.pathname));
+  if (path === MODEL) event.respondWith(model(request));
+  else if (request.mode === 'navigate' && url.pathname === '/') event.respondWith(opened(event));
+  else if (LIGHT.includes(url.pathname) || WASM_FILES.includes(url.pathname)) event.respondWith(file(event, url.pathname));
 });
 
-async function kept(cacheName, path) {
-  return (await caches.open(cacheName)).match(path);
+async function model(request) {
+  return (await (await caches.open(HEAVY_CACHE)).match(MODEL)) ?? fetch(request);
 }
 
-/** Answers from the server; where it is not reached in time, from what is kept. */
-async function networkFirst(request, path) {
-  const stored = await kept(LIGHT_CACHE, path);
-  if (stored === undefined) return fetch(request);
+/** Answers the opening of the page, and notes which generation it and its files come from. */
+async function opened(event) {
+  const fresh = renew().catch(() => null);
+  event.waitUntil(fresh);
   let timer;
   const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, NETWORK_WAIT, stored);
+    timer = setTimeout(resolve, NETWORK_WAIT, null);
   });
-  const fresh = fetch(request).then(
-    (response) => (response.status >= 500 ? stored : response),
-    () => stored,
-  );
-  return Promise.race([fresh, late]).finally(() => clearTimeout(timer));
+  const name = (await Promise.race([fresh, late]).finally(() => clearTimeout(timer))) ?? (await generations())[0];
+  if (name === undefined) return fetch(event.request);
+  await pin(event.resultingClientId, name);
+  return (await caches.open(name)).match('/');
+}
+
+/** Answers a page's file from the page's own generation; a page that began without one gets it from the server. */
+async function file(event, path) {
+  const name = await generationOf(event.clientId);
+  if (name === null) {
+    return fetch(event.request).catch(async (error) => {
+      const [newest] = await generations();
+      if (newest === undefined) throw error;
+      return (await caches.open(newest)).match(path);
+    });
+  }
+  await pin(event.resultingClientId, name); // a worker's own files are those of its page
+  return (await (await caches.open(name)).match(path)) ?? fetch(event.request);
 }

@@ -1,6 +1,4 @@
-// Who answers: this browser (a worker with LiteRT.js), or, where that cannot start and the user agrees, the server.
-
-import {MASK_COLOURS} from './overlay.js';
+// This browser as the one who answers: a worker with LiteRT.js. Where that cannot start, see server_engine.js.
 
 const ORDER = ['float32', 'float16', 'static_int8', 'qat_int8'];
 
@@ -64,75 +62,4 @@ export class BrowserEngine {
       this.worker.postMessage({id, ...message});
     });
   }
-}
-
-/** Sends photographs to POST /v1/predict of the server that the page came from. */
-export class ServerEngine {
-  constructor(manifest) {
-    this.manifest = manifest;
-  }
-
-  async answer(file) {
-    const form = new FormData();
-    form.append('image', file, file.name);
-    const response = await fetch('/v1/predict?pictures=1', {method: 'POST', body: form});
-    const content = await response.json().catch(() => null);
-    if (response.status === 503) throw new Error('the server is busy; try again in a moment');
-    if (!response.ok || content === null)
-      return {
-        answer: {
-          file: file.name,
-          status: 'unreadable',
-          reason: content?.error?.reason ?? null,
-          message: problem(response, content),
-        },
-      };
-    const {pictures, ...answer} = content;
-    return {answer: {...answer, file: file.name}, preview: file, ...(await this.decode(pictures ?? {}))};
-  }
-
-  /** Turns the server's pictures (data URLs) into what the worker gives: crop, and heat map or masks. */
-  async decode(pictures) {
-    const crop = pictures.crop ? await pixels(pictures.crop) : null;
-    if (crop === null) return {};
-    const found = {crop: crop.data};
-    if (pictures.heatmap) {
-      const {data, width, height} = await pixels(pictures.heatmap);
-      found.heat = {data: Float32Array.from({length: width * height}, (_, i) => data[i * 4] / 255), width, height};
-    }
-    if (pictures.masks) found.masks = fromColours(await pixels(pictures.masks), this.manifest.task.class_names);
-    return found;
-  }
-}
-
-/** Takes the server's picture of the masks apart by its colours; the cup lies over the disc and belongs to it. */
-function fromColours({data, width, height}, names) {
-  const count = names.length;
-  const keys = MASK_COLOURS.map(([red, green, blue]) => (red << 16) | (green << 8) | blue);
-  const below =
-    names.indexOf('optic cup') > names.indexOf('optic disc')
-      ? {[names.indexOf('optic cup')]: names.indexOf('optic disc')}
-      : {};
-  const masks = new Float32Array(width * height * count);
-  for (let i = 0; i < width * height; i++) {
-    const top = keys.indexOf((data[i * 4] << 16) | (data[i * 4 + 1] << 8) | data[i * 4 + 2]);
-    for (let index = top; index >= 0 && index < count; index = below[index] ?? -1) masks[i * count + index] = 1;
-  }
-  return {data: masks, width, height, count};
-}
-
-/** Decodes a data URL; through an image, since the page's policy lets nothing else read one. */
-async function pixels(url) {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-  const canvas = document.createElement('canvas');
-  [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-  const context = canvas.getContext('2d', {willReadFrequently: true});
-  context.drawImage(image, 0, 0);
-  return context.getImageData(0, 0, canvas.width, canvas.height);
-}
-
-function problem(response, content) {
-  return content?.error?.message ?? `the server answered ${response.status}`;
 }

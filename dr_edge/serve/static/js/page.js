@@ -2,8 +2,9 @@
 
 import {card} from './card.js';
 import {make} from './elements.js';
-import {BrowserEngine, ServerEngine} from './engines.js';
+import {BrowserEngine} from './engines.js';
 import {keepOffline} from './offline.js';
+import {ServerEngine} from './server_engine.js';
 import {aboutWords, headline, question} from './words.js';
 
 const $ = (id) => document.getElementById(id);
@@ -59,6 +60,8 @@ function take(files) {
     file,
     name: file.name || 'photograph',
     answer: null,
+    held: false, // it could not be answered now, and the user may try again
+    removed: new AbortController(),
     label: null,
     address: null,
     element: null,
@@ -75,18 +78,14 @@ function take(files) {
 async function work() {
   if (state.busy || state.engine === null) return;
   state.busy = true;
-  for (let entry; (entry = state.entries.find((one) => one.answer === null));) {
+  for (let entry; (entry = state.entries.find((one) => one.answer === null && !one.held));) {
     setItem(entry, 'working…');
     try {
-      Object.assign(entry, await state.engine.answer(entry.file), {place: state.place});
+      const options = {say: (words) => setItem(entry, words), signal: entry.removed.signal};
+      Object.assign(entry, await state.engine.answer(entry.file, options), {place: state.place});
     } catch (error) {
-      entry.answer = {
-        file: entry.name,
-        status: 'unreadable',
-        reason: null,
-        message: `It could not be graded: ${error.message}.`,
-      };
-      entry.place = state.place;
+      if (state.entries.includes(entry)) hold(entry, error);
+      continue;
     }
     if (!state.entries.includes(entry)) continue; // removed meanwhile
     entry.file = null; // the preview is kept, the photograph itself is not needed any more
@@ -99,6 +98,22 @@ async function work() {
     }
   }
   state.busy = false;
+}
+
+/** Keeps a photograph that was not answered for no fault of its own, and offers to try again. */
+function hold(entry, error) {
+  entry.held = true;
+  setItem(entry, 'not answered');
+  const again = make('button.plain', {type: 'button', textContent: 'Try again', 'aria-label': `Try ${entry.name} again`});
+  const notice = make('p.held', {}, `Not answered: ${error.message}. `, again);
+  again.onclick = () => {
+    notice.remove();
+    entry.held = false;
+    setItem(entry, 'waiting…');
+    work();
+  };
+  entry.element.button.after(notice);
+  $('spoken').textContent = `${entry.name}: not answered, ${error.message}`;
 }
 
 function listItem(entry) {
@@ -140,7 +155,10 @@ function countList() {
 }
 
 function removeAll() {
-  for (const {address} of state.entries) if (address) URL.revokeObjectURL(address);
+  for (const {address, removed} of state.entries) {
+    removed.abort();
+    if (address) URL.revokeObjectURL(address);
+  }
   state.entries = [];
   state.shown = null;
   $('list').replaceChildren();

@@ -3,7 +3,7 @@
 import {make} from './elements.js';
 import {MASK_COLOURS, OPACITY, enlarge, heatColour, layHeat, layMasks, separate} from './overlay.js';
 import {resizeForShow} from './fundus/crop.js';
-import {cropWords} from './words.js';
+import {cropWords, heatTitle, heatWords} from './words.js';
 
 const SHOWN = 480; // side of the crop as it is shown, pixels
 const PHOTOGRAPH = [600, 1000]; // longest side of the photograph as it is shown: at least, at most
@@ -101,12 +101,10 @@ function layer({answer, heat, masks}, manifest, rgba) {
   }
   if (heat) {
     const map = enlarge(heat, SHOWN);
-    const index = argmax(Object.values(answer.outputs?.probabilities ?? {}));
-    const name = manifest.task.class_names[index];
     return {
       draw: (opacity) => layHeat(rgba, map, opacity),
-      title: 'Heat map. ',
-      words: `Lighter blue places speak more for “${name}” (Grad-CAM).`,
+      title: `${heatTitle(answer, manifest)}. `,
+      words: heatWords(answer, manifest),
       key: heatScale(),
     };
   }
@@ -127,10 +125,6 @@ function layer({answer, heat, masks}, manifest, rgba) {
     words: why ? `No heat map: ${why}.` : 'This bundle has no heat map.',
     key: null,
   };
-}
-
-function argmax(values) {
-  return values.reduce((best, value, index) => (value > values[best] ? index : best), 0);
 }
 
 function heatScale() {

@@ -90,6 +90,26 @@ export function operatingWords(decision, manifest) {
   );
 }
 
+/** Returns the title of the heat map, as dr_edge/prediction/pictures.py words it. */
+export function heatTitle(answer, manifest) {
+  const explained = likelier(answer, manifest);
+  // The threshold is not 0.5: the graph explains the likelier class, which may not be what was decided.
+  return answer.decision && answer.decision.class_name !== explained
+    ? `Grad-CAM of ${explained} (likelier), not of ${answer.decision.class_name}`
+    : `Grad-CAM of ${explained}`;
+}
+
+/** Returns what the colours of the heat map mean. */
+export function heatWords(answer, manifest) {
+  return `Lighter blue places speak more for “${likelier(answer, manifest)}”.`;
+}
+
+function likelier(answer, manifest) {
+  const names = manifest.task.class_names;
+  const values = names.map((name) => answer.outputs.probabilities[name]);
+  return names[values.indexOf(Math.max(...values))];
+}
+
 /** Says how large a photograph and its crop are. */
 export function cropWords(answer) {
   const {photograph, crop} = answer;
