@@ -18,7 +18,15 @@ from dr_edge.trained import TrainedRun, load_run
 from export import card, finetuning, onnx, parity, parity_report, triton, vectors
 from export.convert import Conversion, convert_all
 from export.formats import Format, parse_formats
-from export.graph import PHONE, SERVER, DeployableGraph, Target, check_preprocess, deployable_graph
+from export.graph import (
+    INPUT_NAME,
+    PHONE,
+    SERVER,
+    DeployableGraph,
+    Target,
+    check_preprocess,
+    deployable_graph,
+)
 from export.manifest import write_metadata
 from export.photographs import training_photographs
 from export.settings import Settings, failures, limits
@@ -103,6 +111,7 @@ def export_run(
             server = build(dataclasses.replace(SERVER, batch=None))
             shapes = {name: server.model.output[name].shape[1:] for name in server.outputs}
             content = onnx.convert_float32(server.model)
+            _check_batches(content, ref, report, settings)
             triton.write_repository(directory, content, run.image_size, shapes, run.task.class_names)
         write_metadata(directory, run, graph, fit, wanted, source, report)
     return report
@@ -117,6 +126,22 @@ def _build(run: TrainedRun, fit: Fit, target: Target) -> DeployableGraph:
         features=fit.features,
         target=target,
     )
+
+
+def _check_batches(content: bytes, ref: parity.Reference, report: Mapping[str, Any], settings: Settings) -> None:
+    """Raises ParityFailure where the ONNX model of a dynamic batch answers otherwise than the deployable Keras graph."""
+    import onnxruntime
+
+    batch = np.concatenate(ref.photographs[: triton.MAX_BATCH])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    outputs = dict(zip(names, session.run(names, {INPUT_NAME: batch}), strict=True))
+    key = "masks" if "masks" in outputs else "probabilities"
+    difference = float(np.abs(outputs[key] - ref.outputs[key][: len(batch)]).max())
+    limit = limits(settings)["probability_difference"]["onnx_float32"]
+    if not difference <= limit:
+        reason = f"triton: in a batch of {len(batch)} a probability differs by {difference:.1e} from Keras, permitted are {limit:.0e}"
+        raise ParityFailure([reason], report)
 
 
 def _threshold(fit: Fit, name: str) -> float | None:

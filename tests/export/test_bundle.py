@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -207,3 +208,12 @@ def test_settings_are_checked(wrong):
 def test_an_unknown_operating_point_is_named(run_dir, tmp_path):
     with pytest.raises(ValueError, match="operating_point = 'best'. Known: youden"):
         bundle.export_run(run_dir, tmp_path / "out", ["float32"], settings=Settings(operating_point="best"))
+
+
+def test_a_triton_model_that_answers_otherwise_stops_the_export(run_dir, tmp_path, monkeypatch):
+    honest = bundle._build
+    shifted = lambda run, fit, target: honest(run, dataclasses.replace(fit, temperature=3 * fit.temperature), target)  # noqa: E731
+    monkeypatch.setattr(bundle, "_build", lambda run, fit, target: (honest if target.batch else shifted)(run, fit, target))
+    with pytest.raises(bundle.ParityFailure, match="triton: in a batch of 8"):
+        bundle.export_run(run_dir, tmp_path / "out", ["onnx_float32"], settings=LOOSE)
+    assert not (tmp_path / "out").exists()
