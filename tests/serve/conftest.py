@@ -107,7 +107,19 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., cont
 
 
 @pytest.fixture(scope="session")
-def server(start_server, bundle_dir) -> Iterator[Running]:
+def fetched() -> str:
+    """Why LiteRT.js for the page could not be fetched, or "" where it is there. A server lists its files when it starts."""
+    from dr_edge.serve import vendor
+
+    try:
+        vendor.vendor()
+    except RuntimeError as err:
+        return str(err)
+    return ""
+
+
+@pytest.fixture(scope="session")
+def server(start_server, bundle_dir, fetched) -> Iterator[Running]:
     """One server for all tests that leave it as it was."""
     with start_server(bundle_dir, "--workers=2") as running:
         yield running
@@ -153,14 +165,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def vendored() -> Path:
+def vendored(fetched: str) -> Path:
     """The directory of LiteRT.js for the page, fetched where it is missing; skipped where npm cannot fetch it."""
     from dr_edge.serve import vendor
 
-    try:
-        vendor.vendor()
-    except RuntimeError as err:
-        pytest.skip(f"python -m dr_edge.serve.vendor: {err}")
+    if fetched:
+        pytest.skip(f"python -m dr_edge.serve.vendor: {fetched}")
     return vendor.TARGET
 
 
