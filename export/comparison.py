@@ -9,7 +9,8 @@ import numpy as np
 
 from dr_edge import bootstrap
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.segmentation import CUP, DISC, overlap, vertical_ratio
+from dr_edge.evaluation.segmentation import CUP, DISC, overlap
+from dr_edge.glaucoma import vcdr
 from dr_edge.metadata import finite_or_none
 
 MISSING = -1
@@ -90,7 +91,7 @@ def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[s
     if DISC in task.masks and CUP in task.masks:
         disc, cup = task.masks.index(DISC), task.masks.index(CUP)
         errors = [
-            abs(vertical_ratio(own[..., disc], own[..., cup]) - vertical_ratio(true[..., disc] > 0, true[..., cup] > 0))
+            abs(vcdr(own[..., disc], own[..., cup]) - vcdr(true[..., disc] > 0, true[..., cup] > 0))
             for own, true in zip(found, labels, strict=True)
         ]
         statistics["vcdr_accuracy"] = _mean_where(1 - np.asarray(errors))

@@ -13,11 +13,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from export import rewrite
 from export.folding import fold
+from export.tfmot import tfmot
 
 quantizers = tfmot.quantization.keras.quantizers
 DROPPED = ("initializer", "regularizer", "constraint", "dtype", "quantization_config", "lora_rank", "lora_alpha")
@@ -83,7 +83,7 @@ class KernelQuantizer(quantizers.LastValueQuantizer):  # type: ignore[name-defin
         return {"per_axis": self.per_axis}
 
 
-class LayerConfig(tfmot.quantization.keras.QuantizeConfig):
+class LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[name-defined]
     """Quantises a layer's kernel, if it has one, and its output."""
 
     def __init__(self, low: float | None, high: float | None) -> None:

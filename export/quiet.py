@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 
 from absl import logging as absl_logging
+
+from dr_edge.quiet import STDERR, STDOUT, held_back
 
 _CHATTY = ("tensorflow", "tf2onnx")
 
@@ -22,35 +22,17 @@ def quiet_conversion() -> Iterator[None]:
     An exception passes, and what was held back is printed before it. With TF_CPP_MIN_LOG_LEVEL=0 in the environment
     nothing is held back.
     """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
-        yield
-        return
     absl_level = absl_logging.get_verbosity()
     levels = {name: logging.getLogger(name).level for name in _CHATTY}
-    with tempfile.TemporaryFile() as held:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    with held_back(STDOUT, STDERR), warnings.catch_warnings():
         try:
-            for name in _CHATTY:
-                logging.getLogger(name).setLevel(logging.ERROR)
-            absl_logging.set_verbosity(absl_logging.ERROR)
-            for descriptor in kept:
-                os.dup2(held.fileno(), descriptor)
-            with warnings.catch_warnings():
+            if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "0":
                 warnings.simplefilter("ignore")
-                yield
-        except BaseException:
-            sys.stdout.flush()
-            held.seek(0)
-            os.write(kept[2], held.read())
-            raise
+                absl_logging.set_verbosity(absl_logging.ERROR)
+                for name in _CHATTY:
+                    logging.getLogger(name).setLevel(logging.ERROR)
+            yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for descriptor, original in kept.items():
-                os.dup2(original, descriptor)
-                os.close(original)
             absl_logging.set_verbosity(absl_level)
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)

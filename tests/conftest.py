@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +251,28 @@ def coloured_records(tmp_path_factory) -> Path:
     }  # fmt: skip
     metadata.write_manifest(directory, "dataset", content)
     return directory
+
+
+@pytest.fixture
+def clean_gin() -> Iterator[None]:
+    """No gin binding before the test, and none left behind it."""
+    import gin
+
+    gin.clear_config()
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture
+def settings(clean_gin: None) -> Callable[..., dict[str, Any]]:
+    """settings(name, *bindings): what gin_configs/<name>.gin binds of `train`, read strictly."""
+    import gin
+
+    from dr_edge import config
+
+    def read(name: str, *bindings: str) -> dict[str, Any]:
+        gin.clear_config()
+        config.parse([f"gin_configs/{name}.gin"], ["train.records = 'r'", "train.run_dir = 'd'", *bindings])
+        return gin.get_bindings("train")
+
+    return read

@@ -18,7 +18,6 @@ from dr_edge.evaluation.mask_scores import CUP as CUP
 from dr_edge.evaluation.mask_scores import DISC as DISC
 from dr_edge.evaluation.mask_scores import MaskScores, score_split
 from dr_edge.evaluation.mask_scores import overlap as overlap
-from dr_edge.glaucoma import vcdr as vertical_ratio  # noqa: F401  (export compares by it)
 from dr_edge.metadata import finite_or_none
 from dr_edge.trained import TrainedRun
 

@@ -54,7 +54,7 @@ def heat_maps(
 
     Raises:
       ValueError: an unknown method, wrong shapes, classes out of range, or a model without `cam_features`.
-      RuntimeError: the model's gradients are not finite.
+      RuntimeError: the model's gradients are not finite, or `tf.keras` is not Keras 3 in this process.
     """
     if method not in METHODS:
         raise ValueError(f"Unknown heat map method {method!r}. Known: {', '.join(METHODS)}.")
@@ -74,12 +74,24 @@ def heat_maps(
         raise ValueError(
             f"The model has no layer named {FEATURE_LAYER!r}. Heat maps need a classifier of dr_edge.models."
         )
+    _require_keras_3()
     with _quiet():
         maps = np.asarray(METHODS[method](model, images, classes.astype(int), background), dtype=np.float32)
     if not np.isfinite(maps).all():
         raise RuntimeError(f"{method}: the heat map is not finite. The model's weights or input hold NaN.")
     size = images.shape[1:3]
     return np.stack([_normalised(_resized(heat, size), pixelwise=heat.shape == size) for heat in maps])
+
+
+def _require_keras_3() -> None:
+    import keras
+    import tensorflow as tf
+
+    if tf.keras.Model is not keras.Model:
+        raise RuntimeError(
+            f"tf.keras is {tf.keras.Model.__module__.split('.')[0]} in this process, and tf-keras-vis builds its models "
+            f"by it. Start again without TF_USE_LEGACY_KERAS in the environment."
+        )
 
 
 def _gradcam(model: Any, images: np.ndarray, classes: np.ndarray, background: float) -> np.ndarray:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-
 import numpy as np
 
 from dr_edge.prediction.bundle import Bundle
+from dr_edge.quiet import held_back
 
 
 class Model:
@@ -30,7 +25,7 @@ class Model:
         if threads < 1:
             raise ValueError(f"threads must be at least 1. Received: {threads}.")
         try:
-            with _native_notes_held_back():
+            with held_back():
                 interpreter = Interpreter(model_content=bundle.content, num_threads=threads)
                 interpreter.allocate_tensors()
                 self._runner = interpreter.get_signature_runner()
@@ -77,27 +72,3 @@ class Model:
                 f"{expected} uint8 and {stated}. Export the bundle again."
             )
         return next(iter(taken))
-
-
-@contextlib.contextmanager
-def _native_notes_held_back() -> Iterator[None]:
-    """Holds back LiteRT's notes on standard error while it loads a model ("Created TensorFlow Lite XNNPACK delegate").
-
-    Where loading fails they are printed. With TF_CPP_MIN_LOG_LEVEL=0 in the environment nothing is held back.
-    """
-    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

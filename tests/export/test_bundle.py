@@ -217,3 +217,10 @@ def test_a_triton_model_that_answers_otherwise_stops_the_export(run_dir, tmp_pat
     with pytest.raises(bundle.ParityFailure, match="triton: in a batch of 8"):
         bundle.export_run(run_dir, tmp_path / "out", ["onnx_float32"], settings=LOOSE)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_undefined_auc_fails_float32_too():
+    fmt = FORMATS["float32"]
+    row = {"drop": {"auc": None}, "max_probability_difference": 0.0}
+    (said,) = settings.failures({"artifacts": {fmt.file: row}, "split": "test", "images": 3}, [fmt], Settings())
+    assert "AUC is undefined" in said

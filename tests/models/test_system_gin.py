@@ -16,19 +16,10 @@ from dr_edge.training import loop
 CONFIGS = Path(__file__).resolve().parents[2] / "gin_configs"
 
 
-@pytest.fixture(autouse=True)
-def clean_gin():
-    gin.clear_config()
-    yield
-    gin.clear_config()
+pytestmark = pytest.mark.usefixtures("clean_gin")
 
 
-def settings(name: str, *bindings: str) -> dict:
-    config.parse([str(CONFIGS / f"{name}.gin")], ["train.records = 'r'", "train.run_dir = 'd'", *bindings])
-    return gin.get_bindings("train")
-
-
-def test_system_d_is_what_its_report_says():
+def test_system_d_is_what_its_report_says(settings):
     train = settings("system_d", "models.classifier.weights = None")
     assert train["task"].class_names[0] == "no DR" and len(train["task"].class_names) == 5
     rate = train["learning_rate"](7, 30)
@@ -38,7 +29,7 @@ def test_system_d_is_what_its_report_says():
     assert network.name == "efficientnet_b4" and network.get_layer("dropout").rate == 0.3
 
 
-def test_system_e_is_what_its_report_says():
+def test_system_e_is_what_its_report_says(settings):
     train = settings("system_e", "models.multitask.weights = None")
     optimizer = train["optimizer"](train["learning_rate"](10, 10))
     assert float(optimizer.learning_rate) == pytest.approx(1e-5) and optimizer.weight_decay == 5e-4
@@ -47,7 +38,7 @@ def test_system_e_is_what_its_report_says():
     assert gin.query_parameter("augment.augmentation.only_unhealthy") is True
 
 
-def test_system_c_of_the_report_and_for_phones():
+def test_system_c_of_the_report_and_for_phones(settings):
     train = settings("system_c_refuge")
     network = train["model"](64, len(train["task"].class_names))
     assert network.output.shape == (None, 64, 64, 3) and not hasattr(network, "backbone_layers")

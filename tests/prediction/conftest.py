@@ -33,13 +33,13 @@ def plain_bundle(stand_in_run: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """changed(bundle, path=value ...): a copy whose metadata.json differs, "ood.threshold" for nested keys."""
+    """changed(bundle, path=value ...): a copy whose metadata.json differs, "ood.threshold" for nested keys ("~": a dot)."""
 
     def change(bundle: Path, values: dict[str, Any]) -> Path:
         copy = shutil.copytree(bundle, tmp_path_factory.mktemp("changed") / "bundle")
         content = json.loads((copy / "metadata.json").read_text())
         for path, value in values.items():
-            *above, last = path.split(".")
+            *above, last = (part.replace("~", ".") for part in path.split("."))
             place = content
             for key in above:
                 place = place[key]

@@ -15,16 +15,7 @@ from dr_edge.training import loop
 CONFIGS = Path(__file__).resolve().parents[2] / "gin_configs"
 
 
-@pytest.fixture(autouse=True)
-def clean_gin():
-    gin.clear_config()
-    yield
-    gin.clear_config()
-
-
-def settings(name: str, *bindings: str) -> dict:
-    config.parse([str(CONFIGS / f"{name}.gin")], ["train.records = 'r'", "train.run_dir = 'd'", *bindings])
-    return gin.get_bindings("train")
+pytestmark = pytest.mark.usefixtures("clean_gin")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +27,7 @@ def settings(name: str, *bindings: str) -> dict:
         ("system_a_messidor_large", 3_520_085, 30, 1e-5, "messidor_any_dr"),
     ],
 )
-def test_system_a_is_what_its_report_says(name, parameters, epochs, rate, task):
+def test_system_a_is_what_its_report_says(settings, name, parameters, epochs, rate, task):
     train = settings(name, "models.mobilenet_v3_cbam.weights = None")
     network = train["model"](512, len(train["task"].class_names))
     assert network.count_params() == parameters and network.get_layer("dropout").rate == 0.2

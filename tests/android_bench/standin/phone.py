@@ -54,14 +54,18 @@ class Phone:
     @property
     def storage(self) -> Path:
         """Its /data/local/tmp, seen from outside."""
-        return Path(f"/proc/{self.pid}/root/data/local/tmp")
+        return self.outside("/data/local/tmp")
+
+    def outside(self, path: str) -> Path:
+        """Where its absolute `path` is seen from outside its namespaces."""
+        return Path("/proc", str(self.pid), "root", path.lstrip("/"))
 
     def write(self, path: str, text: str) -> None:
-        Path(f"/proc/{self.pid}/root{path}").write_text(text, encoding="utf-8")
+        self.outside(path).write_text(text, encoding="utf-8")
 
     def replace_program(self, name: str, script: str) -> None:
         """Puts a line of sh in the place of one of its tools."""
-        path = Path(f"/proc/{self.pid}/root/system/bin/{name}")
+        path = self.outside(f"/system/bin/{name}")
         # Its links lead to the machine's own files, seen from outside: never write through one.
         path.unlink()
         path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
