@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,7 +133,7 @@ def _check_batches(content: bytes, ref: parity.Reference, report: Mapping[str, A
     """Raises ParityFailure where the ONNX model of a dynamic batch answers otherwise than the deployable Keras graph."""
     import onnxruntime
 
-    batch = np.concatenate(ref.photographs[: triton.MAX_BATCH])
+    batch = np.concatenate(list(itertools.islice(ref.photographs, triton.MAX_BATCH)))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, {INPUT_NAME: batch}), strict=True))

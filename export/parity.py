@@ -24,6 +24,7 @@ from dr_edge.trained import TrainedRun
 from export import comparison, runtime
 from export.delegation import delegation
 from export.formats import Format
+from export.photographs import StoredPhotographs
 
 BATCH = 16
 
@@ -33,14 +34,14 @@ class Reference:
     """The test records as Keras sees them.
 
     Attributes:
-      photographs: N x [1, S, S, 3] uint8.
+      photographs: N of them, read anew where they are needed.
       ids, groups: [N] image and patient.
-      labels: [N] int, or [N, L] for multilabel.
-      pipeline: [N, C] calibrated probabilities of the training-time pipeline.
+      labels: [N] int, [N, L] for multilabel, or [N, S, S, M] int8 for segmentation.
+      pipeline: [N, C] calibrated probabilities of the training-time pipeline; [N, S, S, M] float32 for segmentation.
       outputs: of the deployable Keras graph: name -> [N, ...].
     """
 
-    photographs: list[np.ndarray]
+    photographs: StoredPhotographs
     ids: np.ndarray
     groups: np.ndarray
     labels: np.ndarray
@@ -64,25 +65,27 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
     """
     total = pipeline.example_count(pipeline.read_info(records), split, run.task)
     call = graph_function(graph)
-    parts: dict[str, list[Any]] = {key: [] for key in ("photographs", "ids", "groups", "labels", "pipeline", "outputs")}
+    # Masks are the bulk of what is kept: 400 images of 512 px and two structures are 0.2 billion values.
+    masks = run.task.kind == "segmentation"
+    label_type, probability_type = (np.int8, np.float32) if masks else (np.int64, np.float64)
+    parts: dict[str, list[Any]] = {key: [] for key in ("ids", "groups", "labels", "pipeline", "outputs")}
     with tqdm(total=total, desc=f"Keras on {split}", unit="image", leave=False) as bar:
         for batch in pipeline.evaluation_batches(records, split, run.task, BATCH, photograph=True):
             logits = np.asarray(run.model.predict_on_batch(batch["image"]), np.float64)
-            parts["pipeline"].append(run.task.probabilities(logits / temperature))
+            parts["pipeline"].append(run.task.probabilities(logits / temperature).astype(probability_type))
             for photograph in batch["photograph"].numpy():
-                parts["photographs"].append(photograph[None])
                 parts["outputs"].append(call(photograph[None]))
                 bar.update()
             parts["ids"].append(batch["id"].numpy().astype(str))
             parts["groups"].append(batch["patient"].numpy().astype(str))
-            parts["labels"].append(batch["label"].numpy())
+            parts["labels"].append(np.rint(batch["label"].numpy()).astype(label_type))
     if not parts["labels"]:
         raise ValueError(f"{records}: the split {split!r} holds no image for the task {run.task.name!r}.")
     outputs = _stacked(parts["outputs"])
     check_finite(outputs, "the deployable Keras graph")
     joined = {key: np.concatenate(parts[key]) for key in ("ids", "groups", "labels", "pipeline")}
-    joined["labels"] = np.rint(joined["labels"]).astype(int)
-    return Reference(parts["photographs"], joined["ids"], joined["groups"], joined["labels"], joined["pipeline"], outputs)
+    photographs = StoredPhotographs(records, split, run.task, len(joined["ids"]))
+    return Reference(photographs, joined["ids"], joined["groups"], joined["labels"], joined["pipeline"], outputs)
 
 
 def graph_function(graph: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
@@ -164,20 +167,20 @@ def measure(
 
     Returns:
       A row of parity.json (metrics, their `drop` from the deployable Keras graph with a paired interval, agreement of
-      the predicted class, differences of each output, bytes and this host's latency), and the outputs.
+      the predicted class, differences of each output, bytes and this host's latency), and the outputs but the masks.
 
     Raises:
       FloatingPointError: an output is not finite.
     """
     run = runtime.open_artifact(path, threads)
-    progress = tqdm(ref.photographs, desc=f"{fmt.name} on test", unit="image", leave=False)
+    progress = tqdm(ref.photographs, total=len(ref.photographs), desc=f"{fmt.name} on test", unit="image", leave=False)
     outputs = _stacked([run(photograph) for photograph in progress])
     check_finite(outputs, Path(path).name)
     row: dict[str, Any] = {
         "variant": fmt.variant,
         "format": fmt.suffix,
         "bytes": Path(path).stat().st_size,
-        "latency_ms": {**runtime.latency_ms(run, ref.photographs[0]), "threads": threads},
+        "latency_ms": {**runtime.latency_ms(run, next(iter(ref.photographs))), "threads": threads},
     }
     if fmt.suffix == "tflite":
         row["xnnpack"] = dataclasses.asdict(delegation(Path(path).read_bytes(), threads))
@@ -201,7 +204,7 @@ def measure(
     if "ood_distance" in outputs:
         relative = np.abs(outputs["ood_distance"] - graph["ood_distance"]) / np.maximum(graph["ood_distance"], 1e-6)
         row["ood_relative_difference"] = float(np.median(relative))
-    return row, outputs
+    return row, {name: values for name, values in outputs.items() if name != "masks"}
 
 
 def _decisions(task: Task, probabilities: np.ndarray) -> np.ndarray:

@@ -109,6 +109,7 @@ def _changed(
     differs = np.stack([values.argmax(axis=1) != answer for values in others.values()])  # [artifacts, N]
     order = [row for row in np.argsort(-differs.sum(axis=0), kind="stable") if differs[:, row].any()]
     cards = []
+    photographs = ref.photographs.at(order[:MOST_PICTURES])
     for row in order[:MOST_PICTURES]:
         who = [
             f"{file.removeprefix('model.')}: {names[values[row].argmax()]} {values[row].max():.2f}"
@@ -117,7 +118,7 @@ def _changed(
         ]
         cards.append(
             {
-                "photograph": data_url(ref.photographs[row][0]),
+                "photograph": data_url(photographs[row][0]),
                 "id": str(ref.ids[row]),
                 "keras": f"{names[answer[row]]} {base[row].max():.2f}",
                 "label": names[ref.labels[row]],
