@@ -63,7 +63,7 @@ def _converted(model: keras.Model) -> Any:
             opset=OPSET,
             tensors_to_rename={source: INPUT_NAME, **dict(zip(outputs, names, strict=True))},
         )
-    proto = onnx_fusion.fuse_hard_sigmoid(optimise(proto))
+    proto = onnx_fusion.fuse_hard_sigmoid(optimise(onnx_fusion.express_erfc(proto)))
     for _ in range(2):  # each round brings transposes to where the next can cancel them
         proto = onnx_fusion.reshape_trivial_transposes(onnx_fusion.share_transposes(proto))
         proto = onnx_fusion.drop_unused(optimise(proto))

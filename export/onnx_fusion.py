@@ -54,6 +54,35 @@ def fuse_hard_sigmoid(proto: Any) -> Any:
     return drop_unused(proto)
 
 
+def express_erfc(proto: Any) -> Any:
+    """Replaces Erfc(x), which ONNX lacks and in which Keras' exact GELU ends, by 1 - Erf(x), in place.
+
+    Args:
+      proto: ModelProto.
+
+    Returns:
+      The same ModelProto.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = proto.graph
+    if not any(node.op_type == "Erfc" for node in graph.node):
+        return proto
+    one = "one_of_erfc"
+    graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), one))
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        inner = f"{node.output[0]}/erf"
+        nodes.append(helper.make_node("Erf", [node.input[0]], [inner], name=f"{node.name}/erf"))
+        nodes.append(helper.make_node("Sub", [one, inner], node.output, name=node.name))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return proto
+
+
 def share_transposes(proto: Any) -> Any:
     """Moves elementwise nodes in front of a Transpose where their other input exists transposed already, in place.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from export.dense_end import VECTOR_RANK, Node, dense_end
 from export.graph import INPUT_NAME, NETWORK_NAME
 from export.quiet import quiet_conversion
 
@@ -52,7 +54,8 @@ def quantise(
             return None if photograph is None else {INPUT_NAME: photograph}
 
     proto = onnx.load_from_string(content)
-    excluded = _float_nodes([node.name for node in proto.graph.node], head, float_layers)
+    end = dense_end(_nodes_of(proto))
+    excluded = _float_nodes([node.name for node in proto.graph.node], end, head, float_layers)
     with tempfile.TemporaryDirectory(prefix="dr_edge_onnx_") as scratch, quiet_conversion():
         source, target = Path(scratch) / "float.onnx", Path(scratch) / "int8.onnx"
         source.write_bytes(content)
@@ -73,13 +76,33 @@ def quantise(
     return quantised.SerializeToString(deterministic=True)
 
 
-def _float_nodes(names: Sequence[str], head: Sequence[str], float_layers: Sequence[str]) -> list[str]:
-    """Chooses the nodes that stay in floating point: outside the network, the head, and the named layers."""
+def _nodes_of(proto: Any) -> list[Node]:
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in (*inferred.value_info, *inferred.output)}
+    sizes = {value.name: int(np.prod(value.dims)) for value in proto.graph.initializer}
+    return [
+        Node(
+            node.name,
+            tuple(node.input),
+            tuple(node.output),
+            ranks.get(node.output[0], VECTOR_RANK + 1),  # unknown: not called a vector
+            sum(sizes.get(name, 0) for name in node.input),
+        )
+        for node in proto.graph.node
+    ]
+
+
+def _float_nodes(
+    names: Sequence[str], end: Collection[str], head: Sequence[str], float_layers: Sequence[str]
+) -> list[str]:
+    """Chooses the nodes that stay in floating point: outside the network, its end, and the named layers."""
 
     def of(layer: str) -> set[str]:
         return {name for name in names if re.search(rf"/{re.escape(layer)}(_\d+)?(/|;|$)", name)}
 
-    kept = {name for name in names if not of(NETWORK_NAME) & {name}}
+    kept = (set(names) - of(NETWORK_NAME)) | set(end)
     for layer in (*head, *float_layers):
         own = of(layer)
         if not own and layer in float_layers:

@@ -1,6 +1,6 @@
 """static_int8 TFLite: calibrated on training photographs, quantised, and measured layer by layer.
 
-The network is in 8 bits; everything outside it (Graham normalisation) and the head behind its last feature map stay in
+The network is in 8 bits; everything outside it (Graham normalisation) and its dense end (dense_end.py) stay in
 floating point. That costs little time, and distances, ratios and a gain of 4 do not survive 8 bits.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from export import calibration
+from export.dense_end import INSIDE, Node, dense_end
 from export.graph import NETWORK_NAME
 from export.quiet import quiet_conversion
 from export.tflite import Photographs, calibrating_converter, check_operations
@@ -70,7 +71,8 @@ def quantise(calibrated: Any, head: Sequence[str] = (), float_layers: Sequence[s
     """
     import tensorflow as tf
 
-    nodes = float_nodes(output_names(calibrated.calibrated_model), head, float_layers)
+    operations = nodes_of(calibrated.calibrated_model)
+    nodes = float_nodes([node.name for node in operations], dense_end(operations), head, float_layers)
     with quiet_conversion():
         calibrated.options = tf.lite.experimental.QuantizationDebugOptions(
             denylisted_nodes=nodes, layer_direct_compare_metrics={"snr_db": signal_to_noise}
@@ -116,30 +118,42 @@ def layer_of(name: str) -> str:
     return found.group(1) if found else ""
 
 
-def float_nodes(names: Sequence[str], head: Sequence[str], float_layers: Sequence[str]) -> list[str]:
-    """Chooses the operations that stay in floating point: outside the network, the head, and the named layers.
+def float_nodes(
+    names: Sequence[str], end: Collection[str], head: Sequence[str], float_layers: Sequence[str]
+) -> list[str]:
+    """Chooses the operations that stay in floating point: outside the network, its end, and the named layers.
 
     Args:
       names: of the operations' outputs, as the converter calls them ("deployable_1/network_1/<layer>_1/...;...").
+      end: those of the network's dense end.
       head: names of the head's layers.
       float_layers: names of other Keras layers.
 
     Raises:
       ValueError: a layer of which the graph holds no operation.
     """
-    inside = rf"/{NETWORK_NAME}(_\d+)?/"
-    kept = {name for name in names if not re.search(inside, name)}
+    kept = {name for name in names if not re.search(INSIDE, name)} | set(end)
     for layer in (*head, *float_layers):
-        own = {name for name in names if re.search(rf"{inside}{re.escape(layer)}(_\d+)?(/|;|$)", name)}
+        own = {name for name in names if re.search(rf"{INSIDE}{re.escape(layer)}(_\d+)?(/|;|$)", name)}
         if not own and layer in float_layers:
             raise ValueError(f"No operation belongs to a layer {layer!r}, so it cannot be left in floating point.")
         kept |= own
     return [name for name in names if name in kept]
 
 
-def output_names(content: bytes) -> list[str]:
-    """Returns the name of each operation's first output in a flatbuffer, in the order of execution."""
+def nodes_of(content: bytes) -> list[Node]:
+    """Returns the operations of a flatbuffer, each named by its first output, in the order of execution."""
     from tensorflow.lite.python import schema_py_generated as schema
 
-    graph = schema.ModelT.InitFromPackedBuf(content).subgraphs[0]
-    return [graph.tensors[operation.outputs[0]].name.decode() for operation in graph.operators]
+    model = schema.ModelT.InitFromPackedBuf(content)
+    graph = model.subgraphs[0]
+    shapes = [[] if tensor.shape is None else list(tensor.shape) for tensor in graph.tensors]
+    constant = [model.buffers[tensor.buffer].data is not None for tensor in graph.tensors]
+    nodes = []
+    for operation in graph.operators:
+        inputs = [index for index in operation.inputs if index >= 0]
+        weights = sum(int(np.prod(shapes[index])) for index in inputs if constant[index])
+        first = operation.outputs[0]
+        name = graph.tensors[first].name.decode()
+        nodes.append(Node(name, tuple(inputs), tuple(operation.outputs), len(shapes[first]), weights))
+    return nodes
