@@ -132,7 +132,8 @@ def _zlib_bomb(data: bytes, rng: random.Random) -> bytes:
 def _polyglot(data: bytes, rng: random.Random) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("payload.html", "<script>alert(1)</script>")
+        # A ZipInfo has a fixed date; a bare name would take today's.
+        file.writestr(zipfile.ZipInfo("payload.html"), "<script>alert(1)</script>")
     tails = (b"<script>alert(1)</script>", archive.getvalue(), b"%PDF-1.7\n1 0 obj<<>>endobj", b"#!/bin/sh\nid\n", b"MZ" + bytes(64))
     return rng.choice((lambda: data + rng.choice(tails), lambda: rng.choice(tails) + data, lambda: tails[1][:40] + data))()
 
