@@ -4,9 +4,10 @@
   python -m dr_edge.explain --run_dir=RUN --images=RECORDS --split=test --limit=20 --methods=gradcam,saliency --out=DIR
 
 Leaves in DIR one PNG per image and method (photograph, overlay, colour bar, answer, label) and index.html, to
-open in a browser. Files that show no fundus are listed there with the reason. Methods: gradcam, gradcam++,
-layercam, saliency, smoothgrad, scorecam, integrated_gradients; mask for a segmentation run. About 0.2 s per image and
-method on one core, scorecam more.
+open in a browser. A classifier's likeliest class is explained; a multilabel run's every disease, one PNG each (found
+or not), or those of --diseases. Files that show no fundus are listed there with the reason. Methods: gradcam,
+gradcam++, layercam, saliency, smoothgrad, scorecam, integrated_gradients; mask for a segmentation run. About 0.2 s per
+picture on one core, scorecam more.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ flags.DEFINE_string(
 )
 flags.DEFINE_list(
     "methods", [], "Comma-separated methods; by default gradcam,saliency, or mask for a segmentation run."
+)
+flags.DEFINE_list(
+    "diseases", [], "Comma-separated diseases of a multilabel run to explain; by default all of them."
 )
 flags.DEFINE_string("out", None, "Directory to write; must not exist or be empty.", required=True)
 flags.DEFINE_integer("limit", None, "At most this many images.", lower_bound=1)
@@ -42,7 +46,9 @@ def main(argv: list[str]) -> int:
     from dr_edge.explanation import flow
 
     try:
-        done = flow.explain(FLAGS.run_dir, FLAGS.images, FLAGS.methods, FLAGS.out, FLAGS.limit, FLAGS.split)
+        done = flow.explain(
+            FLAGS.run_dir, FLAGS.images, FLAGS.methods, FLAGS.out, FLAGS.limit, FLAGS.split, FLAGS.diseases
+        )
     except (ValueError, RuntimeError, OSError) as err:
         logging.error("%s", err)
         return 1

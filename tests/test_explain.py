@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -96,6 +97,61 @@ def test_a_segmentation_run_shows_its_masks(write_run, stand_in_records, tmp_pat
         flow.explain(run, str(stand_in_records), ["gradcam"], tmp_path / "other", limit=3)
 
 
+def halves_model():
+    """The first output reads the left half of the image only, the second one the right half."""
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((64, 64, 3))
+    features = layers.AveragePooling2D(8, name="cam_features")(layers.Rescaling(1 / 255)(inputs))  # 8x8
+    sides = [layers.Cropping2D(((0, 0), crop))(features) for crop in ((0, 4), (4, 0))]
+    both = layers.Concatenate()([layers.GlobalAveragePooling2D()(side) for side in sides])  # [B, 6]
+    model = keras.Model(inputs, layers.Dense(2, name="logits")(both))
+    weights = np.zeros((6, 2), np.float32)
+    weights[:3, 0], weights[3:, 1] = 1, 1
+    model.layers[-1].set_weights([weights, np.array([-4, 4], np.float32)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def two_diseases(write_run, tmp_path_factory):
+    """A multilabel run that never finds glaucoma and always retinopathy."""
+    task = tasks.diseases(("glaucoma", "dr_grade"), ("glaucoma", "any DR"))
+    return write_run(tmp_path_factory.mktemp("diseases") / "run", task, halves_model())
+
+
+def test_each_disease_has_its_own_heat_map(two_diseases, stand_in_records, tmp_path):
+    out = tmp_path / "maps"
+    done = flow.explain(two_diseases, str(stand_in_records), ["saliency", "gradcam"], out, limit=10)
+    assert done == {"images": 10, "pictures": 40, "rejected": 0}
+    for disease, side in (("glaucoma", 0), ("any_DR", 1)):
+        picture = cv2.imread(str(out / f"test_eye_001.saliency.{disease}.png")).astype(float)
+        shown = picture[20:468, 20 + 448 + 20 :][:, :448]
+        left, right = shown[:, :224].mean(), shown[:, 224:].mean()
+        assert (right - left > 40) == bool(side) and (left - right > 40) == (not side)
+    page = (out / "index.html").read_text()
+    assert page.count("<img") == 40 and page.count("<article>") == 10
+    # of ten images every fifth lacks the label of glaucoma; the grade is known of all
+    assert page.count("<span>no label given for glaucoma</span>") == 2
+    assert page.count("<span>labelled no glaucoma</span>") + page.count("<span>labelled glaucoma</span>") == 8
+    assert page.count("<span>labelled any DR</span>") == 7 and "labelled answers right" in page
+    said = re.findall(r'alt="Saliency of glaucoma, probability (\d+) %: no glaucoma · (\d+) %', page)
+    assert len(said) == 10 and all(abs(int(found) + int(absent) - 100) <= 1 for found, absent in said)
+
+
+def test_chosen_diseases_only(two_diseases, stand_in_run, stand_in_records, tmp_path):
+    def explain(run, out, *diseases):
+        return flow.explain(run, str(stand_in_records), ["gradcam"], out, 2, diseases=diseases)
+
+    assert explain(two_diseases, tmp_path / "one", "any DR")["pictures"] == 2
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["index.html", "test_eye_000.gradcam.any_DR.png", "test_eye_001.gradcam.any_DR.png"]
+    with pytest.raises(ValueError, match="knows no cataract. Known: glaucoma, any DR"):
+        explain(two_diseases, tmp_path / "two", "glaucoma", "cataract")
+    with pytest.raises(ValueError, match="--diseases is for a multilabel run"):
+        explain(stand_in_run, tmp_path / "three", "referable")
+
+
 def test_an_unfinished_run_is_refused(stand_in_run, stand_in_records, tmp_path):
     content = metadata.read_manifest(stand_in_run, "run")
     metadata.write_manifest(tmp_path, "run", content | {"status": "training"})
@@ -114,4 +170,5 @@ def test_help_teaches_and_is_instant():
     result = subprocess.run(
         [sys.executable, "-m", "dr_edge.explain", "--help"], capture_output=True, text=True, timeout=20
     )
-    assert "python -m dr_edge.explain --run_dir=RUN" in result.stdout and "--methods" in result.stdout
+    assert "python -m dr_edge.explain --run_dir=RUN" in result.stdout
+    assert "--methods" in result.stdout and "--diseases" in result.stdout

@@ -1,18 +1,35 @@
-"""What a model says of an image, in words, and which class a heat map then explains."""
+"""What a model says of an image, in words, and which classes the heat maps then explain."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from dr_edge.data.tasks import Task
-from dr_edge.explanation.overlay import Caption
+from dr_edge.explanation.overlay import Caption, percent
 
 NO_LABEL = "no label given"
 
 
-def explained_class(probabilities: np.ndarray) -> np.ndarray:
-    """Returns the most probable class (or disease) of each image, [B] int, from [B, C] probabilities."""
-    return np.asarray(probabilities).argmax(axis=-1)
+def explained_classes(
+    task: Task, probabilities: np.ndarray, diseases: Sequence[str] = ()
+) -> list[np.ndarray]:
+    """Returns what is explained of each image, one picture after another.
+
+    Args:
+      task: classification or multilabel.
+      probabilities: [B, C].
+      diseases: of a multilabel task, names among its class names; () means all.
+
+    Returns:
+      For classification one array [B] int, the most probable class of each image; for multilabel one array
+      [B] for each disease, because each output answers a question of its own.
+    """
+    if task.kind == "classification":
+        return [np.asarray(probabilities).argmax(axis=-1)]
+    indices = [task.class_names.index(name) for name in diseases or task.class_names]
+    return [np.full(len(probabilities), index) for index in indices]
 
 
 def caption(
@@ -42,14 +59,14 @@ def caption(
         return Caption(
             title, answer, confidence, f"labelled {task.class_names[int(label)]}", int(label) == index, name
         )
+    title = f"{title}, probability {percent(confidence)}"  # the answer's may be of its absence
     present = confidence >= 0.5
     said, shown = (answer, confidence) if present else (f"no {answer}", 1 - confidence)
     state = -1 if label is None else int(np.asarray(label)[index])
     if state < 0:
-        return Caption(title, said, shown, NO_LABEL, None, name)
-    return Caption(
-        title, said, shown, f"labelled {'' if state else 'no '}{answer}", bool(state) == present, name
-    )
+        return Caption(title, said, shown, f"{NO_LABEL} for {answer}", None, name, explains=answer)
+    detail = f"labelled {'' if state else 'no '}{answer}"
+    return Caption(title, said, shown, detail, bool(state) == present, name, explains=answer)
 
 
 def mask_caption(task: Task, probabilities: np.ndarray, label: np.ndarray | None, name: str) -> Caption:

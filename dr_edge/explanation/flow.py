@@ -28,8 +28,9 @@ def explain(
     out: str | os.PathLike,
     limit: int | None = None,
     split: str = "test",
+    diseases: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Writes one picture per image and method, and index.html, into `out`.
+    """Writes one picture per image and method (multilabel: and disease), and index.html, into `out`.
 
     Args:
       run_dir: a finished run.
@@ -39,17 +40,19 @@ def explain(
       out: a directory that does not exist yet or is empty.
       limit: at most this many images; None: all.
       split: of a records directory.
+      diseases: of a multilabel run, the class names to explain; () takes all.
 
     Returns:
       {"images": explained, "pictures": PNGs written, "rejected": files that are no fundus photograph}.
 
     Raises:
-      ValueError: unknown methods, nothing to explain, or nothing but rejected files.
+      ValueError: unknown methods or diseases, nothing to explain, or nothing but rejected files.
       ManifestError: no finished run or no such records.
       FileExistsError: `out` holds something.
     """
     run = fitted.calibrated(load_run(run_dir))
     methods = _checked_methods(run, methods)
+    diseases = _checked_diseases(run, diseases)
     if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1. Received: {limit}.")
     source, total = _source(run, images, split)
@@ -61,7 +64,7 @@ def explain(
     with metadata.staged_directory(out) as staging:
         with tqdm(total=total, desc="heat maps", unit="image", dynamic_ncols=True) as bar:
             for batch in _batched(source, rejected, bar):
-                rows += _explain_batch(run, batch, methods, staging, taken)
+                rows += _explain_batch(run, batch, methods, diseases, staging, taken)
                 bar.update(len(batch))
         if not rows:
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in rejected[:5])
@@ -71,7 +74,8 @@ def explain(
         metadata.write_text(staging / "index.html", page.render(run, images, methods, rows, rejected))
     for item in rejected:
         logging.warning("Left out %s: %s.", item.name, item.reason)
-    return {"images": len(rows), "pictures": len(rows) * len(methods), "rejected": len(rejected)}
+    drawn = sum(len(part.files) for row in rows for part in row.parts)
+    return {"images": len(rows), "pictures": drawn, "rejected": len(rejected)}
 
 
 def _checked_methods(run: TrainedRun, methods: Sequence[str]) -> tuple[str, ...]:
@@ -86,6 +90,22 @@ def _checked_methods(run: TrainedRun, methods: Sequence[str]) -> tuple[str, ...]
             f"--methods: no {', '.join(unknown)} for a {run.task.kind} run. Known: {', '.join(known)}."
         )
     return methods
+
+
+def _checked_diseases(run: TrainedRun, diseases: Sequence[str]) -> tuple[str, ...]:
+    """Returns the diseases to explain, () for all; raises ValueError for one that the run does not know."""
+    diseases = tuple(dict.fromkeys(diseases))
+    if diseases and run.task.kind != "multilabel":
+        raise ValueError(
+            f"--diseases is for a multilabel run. Received: {', '.join(diseases)} for a {run.task.kind} run. "
+            f"Leave it out."
+        )
+    unknown = [disease for disease in diseases if disease not in run.task.class_names]
+    if unknown:
+        raise ValueError(
+            f"--diseases: the run knows no {', '.join(unknown)}. Known: {', '.join(run.task.class_names)}."
+        )
+    return diseases
 
 
 def _source(run: TrainedRun, images: str, split: str) -> tuple[Iterator[Any], int]:
@@ -118,37 +138,66 @@ def _batched(
 
 
 def _explain_batch(
-    run: TrainedRun, batch: list[pictures.Picture], methods: Sequence[str], directory: Path, taken: set[str]
+    run: TrainedRun,
+    batch: list[pictures.Picture],
+    methods: Sequence[str],
+    diseases: Sequence[str],
+    directory: Path,
+    taken: set[str],
 ) -> list[page.Row]:
     """Writes the PNGs of a batch and returns its rows of the index page."""
     images = np.stack([picture.image for picture in batch])
     probabilities = run.probabilities(run.model.predict_on_batch(images))
     stems = [pictures.file_name(picture.name, taken) for picture in batch]
-    rows = [page.Row(picture.name, [], None) for picture in batch]
-    for method in methods:
-        drawn = _masks if method == MASK else _heat
-        for index, (picture, caption) in enumerate(drawn(run, batch, images, probabilities, method)):
-            name = f"{stems[index]}.{method.replace('+', 'p')}.png"
-            metadata.write_bytes(directory / name, overlay.encode_png(picture))
-            rows[index].files.append((name, caption.title))
-            rows[index].caption = caption
+    rows = [page.Row(picture.name, []) for picture in batch]
+    explained: list[np.ndarray | None] = [None]  # masks explain no single class
+    if run.task.kind != "segmentation":
+        explained = [*answers.explained_classes(run.task, probabilities, diseases)]
+    suffixes = _suffixes(run, explained)
+    for classes, suffix in zip(explained, suffixes, strict=True):
+        for row in rows:
+            row.parts.append(page.Part([]))
+        for method in methods:
+            drawn = (
+                _masks(run, batch, probabilities)
+                if classes is None
+                else _heat(run, batch, images, probabilities, method, classes)
+            )
+            for stem, row, (picture, caption) in zip(stems, rows, drawn, strict=True):
+                name = f"{stem}.{method.replace('+', 'p')}{suffix}.png"
+                metadata.write_bytes(directory / name, overlay.encode_png(picture))
+                row.parts[-1].files.append((name, caption.title))
+                row.parts[-1].caption = caption
     return rows
 
 
+def _suffixes(run: TrainedRun, explained: Sequence[np.ndarray | None]) -> list[str]:
+    """Returns the part of the file name for each of `explained`: ".<disease>" for multilabel, else empty."""
+    taken: set[str] = set()
+    if run.task.kind != "multilabel":
+        return [""] * len(explained)
+    names = [run.task.class_names[int(classes[0])] for classes in explained if classes is not None]
+    return ["." + pictures.file_name(name, taken) for name in names]
+
+
 def _heat(
-    run: TrainedRun, batch: list[pictures.Picture], images: np.ndarray, probabilities: np.ndarray, method: str
+    run: TrainedRun,
+    batch: list[pictures.Picture],
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    method: str,
+    classes: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, overlay.Caption]]:
-    """Yields the picture and caption of each image for a heat map method."""
-    maps = heatmaps.heat_maps(
-        run.model, method, images, answers.explained_class(probabilities), run.background
-    )
-    for picture, heat, scores in zip(batch, maps, probabilities, strict=True):
-        caption = answers.caption(run.task, scores, picture.label, picture.name, heatmaps.TITLES[method])
+    """Yields the picture and caption of each image for a heat map method and the class, [B] int."""
+    maps = heatmaps.heat_maps(run.model, method, images, classes, run.background)
+    title = heatmaps.TITLES[method]
+    for picture, heat, scores, index in zip(batch, maps, probabilities, classes, strict=True):
+        caption = answers.caption(run.task, scores, picture.label, picture.name, title, int(index))
         yield overlay.panel(picture.photograph, overlay.lay_over(picture.photograph, heat), caption), caption
 
 
 def _masks(
-    run: TrainedRun, batch: list[pictures.Picture], images: np.ndarray, probabilities: np.ndarray, method: str
+    run: TrainedRun, batch: list[pictures.Picture], probabilities: np.ndarray
 ) -> Iterator[tuple[np.ndarray, overlay.Caption]]:
     """Yields the picture and caption of each image with the masks that the model draws."""
     for picture, scores in zip(batch, probabilities, strict=True):

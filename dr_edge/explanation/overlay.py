@@ -31,12 +31,14 @@ class Caption:
     """The words under a picture.
 
     Attributes:
-      title: what is shown, for example "Grad-CAM of referable".
+      title: what is shown, for example "Grad-CAM of referable", or of one disease among several "Grad-CAM of
+        glaucoma, probability 20 %".
       answer: what the model says, for example "referable".
       confidence: its probability, 0..1; None where the answer has none (masks).
       detail: the second line, for example "labelled non-referable" or "no label given".
       correct: the answer is the label; None where that is not known.
       name: the image's id or file name.
+      explains: what the heat speaks for; not the answer where that is "no glaucoma".
     """
 
     title: str
@@ -45,6 +47,7 @@ class Caption:
     detail: str
     correct: bool | None = None
     name: str = ""
+    explains: str = "this answer"
 
     @property
     def headline(self) -> str:
@@ -147,7 +150,7 @@ def panel(
     _write(canvas, caption.name, (MARGIN, third), 14, MUTED, PANEL)
     _write(canvas, caption.title, (2 * MARGIN + PANEL, first), 19, TEXT, PANEL)
     if colour_bar:
-        note = "lighter places speak more for this answer"
+        note = f"lighter places speak more for {caption.explains}"
         _write(canvas, note, (2 * MARGIN + PANEL, second), 14, MUTED, PANEL)
     return canvas
 

@@ -17,12 +17,19 @@ TEMPLATE = "index.html.j2"
 
 
 @dataclasses.dataclass
+class Part:
+    """One answer to one image: (file, title) of each picture, one per method, and what the model said."""
+
+    files: list[tuple[str, str]]
+    caption: Caption | None = None
+
+
+@dataclasses.dataclass
 class Row:
-    """One image on the page: its name, (file, title) of each picture, and what the model said."""
+    """One image on the page: its name and its answers, one, or for multilabel one per disease."""
 
     name: str
-    files: list[tuple[str, str]]
-    caption: Caption | None
+    parts: list[Part]
 
 
 def render(
@@ -30,6 +37,7 @@ def render(
 ) -> str:
     """Returns the page as HTML; it refers to the PNGs beside it and to nothing else."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    verdicts = [part.caption.correct for row in rows for part in row.parts if part.caption is not None]
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -39,6 +47,6 @@ def render(
         methods=[heatmaps.TITLES.get(method, method) for method in methods],
         rows=rows,
         rejected=rejected,
-        right=sum(row.caption is not None and row.caption.correct is True for row in rows),
-        judged=sum(row.caption is not None and row.caption.correct is not None for row in rows),
+        right=sum(verdict is True for verdict in verdicts),
+        judged=sum(verdict is not None for verdict in verdicts),
     )

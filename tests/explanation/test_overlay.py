@@ -87,9 +87,18 @@ def test_captions_say_answer_confidence_and_label():
     diseases = tasks.diseases(("glaucoma", "DR"))
     absent = answers.caption(diseases, np.array([0.2, 0.1]), np.array([0, -1]), "eye", "Grad-CAM")
     assert (absent.headline, absent.correct) == ("no glaucoma · 80 %", True)
-    assert (
-        answers.caption(diseases, np.array([0.2, 0.9]), np.array([0, -1]), "eye", "Grad-CAM").correct is None
-    )
+    assert (absent.title, absent.explains) == ("Grad-CAM of glaucoma, probability 20 %", "glaucoma")
+    missing = answers.caption(diseases, np.array([0.2, 0.9]), np.array([0, -1]), "eye", "Grad-CAM")
+    assert missing.correct is None and missing.detail == "no label given for DR"
+
+
+def test_multilabel_explains_every_disease_and_classification_the_likeliest_class():
+    scores = np.array([[0.2, 0.8], [0.9, 0.1], [0.4, 0.3]])
+    diseases = tasks.diseases(("glaucoma", "DR"))
+    assert [part.tolist() for part in answers.explained_classes(diseases, scores)] == [[0, 0, 0], [1, 1, 1]]
+    assert [part.tolist() for part in answers.explained_classes(diseases, scores, ["DR"])] == [[1, 1, 1]]
+    likeliest = answers.explained_classes(tasks.referable_dr(), scores)
+    assert [part.tolist() for part in likeliest] == [[1, 0, 0]]
 
 
 def test_mask_captions_state_dice_or_what_is_missing():
