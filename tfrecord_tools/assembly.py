@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dr_edge.data.records import SPLITS
 from dr_edge.fundus.graham import PREPROCESS
 from tfrecord_tools.catalogue import list_dataset
+from tfrecord_tools.copies import count_copies
 from tfrecord_tools.duplicates import near_pairs
 from tfrecord_tools.items import DatasetError, Item, Listing, Request, sample, stable_hash
 from tfrecord_tools.pool import process_all
@@ -183,7 +184,7 @@ def _beam_engine() -> Any:
 
 
 def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> Assignment:
-    """Finds duplicates and divides the photographs.
+    """Finds and counts duplicates and divides the photographs.
 
     Raises:
       DatasetError: nothing is left.
@@ -197,6 +198,7 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> As
         reasons = Counter([fact.reason or assignment.reasons[index] for index, fact in enumerate(facts)])
         listed = "".join(f"\n  {count} x {reason}" for reason, count in reasons.most_common(5))
         raise DatasetError(f"No photograph of {len(facts)} is left to write.{listed}")
+    assignment.copies = count_copies(facts, pairs, assignment.splits)
     return assignment
 
 
@@ -240,6 +242,7 @@ def write_tables_and_describe(
         "centres": list(plan.listing.centres),
         "splits": splits,
         "rejected": len(rejected),
+        "copies": assignment.copies,
         "quality": {
             "edges": [round(float(edge), 3) for edge in edges],
             "counts": [int(count) for count in histogram],

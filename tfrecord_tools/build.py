@@ -5,7 +5,7 @@ r"""Builds TFRecords of retinal photographs: found, cropped, preprocessed, split
 
 leaves in --out:
   {train,val,test}-00000-of-000NN.tfrecord
-  dataset.json    counts per split and class, preprocessing, sha256 of each shard, quality histogram
+  dataset.json    counts per split and class, copies, preprocessing, sha256 of each shard, quality histogram
   splits.csv      image, patient, split, sha256
   rejected.csv    file, reason: nothing is dropped in silence
 

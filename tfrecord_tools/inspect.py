@@ -1,9 +1,10 @@
-r"""Shows what is in a directory of records: a contact sheet, class balance, sizes and quality.
+r"""Shows what is in a directory of records: a contact sheet, class balance, copies, sizes and quality.
 
   python -m tfrecord_tools.inspect /tmp/records/idrid --out=/tmp/idrid.png
 
-prints a table of splits and classes, and writes one PNG: plots of class balance, photograph sizes and quality on top; below,
-for each split and class, some examples as they lie in their frame, as a model sees them, and with masks and centres.
+prints a table of splits and classes and how many files were copies of one photograph (exact or to the eye, with conflicting
+labels, the largest group, by class), and writes one PNG: plots of class balance, copies, photograph sizes and quality on top;
+below, for each split and class, some examples as they lie in their frame, as a model sees them, and with masks and centres.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from absl import app, flags
 
 from dr_edge.data.records import SPLITS
 from dr_edge.metadata import read_manifest, write_bytes
+from tfrecord_tools.copies import words
 from tfrecord_tools.reading import Example, read_examples
 
 FLAGS = flags.FLAGS
@@ -86,7 +88,7 @@ def table(manifest: Mapping[str, Any], found: Survey) -> str:
     low = [f"{np.median(found.quality[split]):.2f} / {np.min(found.quality[split]):.2f}" for split in splits]
     lines.append(_line("quality, median / lowest", low))
     eyes = ", ".join(f"{count} {side}" for side, count in sorted(found.lateralities.items()))
-    return "\n".join([*lines, f"eyes: {eyes}"])
+    return "\n".join([*lines, f"eyes: {eyes}", *words(manifest.get("copies"), manifest["labels"])])
 
 
 def _line(title: str, cells: Sequence[object]) -> str:

@@ -1,4 +1,4 @@
-"""The plots on top of a contact sheet: class balance, sizes of the photographs, quality."""
+"""The plots on top of a contact sheet: class balance, copies, sizes of the photographs, quality."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ def draw_plots(
 
     labels = list(manifest["labels"])
     with pyplot.style.context("dark_background"):
-        figure, axes = pyplot.subplots(1, len(labels) + 2, figsize=(width / 100, 3.0), dpi=100, squeeze=False)
+        copies = manifest.get("copies")  # records of an older builder do not say
+        count = len(labels) + (3 if copies else 2)
+        figure, axes = pyplot.subplots(1, count, figsize=(width / 100, 3.0), dpi=100, squeeze=False)
         for axis, name in zip(axes[0], labels, strict=False):
             _balance(axis, manifest, name)
+        if copies:
+            _copies(axes[0][-3], copies)
         _sizes(axes[0][-2], sizes)
         _quality(axes[0][-1], quality)
         figure.suptitle(
@@ -62,6 +66,18 @@ def _balance(axis: Any, manifest: Mapping[str, Any], name: str) -> None:
     axis.margins(y=0.15)
     axis.tick_params(labelsize=7)
     axis.legend(fontsize=7, frameon=False)
+
+
+def _copies(axis: Any, copies: Mapping[str, Any]) -> None:
+    sizes = copies["sizes"]
+    axis.bar(list(sizes), list(sizes.values()), color="#b388eb")
+    for place, count in enumerate(sizes.values()):
+        axis.text(place, count, f"{count}", ha="center", va="bottom", fontsize=7)
+    axis.set_title(f"{copies['files']} files, {copies['photographs']} photographs", fontsize=9)
+    axis.set_xlabel("files of one photograph", fontsize=7)
+    axis.set_yscale("log")  # one photograph of many files would not show beside thousands of one
+    axis.margins(y=0.2)
+    axis.tick_params(labelsize=7)
 
 
 def _sizes(axis: Any, sizes: Mapping[str, Sequence[tuple[int, int]]]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from dr_edge.data.records import MISSING_LABEL
 from tfrecord_tools.items import stable_hash
@@ -56,10 +57,17 @@ def choose_fractions(official: set[str | None], val: float | None, test: float |
 
 @dataclasses.dataclass
 class Assignment:
-    """The split of each photograph that is taken, and the reason for each that is set aside, by index of the fact."""
+    """Where the photographs go, by index of the fact.
+
+    Attributes:
+      splits: of each photograph that is taken.
+      reasons: for each that is set aside.
+      copies: what `copies.count_copies` found, for the manifest.
+    """
 
     splits: dict[int, str]
     reasons: dict[int, str]
+    copies: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def assign(
@@ -87,7 +95,7 @@ def assign(
         _settle_copies(facts, members, reasons, "exact duplicate", keep_one=True)
     alive -= set(reasons)
     edges = [(first, second) for first, second in near_pairs if first in alive and second in alive]
-    for members in _components(alive, edges):
+    for members in components(alive, edges):
         _settle_copies(facts, members, reasons, "near-duplicate", keep_one=False)
     alive -= set(reasons)
     groups = patient_groups(facts, alive, edges)
@@ -159,10 +167,10 @@ def patient_groups(
     first_of: dict[str, int] = {}
     links = [(first_of.setdefault(facts[index].patient, index), index) for index in sorted(alive)]
     links += [(first, second) for first, second in edges if first in alive and second in alive]
-    return _components(alive, links)
+    return components(alive, links)
 
 
-def _components(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
+def components(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Returns the connected components, each sorted, by union-find."""
     parent = {node: node for node in nodes}
 
