@@ -6,10 +6,10 @@
 
 Leaves in RUN/evaluation/<split>: metrics.json (accuracy, AUC with its 95 % bootstrap interval by patient,
 quadratic weighted kappa, per class precision, recall and F1, confusion matrix, operating points, calibration,
-subgroups; Dice and vCDR for a segmentation run), predictions.csv (a row per image) and report.html
-(self-contained; open it in a browser). An older evaluation of the same split is replaced. `compare` reads two
-such evaluations and prints the differences with a paired bootstrap. About 100 images per second and core for
-MobileNetV3 Small at 224 px.
+subgroups, whether the heat maps passed their checks; Dice and vCDR for a segmentation run), predictions.csv (a
+row per image) and report.html (self-contained; open it in a browser). An older evaluation of the same split is
+replaced. `compare` reads two such evaluations, of answers or of masks, and prints the differences with a paired
+bootstrap. About 100 images per second and core for MobileNetV3 Small at 224 px.
 """
 
 from __future__ import annotations

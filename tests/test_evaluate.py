@@ -17,7 +17,8 @@ from sklearn import metrics as reference
 
 from dr_edge import fitted, metadata, trained
 from dr_edge.data import tasks
-from dr_edge.evaluation import flow, predictions, words
+from dr_edge.evaluation import flow, honesty, predictions, words
+from dr_edge.explanation import heatmaps
 
 
 @pytest.fixture
@@ -69,6 +70,30 @@ def test_it_writes_numbers_predictions_and_report(run_dir):
     assert {row["laterality"] for row in rows} == {"left", "right"} and rows[0]["source_height"] == "960"
     assert content["metrics"]["patients"] == 18
     assert "AUC" in words.one_line(content)
+
+
+def test_heat_maps_that_fail_are_announced_and_stop_nothing(
+    run_dir, stand_in_records, tmp_path, monkeypatch, caplog
+):
+    """Maps of the dark parts of the photograph, and bright lesions, on records that claim to be drawn."""
+
+    def dark_parts(model, images, classes, background):
+        grey = images.mean(axis=-1)
+        return np.where(grey > 60, 255 - grey, 0)
+
+    for method in honesty.METHODS:
+        monkeypatch.setitem(heatmaps.METHODS, method, dark_parts)
+    drawn = shutil.copytree(stand_in_records, tmp_path / "records")
+    manifest = metadata.read_manifest(drawn, "dataset")
+    metadata.write_manifest(drawn, "dataset", manifest | {"dataset": "synthetic"})
+    content = flow.evaluate(run_dir, flow.Settings(examples=0, records=str(drawn)))
+    verdict = metadata.read_manifest(run_dir / "evaluation" / "test", "evaluation")["heat_maps"]["verdict"]
+    assert verdict == content["heat_maps"]["verdict"] and verdict["passed"] is False
+    assert not verdict["randomisation"]["passed"] and not verdict["lesions"]["passed"]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sum("Not passed" in text for text in warned) == 2
+    page = (run_dir / "evaluation" / "test" / "report.html").read_text()
+    assert "Not passed. Read this" in page and "do not take them as the reason" in page
 
 
 def test_the_report_is_one_whole_page(run_dir):

@@ -9,17 +9,22 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from dr_edge import bootstrap, metadata
 from dr_edge.bootstrap import Statistic
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation import compare_masks, mask_table
+from dr_edge.evaluation.mask_scores import MaskScores
+from dr_edge.evaluation.paired import Pair, differences
 from dr_edge.evaluation.predictions import MISSING, Predictions, from_csv
 from dr_edge.evaluation.words import number
 
 NAMES = {"auc": "AUC", "accuracy": "accuracy", "qwk": "quadratic weighted kappa"}
+
+Rows = TypeVar("Rows", Predictions, MaskScores)
 
 
 def compare(
@@ -33,101 +38,112 @@ def compare(
       draws: bootstrap draws.
 
     Returns:
-      runs [A, B], split, task, images, patients, left_out (images that only one run judged), only_a_right,
-      only_b_right (answers), and metrics {auc, accuracy, qwk: {a, b, difference (B - A), interval, b_better
-      (share of draws), draws}}; a metric that is undefined on these images is left out.
+      runs [A, B], split, task, images, patients, left_out (images that only one run judged), and metrics {name:
+      {a, b, difference (B - A), interval, b_better (share of draws), draws, less_is_better}}; a metric that is
+      undefined on these images is left out. The metrics are auc, accuracy and qwk, with only_a_right and only_b_right
+      (answers) beside them; or, of masks, those of `compare_masks.pairs`, each with images, only_a and only_b
+      (images where only that run has a value).
 
     Raises:
       ManifestError: an evaluation is missing.
-      ValueError: different tasks, different labels for one image, or no image in common.
+      ValueError: different tasks, datasets or splits, different labels or patients for one image, or no image in
+        common.
     """
-    tables, contents = [], []
-    for run in (run_a, run_b):
-        directory = Path(run) / "evaluation" / split
-        content = metadata.read_manifest(directory, "evaluation")
-        task = Task.from_json(content["task"])
-        if task.kind == "segmentation":
-            raise ValueError(
-                f"{run} is a segmentation run. compare reads classification and multilabel runs."
-            )
-        tables.append(from_csv(directory, task))
-        contents.append(content)
-    task, other = (Task.from_json(content["task"]) for content in contents)
-    if (task.kind, task.class_names, task.labels, task.mapping) != (
-        other.kind,
-        other.class_names,
-        other.labels,
-        other.mapping,
-    ):
-        raise ValueError(
-            f"{run_a} answers {task.name} {task.class_names}, {run_b} answers {other.name} "
-            f"{other.class_names}."
-        )
+    directories = [Path(run) / "evaluation" / split for run in (run_a, run_b)]
+    contents = [metadata.read_manifest(directory, "evaluation") for directory in directories]
+    task = _same_task(contents, run_a, run_b)
+    _check_same_data(contents, run_a, run_b, split)
+    result = {"runs": [str(run_a), str(run_b)], "split": split, "task": task.name}
+    if task.kind == "segmentation":
+        names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
+        scores = [mask_table.from_csv(directory, names) for directory in directories]
+        first, second = _aligned(scores[0], scores[1], run_a, run_b, split)
+        compare_masks.check_labels(first, second, run_a, run_b)
+        metrics = differences(compare_masks.pairs(names, first, second), first.patients, draws)
+        return result | _counts(scores, first.patients) | {"metrics": metrics}
+    tables = [from_csv(directory, task) for directory in directories]
     a, b = _aligned(tables[0], tables[1], run_a, run_b, split)
-    metrics = {}
-    pairs = {name: (_statistics(task, a)[name], _statistics(task, b)[name]) for name in _statistics(task, a)}
-    once = np.ones((1, len(a)))
-    drawn = bootstrap.bootstrap(
-        {
-            f"{name}/{side}": statistic
-            for name, pair in pairs.items()
-            for side, statistic in zip("ab", pair, strict=True)
-        },
-        a.patients,
-        draws,
-    )
-    for name, (of_a, of_b) in pairs.items():
-        value_a, value_b = float(of_a(once)[0]), float(of_b(once)[0])
-        if not np.isfinite([value_a, value_b]).all():
-            continue
-        difference = drawn[f"{name}/b"] - drawn[f"{name}/a"]
-        interval = bootstrap.percentile_interval(difference)
-        finite = difference[np.isfinite(difference)]
-        metrics[name] = {
-            "a": value_a,
-            "b": value_b,
-            "difference": value_b - value_a,
-            "interval": interval.to_json(),
-            "b_better": float(((finite > 0) + 0.5 * (finite == 0)).mean()) if finite.size else None,
-            "draws": interval.draws,
-        }
-    right_a, right_b = (_right(task, table) for table in (a, b))
-    return {
-        "runs": [str(run_a), str(run_b)],
-        "split": split,
-        "task": task.name,
-        "images": len(a),
-        "patients": int(np.unique(a.patients).size),
-        "left_out": len(tables[0]) + len(tables[1]) - 2 * len(a),
+    _check_labels(a, b, run_a, run_b)
+    of_a, of_b = _statistics(task, a), _statistics(task, b)
+    right_a, right_b = (_right(task, rows) for rows in (a, b))
+    answers = {
         "only_a_right": int((right_a & ~right_b).sum()),
         "only_b_right": int((right_b & ~right_a).sum()),
-        "metrics": metrics,
     }
+    metrics = differences({name: Pair(of_a[name], of_b[name]) for name in of_a}, a.patients, draws)
+    return result | _counts(tables, a.patients) | answers | {"metrics": metrics}
 
 
 def table(result: dict[str, Any]) -> str:
     """Returns the comparison as lines for a terminal."""
     judged = f"{result['images']} images of {result['patients']} patients judged by both"
     others = f" ({result['left_out']} by one only, left out)" if result["left_out"] else ""
+    width = max([26] + [len(name) + 2 for name in result["metrics"]])
     lines = [
         f"{result['task']}, {result['split']} split, {judged}{others}",
         f"A = {result['runs'][0]}",
         f"B = {result['runs'][1]}",
-        " " * 26 + f"{'A':>8}{'B':>8}{'B - A':>9}   95 % interval      B better in",
+        " " * width + f"{'A':>8}{'B':>8}{'B - A':>9}   95 % interval      B better in",
     ]
     for name, entry in result["metrics"].items():
         bounds = entry["interval"]
         interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}" if bounds else "none"
         better = "" if entry["b_better"] is None else f"{100 * entry['b_better']:.1f} % of draws"
         values = f"{number(entry['a'], 3):>8}{number(entry['b'], 3):>8}{entry['difference']:>+9.3f}"
-        lines.append(f"{NAMES[name]:26}{values}   {interval:18} {better}")
-    lines.append(f"only A right: {result['only_a_right']}, only B right: {result['only_b_right']}")
+        lines.append(f"{NAMES.get(name, name):{width}}{values}   {interval:18} {better}".rstrip())
+    for name, entry in result["metrics"].items():
+        if entry.get("only_a") or entry.get("only_b"):
+            lines.append(
+                f"{name}: {entry['images']} images; a value from A alone on {entry['only_a']}, from B alone on "
+                f"{entry['only_b']}, left out"
+            )
+    if "only_a_right" in result:
+        lines.append(f"only A right: {result['only_a_right']}, only B right: {result['only_b_right']}")
     return "\n".join(lines)
 
 
+def _same_task(contents: list[dict[str, Any]], run_a: str | os.PathLike, run_b: str | os.PathLike) -> Task:
+    """Returns run A's task, or raises ValueError where run B answers another one. Of masks, the points beside them
+    may differ.
+    """
+    tasks = [Task.from_json(content["task"]) for content in contents]
+    asked = [
+        (task.kind, task.masks, task.class_names[: len(task.masks)])
+        if task.kind == "segmentation"
+        else (task.kind, task.class_names, task.labels, task.mapping)
+        for task in tasks
+    ]
+    if asked[0] != asked[1]:
+        said = [f"{task.kind} {task.name} {task.class_names}" for task in tasks]
+        raise ValueError(
+            f"{run_a} answers {said[0]}, {run_b} answers {said[1]}. Compare two runs that answer the same."
+        )
+    return tasks[0]
+
+
+def _check_same_data(
+    contents: list[dict[str, Any]], run_a: str | os.PathLike, run_b: str | os.PathLike, split: str
+) -> None:
+    judged = [(content["records"]["dataset"], content["split"]) for content in contents]
+    if judged[0] != judged[1] or judged[0][1] != split:
+        said = [f"{name}, {part} split" for name, part in judged]
+        raise ValueError(
+            f"{run_a} was judged on {said[0]}, {run_b} on {said[1]}; asked was {split}. Evaluate both with the same "
+            f"--records and --split."
+        )
+
+
+def _counts(tables: list[Any], patients: np.ndarray) -> dict[str, int]:
+    return {
+        "images": len(patients),
+        "patients": int(np.unique(patients).size),
+        "left_out": sum(len(rows.ids) for rows in tables) - 2 * len(patients),
+    }
+
+
 def _aligned(
-    a: Predictions, b: Predictions, run_a: str | os.PathLike, run_b: str | os.PathLike, split: str
-) -> tuple[Predictions, Predictions]:
+    a: Rows, b: Rows, run_a: str | os.PathLike, run_b: str | os.PathLike, split: str
+) -> tuple[Rows, Rows]:
     """Returns both tables with the same images in the same order."""
     common = sorted(set(a.ids.tolist()) & set(b.ids.tolist()))
     if not common:
@@ -135,20 +151,34 @@ def _aligned(
             f"{run_a} and {run_b} have no image of split {split!r} in common. Evaluate both on the same "
             f"--records."
         )
-    aligned = []
-    for predictions in (a, b):
-        place = {name: row for row, name in enumerate(predictions.ids.tolist())}
-        rows = np.array([place[name] for name in common])
-        columns = {field.name: getattr(predictions, field.name) for field in dataclasses.fields(predictions)}
-        chosen = {name: values[rows] for name, values in columns.items() if values is not None}
-        aligned.append(dataclasses.replace(predictions, **chosen))
-    differ = (aligned[0].labels != aligned[1].labels).reshape(len(common), -1).any(axis=1)
+    first, second = _chosen(a, common), _chosen(b, common)
+    differ = first.patients != second.patients
+    if differ.any():
+        raise ValueError(
+            f"{int(differ.sum())} images belong to another patient in {run_b} than in {run_a}, for example "
+            f"{common[int(np.argmax(differ))]}. Evaluate both on the same --records."
+        )
+    return first, second
+
+
+def _chosen(rows: Rows, names: list[str]) -> Rows:
+    place = {name: row for row, name in enumerate(rows.ids.tolist())}
+    wanted = np.array([place[name] for name in names])
+    columns = {field.name: getattr(rows, field.name) for field in dataclasses.fields(rows)}
+    return dataclasses.replace(
+        rows, **{name: values[wanted] for name, values in columns.items() if values is not None}
+    )
+
+
+def _check_labels(
+    a: Predictions, b: Predictions, run_a: str | os.PathLike, run_b: str | os.PathLike
+) -> None:
+    differ = (a.labels != b.labels).reshape(len(a), -1).any(axis=1)
     if differ.any():
         raise ValueError(
             f"{int(differ.sum())} images have another label in {run_b} than in {run_a}, for example "
-            f"{common[int(np.argmax(differ))]}. Evaluate both on the same --records."
+            f"{a.ids[int(np.argmax(differ))]}. Evaluate both on the same --records."
         )
-    return aligned[0], aligned[1]
 
 
 def _right(task: Task, table: Predictions) -> np.ndarray:

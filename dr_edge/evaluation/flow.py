@@ -15,6 +15,7 @@ from dr_edge.data.records import shard_paths
 from dr_edge.evaluation import (
     calibration,
     gallery,
+    heat_verdict,
     honesty,
     operating_points,
     outliers,
@@ -116,6 +117,8 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     }
     if settings.honesty and task.kind == "classification":
         content["heat_maps"] = honesty.check(run, records, settings.split, test)
+        for text in heat_verdict.warnings(content["heat_maps"]["verdict"]):
+            logging.warning("Heat maps. %s", text)
     metadata.write_text(staging / predictions.CSV_FILE, predictions.to_csv(test, task))
     wrong, right = (
         gallery.mistakes(task, test, settings.examples),

@@ -16,6 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from dr_edge import bootstrap, metadata
+from dr_edge.evaluation import heat_verdict
+from dr_edge.evaluation.heat_verdict import ALIKE, ALL, LAST
 from dr_edge.evaluation.predictions import Predictions, examples_by_id
 from dr_edge.explanation import heatmaps
 from dr_edge.trained import TrainedRun
@@ -24,7 +26,6 @@ METHODS = ("gradcam", "layercam", "saliency")
 IMAGES = 16
 BATCH_SIZE = 8
 GRID = 32  # maps are compared on this many cells a side, so that single pixels do not decide
-CHANGED = 0.5  # a rank correlation below this counts as another map
 ANATOMY = ("optic_disc", "optic_cup")  # masks that are no lesions
 LIT = 10  # brightest channel; darker is outside the field of view
 SEED = 20261120
@@ -42,8 +43,9 @@ def check(
       images: at most so many for each check.
 
     Returns:
-      images, randomisation {method: {shuffled: {rank_correlation, changed}}} with shuffled "last layers" and
-      "all layers", and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
+      images, randomisation {method: {shuffled: {rank_correlation, changed, images (whose map of the trained model
+      holds heat; without any, the two others are None)}}} with shuffled "last layers" and "all layers", verdict
+      (`heat_verdict.judge`), and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
       ratio_interval}}, or None where the records hold no lesion masks or no lesion image was answered right.
       `ceiling` is the ratio that the lesion masks themselves reach when drawn with the cells x cells of
       Grad-CAM's map. All numbers are means over images.
@@ -55,28 +57,35 @@ def check(
     classes = predictions.predicted[rows]
     randomisation: dict[str, Any] = {}
     models = {
-        "last layers": shuffled(run.model, last_only=True),
-        "all layers": shuffled(run.model, last_only=False),
+        LAST: shuffled(run.model, last_only=True),
+        ALL: shuffled(run.model, last_only=False),
     }
     with tqdm(
         total=len(METHODS) * (1 + len(models)), desc="sanity check of the heat maps", unit="model"
     ) as bar:
         for method in METHODS:
             learned = _maps(run.model, method, pictures, classes, run.background)
+            # Of a map without heat nothing can change: it must not count as passed.
+            heated = np.array([_varies(_inside(heat, fov)) for heat, fov in zip(learned, inside, strict=True)])
             bar.update()
             randomisation[method] = {}
             for name, model in models.items():
                 other = _maps(model, method, pictures, classes, run.background)
-                correlation = rank_correlations(learned, other, inside)
+                correlation = rank_correlations(learned[heated], other[heated], inside[heated])
+                mean = float(correlation.mean()) if heated.any() else None
                 randomisation[method][name] = {
-                    "rank_correlation": float(correlation.mean()),
-                    "changed": bool(abs(correlation.mean()) < CHANGED),
+                    "rank_correlation": mean,
+                    "changed": None if mean is None else abs(mean) < ALIKE,
+                    "images": int(heated.sum()),
                 }
                 bar.update()
+    lesions = _lesions(run, records, split, predictions, images)
+    dataset = metadata.read_manifest(records, "dataset")["dataset"]
     return {
         "images": len(rows),
         "randomisation": randomisation,
-        "lesions": _lesions(run, records, split, predictions, images),
+        "lesions": lesions,
+        "verdict": heat_verdict.judge(randomisation, lesions, dataset),
     }
 
 
@@ -114,11 +123,19 @@ def rank_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray)
 
     values = []
     for *pair, fov in zip(first, second, inside, strict=True):
-        kept = _cells(fov.astype(np.float32)) > 0.5
-        cells = [_cells(heat)[kept] for heat in pair]
-        varied = all(part.size > 1 and part.max() > part.min() for part in cells)
-        values.append(float(spearmanr(*cells).statistic) if varied else 0.0)
+        cells = [_inside(heat, fov) for heat in pair]
+        values.append(float(spearmanr(*cells).statistic) if all(map(_varies, cells)) else 0.0)
     return np.array(values)
+
+
+def _inside(heat: np.ndarray, fov: np.ndarray) -> np.ndarray:
+    """Returns the heat [K] of the cells of the grid that lie in the field of view."""
+    return _cells(heat)[_cells(fov.astype(np.float32)) > 0.5]
+
+
+def _varies(cells: np.ndarray) -> bool:
+    """Says whether cells [K] have a ranking."""
+    return bool(cells.size > 1 and cells.max() > cells.min())
 
 
 def _cells(values: np.ndarray) -> np.ndarray:

@@ -4,8 +4,6 @@ well it tells glaucoma, and the place of the fovea.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge import bootstrap, glaucoma, metadata
-from dr_edge.evaluation import mask_report, predictions
+from dr_edge.evaluation import mask_report, mask_table, predictions, subgroups
 from dr_edge.evaluation.mask_scores import CUP as CUP
 from dr_edge.evaluation.mask_scores import DISC as DISC
 from dr_edge.evaluation.mask_scores import MaskScores, score_split
@@ -39,8 +37,9 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Any, staging: Path) 
     content = flow.describe(run, records, settings) | {
         "images": len(scores.ids),
         "metrics": mask_metrics(names, scores),
+        "subgroups": subgroups.mask_subgroups(names, scores),
     }
-    metadata.write_text(staging / predictions.CSV_FILE, to_csv(names, scores))
+    metadata.write_text(staging / predictions.CSV_FILE, mask_table.to_csv(names, scores))
     judged = np.flatnonzero(np.isfinite(scores.dice).any(axis=1))
     order = [int(row) for row in judged[np.argsort(np.nanmean(scores.dice[judged], axis=1), kind="stable")]]
     drawn = np.random.default_rng(bootstrap.SEED).permutation(order)[: settings.examples]
@@ -137,47 +136,6 @@ def _fovea_metrics(scores: MaskScores) -> dict[str, Any] | None:
     measured = scores.fovea_disc_diameters[np.isfinite(scores.fovea_disc_diameters)]
     result["within_half_disc"] = float((measured <= 0.5).mean()) if measured.size else None
     return result
-
-
-def to_csv(class_names: Sequence[str], scores: MaskScores) -> str:
-    """Returns the table as CSV: id, patient, dice_<class>, iou_<class>, vCDR, fovea's error, glaucoma, laterality,
-    quality, height, width.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    measures = [f"{kind}_{name}" for kind in ("dice", "iou") for name in class_names]
-    writer.writerow(
-        [
-            "id",
-            "patient",
-            *measures,
-            "vcdr_true",
-            "vcdr_found",
-            "fovea_pixels",
-            "fovea_disc_diameters",
-            "glaucoma",
-            "laterality",
-            "quality",
-            "source_height",
-            "source_width",
-        ]
-    )
-    for row in range(len(scores.ids)):
-        values = [*scores.dice[row], *scores.iou[row], scores.true_vcdr[row], scores.found_vcdr[row]]
-        values += [scores.fovea_pixels[row], scores.fovea_disc_diameters[row]]
-        cells = ["" if not np.isfinite(value) else f"{value:.6f}" for value in values]
-        writer.writerow(
-            [
-                scores.ids[row],
-                scores.patients[row],
-                *cells,
-                "" if scores.glaucoma[row] < 0 else scores.glaucoma[row],
-                scores.laterality[row],
-                f"{scores.quality[row]:.4f}",
-            ]
-            + [*scores.source_size[row]]
-        )
-    return text.getvalue()
 
 
 def _mean_interval(values: np.ndarray, patients: np.ndarray) -> list[float] | None:

@@ -1,14 +1,18 @@
-"""The same numbers for parts of the images: left and right eyes, picture sizes (cameras), quality."""
+"""The same numbers for parts of the images: left and right eyes, picture sizes (cameras), quality; of answers and of
+masks.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from dr_edge import metrics
+from dr_edge import bootstrap, metrics
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.mask_scores import MaskScores
 from dr_edge.evaluation.predictions import Predictions
 
 SMALLEST = 10  # images; a number from fewer says nothing
@@ -22,35 +26,75 @@ def subgroup_metrics(task: Task, predictions: Predictions) -> list[dict[str, Any
     Returns:
       Rows {kind, name, images, patients, positives (two classes), accuracy, accuracy_interval, auc,
       auc_interval} for classification; mean_f1 and mean_auc in place of these for multilabel. A kind with
-      fewer than two such groups is
-      left out: there is nothing to compare.
+      fewer than two such groups is left out: there is nothing to compare.
     """
-    rows: list[dict[str, Any]] = []
-    for kind, names in _kinds(predictions).items():
-        part = [
-            _row(task, predictions, kind, name, np.asarray(names) == name)
-            for name in dict.fromkeys(sorted(names))
-            if name and names.count(name) >= SMALLEST
-        ]
-        rows += part if len(part) > 1 else []
+    return [_row(task, predictions, kind, name, chosen) for kind, name, chosen in _groups(predictions)]
+
+
+def mask_subgroups(class_names: Sequence[str], scores: MaskScores) -> list[dict[str, Any]]:
+    """Computes the overlap and the vCDR error for each subgroup of at least SMALLEST images.
+
+    Args:
+      class_names: of the masks.
+      scores: of a split.
+
+    Returns:
+      Rows {kind, name, images, patients, dice {class: value}, vcdr_error (mean absolute; None where no image of the
+      split has one)}, a value being {images (that have it), mean, interval}, with mean and interval None where a group
+      has none. A kind with fewer than two such groups is left out.
+    """
+    error = np.abs(scores.found_vcdr - scores.true_vcdr)
+    rows = []
+    for kind, name, chosen in _groups(scores):
+        patients = scores.patients[chosen]
+        row: dict[str, Any] = {"kind": kind, "name": _shown(kind, name), "images": int(chosen.sum())}
+        row["patients"] = int(np.unique(patients).size)
+        row["dice"] = {
+            class_name: _mean(scores.dice[chosen, index], patients) for index, class_name in enumerate(class_names)
+        }
+        row["vcdr_error"] = _mean(error[chosen], patients) if np.isfinite(error).any() else None
+        rows.append(row)
     return rows
 
 
-def _kinds(predictions: Predictions) -> dict[str, list[str]]:
+def _mean(values: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
+    """Returns {images, mean, interval} of the finite values [N]."""
+    known = np.isfinite(values)
+    if not known.any():
+        return {"images": 0, "mean": None, "interval": None}
+    interval = bootstrap.bootstrap_interval(bootstrap.weighted_mean(values[known]), patients[known], DRAWS)
+    return {"images": int(known.sum()), "mean": float(values[known].mean()), "interval": interval.to_json()}
+
+
+def _groups(rows: Predictions | MaskScores) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yields (kind, name, [N] bool) of each group that is large enough and has another of its kind beside it."""
+    for kind, names in _kinds(rows).items():
+        large = [name for name in sorted(set(names)) if name and names.count(name) >= SMALLEST]
+        if len(large) > 1:
+            for name in large:
+                yield kind, name, np.asarray(names) == name
+
+
+def _shown(kind: str, name: str) -> str:
+    """Returns a group's name without the digit that orders the thirds of quality."""
+    return name.partition(" ")[2] if kind == "quality" else name
+
+
+def _kinds(rows: Predictions | MaskScores) -> dict[str, list[str]]:
     """Returns kind -> the subgroup of each image; "" for none."""
-    sizes = [f"{width} × {height} px" for height, width in predictions.source_size]
+    sizes = [f"{width} × {height} px" for height, width in rows.source_size]
     frequent = {name for name, _ in Counter(sizes).most_common(SIZES)}
-    low, high = np.quantile(predictions.quality, [1 / 3, 2 / 3])
+    low, high = np.quantile(rows.quality, [1 / 3, 2 / 3])
     if low < high:
         quality = np.where(
-            predictions.quality <= low,
+            rows.quality <= low,
             "1 lowest third",
-            np.where(predictions.quality <= high, "2 middle third", "3 best third"),
+            np.where(rows.quality <= high, "2 middle third", "3 best third"),
         )
     else:  # no spread, nothing to divide
-        quality = np.full(len(predictions), "")
+        quality = np.full(len(rows.ids), "")
     return {
-        "eye": [str(name) for name in predictions.laterality],
+        "eye": [str(name) for name in rows.laterality],
         "picture size": [name if name in frequent else "other sizes" for name in sizes],
         "quality": [str(name) for name in quality],
     }
@@ -59,10 +103,7 @@ def _kinds(predictions: Predictions) -> dict[str, list[str]]:
 def _row(task: Task, predictions: Predictions, kind: str, name: str, chosen: np.ndarray) -> dict[str, Any]:
     labels, probabilities = predictions.labels[chosen], predictions.probabilities[chosen]
     patients = predictions.patients[chosen]
-    row: dict[str, Any] = {
-        "kind": kind,
-        "name": name.removeprefix("1 ").removeprefix("2 ").removeprefix("3 ") if kind == "quality" else name,
-    }
+    row: dict[str, Any] = {"kind": kind, "name": _shown(kind, name)}
     if task.kind == "multilabel":
         full = metrics.multilabel_metrics(labels, probabilities, task.class_names, patients, draws=0)
         return row | {key: full[key] for key in ("images", "patients", "mean_f1", "mean_auc")}

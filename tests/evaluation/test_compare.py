@@ -34,13 +34,14 @@ def drawn_predictions(strength: float, seed: int, count: int = 300) -> predictio
     )
 
 
-def evaluated(directory, table, task=None):
+def evaluated(directory, table, task=None, dataset="idrid"):
     """Writes what compare reads of an evaluated run."""
     task = task or tasks.referable_dr()
     place = directory / "evaluation" / "test"
     place.mkdir(parents=True)
     (place / "predictions.csv").write_text(predictions.to_csv(table, task))
     content = {"split": "test", "task": task.to_json(), "metrics": {}, "images": len(table)}
+    content["records"] = {"dataset": dataset}
     metadata.write_manifest(place, "evaluation", content)
     return directory
 
@@ -113,6 +114,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     other = evaluated(tmp_path / "b", table, tasks.any_dr())
     with pytest.raises(ValueError, match="answers"):
         compare.compare(run, other, "test")
+    with pytest.raises(ValueError, match="judged on idrid, test split, .* on aptos, test split"):
+        compare.compare(run, evaluated(tmp_path / "other", table, dataset="aptos"), "test")
     renamed = dataclasses.replace(table, ids=np.char.add("x", table.ids))
     with pytest.raises(ValueError, match="no image"):
         compare.compare(run, evaluated(tmp_path / "c", renamed), "test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dr_edge.evaluation import honesty, predictions
+from dr_edge.evaluation import heat_verdict, honesty, predictions
 from dr_edge.explanation import heatmaps
 from dr_edge.trained import load_run
 
@@ -29,6 +29,9 @@ def test_a_trained_model_passes(run, test_split):
     assert lesions["gradcam"]["ratio"] > 2 and lesions["gradcam"]["ratio_interval"][0] > 1
     assert lesions["ceiling"] > 2 and lesions["cells"] == 8
     assert lesions["gradcam"]["chance"] == pytest.approx(100 / (np.pi * 30**2), rel=0.1)
+    verdict = result["verdict"]
+    assert verdict["randomisation"]["methods"]["gradcam"] is True
+    assert verdict["lesions"] is None  # these records are not `synthetic`
 
 
 def test_a_map_that_ignores_the_model_is_caught(run, test_split, monkeypatch):
@@ -39,6 +42,53 @@ def test_a_map_that_ignores_the_model_is_caught(run, test_split, monkeypatch):
     result = honesty.check(run, run.records, "test", test_split, images=6)
     entry = result["randomisation"]["gradcam"]["all layers"]
     assert entry["rank_correlation"] == pytest.approx(1.0) and not entry["changed"]
+    verdict = result["verdict"]
+    assert verdict["passed"] is verdict["randomisation"]["passed"] is False
+    assert any("Grad-CAM" in text and "1.00" in text for text in heat_verdict.warnings(verdict))
+
+
+def test_a_map_without_heat_does_not_pass(run, test_split, monkeypatch):
+    def nothing(model, images, classes, background):
+        return np.zeros(images.shape[:3], np.float32)
+
+    monkeypatch.setitem(heatmaps.METHODS, "gradcam", nothing)
+    result = honesty.check(run, run.records, "test", test_split, images=6)
+    assert result["randomisation"]["gradcam"]["all layers"] == {
+        "rank_correlation": None,
+        "changed": None,
+        "images": 0,
+    }
+    assert result["verdict"]["randomisation"]["methods"]["gradcam"] is None
+    assert any("Grad-CAM hold no heat" in text for text in heat_verdict.warnings(result["verdict"]))
+    assert result["lesions"]["gradcam"]["ratio"] == 0
+
+
+def measured(gradcam, layercam, ratio, ceiling=3.6):
+    """What the two checks found of two methods: correlations with the last and with all layers shuffled, times chance."""
+    randomisation = {
+        method: {
+            name: {"rank_correlation": value, "changed": abs(value) < 0.5, "images": 16}
+            for name, value in zip(("last layers", "all layers"), values, strict=True)
+        }
+        for method, values in (("gradcam", gradcam), ("layercam", layercam))
+    }
+    return randomisation, {"cells": 5, "ceiling": ceiling, "gradcam": {"ratio": ratio}, "layercam": {"ratio": 2.0}}
+
+
+def test_the_verdict_says_what_passed_and_what_it_means():
+    good = heat_verdict.judge(*measured((0.1, 0.02), (0.7, 0.2), 2.6), "synthetic")
+    assert good["passed"] is True and good["lesions"]["methods"] == {"gradcam": True, "layercam": True}
+    assert heat_verdict.warnings(good) == []
+    said = " ".join(line["text"] for line in good["says"])
+    assert "LayerCAM stay alike (0.70)" in said and "2.6 and 2.0 times" in said
+    bad = heat_verdict.judge(*measured((0.1, -0.62), (0.7, 0.49), 1.04, ceiling=1.77), "synthetic")
+    assert bad["passed"] is bad["randomisation"]["passed"] is bad["lesions"]["passed"] is False
+    alike, missed = heat_verdict.warnings(bad)
+    assert "Grad-CAM" in alike and "-0.62" in alike and "do not take them as the reason" in alike
+    assert "only 1.0 times that by chance" in missed and "5 × 5 cells, reach 1.8" in missed and "LayerCAM" not in missed
+    elsewhere = heat_verdict.judge(*measured((0.1, 0.02), (0.7, 0.2), 1.0), "idrid")
+    assert elsewhere["passed"] is True and elsewhere["lesions"] is None
+    assert heat_verdict.judge(measured((0, 0), (0, 0), 1)[0], None, "synthetic")["lesions"] is None
 
 
 def test_shuffling_keeps_the_values_and_leaves_the_model_alone(run):

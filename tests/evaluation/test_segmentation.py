@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.metrics import f1_score, jaccard_score
 
 from dr_edge.data import tasks
-from dr_edge.evaluation import flow, segmentation
+from dr_edge.evaluation import flow, segmentation, subgroups
 
 
 def test_overlap_equals_scikit_learn():
@@ -91,6 +93,31 @@ def test_glaucoma_auc_and_fovea_error_by_hand():
     assert without["glaucoma"] is None and without["fovea"] is None
 
 
+def test_subgroups_by_hand():
+    count, rng = 40, np.random.default_rng(2)
+    true, dice = rng.uniform(0.3, 0.7, count), rng.uniform(0.6, 1, (count, 2))
+    found = true + rng.normal(0, 0.1, count)
+    found[:12], dice[20:, 1] = np.nan, np.nan  # no cup drawn; no cup labelled
+    eyes = np.array(["left"] * 20 + ["right"] * 16 + [""] * 4)
+    small = np.arange(count) < 31
+    table = dataclasses.replace(
+        scores(true, found, dice), laterality=eyes, quality=np.arange(count) / count,
+        source_size=np.where(small[:, None], (480, 640), (960, 1280)),
+    )  # fmt: skip
+    rows = {(row["kind"], row["name"]): row for row in subgroups.mask_subgroups(("disc", "cup"), table)}
+    assert set(rows) == {("eye", "left"), ("eye", "right"), ("quality", "lowest third"), ("quality", "middle third"), ("quality", "best third")}
+    left, right = rows["eye", "left"], rows["eye", "right"]
+    assert left["images"] == left["patients"] == 20 and left["dice"]["cup"]["mean"] == pytest.approx(dice[:20, 1].mean())
+    assert right["dice"]["cup"] == {"images": 0, "mean": None, "interval": None}
+    error = np.abs(found - true)[12:20]
+    assert left["vcdr_error"]["images"] == 8 and left["vcdr_error"]["mean"] == pytest.approx(error.mean())
+    reference = scipy.stats.bootstrap((error,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    spread = reference.high - reference.low
+    assert left["vcdr_error"]["interval"] == pytest.approx(list(reference), abs=0.12 * spread)
+    without = dataclasses.replace(table, found_vcdr=np.full(count, np.nan))
+    assert {row["vcdr_error"] for row in subgroups.mask_subgroups(("disc", "cup"), without)} == {None}
+
+
 @pytest.fixture(scope="module")
 def drawn_records(tmp_path_factory):
     """Drawn photographs of 96 px with disc, cup, fovea and glaucoma, as the command builds them."""
@@ -145,6 +172,16 @@ def test_a_segmentation_run_gets_its_report(write_run, tmp_path):
     assert len(rows) == 36 and float(rows[0]["vcdr_true"]) == pytest.approx(7 / 15, abs=0.01)
     assert content["metrics"]["per_class"]["optic disc"]["images"] == 36
     page = (directory / "report.html").read_text()
+    groups = {(row["kind"], row["name"]): row for row in content["subgroups"]}
+    left = [row for row in rows if row["laterality"] == "left"]
+    value = groups["eye", "left"]["dice"]["optic disc"]
+    assert value["images"] == groups["eye", "left"]["images"] == len(left) == 18
+    assert value["mean"] == pytest.approx(np.mean([float(row["dice_optic disc"]) for row in left]), abs=1e-5)
+    error = [abs(float(row["vcdr_found"]) - float(row["vcdr_true"])) for row in left if row["vcdr_found"]]
+    assert groups["eye", "left"]["vcdr_error"]["images"] == len(error)
+    shown = page[page.index("<h2>Subgroups") :]
+    for part in ("eye: left", "picture size: 640 × 480 px", "quality: lowest third", "n = 18", "vCDR error"):
+        assert part in shown
     assert (
         "Bland-Altman" in page and "outline optic disc and optic cup" in page and "The worst overlaps" in page
     )
