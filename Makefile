@@ -52,7 +52,7 @@ WEIGHTS ?= imagenet
 REPRODUCED ?= runs
 reproduce: setup ## the README's table of real photographs: make reproduce DATA=DIR WEIGHTS=FILE
 	$(MAKE) chain SET=idrid SIZE=320 GIN=idrid_referable
-	$(MAKE) chain SET=eyepacs SIZE=256 GIN=eyepacs_any_dr
+	$(MAKE) chain SET=eyepacs SIZE=320 GIN=eyepacs_referable
 
 chain:
 	$(RUN) -m tfrecord_tools.build --dataset=$(SET) --data_dir=$(DATA)/$(SET) --image_size=$(SIZE) --out=$(REPRODUCED)/$(SET)/records
