@@ -8,6 +8,7 @@ import numpy as np
 
 ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
 
+
 def fuse_hard_sigmoid(proto: Any) -> Any:
     """Replaces Clip(x + 3, 0, 6) * (1 / 6) by HardSigmoid(x), in place; three passes over a tensor become one.
 
