@@ -1,6 +1,7 @@
 """System D: pretrained classifiers with one dense head, chosen by name.
 
   resnet50, densenet121, efficientnet_b4    keras.applications
+  mobilenet_v2                              keras.applications; not in the report, for phones and for training on a CPU
   vit_b16                                   keras-hub, an extra: pip install "dr_edge[vit]"
 """
 
@@ -22,6 +23,7 @@ CONVOLUTIONAL = {
     "resnet50": backbones.resnet50,
     "densenet121": backbones.densenet121,
     "efficientnet_b4": backbones.efficientnet_b4,
+    "mobilenet_v2": backbones.mobilenet_v2,
 }
 VIT = "vit_b16"
 VIT_PRESETS = {224: "vit_base_patch16_224_imagenet", 384: "vit_base_patch16_384_imagenet"}
@@ -44,7 +46,7 @@ def classifier(
     Args:
       image_size: side of the square input in pixels, at least 32; for vit_b16 a multiple of 16.
       outputs: number of logits.
-      architecture: "resnet50", "densenet121", "efficientnet_b4" or "vit_b16".
+      architecture: "resnet50", "densenet121", "efficientnet_b4", "mobilenet_v2" or "vit_b16".
       weights: of the backbone: None, "imagenet" (downloads) or the path of a no-top weights file (vit_b16: of a file that
         keras_hub's ViTBackbone.save_weights wrote).
       dropout: rate before the dense layers.

@@ -15,22 +15,16 @@ import gin
 import keras
 import numpy as np
 
-from dr_edge.models import attention, backbones
+from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
 
-
-def mobilenet_v3_cbam_trunk(
-    inputs: keras.KerasTensor, variant: str = "large", weights: str | None = None
-) -> keras.KerasTensor:
-    """MobileNetV3 and CBAM as a trunk; the arguments are those of `backbones.mobilenet_v3`."""
-    return attention.cbam(backbones.mobilenet_v3(inputs, variant=variant, weights=weights), name="attended")
-
-
-TRUNKS: dict[str, Callable[..., keras.KerasTensor]] = {
-    "densenet121": backbones.densenet121,
-    "resnet50": backbones.resnet50,
-    "alexnet": backbones.alexnet,
-    "mobilenet_v3_cbam": mobilenet_v3_cbam_trunk,
+# Name -> (backbone, whether the attention block stands behind it).
+TRUNKS: dict[str, tuple[Callable[..., keras.KerasTensor], bool]] = {
+    "densenet121": (backbones.densenet121, False),
+    "resnet50": (backbones.resnet50, False),
+    "alexnet": (backbones.alexnet, False),
+    "mobilenet_v3_cbam": (functools.partial(backbones.mobilenet_v3, variant="large"), True),
+    "mobilenet_v2_cbam": (backbones.mobilenet_v2, True),
 }
 
 
@@ -61,7 +55,7 @@ def multitask(
     Args:
       image_size: side of the square input in pixels, at least 64.
       outputs: number of diseases.
-      trunk: "densenet121", "resnet50", "alexnet" or "mobilenet_v3_cbam".
+      trunk: "densenet121", "resnet50", "alexnet", "mobilenet_v3_cbam" or "mobilenet_v2_cbam".
       weights: of the trunk: None, "imagenet" (downloads) or the path of a no-top weights file; alexnet has none.
       hidden: hidden units of each head.
       dropout: rate before the heads.
@@ -78,12 +72,14 @@ def multitask(
         raise ValueError(f"multitask needs image_size >= 64 and a trunk of {tuple(TRUNKS)}. Received: {image_size}, {trunk!r}.")
     if trunk == "alexnet" and weights is not None:
         raise ValueError(f"No ImageNet weights of alexnet exist in Keras. Bind weights = None. Received: {weights!r}.")
-    backbone = TRUNKS[trunk] if trunk == "alexnet" else functools.partial(TRUNKS[trunk], weights=weights)
+    backbone, attended = TRUNKS[trunk]
+    if trunk != "alexnet":
+        backbone = functools.partial(backbone, weights=weights)
     model = cbam_classifier(
         image_size,
         outputs,
         backbone=backbone,
-        use_attention=False,
+        use_attention=attended,
         dropout=dropout,
         hidden=hidden * outputs,
         batch_norm_momentum=batch_norm_momentum,

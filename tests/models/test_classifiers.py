@@ -17,10 +17,11 @@ REFERENCES = {
     "resnet50": (keras.applications.ResNet50, 2048, 23_587_712, keras.applications.resnet50),
     "densenet121": (keras.applications.DenseNet121, 1024, 7_037_504, keras.applications.densenet),
     "efficientnet_b4": (keras.applications.EfficientNetB4, 1792, 17_673_823, keras.applications.efficientnet),
+    "mobilenet_v2": (keras.applications.MobileNetV2, 1280, 2_257_984, keras.applications.mobilenet_v2),
 }
 
 
-@pytest.mark.parametrize("name", ["resnet50", "densenet121", pytest.param("efficientnet_b4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["resnet50", "densenet121", "mobilenet_v2", pytest.param("efficientnet_b4", marks=pytest.mark.slow)])
 def test_parameters_and_features_equal_keras_applications(name, tmp_path):
     """With a file of keras.applications' own, our raw-pixel graph gives the features that it gives after its own
     preprocess_input; B4 gets the weights as a file where Keras gets them under the name "imagenet".

@@ -34,7 +34,8 @@ def test_each_disease_reads_its_own_hidden_units_only():
 
 @pytest.mark.parametrize(
     ("trunk", "channels", "parameters"),
-    [("densenet121", 1024, 7_037_504), ("resnet50", 2048, 23_587_712), ("mobilenet_v3_cbam", 960, 2_996_352 + 462_099)],
+    [("densenet121", 1024, 7_037_504), ("resnet50", 2048, 23_587_712), ("mobilenet_v3_cbam", 960, 2_996_352 + 462_099),
+        ("mobilenet_v2_cbam", 1280, 2_257_984 + 1280 * 320 + 320 + 320 * 1280 + 1280 + 99)],
 )
 def test_trunks(trunk, channels, parameters):
     """The counts are keras.applications', and for CBAM those of SYSTEMS A: 230,640 + 231,360 + 99."""
