@@ -61,7 +61,7 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
       RuntimeError: the model's outputs are not finite.
     """
     if run.task.kind == "segmentation":
-        reason = "the network segments, it has no penultimate features"
+        reason = "of a segmentation no distance is fitted"
         return Fit(1.0, {"method": "none", "reason": "masks are not calibrated"}, None, {"reason": reason}, [])
     predict = predict or predictor(run)
     val = _collect(predict, records, "val", run.task, None, "temperature (val)")

@@ -17,6 +17,7 @@ from dr_edge.bootstrap import bootstrap_interval as bootstrap_interval
 from dr_edge.metadata import finite_or_none
 
 MISSING = -1
+FEW = 10  # images of a class below which a note warns
 PROBABILITY_TOLERANCE = 1e-3  # float16 and int8 artifacts round
 
 
@@ -66,6 +67,11 @@ def classification_metrics(
         f"No image of class {class_names[index]!r}: its recall and AUC are undefined."
         for index in sorted(set(classes) - set(present.tolist()))
     ]
+    notes += [
+        f"Only {count} images of class {class_names[index]!r}: what is said of it here says little of other patients."
+        for index, count in zip(*np.unique(labels, return_counts=True), strict=True)
+        if count < FEW
+    ]
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         labels, predicted, labels=classes, zero_division=np.nan
     )
@@ -76,7 +82,8 @@ def classification_metrics(
         notes.append("AUC is undefined: all images are of one class.")
     elif auc == 1.0:
         notes.append(
-            "The classes are separated perfectly, so the bootstrap interval of the AUC has no width."
+            "The classes are separated perfectly, so the bootstrap interval of the AUC has no width: it knows these "
+            "images only, and other patients need not be separated as well."
         )
     graded = ordered or binary
     result: dict[str, Any] = {

@@ -172,13 +172,33 @@ def test_a_foreign_directory_is_refused(run_dir):
 def test_five_grades_and_diseases(write_run, make_model, tmp_path):
     for task, key in ((tasks.dr_grade(), "qwk"), (tasks.diseases(("glaucoma",)), "mean_f1")):
         run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
-        content = flow.evaluate(run, flow.Settings(examples=2, honesty=False))
-        assert key in content["metrics"]
+        several = task.kind == "multilabel"
+        content = flow.evaluate(run, flow.Settings(examples=2, honesty=several))
+        assert key in content["metrics"] and (content["heat_maps"] is not None) == several
         page = (run / "evaluation" / "test" / "report.html").read_text()
         checker = Checker()
         checker.feed(page)
         assert checker.open == [] and checker.foreign == []
         json.dumps(content, allow_nan=False)
+
+
+def test_a_network_without_feature_map_is_explained_by_its_pixels(write_run, tmp_path):
+    """As a vision transformer: no layer `cam_features`."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(1)
+    image = keras.Input((64, 64, 3), name="image")
+    x = layers.Conv2D(8, 16, strides=16)(layers.Rescaling(1 / 127.5, offset=-1.0)(image))
+    x = layers.Dense(8, activation="relu", name="penultimate")(layers.Flatten()(x))
+    model = keras.Model(image, layers.Dense(5, name="logits")(x), name="vit_b16")
+    content = flow.evaluate(write_run(tmp_path / "vit", tasks.dr_grade(), model), flow.Settings(examples=2))
+    assert list(content["heat_maps"]["randomisation"]) == ["saliency"]
+    assert content["heat_maps"]["lesions"] is None or content["heat_maps"]["lesions"]["ceiling"] is None
+    page = (tmp_path / "vit" / "evaluation" / "test" / "report.html").read_text()
+    assert "Saliency" in page and "Grad-CAM" not in page
+    asked = {point["question"] for point in content["operating_points"]}
+    assert asked == {"grade >= 2"} and "Called positive" in page
 
 
 def test_external_records_are_judged_by_the_runs_own_validation(run_dir, stand_in_records, tmp_path):

@@ -12,6 +12,7 @@ from absl import logging
 
 from dr_edge import fitted, metadata, metrics
 from dr_edge.data.records import shard_paths
+from dr_edge.data.tasks import Task
 from dr_edge.evaluation import (
     calibration,
     gallery,
@@ -40,7 +41,7 @@ class Settings:
       records: a records directory; None: the one that the run was trained on.
       batch_size: images per step.
       examples: pictures of mistakes, and of right answers, in the report.
-      honesty: also check the heat maps themselves (classification).
+      honesty: also check the heat maps themselves (not of a segmentation).
     """
 
     split: str = "test"
@@ -109,13 +110,13 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
         "metrics": compute(
             test.labels, test.probabilities, task.class_names, groups=test.patients, **options
         ),
-        "operating_points": _operating_points(run, fit, test, settings.split),
+        "operating_points": _operating_points(task, fit, val, test, settings.split),
         "calibration": calibration.calibrate(run, val, test),
         "subgroups": subgroups.subgroup_metrics(task, test),
         "out_of_distribution": distant,
         "heat_maps": None,
     }
-    if settings.honesty and task.kind == "classification":
+    if settings.honesty:
         content["heat_maps"] = honesty.check(run, records, settings.split, test)
         for text in heat_verdict.warnings(content["heat_maps"]["verdict"]):
             logging.warning("Heat maps. %s", text)
@@ -177,22 +178,33 @@ def _has_validation(reference: str) -> bool:
     return True
 
 
-def _operating_points(run: TrainedRun, fit: Fit | None, test: Predictions, split: str) -> list[dict[str, Any]]:
-    """Applies the run's thresholds of the positive class, chosen on validation, to `test`; [] unless the task has two
-    classes.
+def _operating_points(
+    task: Task, fit: Fit | None, val: Predictions | None, test: Predictions, split: str
+) -> list[dict[str, Any]]:
+    """Applies thresholds chosen on validation to `test`, for each question of yes or no that the task holds.
+
+    The thresholds of a task of two classes are the run's own, which its bundle carries, too.
     """
-    if fit is None or run.task.kind != "classification" or len(run.task.class_names) != 2:
+    if fit is None or val is None:
         return []
-    if not fit.operating_points:
-        logging.warning("The validation split holds one class only: no operating points.")
-    thresholds = [(operating_points.HALF, operating_points.HALF.target, "fixed")]
-    thresholds += [(operating_points.RULES[point["name"]], point["threshold"], "val") for point in fit.operating_points]
     points = []
-    for rule, threshold, chosen in thresholds:
-        applied = operating_points.apply_threshold(
-            test.labels, test.probabilities[:, 1], test.patients, threshold
-        )
-        points.append({"name": rule.name, "chosen_on": chosen, "applied_to": split} | applied)
+    asked = operating_points.questions(task, test)
+    for question, before in zip(asked, operating_points.questions(task, val), strict=True):
+        own = {point["name"]: point["threshold"] for point in fit.operating_points}
+        if not own:
+            chosen = {
+                name: operating_points.choose_threshold(before.labels, before.scores, rule)
+                for name, rule in operating_points.RULES.items()
+            }
+            own = {name: threshold for name, threshold in chosen.items() if threshold is not None}
+        if not own:
+            logging.warning("%s: the validation split holds one answer only: no operating points.", question.name)
+        thresholds = [(operating_points.HALF, operating_points.HALF.target, "fixed")]
+        thresholds += [(operating_points.RULES[name], threshold, "val") for name, threshold in own.items()]
+        for rule, threshold, where in thresholds:
+            applied = operating_points.apply_threshold(question.labels, question.scores, question.groups, threshold)
+            named = {"question": question.name, "name": rule.name, "chosen_on": where, "applied_to": split}
+            points.append(named | applied)
     return points
 
 

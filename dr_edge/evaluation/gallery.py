@@ -15,7 +15,7 @@ from dr_edge.explanation import answers, heatmaps, overlay
 from dr_edge.trained import TrainedRun
 
 SIDE = 288  # pixels of each picture in the report
-METHOD = "gradcam"
+METHODS = ("gradcam", "saliency")  # the first that the network can be explained by
 BATCH_SIZE = 8
 SEED = 20261120
 
@@ -94,6 +94,7 @@ def cards(
     title: str,
 ) -> list[Card]:
     """Draws the chosen images with their heat maps, with a progress bar."""
+    used = next(method for method in METHODS if method in heatmaps.methods_of(run.model))
     ids = {str(predictions.ids[row]) for row, _ in chosen}
     examples = examples_by_id(run, records, split, ids) if ids else {}
     result = []
@@ -103,10 +104,10 @@ def cards(
             shown = [examples[str(predictions.ids[row])] for row, _ in part]
             classes = np.array([index for _, index in part])
             images = np.stack([example["image"] for example in shown])
-            maps = heatmaps.heat_maps(run.model, METHOD, images, classes, run.background)
+            maps = heatmaps.heat_maps(run.model, used, images, classes, run.background)
             for (row, index), example, heat in zip(part, shown, maps, strict=True):
                 scores, label = predictions.probabilities[row], predictions.labels[row]
-                name, method = str(predictions.ids[row]), heatmaps.TITLES[METHOD]
+                name, method = str(predictions.ids[row]), heatmaps.TITLES[used]
                 caption = answers.caption(run.task, scores, label, name, method, index)
                 laid = overlay.lay_over(example["photograph"], heat)
                 result.append(Card(caption, data_url(example["photograph"]), data_url(laid)))

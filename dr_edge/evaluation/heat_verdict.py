@@ -110,7 +110,7 @@ def _lesion_words(lesions: Mapping[str, Any], found: Mapping[str, bool]) -> list
             f"{_values([lesions[method]['ratio'] for method in bad], 1)} times that by chance (wanted: "
             f"{TIMES_CHANCE:.0f}). Do not use these maps to find or to confirm lesions."
         )
-        if lesions["ceiling"] < TIMES_CHANCE:
+        if lesions["ceiling"] is not None and lesions["ceiling"] < TIMES_CHANCE:
             text += (
                 f" Even the lesions themselves, drawn in {lesions['cells']} × {lesions['cells']} cells, reach "
                 f"{number(lesions['ceiling'], 1)}: train at a larger image size."

@@ -37,7 +37,7 @@ def check(
     """Runs both checks on some images of a split.
 
     Args:
-      run: a finished classification run.
+      run: a finished classification or multilabel run; of several diseases the likeliest is explained.
       records, split: where the images are.
       predictions: of that split.
       images: at most so many for each check.
@@ -48,8 +48,10 @@ def check(
       (`heat_verdict.judge`), and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
       ratio_interval}}, or None where the records hold no lesion masks or no lesion image was answered right.
       `ceiling` is the ratio that the lesion masks themselves reach when drawn with the cells x cells of
-      Grad-CAM's map. All numbers are means over images.
+      Grad-CAM's map; both are None for a network without such a map, whose methods are fewer, too. Several diseases
+      are not held against lesions. All numbers are means over images.
     """
+    methods = tuple(method for method in METHODS if method in heatmaps.methods_of(run.model))
     rows = _spread(run, predictions, images)
     examples = examples_by_id(run, records, split, {str(predictions.ids[row]) for row in rows})
     pictures = np.stack([examples[str(predictions.ids[row])]["image"] for row in rows])
@@ -61,9 +63,9 @@ def check(
         ALL: shuffled(run.model, last_only=False),
     }
     with tqdm(
-        total=len(METHODS) * (1 + len(models)), desc="sanity check of the heat maps", unit="model"
+        total=len(methods) * (1 + len(models)), desc="sanity check of the heat maps", unit="model"
     ) as bar:
-        for method in METHODS:
+        for method in methods:
             learned = _maps(run.model, method, pictures, classes, run.background)
             # Of a map without heat nothing can change: it must not count as passed.
             heated = np.array([_varies(_inside(heat, fov)) for heat, fov in zip(learned, inside, strict=True)])
@@ -79,7 +81,8 @@ def check(
                     "images": int(heated.sum()),
                 }
                 bar.update()
-    lesions = _lesions(run, records, split, predictions, images)
+    graded = run.task.kind == "classification"
+    lesions = _lesions(run, records, split, predictions, images, methods) if graded else None
     dataset = metadata.read_manifest(records, "dataset")["dataset"]
     return {
         "images": len(rows),
@@ -161,7 +164,12 @@ def heat_share(heat: np.ndarray, lesions: np.ndarray, fov: np.ndarray) -> tuple[
 
 
 def _lesions(
-    run: TrainedRun, records: str | os.PathLike, split: str, predictions: Predictions, images: int
+    run: TrainedRun,
+    records: str | os.PathLike,
+    split: str,
+    predictions: Predictions,
+    images: int,
+    methods: Sequence[str],
 ) -> dict[str, Any] | None:
     held = metadata.read_manifest(records, "dataset").get("masks", [])
     names = tuple(name for name in held if name not in ANATOMY)
@@ -177,13 +185,14 @@ def _lesions(
     ids = [str(predictions.ids[row]) for row in chosen]
     pictures = np.stack([examples[name]["image"] for name in ids])
     patients = predictions.patients[chosen]
-    cells = int(run.model.get_layer(heatmaps.FEATURE_LAYER).output.shape[1])
-    perfect = np.stack([_coarse(masks[name], cells) for name in ids])
     fovs = [_fov(examples[name]) for name in ids]
     lesions = [masks[name] for name in ids]
-    result: dict[str, Any] = {"masks": list(names), "images": len(ids), "cells": cells}
-    result["ceiling"] = _shares(perfect, lesions, fovs, patients)["ratio"]
-    for method in tqdm(METHODS, desc="heat inside lesions", unit="method"):
+    result: dict[str, Any] = {"masks": list(names), "images": len(ids), "cells": None, "ceiling": None}
+    if "gradcam" in methods:
+        result["cells"] = cells = int(run.model.get_layer(heatmaps.FEATURE_LAYER).output.shape[1])
+        perfect = np.stack([_coarse(mask, cells) for mask in lesions])
+        result["ceiling"] = _shares(perfect, lesions, fovs, patients)["ratio"]
+    for method in tqdm(methods, desc="heat inside lesions", unit="method"):
         maps = _maps(run.model, method, pictures, predictions.predicted[chosen], run.background)
         result[method] = _shares(maps, lesions, fovs, patients)
     return result

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from dr_edge import bootstrap
+from dr_edge.data.tasks import Task
+from dr_edge.evaluation.predictions import MISSING, Predictions
 from dr_edge.metadata import finite_or_none
 
 
@@ -41,6 +43,43 @@ RULES = {
     "specificity_90": Rule("specificity ≥ 0.90", "specificity", 0.90),
 }
 HALF = Rule("probability ≥ 0.50", "fixed", 0.50)
+REFERABLE_FROM = 2  # of the International Clinical DR scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A question of yes or no that a task's answer holds.
+
+    Attributes:
+      name: what "yes" means.
+      labels: [n] int, 1 yes.
+      scores: [n] probability of yes.
+      groups: [n] patient.
+    """
+
+    name: str
+    labels: np.ndarray
+    scores: np.ndarray
+    groups: np.ndarray
+
+
+def questions(task: Task, predictions: Predictions) -> list[Question]:
+    """Returns the questions of yes or no behind a task: its second class of two; each disease, where it is labelled;
+    of DR's five grades whether they are referable (grade >= 2, moderate NPDR or worse); of other tasks none.
+    """
+    labels, scores, groups = predictions.labels, predictions.probabilities, predictions.patients
+    if task.kind == "multilabel":
+        known = [np.flatnonzero(column != MISSING) for column in labels.T]
+        return [
+            Question(name, labels[rows, place], scores[rows, place], groups[rows])
+            for place, (name, rows) in enumerate(zip(task.class_names, known, strict=True))
+        ]
+    if task.kind == "classification" and len(task.class_names) == 2:
+        return [Question(task.class_names[1], labels, scores[:, 1], groups)]
+    if task.name == "dr_grade":
+        yes = (labels >= REFERABLE_FROM).astype(int)
+        return [Question(f"grade >= {REFERABLE_FROM}", yes, scores[:, REFERABLE_FROM:].sum(axis=1), groups)]
+    return []
 
 
 def choose_threshold(labels: np.ndarray, scores: np.ndarray, rule: Rule) -> float | None:
@@ -101,8 +140,8 @@ def apply_threshold(
       draws: bootstrap draws by patient.
 
     Returns:
-      threshold, sensitivity, specificity, ppv, npv, each also as <name>_interval, and referred (share called
-      positive), true_positives, false_positives, true_negatives, false_negatives. None where undefined.
+      threshold, sensitivity, specificity, ppv, npv, each also as <name>_interval (bootstrap, or Wilson's over patients
+      where all draws agree), and referred (share called positive), true_positives, false_positives, true_negatives, false_negatives. None where undefined.
     """
     positive, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
     shares = {
@@ -118,10 +157,27 @@ def apply_threshold(
     enough = np.unique(groups).size > 1
     drawn = bootstrap.bootstrap(statistics, groups, draws) if enough else {}
     for name in shares:
-        result[f"{name}_interval"] = bootstrap.percentile_interval(drawn[name]).to_json() if enough else None
+        result[f"{name}_interval"] = _interval(drawn[name], *shares[name], groups) if enough else None
     return result | {
         "true_positives": int((called & positive).sum()),
         "false_positives": int((called & ~positive).sum()),
         "true_negatives": int((~called & ~positive).sum()),
         "false_negatives": int((~called & positive).sum()),
     }
+
+
+def _interval(drawn: np.ndarray, hit: np.ndarray, among: np.ndarray, groups: np.ndarray) -> list[float] | None:
+    """Returns the bootstrap's interval of a share, or Wilson's over patients where every draw gave the same.
+
+    When all of few images are right, so are all that a bootstrap draws: its interval has no width, though it knows
+    little (Brown, Cai & DasGupta, "Interval estimation for a binomial proportion", 2001).
+    """
+    bounds = bootstrap.percentile_interval(drawn).to_json()
+    if bounds is None or bounds[0] < bounds[1]:
+        return bounds
+    from scipy.stats import binomtest
+
+    patients = np.unique(np.asarray(groups)[among]).size
+    right = round(float(hit[among].mean()) * patients)
+    found = binomtest(right, patients).proportion_ci(bootstrap.LEVEL, method="wilson")
+    return [float(found.low), float(found.high)]

@@ -80,10 +80,9 @@ def explain(
 
 def _checked_methods(run: TrainedRun, methods: Sequence[str]) -> tuple[str, ...]:
     """Returns the methods to use; raises ValueError for one that the task or tf-keras-vis does not know."""
-    known = (MASK,) if run.task.kind == "segmentation" else tuple(heatmaps.METHODS)
-    methods = tuple(dict.fromkeys(methods)) or (
-        (MASK,) if run.task.kind == "segmentation" else DEFAULT_METHODS
-    )
+    known = (MASK,) if run.task.kind == "segmentation" else heatmaps.methods_of(run.model)
+    default = tuple(method for method in (MASK, *DEFAULT_METHODS) if method in known)
+    methods = tuple(dict.fromkeys(methods)) or default
     unknown = [method for method in methods if method not in known]
     if unknown:
         raise ValueError(

@@ -53,7 +53,8 @@ def heat_maps(
       where no place speaks for it.
 
     Raises:
-      ValueError: an unknown method, wrong shapes, classes out of range, or a model without `cam_features`.
+      ValueError: an unknown method, wrong shapes, classes out of range, or a method that needs `cam_features` of a model
+        without it.
       RuntimeError: the model's gradients are not finite, or `tf.keras` is not Keras 3 in this process.
     """
     if method not in METHODS:
@@ -70,9 +71,10 @@ def heat_maps(
         raise ValueError(
             f"Classes must lie in 0..{outputs - 1}. Received: {classes.min()} to {classes.max()}."
         )
-    if FEATURE_LAYER not in {layer.name for layer in model.layers}:
+    if method not in methods_of(model):
         raise ValueError(
-            f"The model has no layer named {FEATURE_LAYER!r}. Heat maps need a classifier of dr_edge.models."
+            f"The model has no layer named {FEATURE_LAYER!r}, which {TITLES[method]} needs. "
+            f"Take one of {', '.join(PIXELWISE)}, which need none."
         )
     _require_keras_3()
     with _quiet():
@@ -242,6 +244,14 @@ TITLES = {
     "scorecam": "Score-CAM",
     "integrated_gradients": "Integrated gradients",
 }
+
+
+PIXELWISE = ("saliency", "smoothgrad", "integrated_gradients")  # of the input: they need no feature map
+
+
+def methods_of(model: Any) -> tuple[str, ...]:
+    """Returns the keys of METHODS that can explain `model`: without a layer `cam_features` (a vision transformer) PIXELWISE."""
+    return tuple(METHODS) if FEATURE_LAYER in {layer.name for layer in model.layers} else PIXELWISE
 
 
 def _score(classes: np.ndarray) -> Any:

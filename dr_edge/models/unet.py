@@ -164,7 +164,7 @@ def unet(
 def _with_context(x: keras.KerasTensor) -> keras.KerasTensor:
     """Weighs the channels of the bottleneck by what is seen in the whole image: squeeze and excitation (Hu et al., 2018).
 
-    The squeezed features are `penultimate`, by which photographs unlike the training set's are recognised.
+    The squeezed features are `penultimate`.
     """
     channels = x.shape[-1]
     squeezed = layers.GlobalAveragePooling2D(name="penultimate")(x)  # [B, C]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from dr_edge.data import tasks
 from dr_edge.evaluation import operating_points
-from dr_edge.evaluation.operating_points import RULES, Rule, apply_threshold, choose_threshold
+from dr_edge.evaluation.operating_points import RULES, Rule, apply_threshold, choose_threshold, questions
+from dr_edge.evaluation.predictions import MISSING, Predictions
 
 
 def at(labels, scores, threshold):
@@ -59,3 +63,32 @@ def test_applied_numbers():
 def test_nobody_called_positive_has_no_ppv():
     result = apply_threshold(np.array([0, 1]), np.array([0.1, 0.2]), np.arange(2), 0.9, draws=50)
     assert result["ppv"] is None and result["ppv_interval"] is None and result["npv"] == 0.5
+
+
+def test_all_right_still_has_a_wide_interval():
+    """Wilson's interval of 3 of 3 patients by hand: z = 1.96, low = n / (n + z^2)."""
+    labels, scores = np.array([1, 1, 1, 0, 0, 1]), np.array([0.9, 0.8, 0.9, 0.1, 0.3, 0.9])
+    result = apply_threshold(labels, scores, np.array(["a", "b", "c", "d", "e", "a"]), 0.5, draws=100)
+    assert result["sensitivity"] == 1.0 and result["sensitivity_interval"] == pytest.approx([3 / (3 + 1.959964**2), 1.0])
+    assert result["specificity_interval"] == pytest.approx([2 / (2 + 1.959964**2), 1.0])
+
+
+def _predictions(labels: np.ndarray, probabilities: np.ndarray) -> Predictions:
+    count = len(labels)
+    names = np.array([f"p{index}" for index in range(count)])
+    values = {field.name: np.array([""] * count) for field in dataclasses.fields(Predictions)}
+    return Predictions(**values | {"ids": names, "patients": names, "labels": labels, "probabilities": probabilities})
+
+
+def test_questions_of_each_kind_of_task():
+    two = _predictions(np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]]))
+    (asked,) = questions(tasks.referable_dr(), two)
+    assert asked.name == "referable" and asked.scores.tolist() == [0.3, 0.8] and asked.labels.tolist() == [0, 1]
+    grades = _predictions(np.array([1, 2, 4]), np.array([[0.5, 0.3, 0.1, 0.1, 0.0], [0, 0, 1, 0, 0], [0.2] * 5]))
+    (asked,) = questions(tasks.dr_grade(), grades)
+    assert asked.labels.tolist() == [0, 1, 1] and asked.scores == pytest.approx([0.2, 1.0, 0.6])
+    task = tasks.diseases(labels=("glaucoma", "diabetic_retinopathy"))
+    several = _predictions(np.array([[1, MISSING], [0, 1]]), np.array([[0.9, 0.8], [0.2, 0.4]]))
+    first, second = questions(task, several)
+    assert first.name == "glaucoma" and first.labels.tolist() == [1, 0] and first.scores.tolist() == [0.9, 0.2]
+    assert second.labels.tolist() == [1] and second.scores.tolist() == [0.4] and second.groups.tolist() == ["p1"]
