@@ -123,7 +123,7 @@ def table(bundle: Path, bench: Path) -> list[dict[str, Any]]:
         if row["threads"] == 1 and row["status"] == "ok"
     }
     none = {"bytes": None, "drop": None, "latency": None}
-    rows = [{"name": "Keras", **none} | _scores(parity["keras"]), {"name": "Keras, as exported", **none} | _scores(parity["graph"])]
+    rows = [{"name": "Keras, on the records", **none} | _scores(parity["keras"]), {"name": "Keras, as exported", **none} | _scores(parity["graph"])]
     for name, values in parity["artifacts"].items():
         rows.append(
             {"name": name, "bytes": values["bytes"], "drop": values["drop"]["auc"], "latency": latency.get(name)} | _scores(values)
@@ -212,6 +212,10 @@ def main(argv: list[str]) -> int:
     print("On drawn images: the figures show that the chain works, nothing about patients.")
     print(f"Latency: median, one thread, this machine.{'' if minutes is None else f' All of it took {minutes:.1f} minutes.'}")
     print(f"Report: {report.resolve().as_uri()}")
+    if sys.prefix != sys.base_prefix:
+        environment = Path(sys.prefix)
+        inside = environment.is_relative_to(Path.cwd())
+        print(f"Next, your own photographs (README.md): . {environment.relative_to(Path.cwd()) if inside else environment}/bin/activate")
     return 0
 
 

@@ -55,7 +55,7 @@ def test_the_table_joins_parity_and_latency(tmp_path):
     bench = {"bundle": {}, "target": "host", "device": {}, "rows": rows}
     metadata.write_manifest(tmp_path / "bench", "bench", bench)
     lines = demo.as_text(demo.table(tmp_path / "bundle", tmp_path / "bench")).splitlines()
-    assert lines[2].split() == ["Keras", "0.900", "0.9500", "-", "-", "-"]
+    assert lines[2].split() == ["Keras,", "on", "the", "records", "0.900", "0.9500", "-", "-", "-"]
     assert lines[3].split() == ["Keras,", "as", "exported", "0.900", "0.9500", "-", "-", "-"]
     assert lines[4].split() == ["model.float32.tflite", "0.900", "0.9500", "+0.0000", "4.50", "5.25"]
     assert lines[5].split() == ["model.static_int8.tflite", "0.890", "0.9450", "+0.0050", "1.30", "-"]
