@@ -60,11 +60,11 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
       ValueError: a split is missing.
       RuntimeError: the model's outputs are not finite.
     """
-    if run.task.kind == "segmentation":
-        reason = "of a segmentation no distance is fitted"
-        return Fit(1.0, {"method": "none", "reason": "masks are not calibrated"}, None, {"reason": reason}, [])
     predict = predict or predictor(run)
-    val = _collect(predict, records, "val", run.task, None, "temperature (val)")
+    val = _collect(predict, records, "val", run.task, None, "temperature and distances (val)")
+    if run.task.kind == "segmentation":
+        features, ood = _familiarity(predict, records, run.task, max_images, val.get("features"))
+        return Fit(1.0, {"method": "none", "reason": "masks are not calibrated"}, features, ood, [])
     multilabel = run.task.kind == "multilabel"
     temperature = reliability.fit_temperature(val["logits"], val["labels"], multilabel)
     calibration = {
@@ -80,13 +80,26 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
         calibration["ece_after"] = _ece(probabilities, val["labels"])
         if len(run.task.class_names) == 2:
             points = operating_points(probabilities[:, 1], val["labels"])
-    if "features" not in val:
-        return Fit(temperature, calibration, None, {"reason": "the network has no layer penultimate"}, points)
-    train = _collect(predict, records, "train", run.task, max_images, "feature statistics (train)")
-    labels = np.zeros(len(train["labels"]), int) if multilabel else train["labels"]
+    features, ood = _familiarity(predict, records, run.task, max_images, val.get("features"))
+    return Fit(temperature, calibration, features, ood, points)
+
+
+def _familiarity(
+    predict: Predict, records: str | os.PathLike, task: Task, max_images: int, val: np.ndarray | None
+) -> tuple[reliability.FeatureStatistics | None, dict[str, Any]]:
+    """Fits the distance from the training images, and its threshold on the validation images' features `val`.
+
+    Returns:
+      The statistics and what metadata.json says of them; None and the reason where the network has no such features.
+    """
+    if val is None:
+        return None, {"reason": "the network has no layer penultimate"}
+    train = _collect(predict, records, "train", task, max_images, "feature statistics (train)")
+    # Several diseases and masks are no classes: there one mean stands for all images.
+    labels = train["labels"] if task.kind == "classification" else np.zeros(len(train["features"]), int)
     features = reliability.fit_features(train["features"], labels)
-    distances = reliability.mahalanobis_distance(val["features"], features)
-    ood = {
+    distances = reliability.mahalanobis_distance(val, features)
+    return features, {
         "method": "Mahalanobis distance to the nearest class mean (Lee et al., 2018), Ledoit-Wolf shrinkage",
         "unit": "standard deviations of the training images' features",
         "shrinkage": features.shrinkage,
@@ -95,7 +108,6 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
         "quantiles": {f"{q:.2f}": float(np.quantile(distances, q)) for q in OOD_QUANTILES},
         "split": "val",
     }
-    return Fit(temperature, calibration, features, ood, points)
 
 
 def predictor(run: TrainedRun) -> Predict:
@@ -193,15 +205,25 @@ def examples(
 def _collect(
     predict: Predict, records: str | os.PathLike, split: str, task: Task, max_images: int | None, title: str
 ) -> dict[str, np.ndarray]:
+    """Returns logits, features (where the network has them) and labels of a split; of a segmentation the features
+    alone, because masks of a whole split fill the memory.
+    """
     share = None if max_images is None else -(-max_images // class_count(task))
+    masks = task.kind == "segmentation"
     parts: dict[str, list[np.ndarray]] = {"logits": [], "features": [], "labels": []}
     waiting: list[dict[str, Any]] = []
+    counted: list[int] = []
 
     def flush() -> None:
-        for name, value in zip(("logits", "features"), predict(np.stack([e["image"] for e in waiting])), strict=True):
+        logits, features = predict(np.stack([example["image"] for example in waiting]))
+        if not np.isfinite(logits).all():
+            raise RuntimeError(f"The model's outputs on {split} are not finite. It diverged; train again.")
+        labels = [example["label"] for example in waiting]
+        kept = {"features": features} if masks else {"logits": logits, "features": features, "labels": np.stack(labels)}
+        for name, value in kept.items():
             if value is not None:
                 parts[name].append(np.asarray(value))
-        parts["labels"].append(np.stack([example["label"] for example in waiting]))
+        counted.append(len(waiting))
         waiting.clear()
 
     for example in examples(records, split, task, share, title):
@@ -210,12 +232,11 @@ def _collect(
             flush()
     if waiting:
         flush()
-    if not parts["labels"]:
+    if not counted:
         raise ValueError(f"{records}: the split {split!r} holds no image for the task {task.name!r}.")
     collected = {name: np.concatenate(values) for name, values in parts.items() if values}
-    if not np.isfinite(collected["logits"]).all():
-        raise RuntimeError(f"The model's outputs on {split} are not finite. It diverged; train again.")
-    collected["labels"] = np.rint(collected["labels"]).astype(int)
+    if not masks:
+        collected["labels"] = np.rint(collected["labels"]).astype(int)
     return collected
 
 
