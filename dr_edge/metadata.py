@@ -29,6 +29,17 @@ MANIFESTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "bench": ("bench.json", 1, ("bundle", "target", "device", "rows")),
 }
 
+# What writes them, for those who point to a directory that is none.
+WRITTEN_BY = {
+    "dataset": "python -m tfrecord_tools.build",
+    "run": "python -m dr_edge.train",
+    "reliability": "python -m dr_edge.evaluate --run_dir=RUN (or python -m export)",
+    "evaluation": "python -m dr_edge.evaluate --run_dir=RUN",
+    "bundle": "python -m export --run_dir=RUN --out=BUNDLE",
+    "parity": "python -m export --run_dir=RUN --out=BUNDLE",
+    "bench": "python -m android_bench --bundle=BUNDLE --out=DIR",
+}
+
 
 class ManifestError(ValueError):
     """A manifest is missing, foreign, of another version or incomplete."""
@@ -71,11 +82,15 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     path = manifest_path(directory, kind)
     name, version, required = MANIFESTS[kind]
     if not path.parent.is_dir():
-        raise ManifestError(f"{path.parent} is no directory. Expected one of the kind {kind!r}, which holds {name}.")
+        raise ManifestError(
+            f"{path.parent} is no directory. Expected one of the kind {kind!r}, which holds {name}. "
+            f"It is written by: {WRITTEN_BY[kind]}"
+        )
     if not path.is_file():
         raise ManifestError(
             f"{path.parent} holds no {name}: it is unfinished or not a {kind} directory. "
-            f"Run the command that writes it again, or point to another directory."
+            f"Run the command that writes it again, or point to another directory. "
+            f"It is written by: {WRITTEN_BY[kind]}"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -35,6 +35,19 @@ def test_a_bad_manifest_says_what_is_wrong(content, says, tmp_path):
         metadata.read_manifest(tmp_path, "run")
 
 
+@pytest.mark.parametrize("kind", metadata.MANIFESTS)
+def test_what_is_no_such_directory_is_answered_with_the_command_that_writes_it(kind, tmp_path):
+    import importlib.util
+
+    command = metadata.WRITTEN_BY[kind].split()
+    module = importlib.util.find_spec(command[2])
+    assert command[:2] == ["python", "-m"] and module is not None
+    for directory, says in ((tmp_path, f"holds no {metadata.MANIFESTS[kind][0]}"), (tmp_path / "nowhere", "is no directory")):
+        with pytest.raises(metadata.ManifestError, match=says) as caught:
+            metadata.read_manifest(directory, kind)
+        assert f"It is written by: python -m {command[2]}" in str(caught.value)
+
+
 def test_nan_and_missing_keys_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         metadata.write_manifest(tmp_path, "run", {**RUN, "loss": float("nan")})

@@ -3,7 +3,7 @@ r"""Shows what is in a directory of records: a contact sheet, class balance, cop
   python -m tfrecord_tools.inspect /tmp/records/idrid --out=/tmp/idrid.png
 
 prints a table of splits and classes and how many files were copies of one photograph (exact or to the eye, with conflicting
-labels, the largest group, by class), and writes one PNG: plots of class balance, copies, photograph sizes and quality on top;
+labels, the largest group, by class), and writes one picture (.png, or .jpg for mail): plots of class balance, copies, photograph sizes and quality on top;
 below, for each split and class, some examples as they lie in their frame, as a model sees them, and with masks and centres.
 """
 
@@ -24,11 +24,14 @@ from tfrecord_tools.copies import words
 from tfrecord_tools.reading import Example, read_examples
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("out", None, "the PNG to write; without it only the table is printed")
+flags.DEFINE_string("out", None, "the .png or .jpg to write; without it only the table is printed")
 flags.DEFINE_string(
     "label", None, "rows of the sheet follow the classes of this label; the first one if not given"
 )
 flags.DEFINE_integer("examples", 3, "examples per split and class", lower_bound=1, upper_bound=20)
+
+
+ENDINGS = {".png": ".png", ".jpg": ".jpg", ".jpeg": ".jpg"}
 
 
 class Survey:
@@ -125,6 +128,9 @@ def main(argv: list[str]) -> None:
     import cv2
     from tqdm import tqdm
 
+    out = Path(FLAGS.out).expanduser() if FLAGS.out else None
+    if out is not None and out.suffix.lower() not in ENDINGS:
+        sys.exit(f"error: --out={FLAGS.out}: a sheet is written as .png or .jpg. Give it one of these endings.")
     records = Path(argv[1]).expanduser()
     try:
         manifest = read_manifest(records, "dataset")
@@ -135,11 +141,11 @@ def main(argv: list[str]) -> None:
         with tqdm(total=total, desc="read", unit="img", mininterval=0.5) as bar:
             found = survey(records, manifest, label, FLAGS.examples, bar.update)
         print(table(manifest, found))
-        if FLAGS.out:
+        if out is not None:
             picture = draw_sheet(manifest, found, label, FLAGS.examples)
-            out = Path(FLAGS.out).expanduser()
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(out, cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+            ending = ENDINGS[out.suffix.lower()]
+            write_bytes(out, cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
             print(f"Contact sheet: {out}")
     except (ValueError, OSError) as err:
         sys.exit(f"error: {err}")

@@ -12,17 +12,35 @@ from tfrecord_tools.reading import Example
 
 CELL = 176  # side of a picture on the sheet
 GAP = 6
+LEGEND_LINE = 20
 BACKGROUND, INK, MUTED, BOX = (24, 24, 27), (235, 235, 235), (150, 150, 155), (255, 214, 10)
-CENTRE = (0, 229, 255)
+CENTRE = (255, 255, 255)
+LIME, PINK = 0.22, 0.9  # hues between which marks lie: a fundus is red to orange, the crop's box yellow
+CONTRAST = 6.0  # of marks to the background, which their names are written on (WCAG asks 4.5 of small letters)
 
 
 def palette(names: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """Returns name -> RGB colour, well apart in hue."""
-    colours = {}
-    for index, name in enumerate(names):
-        red, green, blue = colorsys.hsv_to_rgb((0.36 + index / max(len(names), 1)) % 1, 0.9, 1.0)
-        colours[name] = (round(255 * red), round(255 * green), round(255 * blue))
-    return colours
+    """Returns name -> RGB colour: apart in hue, none that of a fundus, and light enough to be read on the background."""
+    hues = np.linspace(LIME, PINK, max(len(names), 2))
+    apart = [*hues[::2], *hues[1::2]]  # names that follow each other, as disc and cup, often lie in each other
+    return {name: _readable(float(hue)) for name, hue in zip(names, apart, strict=False)}
+
+
+def _readable(hue: float) -> tuple[int, int, int]:
+    """Returns the most saturated RGB colour of a hue (0..1) whose contrast to the background is at least CONTRAST."""
+    for saturation in np.linspace(0.9, 0, 19):
+        red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, 1.0))
+        if contrast((red, green, blue), BACKGROUND) >= CONTRAST:
+            return red, green, blue
+    return CENTRE
+
+
+def contrast(one: Sequence[int], other: Sequence[int]) -> float:
+    """Returns the contrast ratio of two sRGB colours, 1..21 (WCAG 2.2)."""
+    parts = np.array([one, other]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    dark, light = sorted((linear @ (0.2126, 0.7152, 0.0722)).tolist())
+    return (light + 0.05) / (dark + 0.05)
 
 
 def draw_frame(example: Example) -> np.ndarray:
@@ -49,16 +67,6 @@ def draw_frame(example: Example) -> np.ndarray:
     canvas[clip_y0:clip_y1, clip_x0:clip_x1] = crop[clip_y0 - y0 : clip_y1 - y0, clip_x0 - x0 : clip_x1 - x0]
     cv2.rectangle(canvas, place(0, 0), place(height, width), MUTED, 1)
     cv2.rectangle(canvas, (x0, y0), (x1, y1), BOX, 1, cv2.LINE_AA)
-    cv2.putText(
-        canvas,
-        f"{width:.0f}x{height:.0f}",
-        (3, CELL - 3),
-        cv2.FONT_HERSHEY_SIMPLEX,
-        0.35,
-        MUTED,
-        1,
-        cv2.LINE_AA,
-    )
     return canvas
 
 
@@ -99,7 +107,8 @@ def draw_row(
             row[22 : 22 + CELL, x : x + CELL] = picture
             x += CELL + GAP
         quality = example.numbers("image/quality")[0]
-        caption = f"{example.text('image/id')[-44:]}  quality {quality:.2f}"
+        height, columns_px = example.numbers("image/source_size")
+        caption = f"{example.text('image/id')[-44:]}  {columns_px:.0f}x{height:.0f}  quality {quality:.2f}"
         place = (2 * GAP + index * (3 * CELL + 4 * GAP), CELL + 34)
         cv2.putText(row, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36, MUTED, 1, cv2.LINE_AA)
     return row
@@ -108,21 +117,22 @@ def draw_row(
 def draw_legend(
     colours: Mapping[str, tuple[int, int, int]], centres: Sequence[str], width: int
 ) -> np.ndarray:
-    """Draws what the columns, outlines and crosses mean."""
-    strip = np.full((28, width, 3), BACKGROUND, np.uint8)
-    x = GAP
-    entries = [
-        ("frame with crop box", BOX),
-        ("what a model sees", INK),
-        ("photograph with marks:", INK),
-        *colours.items(),
-    ]
+    """Draws what the columns, outlines and crosses mean, on as many lines as it takes."""
+    marks = [*colours.items()]
     if centres:
-        entries.append((f"+ {', '.join(centres)}", CENTRE))
-    for text, colour in entries:
+        marks.append((f"+ {', '.join(centres)}", CENTRE))
+    third = "photograph with marks:" if marks else "photograph"
+    placed, x, line = [], GAP, 0
+    for text, colour in [("frame with crop box", BOX), ("what a model sees", INK), (third, INK), *marks]:
         label = text.replace("_", " ")
-        cv2.putText(strip, label, (x, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
-        x += cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0] + 4 * GAP
+        wide = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
+        if x > GAP and x + wide > width:
+            x, line = GAP, line + 1
+        placed.append((label, colour, (x, 18 + LEGEND_LINE * line)))
+        x += wide + 4 * GAP
+    strip = np.full((28 + LEGEND_LINE * line, width, 3), BACKGROUND, np.uint8)
+    for label, colour, place in placed:
+        cv2.putText(strip, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
     return strip
 
 

@@ -30,6 +30,12 @@ def draw_plots(
     labels = list(manifest["labels"])
     with pyplot.style.context("dark_background"):
         copies = manifest.get("copies")  # records of an older builder do not say
+        title = (
+            f"{manifest['dataset']}, {manifest['image_size']} px, {manifest['preprocess']['method']}, "
+            f"{manifest['rejected']} rejected"
+        )
+        if copies and copies["files"] == copies["photographs"]:
+            title, copies = f"{title}, no copies among {copies['files']} files", None
         count = len(labels) + (3 if copies else 2)
         figure, axes = pyplot.subplots(1, count, figsize=(width / 100, 3.0), dpi=100, squeeze=False)
         for axis, name in zip(axes[0], labels, strict=False):
@@ -38,11 +44,7 @@ def draw_plots(
             _copies(axes[0][-3], copies)
         _sizes(axes[0][-2], sizes)
         _quality(axes[0][-1], quality)
-        figure.suptitle(
-            f"{manifest['dataset']}, {manifest['image_size']} px, {manifest['preprocess']['method']}, "
-            f"{manifest['rejected']} rejected",
-            fontsize=10,
-        )
+        figure.suptitle(title, fontsize=10)
         figure.tight_layout()
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -56,10 +58,9 @@ def _balance(axis: Any, manifest: Mapping[str, Any], name: str) -> None:
     bottom = np.zeros(len(values))
     for split, content in manifest["splits"].items():
         counts = np.asarray([content["classes"][name].get(str(value), 0) for value in values])
-        axis.bar(
-            [str(value) for value in values], counts, bottom=bottom, color=SPLIT_COLOURS[split], label=split
-        )
+        axis.bar(range(len(values)), counts, bottom=bottom, color=SPLIT_COLOURS[split], label=split)
         bottom += counts
+    axis.set_xticks(range(len(values)), [str(value) for value in values])
     for place, total in enumerate(bottom):
         axis.text(place, total, f"{total:.0f}", ha="center", va="bottom", fontsize=7)
     axis.set_title(name.replace("_", " "), fontsize=9)
@@ -70,7 +71,8 @@ def _balance(axis: Any, manifest: Mapping[str, Any], name: str) -> None:
 
 def _copies(axis: Any, copies: Mapping[str, Any]) -> None:
     sizes = copies["sizes"]
-    axis.bar(list(sizes), list(sizes.values()), color="#b388eb")
+    axis.bar(range(len(sizes)), list(sizes.values()), color="#b388eb")
+    axis.set_xticks(range(len(sizes)), list(sizes))
     for place, count in enumerate(sizes.values()):
         axis.text(place, count, f"{count}", ha="center", va="bottom", fontsize=7)
     axis.set_title(f"{copies['files']} files, {copies['photographs']} photographs", fontsize=9)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dr_edge.data.tasks import Task
+from dr_edge.explanation import overlay
 from dr_edge.explanation.overlay import Caption, percent
 
 NO_LABEL = "no label given"
@@ -78,17 +79,14 @@ def mask_caption(task: Task, probabilities: np.ndarray, label: np.ndarray | None
       label: [S, S, M] of 0 and 1 (-1: no such mask), or None.
       name: the image's id.
     """
-    title = "outlines: " + ", ".join(task.class_names)
+    drawn = task.class_names[: len(task.masks)]  # behind them are heat maps of points
+    title = overlay.found_title(task.class_names, task.class_names[len(task.masks) :])
     found = probabilities >= 0.5
-    missing = [
-        label_name
-        for label_name, mask in zip(task.class_names, np.moveaxis(found, -1, 0), strict=True)
-        if not mask.any()
-    ]
+    missing = [name for index, name in enumerate(drawn) if not found[..., index].any()]
     answer = f"{', '.join(missing)} not found" if missing else " and ".join(task.class_names)
     scores = []
     if label is not None:
-        for index, class_name in enumerate(task.class_names):
+        for index, class_name in enumerate(drawn):
             truth = np.asarray(label)[..., index] > 0.5
             size = truth.sum() + found[..., index].sum()
             if np.asarray(label)[..., index].min() >= 0 and size:

@@ -165,7 +165,10 @@ def _explain_batch(
             for stem, row, (picture, caption) in zip(stems, rows, drawn, strict=True):
                 name = f"{stem}.{method.replace('+', 'p')}{suffix}.png"
                 metadata.write_bytes(directory / name, overlay.encode_png(picture))
-                row.parts[-1].files.append((name, caption.title))
+                shown = caption.title if classes is None else heatmaps.TITLES[method]
+                if run.task.kind == "multilabel":
+                    shown = f"{shown} of {caption.explains}"  # the headline may be of its absence
+                row.parts[-1].files.append((name, shown))
                 row.parts[-1].caption = caption
     return rows
 
@@ -202,5 +205,6 @@ def _masks(
     for picture, scores in zip(batch, probabilities, strict=True):
         truth = picture.label if isinstance(picture.label, np.ndarray) else None
         caption = answers.mask_caption(run.task, scores, truth, picture.name)
-        drawn = overlay.draw_masks(picture.photograph, scores >= 0.5)
+        points = range(len(run.task.masks), len(run.task.class_names))
+        drawn = overlay.draw_found(picture.photograph, scores, points)
         yield overlay.panel(picture.photograph, drawn, caption, colour_bar=False), caption

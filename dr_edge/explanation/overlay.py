@@ -8,9 +8,12 @@ its own scalable font, so that the pictures look the same everywhere.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
+
+from dr_edge import glaucoma
 
 PANEL = 448  # side of each picture in pixels
 MARGIN = 20
@@ -118,6 +121,47 @@ def draw_masks(photograph: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
+def draw_points(
+    picture: np.ndarray, points: Sequence[tuple[float, float]], shades: Sequence[tuple[int, int, int]]
+) -> np.ndarray:
+    """Draws a cross at each point, dark around, so that it shows on bright and on dark places.
+
+    Args:
+      picture: [H, W, 3] uint8 RGB.
+      points: (x, y) in its pixels, the centre of the first one being (0, 0).
+      shades: RGB of each.
+
+    Returns:
+      [H, W, 3] uint8 RGB.
+    """
+    drawn = np.ascontiguousarray(picture).copy()
+    thickness = max(1, round(picture.shape[0] / 256))
+    reach = max(3, round(picture.shape[0] / 32))
+    for (x, y), colour in zip(points, shades, strict=True):
+        place = round(x), round(y)
+        cv2.drawMarker(drawn, place, (0, 0, 0), cv2.MARKER_CROSS, 2 * reach + 2, thickness + 2)
+        cv2.drawMarker(drawn, place, colour, cv2.MARKER_CROSS, 2 * reach, thickness)
+    return drawn
+
+
+def draw_found(picture: np.ndarray, maps: np.ndarray, centres: Sequence[int] = ()) -> np.ndarray:
+    """Draws what a segmentation found over a crop: outlines of masks, crosses at the points that heat maps mark.
+
+    Args:
+      picture: [S, S, 3] uint8 RGB.
+      maps: [S, S, M] probabilities 0..1.
+      centres: which of the M are heat maps of one point.
+
+    Returns:
+      [S, S, 3] uint8 RGB; the colours are MASK_COLOURS in the order of the M.
+    """
+    masks = maps >= glaucoma.THRESHOLD
+    masks[..., list(centres)] = False
+    points = [glaucoma.heat_position(maps[..., index]) for index in centres]
+    shades = [MASK_COLOURS[index % len(MASK_COLOURS)] for index in centres]
+    return draw_points(draw_masks(picture, masks), points, shades)
+
+
 def panel(
     photograph: np.ndarray, overlay: np.ndarray, caption: Caption, colour_bar: bool = True
 ) -> np.ndarray:
@@ -131,8 +175,7 @@ def panel(
     Returns:
       [H, W, 3] uint8 RGB.
     """
-    bar = MARGIN // 2 + BAR_WIDTH + BAR_TEXT if colour_bar else MARGIN
-    canvas = np.full((MARGIN + PANEL + CAPTION, 2 * (MARGIN + PANEL) + bar, 3), BACKGROUND, np.uint8)
+    canvas = np.full((MARGIN + PANEL + CAPTION, panel_width(colour_bar), 3), BACKGROUND, np.uint8)
     for column, picture in enumerate((photograph, overlay)):
         left = MARGIN + column * (PANEL + MARGIN)
         canvas[MARGIN : MARGIN + PANEL, left : left + PANEL] = _scaled(picture)
@@ -153,6 +196,17 @@ def panel(
         note = f"lighter places speak more for {caption.explains}"
         _write(canvas, note, (2 * MARGIN + PANEL, second), 14, MUTED, PANEL)
     return canvas
+
+
+def panel_width(colour_bar: bool = True) -> int:
+    """Returns the width of a picture of `panel` in pixels."""
+    return 2 * (MARGIN + PANEL) + (MARGIN // 2 + BAR_WIDTH + BAR_TEXT if colour_bar else MARGIN)
+
+
+def found_title(class_names: Sequence[str], centres: Sequence[str] = ()) -> str:
+    """Returns what `draw_found` shows, in words: "outlines: optic disc, optic cup; cross: fovea"."""
+    title = "outlines: " + ", ".join(name for name in class_names if name not in centres)
+    return f"{title}; cross: {', '.join(centres)}" if centres else title
 
 
 def percent(probability: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from dr_edge.explanation import heatmaps
+from dr_edge.explanation import heatmaps, overlay
 from dr_edge.explanation.overlay import Caption
 from dr_edge.explanation.pictures import Rejected
 from dr_edge.trained import TrainedRun
@@ -18,7 +18,7 @@ TEMPLATE = "index.html.j2"
 
 @dataclasses.dataclass
 class Part:
-    """One answer to one image: (file, title) of each picture, one per method, and what the model said."""
+    """One answer to one image: (file, what it shows) of each picture, one per method, and what the model said."""
 
     files: list[tuple[str, str]]
     caption: Caption | None = None
@@ -35,7 +35,11 @@ class Row:
 def render(
     run: TrainedRun, images: str, methods: Sequence[str], rows: Sequence[Row], rejected: Sequence[Rejected]
 ) -> str:
-    """Returns the page as HTML; it refers to the PNGs beside it and to nothing else."""
+    """Returns the page as HTML; it refers to the PNGs beside it and to nothing else.
+
+    Each PNG holds photograph, overlay and words, to be passed on alone; the page cuts the parts out of it that it needs, so
+    that photograph and answer stand there once.
+    """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     verdicts = [part.caption.correct for row in rows for part in row.parts if part.caption is not None]
     environment = jinja2.Environment(
@@ -44,6 +48,9 @@ def render(
     return environment.get_template(TEMPLATE).render(
         run=run,
         source=images,
+        side=overlay.PANEL,
+        margin=overlay.MARGIN,
+        width=overlay.panel_width(run.task.kind != "segmentation"),
         methods=[heatmaps.TITLES.get(method, method) for method in methods],
         rows=rows,
         rejected=rejected,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_PIXELS = 100_000_000
 _SMALLEST_SIDE = 16  # below this there is no picture to speak of
@@ -41,6 +41,7 @@ class ImageHeader:
       width: stored columns; 0 for DICOM.
       channels: stored channels, alpha included; 0 for DICOM.
       alpha: True when the file carries transparency.
+      orientation: 1..8, what a JPEG's EXIF states; 1 for others, which their decoder turns.
     """
 
     format: str
@@ -48,6 +49,7 @@ class ImageHeader:
     width: int
     channels: int
     alpha: bool = False
+    orientation: int = 1
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -95,6 +97,7 @@ _BASELINE_OR_PROGRESSIVE = {0xC0, 0xC1, 0xC2}
 
 def _parse_jpeg(data: bytes) -> ImageHeader:
     header = None
+    orientation: int | None = None
     at = 2
     while True:
         while data[at] == 0xFF and data[at + 1] == 0xFF:  # fill bytes are legal before a marker
@@ -105,6 +108,8 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
         if marker == 0xD9:
             break
         (length,) = struct.unpack_from(">H", data, at + 2)
+        if marker == 0xE1 and orientation is None:
+            orientation = exif_orientation(data[at + 4 : at + 2 + length])
         if marker in _START_OF_FRAME:
             precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
             if marker not in _BASELINE_OR_PROGRESSIVE or precision != 8 or not height or not width:
@@ -127,7 +132,24 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
             at = found
     if header is None:
         raise PhotographError("corrupt", "the JPEG holds no frame header.")
-    return header
+    return replace(header, orientation=orientation or 1)
+
+
+def exif_orientation(segment: bytes) -> int | None:
+    """Returns the orientation (1..8) that the content of an APP1 segment states; None where it states none, or is damaged."""
+    if not segment.startswith(b"Exif\0\0") or segment[6:8] not in (b"II", b"MM"):
+        return None
+    tiff, order = segment[6:], "<" if segment[6:8] == b"II" else ">"
+    try:
+        (at,) = struct.unpack_from(order + "I", tiff, 4)
+        (entries,) = struct.unpack_from(order + "H", tiff, at)
+        for index in range(entries):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, at + 2 + 12 * index)
+            if tag == 0x0112:
+                return value if 1 <= value <= 8 else None
+    except struct.error:
+        return None
+    return None
 
 
 def _end_of_scan(data: bytes, start: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dr_edge import glaucoma
 from dr_edge.explanation.overlay import percent
+from dr_edge.fundus.crop import FieldOfView, uncrop_points
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
 from dr_edge.prediction.crop import Photograph
 from dr_edge.prediction.schema import (
@@ -27,6 +28,7 @@ from dr_edge.prediction.schema import (
     Label,
     Mask,
     Outputs,
+    Point,
     Prediction,
     Size,
 )
@@ -152,13 +154,14 @@ def _segmented(
 ) -> Answer:
     if photograph.fov is None:
         raise ValueError("The photograph has no crop. Call `refused` for it.")
-    carried = {
-        name: glaucoma.photograph_mask(outputs["masks"][..., index], photograph.fov.box, photograph.size)
-        for index, name in enumerate(bundle.class_names)
-    }
-    masks = []
-    for index, (name, mask) in enumerate(carried.items()):
-        share = float((outputs["masks"][..., index] >= glaucoma.THRESHOLD).mean())
+    carried, masks, points = {}, [], []
+    for index, name in enumerate(bundle.class_names):
+        values = outputs["masks"][..., index]
+        if name in bundle.centres:
+            points.append(_point(name, values, photograph.fov, photograph.size))
+            continue
+        mask = carried[name] = glaucoma.photograph_mask(values, photograph.fov.box, photograph.size)
+        share = float((values >= glaucoma.THRESHOLD).mean())
         masks.append(Mask(name, bool(mask.any()), share, glaucoma.height(mask)))
     ratio = None
     if DISC in carried and CUP in carried:
@@ -170,7 +173,23 @@ def _segmented(
         message = f"Vertical cup-to-disc ratio {ratio:.2f}."
         if ratio > 1:
             message += " The cup reaches beyond the disc: do not rely on it."
-    return dataclasses.replace(facts, masks=masks, vcdr=ratio, message=message)
+    for point in points:
+        place = f"is at x {_half_up(point.x)}, y {_half_up(point.y)}" if point.found else "was not found"
+        message += f" The centre of the {point.class_name} {place}."
+    return dataclasses.replace(facts, masks=masks, points=points or None, vcdr=ratio, message=message)
+
+
+def _point(name: str, heat: np.ndarray, fov: FieldOfView, size: tuple[int, int]) -> Point:
+    """Returns where the photograph of `size` (height, width) holds what the heat map [S, S] of its crop marks."""
+    ((x, y),) = uncrop_points(np.array([glaucoma.heat_position(heat)]), fov, len(heat))
+    x, y = _half_up(10 * x) / 10, _half_up(10 * y) / 10
+    found = -0.5 <= x < size[1] - 0.5 and -0.5 <= y < size[0] - 0.5
+    return Point(name, found, x, y, float(heat.max()))
+
+
+def _half_up(value: float) -> int:
+    """Rounds as browsers do, so that the page says the same."""
+    return math.floor(value + 0.5)
 
 
 def _with_label(answer: Answer, label: str | None) -> Answer:

@@ -77,6 +77,12 @@ class Bundle:
         return tuple(self.manifest["task"]["class_names"])
 
     @property
+    def centres(self) -> tuple[str, ...]:
+        """Those of `class_names` that are one point each (the fovea): their mask is a heat map of it."""
+        stated = self.manifest["task"].get("centres", ())
+        return tuple(name for name in self.class_names if name in stated)
+
+    @property
     def ood_threshold(self) -> float | None:
         """Distance above which a photograph is unlike the training images; None where the bundle states none."""
         value = self.manifest.get("ood", {}).get("threshold")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dr_edge.fundus.image_header import PhotographError
@@ -43,7 +44,8 @@ def read_file(path: Path, max_pixels: int) -> bytes:
       PhotographError: no regular file, one that cannot be read, or larger than any picture of `max_pixels`.
     """
     if not path.is_file():  # a pipe or a device would block for ever
-        raise PhotographError("no file", f"{path} is no regular file.")
+        said = "is no regular file" if os.path.lexists(path) else "does not exist"
+        raise PhotographError("no file", f"{path} {said}.")
     limit = max_pixels * BYTES_PER_PIXEL + HEADROOM
     try:
         size = path.stat().st_size
@@ -64,14 +66,25 @@ def picture_name(path: Path, taken: set[str]) -> str:
     return name
 
 
-def new_directory(path: str | os.PathLike) -> Path:
-    """Makes a directory for pictures.
+@contextlib.contextmanager
+def new_directory(path: str | os.PathLike | None) -> Iterator[Path | None]:
+    """Makes a directory for pictures, and in the end removes what it made where no picture came; yields None for None.
 
     Raises:
       FileExistsError: something stands there, and it is no empty directory.
     """
+    if path is None:
+        yield None
+        return
     directory = Path(path)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise FileExistsError(f"{directory} exists and is not empty. Remove it or write to another directory.")
+    made = [place for place in (directory, *directory.parents) if not place.exists()]
     directory.mkdir(parents=True, exist_ok=True)
-    return directory
+    try:
+        yield directory
+    finally:
+        for place in made:
+            if any(place.iterdir()):
+                break
+            place.rmdir()

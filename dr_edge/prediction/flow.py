@@ -17,12 +17,18 @@ from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
 from dr_edge.prediction import files, pictures
 from dr_edge.prediction.answer import unreadable
 from dr_edge.prediction.bundle import Bundle
+from dr_edge.prediction.console import Console
 from dr_edge.prediction.predictor import Predictor
 from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, UNREADABLE, Answer
 
 
 def predict_files(
-    bundle: Bundle, arguments: Sequence[str], out: TextIO, overlay: str | None = None, threads: int = 1
+    bundle: Bundle,
+    arguments: Sequence[str],
+    out: TextIO,
+    overlay: str | None = None,
+    threads: int = 1,
+    notes: TextIO | None = None,
 ) -> int:
     """Answers photographs and writes the document to `out`, an answer a line, each as soon as it is there.
 
@@ -35,6 +41,7 @@ def predict_files(
       out: text stream.
       overlay: new or empty directory for a PNG per answered photograph; None for none.
       threads: of the model's arithmetic.
+      notes: text stream for people: progress, and a summary where it is a terminal or overlays are drawn; None for none.
 
     Returns:
       How many files were unreadable.
@@ -46,17 +53,25 @@ def predict_files(
       KeyboardInterrupt: Ctrl-C, after the document was closed.
     """
     paths = files.expand(arguments)
-    directory = None if overlay is None else files.new_directory(overlay)
-    predictor = Predictor(bundle, threads)
+    with files.new_directory(overlay) as directory:
+        return _predict_paths(Predictor(bundle, threads), paths, out, directory, Console(len(paths), notes, directory))
+
+
+def _predict_paths(
+    predictor: Predictor, paths: Sequence[Path], out: TextIO, directory: Path | None, console: Console
+) -> int:
+    bundle = predictor.bundle
     head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "bundle": description(bundle)}
     out.write(json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + ',\n "answers": [')
     count, failed = 0, 0
-    with _interrupt_noted() as interrupted:
+    with contextlib.closing(console), _interrupt_noted() as interrupted:
         try:
             for answer in _answers(predictor, paths, directory):
                 line = (",\n  " if count else "\n  ") + json.dumps(answer.to_json(), allow_nan=False)
-                out.write(line)
-                out.flush()
+                with console.printing(out):
+                    out.write(line)
+                    out.flush()
+                console.add(answer)
                 count, failed = count + 1, failed + (answer.status == UNREADABLE)
                 if interrupted:
                     break

@@ -37,46 +37,62 @@ def sheet(bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str
     Returns:
       [H, W, 3] uint8 RGB.
     """
-    over = laid_over(crop, outputs)
+    over = laid_over(bundle, crop, outputs)
     if "masks" not in outputs:
         return overlay.panel(crop, over, _caption(bundle, answer, outputs), "heatmap" in outputs)
     left = overlay.panel(crop, over, _caption(bundle, answer, outputs), colour_bar=False)
     right = np.full((left.shape[0], overlay.PANEL + overlay.MARGIN, 3), overlay.BACKGROUND, np.uint8)
-    alone = cv2.resize(mask_picture(outputs["masks"]), (overlay.PANEL,) * 2, interpolation=cv2.INTER_NEAREST)
+    alone = mask_picture(bundle, outputs["masks"])
+    alone = cv2.resize(alone, (overlay.PANEL,) * 2, interpolation=cv2.INTER_NEAREST)
+    zoom = overlay.PANEL / len(crop)
+    for index in _centres(bundle):
+        x, y = glaucoma.heat_position(outputs["masks"][..., index])
+        place = (zoom * (x + 0.5) - 0.5, zoom * (y + 0.5) - 0.5)
+        alone = overlay.draw_points(alone, [place], [_colour(index)])
     right[overlay.MARGIN : overlay.MARGIN + overlay.PANEL, : overlay.PANEL] = alone
     for index, name in enumerate(bundle.class_names):
-        colour = overlay.MASK_COLOURS[index % len(overlay.MASK_COLOURS)]
+        words = f"+ {name}" if name in bundle.centres else name
         place = (0, overlay.MARGIN + overlay.PANEL + LEGEND_ROW * (index + 1))
-        cv2.putText(right, name, place, colour, cv2.FontFace("sans"), 17, 600)
+        cv2.putText(right, words, place, _colour(index), cv2.FontFace("sans"), 17, 600)
     return np.hstack([left, right])
 
 
-def laid_over(crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns the crop with the heat map or the masks over it, [S, S, 3] uint8; the crop itself where there is neither."""
+def laid_over(bundle: Bundle, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Returns the crop with the heat map, or masks and points, over it, [S, S, 3] uint8; the crop where there is neither."""
     if "masks" in outputs:
-        return overlay.draw_masks(crop, outputs["masks"] >= glaucoma.THRESHOLD)
+        return overlay.draw_found(crop, outputs["masks"], _centres(bundle))
     if "heatmap" in outputs:
         return overlay.lay_over(crop, enlarge(outputs["heatmap"], crop.shape[0]))
     return crop
 
 
-def mask_picture(masks: np.ndarray) -> np.ndarray:
-    """Returns the masks alone on black, [S, S, 3] uint8; later ones lie over earlier ones (the cup in the disc)."""
+def mask_picture(bundle: Bundle, masks: np.ndarray) -> np.ndarray:
+    """Returns the masks alone on black, [S, S, 3] uint8, without points; later ones lie over earlier ones (the cup in the
+    disc).
+    """
     picture = np.zeros((*masks.shape[:2], 3), np.uint8)
-    for index in range(masks.shape[-1]):
-        inside = masks[..., index] >= glaucoma.THRESHOLD
-        picture[inside] = overlay.MASK_COLOURS[index % len(overlay.MASK_COLOURS)]
+    for index, name in enumerate(bundle.class_names):
+        if name not in bundle.centres:
+            picture[masks[..., index] >= glaucoma.THRESHOLD] = _colour(index)
     return picture
 
 
-def data_urls(crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _centres(bundle: Bundle) -> list[int]:
+    return [bundle.class_names.index(name) for name in bundle.centres]
+
+
+def _colour(index: int) -> tuple[int, int, int]:
+    return overlay.MASK_COLOURS[index % len(overlay.MASK_COLOURS)]
+
+
+def data_urls(bundle: Bundle, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Returns name -> PNG as a data URL: `crop` and `overlay`, and `heatmap` (grey, 0..255) or `masks`."""
-    pictures = {"crop": crop, "overlay": laid_over(crop, outputs)}
+    pictures = {"crop": crop, "overlay": laid_over(bundle, crop, outputs)}
     if "heatmap" in outputs:
         grey = np.rint(255 * enlarge(outputs["heatmap"], crop.shape[0])).astype(np.uint8)
         pictures["heatmap"] = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
     if "masks" in outputs:
-        pictures["masks"] = mask_picture(outputs["masks"])
+        pictures["masks"] = mask_picture(bundle, outputs["masks"])
     return {name: _data_url(picture) for name, picture in pictures.items()}
 
 
@@ -98,12 +114,13 @@ def _caption(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) 
         return Caption(title, point.class_name, shown, detail or note, correct, name)
     if answer.prediction is not None:
         return Caption(title, answer.prediction.class_name, answer.prediction.probability, detail, correct, name)
-    return Caption(title, answer.message.rstrip("."), None, detail, correct, name)
+    first, _, rest = answer.message.partition(". ")
+    return Caption(title, first.rstrip("."), None, detail or rest, correct, name)
 
 
 def _title(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) -> str:
     if "masks" in outputs:
-        return f"outlines: {', '.join(bundle.class_names)}"
+        return overlay.found_title(bundle.class_names, bundle.centres)
     if "heatmap" not in outputs:
         return "no heat map: " + bundle.manifest.get("outputs_left_out", {}).get("heatmap", "the bundle has none")
     explained = bundle.class_names[int(outputs["probabilities"].argmax())]

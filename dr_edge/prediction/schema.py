@@ -1,6 +1,6 @@
 """What an answer holds, as JSON gives it. Standard dataclasses, so that a web framework can derive a schema from them.
 
-`prediction`, `decision`, `findings`, `masks` and `vcdr` are there only where `status` is "answered": a program that looks at
+`prediction`, `decision`, `findings`, `masks`, `points` and `vcdr` are there only where `status` is "answered": a program that looks at
 nothing else cannot take a blurred photograph or a building for a healthy eye. What the graph gave stands in `outputs`
 whenever it ran.
 """
@@ -102,6 +102,19 @@ class Mask:
 
 
 @dataclasses.dataclass(frozen=True)
+class Point:
+    """One place that was looked for, such as the fovea, in pixels of the upright photograph; the centre of its first pixel is
+    (0, 0). `found`: it lies in the photograph. `peak`: of the heat map there, 0..1; low where the model is not sure.
+    """
+
+    class_name: str
+    found: bool
+    x: float
+    y: float
+    peak: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Outputs:
     """What the graph gave: calibrated probabilities by class name (None for masks) and the distance."""
 
@@ -129,7 +142,8 @@ class Answer:
       message: one or two sentences for people.
       photograph, crop, quality, distribution, outputs: facts, None where they could not be found.
       prediction: classification tasks. decision: two classes with an operating point. findings: multilabel tasks.
-      masks, vcdr: segmentation tasks; vcdr is the vertical cup-to-disc ratio, None where disc or cup was not found.
+      masks, points, vcdr: segmentation tasks; points is None where the task has none; vcdr is the vertical cup-to-disc
+        ratio, None where disc or cup was not found.
       label: None where none was given.
       overlay: name of the picture that was written; None where there is none.
       milliseconds: of decoding and cropping, and of the model.
@@ -149,6 +163,7 @@ class Answer:
     decision: Decision | None = None
     findings: list[Finding] | None = None
     masks: list[Mask] | None = None
+    points: list[Point] | None = None
     vcdr: float | None = None
     label: Label | None = None
     overlay: str | None = None

@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         return 1
     from dr_edge.prediction.bundle import open_bundle
     from dr_edge.prediction.model import Model
-    from dr_edge.serve import callers, vendor
+    from dr_edge.serve import callers, startup, vendor
     from dr_edge.serve.protocol import limited_protocol
     from dr_edge.serve.settings import Settings
 
@@ -76,12 +76,14 @@ def main(argv: list[str]) -> int:
             max_pixels=FLAGS.max_megapixels * 1_000_000,
             allowed_hosts=callers.hosts_for(FLAGS.host, _is_loopback(FLAGS.host), tuple(FLAGS.allowed_hosts)),
         )
+        startup.check_address(FLAGS.host, FLAGS.port)
         bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
         Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
         application = create_app(bundle, settings)
     except (ValueError, OSError) as err:
         logging.error("%s", err)
         return 1
+    startup.quiet_asyncio()
     if vendor.problems():
         logging.warning("The page cannot grade in the browser yet: run `python -m dr_edge.serve.vendor` once.")
     if not _is_loopback(FLAGS.host):

@@ -110,3 +110,29 @@ def test_mask_captions_state_dice_or_what_is_missing():
         caption.answer == "optic cup not found" and caption.detail == "Dice: optic disc 1.00, optic cup 0.00"
     )
     assert answers.mask_caption(task, scores, None, "eye").detail == answers.NO_LABEL
+
+
+def test_a_point_is_drawn_as_a_cross_and_not_judged_as_a_mask():
+    task = tasks.optic_disc_cup_and_fovea()
+    y, x = np.mgrid[:64, :64]
+    heat = 0.9 * np.exp(-((x - 40) ** 2 + (y - 20) ** 2) / 50)  # above a half in a disc of 30 pixels
+    scores = np.dstack([np.hypot(x - 15, y - 30) < 9, np.hypot(x - 15, y - 30) < 4, heat]).astype(float)
+    picture = overlay.draw_found(np.full((64, 64, 3), 100, np.uint8), scores, range(2, 3))
+    pink = (picture == overlay.MASK_COLOURS[2]).all(axis=-1)
+    rows, columns = np.nonzero(pink)
+    assert pink[20, 37:44].all() and pink[17:24, 40].all() and len(rows) < 15
+    assert (rows.mean(), columns.mean()) == (20, 40)
+    disc = (picture == overlay.MASK_COLOURS[0]).all(axis=-1)
+    assert disc.sum() > 30 and not disc[10:30, 30:].any()
+    caption = answers.mask_caption(task, scores, scores > 0.5, "eye")
+    assert caption.title == "outlines: optic disc, optic cup; cross: fovea"
+    assert caption.detail == "Dice: optic disc 1.00, optic cup 1.00"
+    nothing = answers.mask_caption(task, 0 * scores, None, "eye")
+    assert nothing.answer == "optic disc, optic cup not found"
+
+
+def test_a_point_at_the_border_is_drawn_within_the_picture():
+    heat = np.zeros((64, 64, 1))
+    heat[0, 63] = 1
+    picture = overlay.draw_found(np.zeros((64, 64, 3), np.uint8), heat, [0])
+    assert picture.shape == (64, 64, 3) and tuple(picture[0, 63]) == overlay.MASK_COLOURS[0]

@@ -97,6 +97,22 @@ def test_scaled_decoding_keeps_the_shorter_side_and_says_its_denominator():
     assert np.abs(half.astype(int) - reference).mean() < 1
 
 
+def drawn() -> np.ndarray:
+    """A drawn fundus photograph, [512, 512, 3] uint8 RGB."""
+    from tfrecord_tools.synthetic.draw import draw_fundus
+
+    return draw_fundus(3, grade=3, size=512).image
+
+
+def refusal(data: bytes, **options) -> str | None:
+    """The reason of the refusal, None where it is taken."""
+    try:
+        decode_photograph(data, **options)
+    except PhotographError as error:
+        return error.reason
+    return None
+
+
 def reason(data: bytes, **options) -> str:
     with pytest.raises(PhotographError) as caught:
         decode_photograph(data, **options)
@@ -119,6 +135,55 @@ def test_cut_off_progressive_jpeg_with_a_thumbnail_is_refused():
     assert decode_photograph(with_thumbnail).shape == (60, 80, 3)
     assert reason(with_thumbnail[: len(with_thumbnail) - 200]) == "truncated"
     assert reason(with_thumbnail[: len(segment) + 2]) == "truncated"
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("min_side", [None, 40])
+def test_jpeg_with_a_hole_in_its_picture_data_is_refused(options, min_side):
+    data = saved(drawn(), "JPEG", quality=95, **options)
+    places = range(len(data) // 4, len(data) * 3 // 4, 997)
+    said = [refusal(data[:at] + data[at + 3000 :], min_side=min_side) for at in places]
+    # In a progressive file a hole may, now and then, leave a valid stream, of which nothing can be known.
+    assert len(said) > 8 and said.count(None) <= (len(said) // 10 if "progressive" in options else 0)
+    assert set(said) <= {"damaged JPEG data", "corrupt", "truncated", None} and said.count("damaged JPEG data") > 6
+
+
+def test_jpeg_with_doubled_or_zeroed_picture_data_is_refused():
+    data = saved(drawn(), "JPEG", quality=95)
+    middle = len(data) // 2
+    assert refusal(data[:middle] + data[middle - 1500 :]) == "damaged JPEG data"
+    assert refusal(data[:middle] + bytes(2048) + data[middle + 2048 :]) == "damaged JPEG data"
+    inks = saved(Image.fromarray(drawn()).convert("CMYK"), "JPEG", quality=95)
+    assert refusal(inks[: len(inks) // 2] + inks[len(inks) // 2 + 3000 :]) == "damaged JPEG data"
+    grey = saved(Image.fromarray(drawn()).convert("L"), "JPEG", quality=95)
+    assert refusal(grey[: len(grey) // 2] + grey[len(grey) // 2 + 1000 :]) == "damaged JPEG data"
+
+
+@pytest.mark.parametrize("left_over", [b"\x12\x34\x56", b"\0" * 500])
+def test_what_encoders_leave_before_the_end_marker_is_harmless(left_over):
+    data = saved(drawn(), "JPEG", quality=95)
+    whole = data[:-2] + left_over + data[-2:]
+    np.testing.assert_array_equal(decode_photograph(whole), decode_photograph(data))
+
+
+@pytest.mark.parametrize("min_side", [None, 256, 128, 60])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
+def test_jpeg_pixels_are_those_of_opencv(min_side, options):
+    picture = drawn()[:511, :509]  # no multiple of a block
+    for image in (picture, picture[..., 0]):
+        data = saved(np.ascontiguousarray(image), "JPEG", quality=90, **({} if image.ndim == 2 else options))
+        decoded, denominator = decode_scaled(data, min_side=min_side)
+        flag = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}.get(
+            denominator, cv2.IMREAD_REDUCED_COLOR_8
+        )
+        np.testing.assert_array_equal(decoded, cv2.imdecode(np.frombuffer(data, np.uint8), flag)[..., ::-1])
+
+
+def test_damaged_exif_turns_nothing():
+    data = saved(gradient(), "JPEG", quality=95)
+    for content in (b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0XX" * 9):
+        segment = b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+        np.testing.assert_array_equal(decode_photograph(data[:2] + segment + data[2:]), decode_photograph(data))
 
 
 def test_padding_after_the_end_is_harmless():

@@ -74,6 +74,30 @@ def mask_bundle(write_run: Callable[..., Path], tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="session")
+def fovea_bundle(
+    write_run: Callable[..., Path], changed: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """As `mask_bundle`, and the fovea where green is far above red: a spot that a test can paint. The records that it is
+    exported with know no fovea, so that the manifest is told of it afterwards.
+    """
+    import keras
+
+    from dr_edge.data import tasks
+
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    layer = keras.layers.Conv2D(3, 1, name="logits")
+    model = keras.Model(image, layer(image))
+    kernel = np.zeros((1, 1, 3, 3), np.float32)
+    kernel[0, 0, 0, :2], kernel[0, 0, :2, 2] = 0.2, (-0.05, 0.05)
+    layer.set_weights([kernel, np.array([-0.2 * DISC_FROM, -0.2 * CUP_FROM, -2.0], np.float32)])
+    directory = tmp_path_factory.mktemp("fovea")
+    names = tasks.optic_disc_cup_and_fovea().class_names
+    task = tasks.Task("disc_cup_and_fovea", "segmentation", names, masks=("optic_disc", "optic_cup", "optic_cup"))
+    bundle = export(write_run(directory / "run", task, model), directory / "bundle")
+    return changed(bundle, {"task.centres": ["fovea"]})
+
+
+@pytest.fixture(scope="session")
 def disease_bundle(write_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One disease of a multilabel task, from a head for which there is no heat map in closed form."""
     import keras

@@ -125,6 +125,56 @@ def test_the_cup_to_disc_ratio_is_that_of_what_was_painted(mask_bundle, disc, cu
     assert heights["optic disc"] == pytest.approx(disc, abs=9) and heights["optic cup"] == pytest.approx(cup, abs=9)
 
 
+def test_the_manifest_names_the_classes_that_are_points():
+    from dr_edge.data import tasks
+    from export import manifest
+
+    assert manifest._stated_task(tasks.optic_disc_cup_and_fovea())["centres"] == ["fovea"]
+    assert "centres" not in manifest._stated_task(tasks.optic_disc_and_cup())
+
+
+def test_a_point_that_the_photograph_does_not_show_is_not_found():
+    from dr_edge.fundus.crop import FieldOfView
+    from dr_edge.prediction.answer import _point
+
+    fov = FieldOfView.from_box(-100, 0, 300, 400)  # the crop's upper quarter lies above the photograph
+    for row, found in ((5, False), (9, False), (10, True), (29, True), (30, False)):
+        heat = np.zeros((40, 40), np.float32)
+        heat[row, 12] = 0.8
+        point = _point("fovea", heat, fov, (200, 400))
+        assert (point.found, point.x, point.y) == (found, 124.5, row * 10 + 4.5 - 100)
+
+
+@pytest.mark.parametrize("spot", [(180, 330), (250, 420), (330, 200)])
+def test_the_fovea_is_answered_as_a_point_of_the_photograph_and_drawn_as_a_cross(fovea_bundle, spot):
+    image, _ = painted(160, 80)
+    y, x = np.mgrid[:640, :640]
+    weight = np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / (2 * 14**2))[..., None]
+    image = (image * (1 - weight) + weight * (50, 170, 20)).astype(np.uint8)
+    wide = np.zeros((660, 900, 3), np.uint8)  # the crop's frame is not the photograph's
+    wide[10:650, 150:790] = image
+    predictor = Predictor(open_bundle(fovea_bundle))
+    assert predictor.bundle.centres == ("fovea",)
+    result = predictor.predict(cv2.imencode(".png", wide[..., ::-1])[1].tobytes())
+    answer = result.answer
+    assert [mask.class_name for mask in answer.masks] == ["optic disc", "optic cup"]
+    (point,) = answer.points
+    assert point.class_name == "fovea" and point.found and 0.5 < point.peak <= 1
+    assert (point.x, point.y) == (pytest.approx(spot[0] + 150, abs=5), pytest.approx(spot[1] + 10, abs=5))
+    assert answer.vcdr == pytest.approx(0.5, abs=0.06)
+    assert f"fovea is at x {int(point.x + 0.5)}, y {int(point.y + 0.5)}" in answer.message
+    # A cross reaches further than the spot, and is drawn in the third colour.
+    over = pictures.laid_over(predictor.bundle, result.crop, result.outputs)
+    coloured = np.argwhere((over == (255, 130, 190)).all(axis=-1))
+    top, left, bottom, right = answer.crop.box
+    middle = [(point.y + 0.5 - top) * 64 / (bottom - top) - 0.5, (point.x + 0.5 - left) * 64 / (right - left) - 0.5]
+    assert 5 <= len(coloured) < 20 and np.abs(coloured.mean(axis=0) - middle).max() < 1
+    alone = pictures.mask_picture(predictor.bundle, result.outputs["masks"])
+    assert {tuple(colour) for colour in alone.reshape(-1, 3)} == {(0, 0, 0), (120, 220, 255), (255, 214, 92)}
+    assert pictures.sheet(predictor.bundle, answer, result.crop, result.outputs).shape == (580, 1424, 3)
+    json.dumps(answer.to_json(), allow_nan=False)
+
+
 @pytest.mark.parametrize(("disc", "cup", "words"), [(160, 0, "optic cup not found"), (0, 0, "optic disc and optic cup")])
 def test_a_structure_that_is_not_found_is_said_and_gives_no_ratio(mask_bundle, disc, cup, words):
     image, _ = painted(disc, cup)
@@ -149,19 +199,19 @@ def test_pictures_show_crop_heat_and_masks(predictor, mask_bundle, disease_bundl
     result = predictor.predict((photographs / "a.jpg").read_bytes())
     sheet = pictures.sheet(predictor.bundle, result.answer, result.crop, result.outputs)
     assert sheet.shape == (580, 1014, 3)
-    over = pictures.laid_over(result.crop, result.outputs).astype(int)
+    over = pictures.laid_over(predictor.bundle, result.crop, result.outputs).astype(int)
     heat = cv2.resize(result.outputs["heatmap"], (64, 64), interpolation=cv2.INTER_LINEAR)
     blue_gain = over[..., 2] - result.crop[..., 2].astype(int)
     assert np.corrcoef(heat.ravel(), blue_gain.ravel())[0, 1] > 0.5  # what is hot is bluer
     image, _ = painted(160, 80)
     masks = Predictor(open_bundle(mask_bundle))
     found = masks.predict(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
-    alone = pictures.mask_picture(found.outputs["masks"])
+    alone = pictures.mask_picture(masks.bundle, found.outputs["masks"])
     cup, disc = (alone == (255, 214, 92)).all(axis=-1), (alone == (120, 220, 255)).all(axis=-1)
     assert 0 < cup.sum() < disc.sum() and (~cup & ~disc).sum() > alone.shape[0] ** 2 / 2
     assert pictures.sheet(masks.bundle, found.answer, found.crop, found.outputs).shape == (580, 1424, 3)
-    assert list(pictures.data_urls(found.crop, found.outputs)) == ["crop", "overlay", "masks"]
+    assert list(pictures.data_urls(masks.bundle, found.crop, found.outputs)) == ["crop", "overlay", "masks"]
     diseases = Predictor(open_bundle(disease_bundle))
     found = diseases.predict((photographs / "a.jpg").read_bytes())
-    np.testing.assert_array_equal(pictures.laid_over(found.crop, found.outputs), found.crop)
+    np.testing.assert_array_equal(pictures.laid_over(diseases.bundle, found.crop, found.outputs), found.crop)
     assert pictures.sheet(diseases.bundle, found.answer, found.crop, found.outputs).shape[0] == 580

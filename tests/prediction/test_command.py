@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -32,13 +34,15 @@ def test_a_directory_is_answered_and_what_is_unreadable_listed(bundle_dir, photo
     for path in photographs.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "cut.jpg").write_bytes((photographs / "a.jpg").read_bytes()[:5000])
+    data = (photographs / "a.jpg").read_bytes()
+    (tmp_path / "hole.jpg").write_bytes(data[: len(data) // 2] + data[len(data) // 2 + 3000 :])
     (tmp_path / "notes.txt").write_text("left eye")
     (tmp_path / ".hidden").write_text("not a photograph, and not looked at")
     result = call("--bundle", bundle_dir, tmp_path, tmp_path / "missing.jpg")
     assert result.returncode == 1
     content = json.loads(result.stdout)
     assert (content["schema"], content["schema_version"]) == ("dr_edge.prediction", 1)
-    assert content["complete"] and content["photographs"] == 9 and content["unreadable"] == 3
+    assert content["complete"] and content["photographs"] == 10 and content["unreadable"] == 4
     assert content["bundle"]["artifact"] == "model.float32.tflite"
     found = {Path(row["file"]).name: (row["status"], row["reason"]) for row in content["answers"]}
     assert found == {
@@ -49,6 +53,7 @@ def test_a_directory_is_answered_and_what_is_unreadable_listed(bundle_dir, photo
         "blurred.png": ("too_poor_to_grade", "quality"),
         "letter.png": ("not_a_fundus_photograph", "no field of view"),
         "cut.jpg": ("unreadable", "truncated"),
+        "hole.jpg": ("unreadable", "damaged JPEG data"),
         "notes.txt": ("unreadable", "unsupported format"),
         "missing.jpg": ("unreadable", "no file"),
     }
@@ -92,6 +97,53 @@ def test_it_imports_no_framework_and_answers_within_two_seconds(bundle_dir, phot
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
 
 
+def test_what_does_not_exist_is_said_so_and_leaves_no_directory(bundle_dir, tmp_path):
+    result = call("--bundle", bundle_dir, "more", "--overlay", tmp_path / "new" / "pictures")
+    (answer,) = json.loads(result.stdout)["answers"]
+    assert answer["message"] == "no file: more does not exist." and result.returncode == 1
+    assert "more  unreadable: no file" in result.stderr and "No overlay" in result.stderr
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()  # what the user made stays
+    call("--bundle", bundle_dir, "more", "--overlay", tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_with_overlays_a_summary_says_what_was_answered_and_where_they_are(bundle_dir, photographs, tmp_path):
+    files = [photographs / name for name in ("a.jpg", "blurred.png", "black.png")]
+    result = call("--bundle", bundle_dir, *files, "--overlay", tmp_path / "pictures")
+    answers = json.loads(result.stdout)["answers"]
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert lines[-5:-2] == [
+        f"a.jpg        answered: {answers[0]['message']}",
+        f"blurred.png  too poor to grade: {answers[1]['message']}",
+        f"black.png    not a fundus photograph: {answers[2]['message']}",
+    ]
+    assert lines[-2] == "3 photographs: 1 answered, 1 too poor to grade, 1 not a fundus photograph"
+    assert lines[-1] == f"2 overlays: {tmp_path / 'pictures'}"
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no terminals of its own")
+@pytest.mark.parametrize(("count", "terminal", "bar", "summary"), [
+    (1, True, False, True), (2, True, True, True), (4, False, False, False), (6, False, True, False),
+])  # fmt: skip
+def test_progress_shows_where_it_is_of_use(bundle_dir, photographs, tmp_path, count, terminal, bar, summary):
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    with (tmp_path / "notes").open("w+") as file, open(theirs, "w") as screen:
+        notes, out = screen if terminal else file, io.StringIO()
+        flow.predict_files(open_bundle(bundle_dir), [str(photographs / "a.jpg")] * count, out, notes=notes)
+        notes.flush()
+        said = "" if terminal else (tmp_path / "notes").read_text()
+        os.set_blocking(ours, False)
+        with contextlib.suppress(BlockingIOError):
+            while terminal:
+                said += os.read(ours, 65536).decode()
+    os.close(ours)
+    assert json.loads(out.getvalue())["photographs"] == count
+    assert (f"/{count} [" in said and "<" in said) == bar  # done/all [elapsed<left
+    assert ("a.jpg  answered: " in said) == summary
+
+
 def test_help_teaches():
     result = call("--help")
     assert "python -m dr_edge.predict --bundle=BUNDLE eye.jpg" in result.stdout + result.stderr
@@ -100,7 +152,7 @@ def test_help_teaches():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--bundle=nowhere", "x.jpg"], "nowhere is no directory"),
+        (["--bundle=nowhere", "x.jpg"], "It is written by: python -m export"),
         (["--bundle=BUNDLE"], "No photograph was given"),
         (["--bundle=BUNDLE", "--artifact=int4", "x.jpg"], "It has: float32, float16"),
         (["--bundle=BUNDLE", "EMPTY"], "holds no files"),

@@ -185,7 +185,9 @@ def node() -> str:
 
 @pytest.fixture(scope="session")
 def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of masks with weights set by hand: `optic disc` and `optic cup` where the mean green is high."""
+    """A bundle of masks with weights set by hand: `optic disc` and `optic cup` where the mean green is high, and for `fovea`,
+    which is a point, a heat map of where it is highest.
+    """
     import keras
     import tensorflow as tf
     from keras import layers
@@ -195,11 +197,12 @@ def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     side = 96
     image = keras.Input(batch_shape=(1, side, side, 3), dtype="uint8", name="image")
-    layer = layers.Conv2D(2, 5, padding="same")
+    layer = layers.Conv2D(3, 5, padding="same")
     masks = layers.Activation("sigmoid", name="masks")(layer(layers.Rescaling(1 / 255)(image)))
-    weights = np.zeros((5, 5, 3, 2), np.float32)
-    weights[:, :, 1] = 60 / 25  # the mean green of the neighbourhood, above 0.45 and 0.6 of full brightness
-    layer.set_weights([weights, -60 * np.array([0.45, 0.6], np.float32)])
+    weights = np.zeros((5, 5, 3, 3), np.float32)
+    gain = np.array([60, 60, 9], np.float32)
+    weights[:, :, 1] = gain / 25  # the mean green of the neighbourhood, above 0.45, 0.6 and 0.7 of full brightness
+    layer.set_weights([weights, -gain * np.array([0.45, 0.6, 0.7], np.float32)])
     content = tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, {"masks": masks})).convert()
     out = tmp_path_factory.mktemp("page_masks")
     (out / "model.float32.tflite").write_bytes(content)
@@ -208,11 +211,11 @@ def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "file": "model.float32.tflite", "sha256": sha256, "bytes": len(content), "variant": "float32", "format": "tflite",
     }  # fmt: skip
     manifest = {
-        "task": tasks.optic_disc_and_cup().to_json(),
+        "task": tasks.optic_disc_cup_and_fovea().to_json(),
         "image_size": side,
         "preprocess": {"method": "crop"},
         "inputs": [{"name": "image", "shape": [1, side, side, 3], "dtype": "uint8"}],
-        "outputs": [{"name": "masks", "shape": [1, side, side, 2], "dtype": "float32"}],
+        "outputs": [{"name": "masks", "shape": [1, side, side, 3], "dtype": "float32"}],
         "artifacts": {"float32.tflite": artifact},
         "files": {artifact["file"]: sha256},
         "operating_points": [],

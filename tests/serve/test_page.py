@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import httpx
 import numpy as np
@@ -45,15 +46,23 @@ def test_disc_and_cup_are_those_of_python(page_mask_bundle, start_server, browse
                 assert (ours["class_name"], ours["found"]) == (theirs["class_name"], theirs["found"])
                 assert ours["height"] == pytest.approx(theirs["height"], rel=0.03, abs=1)
             assert answer["vcdr"] == pytest.approx(other["vcdr"], abs=0.02)
+            (point,), (expected_point,) = answer["points"], other["points"]
+            near = 0.02 * other["photograph"]["width"]
+            assert point["class_name"] == "fovea" and point["x"] == pytest.approx(expected_point["x"], abs=near)
+            assert point["y"] == pytest.approx(expected_point["y"], abs=near)
         assert len({answer.get("vcdr") for answer in answers} - {None}) >= 2
         shown = tab.wait(SHOWN)
         assert "Cup-to-disc ratio" in shown and "optic cup" in shown
+        words = tab.run("document.querySelector('.card').innerText")
+        assert "crosses at fovea" in words and "its centre is at x" in words
+        pixels = """(() => { const canvas = document.querySelector('.frame.square canvas');
+          const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+          return Array.from(data).filter((_, i) => i % 4 === 0 && data[i + 1] < 140 && data[i] > 230 && data[i + 2] > 150).length; })()"""
+        assert 50 < tab.run(pixels) < 400  # the pink of the third colour: a cross, and no outline
         assert complaints(tab) == []
 
 
 def test_an_unusual_photograph_gets_no_answer(start_server, bundle_dir, tmp_path, browser, drawn) -> None:
-    import shutil
-
     unusual = shutil.copytree(bundle_dir, tmp_path / "bundle")
     content = json.loads((unusual / "metadata.json").read_text())
     content["ood"]["threshold"] = 1e-6
@@ -62,6 +71,24 @@ def test_an_unusual_photograph_gets_no_answer(start_server, bundle_dir, tmp_path
         (answer,) = grade(tab, drawn[0])
         assert answer["status"] == "out_of_distribution" and "decision" not in answer
         assert "Unlike what the model knows" in tab.wait(SHOWN)
+
+
+def test_files_that_the_server_lacks_are_not_blamed_on_the_browser(start_server, bundle_dir, browser, drawn, tmp_path) -> None:
+    from dr_edge.serve.assets import STATIC
+
+    shutil.copytree(STATIC, tmp_path / "static", ignore=shutil.ignore_patterns("vendor"))
+    program = tmp_path / "serve.py"
+    program.write_text(
+        "import pathlib, runpy\nfrom dr_edge.serve import assets\n"
+        f"assets.Assets.__init__.__defaults__ = (pathlib.Path({str(tmp_path / 'static')!r}),)\n"
+        "runpy.run_module('dr_edge.serve', run_name='__main__', alter_sys=True)\n"
+    )
+    with start_server(bundle_dir, "--workers=1", program=program) as server:
+        tab = browser.open(server.url, 390, 844)
+        tab.wait("!document.getElementById('consent').hidden")
+        words = tab.run("document.getElementById('consent').innerText")
+        assert "This server lacks the files" in words and "python -m dr_edge.serve.vendor" in words and "sent to that server" in words
+        assert "browser cannot" not in tab.run("document.body.innerText").lower()
 
 
 def test_photographs_are_sent_only_after_consent(server, bundle_dir, browser, drawn) -> None:

@@ -26,6 +26,7 @@ TASKS = {
     "five grades": ("classification", ["no DR", "mild NPDR", "moderate NPDR", "severe NPDR", "PDR"]),
     "diseases": ("multilabel", ["glaucoma", "diabetic_retinopathy"]),
     "masks": ("segmentation", ["optic disc", "optic cup"]),
+    "masks and point": ("segmentation", ["optic disc", "optic cup", "fovea"]),
 }
 PROGRAM = """
 import fs from 'node:fs';
@@ -57,7 +58,10 @@ def cases() -> list[dict[str, Any]]:
             if kind == "segmentation":
                 disc, cup = (blob((17, 21), radius) for radius in (rng.uniform(3, 8), rng.uniform(0.5, 4)))
                 outputs["masks"] = np.stack([disc * (index != 6), cup * (index != 5)], axis=-1).astype(np.float32)
-                if index == 7:
+                if name == "masks and point":
+                    heat = 0.6 * blob(rng.uniform(0, SIDE - 1, 2), 2.5) + rng.uniform(0, 0.02, (SIDE, SIDE))
+                    outputs["masks"] = np.dstack([outputs["masks"], heat]).astype(np.float32)
+                elif index == 7:
                     outputs["masks"] = outputs["masks"][..., ::-1].copy()
             else:
                 values = rng.uniform(0.001, 1, len(classes)) ** 2
@@ -74,7 +78,7 @@ def cases() -> list[dict[str, Any]]:
 def manifest(case: dict[str, Any]) -> dict[str, Any]:
     point = {"name": POINT.name, "threshold": POINT.threshold, "sensitivity": POINT.sensitivity, "specificity": POINT.specificity}
     return {
-        "task": {"name": "any", "kind": case["kind"], "class_names": case["classes"]},
+        "task": {"name": "any", "kind": case["kind"], "class_names": case["classes"], "centres": [n for n in case["classes"] if n == "fovea"]},
         "image_size": SIDE,
         "ood": {"threshold": 9.0},
         "operating_points": [point] if case["name"] == "two classes" else [],
@@ -126,6 +130,7 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
             assert [mask["height"] for mask in answer["masks"]] == pytest.approx([mask["height"] for mask in expected["masks"]], abs=1)
             assert [mask["found"] for mask in answer["masks"]] == [mask["found"] for mask in expected["masks"]]
             assert same(answer["vcdr"], expected["vcdr"], 0.02)
+            assert same(answer["points"], expected["points"], 0.11) and bool(expected["points"]) == ("point" in case["name"])
         assert all(isinstance(words, str) and "undefined" not in words and "null" not in words for words in row["said"])
     assert {(name, "answered") for name in TASKS} <= seen
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}

@@ -1,6 +1,6 @@
 // What the model's outputs mean: a port of dr_edge/prediction/answer.py, the same fields in the same words.
 
-import {heightInPhotograph} from './glaucoma.js';
+import {heightInPhotograph, pointInPhotograph} from './glaucoma.js';
 
 // As dr_edge/prediction/bundle.py and answer.py; a server that was started with others says so in /v1/bundle.
 export const MIN_QUALITY = 0.2;
@@ -127,13 +127,25 @@ function found(answer, manifest, {probabilities}) {
   return {...answer, findings, message: `${words.join(', ')}.`};
 }
 
+/** Says where a point is that was looked for. */
+export function pointWords({class_name: name, found, x, y}) {
+  return `The centre of the ${name} ${found ? `is at x ${Math.round(x)}, y ${Math.round(y)}` : 'was not found'}.`;
+}
+
 function segmented(answer, manifest, outputs) {
   const side = manifest.image_size;
-  const masks = manifest.task.class_names.map((name, index, names) => {
+  const centres = manifest.task.centres ?? [];
+  const masks = [];
+  const points = [];
+  manifest.task.class_names.forEach((name, index, names) => {
     const values = Float32Array.from({length: side * side}, (_, i) => outputs.masks[i * names.length + index]);
+    if (centres.includes(name)) {
+      points.push({class_name: name, ...pointInPhotograph(values, side, answer.crop.box, answer.photograph)});
+      return;
+    }
     const height = heightInPhotograph(values, side, answer.crop.box, answer.photograph);
     const share = values.reduce((sum, value) => sum + (value >= PRESENT ? 1 : 0), 0) / values.length;
-    return {class_name: name, found: height > 0, area_fraction: share, height};
+    masks.push({class_name: name, found: height > 0, area_fraction: share, height});
   });
   const heightOf = (name) => masks.find((mask) => mask.class_name === name)?.height ?? 0;
   const vcdr = heightOf(DISC) && heightOf(CUP) ? heightOf(CUP) / heightOf(DISC) : null;
@@ -143,5 +155,6 @@ function segmented(answer, manifest, outputs) {
     : `${masks.map((mask) => mask.class_name).join(', ')} found.`;
   if (vcdr !== null) message = `Vertical cup-to-disc ratio ${vcdr.toFixed(2)}.`;
   if (vcdr !== null && vcdr > 1) message += ' The cup reaches beyond the disc: do not rely on it.';
-  return {...answer, masks, vcdr, message};
+  for (const point of points) message += ` ${pointWords(point)}`;
+  return {...answer, masks, points: points.length ? points : null, vcdr, message};
 }

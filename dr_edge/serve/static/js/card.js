@@ -62,13 +62,17 @@ function masks(answer) {
         : `${mask.class_name}: not found`,
     }),
   );
+  for (const {class_name: name, found, x, y} of answer.points ?? []) {
+    const place = `its centre is at x ${Math.round(x)}, y ${Math.round(y)} of the photograph`;
+    lines.push(make('p', {textContent: `${name}: ${found ? place : 'not found'}`}));
+  }
   const note =
     answer.vcdr == null
       ? null
       : make('p.note', {
           textContent: 'High ratios occur in glaucoma, and in large healthy discs: the ratio alone is no diagnosis.',
         });
-  return fact('Optic disc and cup', ...lines, note);
+  return fact(answer.points ? 'Optic disc, cup and fovea' : 'Optic disc and cup', ...lines, note);
 }
 
 function gradability(answer) {

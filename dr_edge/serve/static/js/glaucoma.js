@@ -1,8 +1,9 @@
-// Vertical cup-to-disc ratio: a port of dr_edge/glaucoma.py and of how answer.py calls it.
+// Vertical cup-to-disc ratio and the fovea's place: a port of dr_edge/glaucoma.py and of how answer.py calls it.
 
 import {regions} from './fundus/outline.js';
 
 const THRESHOLD = 0.5; // of a mask's probability
+const NEAR = 0.03; // of the side: a point's heat is looked at this far around its peak
 const MOST_PIXELS = 4_000_000; // larger masks are counted on every second, third ... pixel of the photograph
 
 /**
@@ -36,6 +37,37 @@ export function heightInPhotograph(mask, side, box, photograph) {
     }
   }
   return rowsOfLargest(carried, width, height) * step;
+}
+
+/**
+ * Returns the point that a heat map marks, in pixels of the photograph; the centre of its first pixel is (0, 0).
+ * @param {Float32Array} heat 0..1, side * side
+ * @param {number} side of the crop in pixels
+ * @param {number[]} box of the crop in the photograph: top, left, bottom, right
+ * @param {{width: number, height: number}} photograph its size in pixels
+ * @returns {{found: boolean, x: number, y: number, peak: number}} found: it lies in the photograph
+ */
+export function pointInPhotograph(heat, side, box, photograph) {
+  const [top, left, bottom, right] = box;
+  let hottest = 0;
+  for (let i = 1; i < heat.length; i++) if (heat[i] > heat[hottest]) hottest = i;
+  const [column, row, peak] = [hottest % side, Math.floor(hottest / side), heat[hottest]];
+  const reach = Math.max(1, NEAR * side);
+  let [sum, sumX, sumY] = [0, 0, 0];
+  for (let i = 0; i < heat.length; i++) {
+    const [x, y] = [i % side, Math.floor(i / side)];
+    // Above half of the peak only: a flat background would pull the centroid away from a peak near the border.
+    if (Math.hypot(x - column, y - row) > reach || heat[i] <= peak / 2) continue;
+    const weight = heat[i] - peak / 2;
+    [sum, sumX, sumY] = [sum + weight, sumX + weight * x, sumY + weight * y];
+  }
+  const [x, y] = sum === 0 ? [column, row] : [sumX / sum, sumY / sum];
+  const tenth = (value) => Math.round(10 * value) / 10;
+  const placeX = tenth(((x + 0.5) * (right - left)) / side + left - 0.5);
+  const placeY = tenth(((y + 0.5) * (bottom - top)) / side + top - 0.5);
+  const within = (value, length) => value >= -0.5 && value < length - 0.5;
+  const found = within(placeX, photograph.width) && within(placeY, photograph.height);
+  return {found, x: placeX, y: placeY, peak};
 }
 
 /** Reads a mask between its pixels, linearly; 0 outside. */

@@ -88,6 +88,38 @@ export function layMasks(rgba, structures, size, opacity) {
   return out;
 }
 
+/**
+ * Draws a cross at each point, in place; dark around, so that it shows on bright and on dark places.
+ * @param {Uint8ClampedArray} rgba size * size * 4
+ * @param {{x: number, y: number, colour: number[]}[]} points in its pixels, the centre of the first one being (0, 0)
+ * @param {number} size pixels
+ * @param {number} opacity 0..1
+ * @returns {Uint8ClampedArray} rgba
+ */
+export function layPoints(rgba, points, size, opacity) {
+  const reach = Math.max(3, Math.round(size / 32));
+  const thick = Math.max(1, Math.round(size / 256));
+  const bar = (x, y, across, down, colour) => {
+    for (let j = Math.max(0, y - down); j <= Math.min(size - 1, y + down); j++) {
+      for (let i = Math.max(0, x - across); i <= Math.min(size - 1, x + across); i++) {
+        const o = (j * size + i) * 4;
+        for (let c = 0; c < 3; c++) rgba[o + c] = rgba[o + c] * (1 - opacity) + colour[c] * opacity;
+      }
+    }
+  };
+  for (const {x, y, colour} of points) {
+    const [i, j] = [Math.round(x), Math.round(y)];
+    for (const [wider, shade] of [
+      [1, [0, 0, 0]],
+      [0, colour],
+    ]) {
+      bar(i, j, reach + wider, thick - 1 + wider, shade);
+      bar(i, j, thick - 1 + wider, reach + wider, shade);
+    }
+  }
+  return rgba;
+}
+
 /** Takes masks apart: [height, width, count] interleaved to one array each. */
 export function separate({data, width, height, count}) {
   return Array.from({length: count}, (_, index) =>

@@ -35,7 +35,9 @@ async function start() {
 
 /** Says plainly that photographs would leave the device, and sends none before the user agrees. */
 function askForServer(error) {
-  say('failed', 'This browser cannot run the model');
+  const missing = error.reason === 'not installed'; // the browser may be as able as any
+  say('failed', missing ? 'The server lacks files for the browser' : 'This browser cannot run the model');
+  if (missing) $('consent-title').textContent = 'This server lacks the files that run the model in a browser';
   $('consent-reason').textContent = `Reason: ${error.message}.`;
   $('consent-host').textContent = location.host;
   $('privacy-words').textContent = 'Nothing has been sent.';

@@ -1,7 +1,7 @@
 // The two pictures of an answer: the photograph with its field of view, and the crop with heat map or masks.
 
 import {make} from './elements.js';
-import {MASK_COLOURS, OPACITY, enlarge, heatColour, layHeat, layMasks, separate} from './overlay.js';
+import {MASK_COLOURS, OPACITY, enlarge, heatColour, layHeat, layMasks, layPoints, separate} from './overlay.js';
 import {resizeForShow} from './fundus/crop.js';
 import {cropWords, heatTitle, heatWords} from './words.js';
 
@@ -109,13 +109,24 @@ function layer({answer, heat, masks}, manifest, rgba) {
     };
   }
   if (masks) {
-    const structures = separate(masks).map((data) => enlarge({data, width: masks.width, height: masks.height}, SHOWN));
     const names = manifest.task.class_names;
+    const centres = manifest.task.centres ?? [];
+    const structures = separate(masks).map((data, index) =>
+      centres.includes(names[index])
+        ? new Float32Array(SHOWN * SHOWN) // a point has no outline
+        : enlarge({data, width: masks.width, height: masks.height}, SHOWN),
+    );
+    const points = pointsInCrop(answer, names);
+    const outlined = names.filter((name) => !centres.includes(name));
+    const crosses = centres.length ? `, crosses at ${centres.join(' and ')}` : '';
     return {
-      draw: (opacity) => layMasks(rgba, structures, SHOWN, Math.min(1, opacity * 1.5)),
+      draw: (opacity) => {
+        const strength = Math.min(1, opacity * 1.5);
+        return layPoints(layMasks(rgba, structures, SHOWN, strength), points, SHOWN, strength);
+      },
       title: 'What was found. ',
-      words: `Outlines of ${names.join(' and ')}.`,
-      key: maskKey(names),
+      words: `Outlines of ${outlined.join(' and ')}${crosses}.`,
+      key: maskKey(names, centres),
     };
   }
   const why = manifest.outputs_left_out?.heatmap;
@@ -137,11 +148,22 @@ function heatScale() {
   return make('div.scale', {}, 'little', canvas, 'much');
 }
 
-function maskKey(names) {
+/** Returns the points of an answer in pixels of the crop as it is shown, with their colours. */
+function pointsInCrop(answer, names) {
+  const [top, left, bottom, right] = answer.crop.box;
+  const found = (answer.points ?? []).filter((point) => point.found);
+  return found.map(({class_name: name, x, y}) => ({
+    x: ((x + 0.5 - left) * SHOWN) / (right - left) - 0.5,
+    y: ((y + 0.5 - top) * SHOWN) / (bottom - top) - 0.5,
+    colour: MASK_COLOURS[names.indexOf(name) % MASK_COLOURS.length],
+  }));
+}
+
+function maskKey(names, centres) {
   const entries = names.map((name, index) => {
     const patch = make('span.key');
     patch.style.background = `rgb(${MASK_COLOURS[index % MASK_COLOURS.length].join(' ')})`;
-    return make('span', {}, patch, name);
+    return make('span', {}, patch, centres.includes(name) ? `+ ${name}` : name);
   });
   return make('div.scale', {}, ...entries);
 }

@@ -8,6 +8,7 @@ const QUESTIONS = {
   messidor_any_dr: 'Is there any diabetic retinopathy?',
   dr_grade: 'Which grade of diabetic retinopathy (ICDR 0 to 4)?',
   optic_disc_and_cup: 'How large is the cup in the optic disc?',
+  optic_disc_cup_and_fovea: 'How large is the cup in the optic disc, and where is the fovea?',
 };
 
 /** Returns the question that a bundle answers. */

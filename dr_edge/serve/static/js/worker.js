@@ -51,9 +51,12 @@ async function loadLiteRt() {
   try {
     return await load('vendor/litert/core.js');
   } catch {
-    throw new Error(
-      'LiteRT.js cannot be loaded; where this server is set up, python -m dr_edge.serve.vendor installs it',
-    );
+    const {status} = await fetch(new URL('vendor/litert/core.js', ROOT), {method: 'HEAD'}).catch(() => ({status: 0}));
+    if (status === 404) {
+      const words = 'LiteRT.js is not installed on it; python -m dr_edge.serve.vendor, run there, installs it';
+      throw Object.assign(new Error(words), {reason: 'not installed'});
+    }
+    throw new Error('LiteRT.js cannot be loaded');
   }
 }
 

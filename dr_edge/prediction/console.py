@@ -1,0 +1,85 @@
+"""What `predict` tells the one who waits, on standard error: how far it is, and at the end what was answered."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from dr_edge.prediction.schema import ANSWERED, UNREADABLE, Answer
+
+FEW = 4  # so many photographs take about a second; more are worth a line also where nobody watches
+SHOWN = 20  # lines of the summary; of more photographs those that were not answered are shown first
+LOG_SECONDS = 10.0  # between two reports where no terminal is
+
+
+class Console:
+    """Progress with the time left, and a summary.
+
+    Args:
+      total: photographs.
+      stream: for people; None for silence.
+      directory: where overlays go; None for none.
+    """
+
+    def __init__(self, total: int, stream: TextIO | None, directory: Path | None) -> None:
+        self._stream, self._directory, self._answers = stream, directory, list[Answer]()
+        terminal = stream is not None and stream.isatty()
+        self._summarised = stream is not None and (terminal or directory is not None)
+        shown = stream is not None and total > 1 and (terminal or total > FEW)
+        self._bar = tqdm(
+            total=total, desc="photographs", unit="photograph", file=stream, disable=not shown, dynamic_ncols=True,
+            mininterval=0.1 if terminal else LOG_SECONDS, leave=not terminal,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def printing(self, out: TextIO) -> Iterator[None]:
+        """Takes the bar away while something is written to `out`, which may be the same terminal."""
+        with tqdm.external_write_mode(file=out) if out is sys.stdout and out.isatty() else contextlib.nullcontext():
+            yield
+
+    def add(self, answer: Answer) -> None:
+        """Takes note of an answer."""
+        if self._summarised:
+            self._answers.append(answer)
+        self._bar.update()
+
+    def close(self) -> None:
+        """Ends the bar and prints the summary."""
+        self._bar.close()
+        if self._summarised and self._answers:
+            print(self._summary(), file=self._stream)
+
+    def _summary(self) -> str:
+        answers = self._answers
+        if len(answers) > SHOWN:
+            answers = sorted(answers, key=lambda answer: answer.status == ANSWERED)[:SHOWN]
+        width = min(40, max(len(_name(answer)) for answer in answers))
+        lines = [f"{_name(answer):<{width}}  {_words(answer)}" for answer in answers]
+        if len(answers) < len(self._answers):
+            lines.append(f"... and {len(self._answers) - len(answers)} more")
+        counts = Counter(answer.status.replace("_", " ") for answer in self._answers)
+        lines.append(f"{len(self._answers)} photographs: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+        drawn = sum(answer.overlay is not None for answer in self._answers)
+        if drawn:
+            lines.append(f"{drawn} overlays: {self._directory}")
+        elif self._directory is not None:
+            lines.append("No overlay: no photograph had a crop to draw on.")
+        return "\n".join(lines)
+
+
+def _name(answer: Answer) -> str:
+    """Returns the file's name, with what a terminal would obey left out."""
+    return "".join(sign if sign.isprintable() else "?" for sign in Path(answer.file or "").name)
+
+
+def _words(answer: Answer) -> str:
+    status = answer.status.replace("_", " ")
+    message = answer.reason or "" if answer.status == UNREADABLE else answer.message  # that message repeats the whole path
+    message = "".join(sign if sign.isprintable() else "?" for sign in message)
+    return f"{status}: {message}"

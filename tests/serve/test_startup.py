@@ -1,0 +1,81 @@
+"""What the server says where it cannot listen, and what its log leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dr_edge.serve import startup
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def taken() -> int:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(1)
+        yield busy.getsockname()[1]
+
+
+def test_a_taken_port_is_named_with_what_to_do(taken: int, bundle_dir: Path) -> None:
+    command = [sys.executable, "-m", "dr_edge.serve", f"--bundle={bundle_dir}", f"--port={taken}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
+    assert result.returncode == 1
+    assert f"127.0.0.1:{taken} is taken" in result.stderr and f"--port={taken + 1}" in result.stderr
+    assert "Errno" not in result.stderr and "Traceback" not in result.stderr
+
+
+def test_other_addresses_that_cannot_be_listened_on_are_told_apart(taken: int) -> None:
+    with pytest.raises(OSError, match=r"203\.0\.113\.7:8000 is no address of this computer"):
+        startup.check_address("203.0.113.7", 8000)  # reserved for documentation
+    with pytest.raises(OSError, match="no address of that name"):
+        startup.check_address("no.such.host.invalid", 8000)
+    with pytest.raises(OSError, match="is taken"):
+        startup.check_address("localhost", taken)
+    startup.check_address("127.0.0.1", 0)
+
+
+def test_a_port_that_was_checked_is_free_afterwards() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    startup.check_address("127.0.0.1", port)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", port))
+
+
+def test_a_browser_that_goes_away_is_not_logged_piece_by_piece(caplog: pytest.LogCaptureFixture) -> None:
+    async def write_to_nobody() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            client.close()
+            for _ in range(40):
+                writer.write(bytes(1 << 16))
+                await asyncio.sleep(0.002)
+            logging.getLogger("asyncio").warning("something else")
+            writer.transport.abort()
+            done.set()
+
+        done = asyncio.Event()
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        client = socket.create_connection(server.sockets[0].getsockname()[:2])
+        client.send(b"x")
+        await asyncio.wait_for(done.wait(), 20)
+        server.close()
+
+    asyncio.run(write_to_nobody())
+    assert startup.GONE in caplog.messages  # asyncio still words it so
+    caplog.clear()
+    startup.quiet_asyncio()
+    try:
+        asyncio.run(write_to_nobody())
+    finally:
+        logging.getLogger("asyncio").removeFilter(startup._of_use)
+    assert caplog.messages == ["something else"]
