@@ -6,8 +6,8 @@
 Leaves in BUNDLE: model.<variant>.tflite and .onnx (one file takes the square photograph and gives probabilities, heat
 map and out-of-distribution distance), parity.json and parity.html (each artifact against Keras on the test split),
 metadata.json (inputs, outputs, thresholds, sha256), MODEL_CARD.md, labels.txt, test_vectors/ and triton/. Exit status 1
-and no bundle where an artifact differs from the trained model by more than the thresholds (max_auc_drop,
-max_probability_difference in export/settings.py).
+and no bundle where the deployable graph or an artifact differs from the trained model by more than permitted
+(max_graph_auc_drop, max_auc_drop, max_probability_difference and others in export/settings.py).
 """
 
 from __future__ import annotations
@@ -53,12 +53,20 @@ def main(argv: list[str]) -> int:
     config.warn_unused(asked)
     print(summary(report))
     print(f"bundle: {FLAGS.out}")
+    print(next_steps(FLAGS.out))
     return 0
+
+
+def next_steps(out: str) -> str:
+    """Returns what to read in the bundle `out` and the command that measures its speed."""
+    out = out.rstrip("/")
+    command = f"python -m android_bench --bundle={out} --target=host --out={out}-bench"
+    return f"read {out}/parity.html and {out}/MODEL_CARD.md; next: {command}"
 
 
 def summary(report: Mapping[str, Any]) -> str:
     """Returns the table of artifacts as text."""
-    metric = "auc" if "auc" in report["graph"] else next(name for name in report["graph"] if name.startswith("dice"))
+    metric = "auc" if "auc" in report["graph"]["drop"] else next(iter(report["graph"]["drop"]))
     lines = [f"{'artifact':28} {'kB':>8} {'ms':>7} {metric:>8} {'drop':>8} {'max diff':>9} {'agree':>7}"]
     for name, row in report["artifacts"].items():
         value, drop = row.get(metric), row["drop"].get(metric)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from export.convert import Conversion, convert_all
 from export.formats import Format, parse_formats
 from export.graph import (
     INPUT_NAME,
+    NETWORK_NAME,
     PHONE,
+    PHONE_INT8,
     SERVER,
     DeployableGraph,
     Target,
@@ -30,20 +32,21 @@ from export.graph import (
 )
 from export.manifest import write_metadata
 from export.photographs import training_photographs
-from export.settings import Settings, failures, limits
+from export.settings import Settings, limits
+from export.verdict import advice, failures
 
 REPORT_FILE = "parity.html"
 
 
 class ParityFailure(RuntimeError):
-    """An artifact differs more from the trained model than the thresholds permit.
+    """The graph or an artifact differs more from the trained model than the settings permit.
 
     Attributes:
       report: the content that parity.json would have had.
     """
 
-    def __init__(self, reasons: Sequence[str], report: Mapping[str, Any]) -> None:
-        super().__init__(f"No bundle was written: {'; '.join(reasons)}.")
+    def __init__(self, reasons: Sequence[str], report: Mapping[str, Any], help_lines: Sequence[str] = ()) -> None:
+        super().__init__("\n- ".join([f"No bundle was written: {'; '.join(reasons)}.", *help_lines]))
         self.report = report
 
 
@@ -68,7 +71,7 @@ def export_run(
 
     Raises:
       FileExistsError: `out` holds something.
-      ParityFailure: a threshold is passed; nothing is left at `out`.
+      ParityFailure: a limit is passed; says what helps, and nothing is left at `out`.
       FloatingPointError: an output is not finite.
       ValueError: bad input.
     """
@@ -98,11 +101,13 @@ def export_run(
             raise ValueError(f"None of the formats can hold this network. {why}")
         threshold = _threshold(fit, settings.operating_point)
         rows, outputs = _measure_all(directory, made, run, ref, threshold, settings.threads)
-        report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, settings)
+        candidates = _float_candidates(build, done, settings)
+        report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, candidates, settings)
+        report["calibration_images"] = len(photographs)
         metadata.write_manifest(directory, "parity", report)
-        reasons = failures(report, wanted, settings)
-        if reasons:
-            raise ParityFailure(reasons, report)
+        found = failures(report, wanted, settings)
+        if found:
+            raise ParityFailure([failure.sentence for failure in found], report, advice(found, report, wanted, settings))
         page = parity_report.render(run, report, ref, outputs, settings.photographs_in_report)
         metadata.write_text(directory / REPORT_FILE, page)
         metadata.write_text(directory / "labels.txt", "".join(f"{name}\n" for name in run.task.class_names))
@@ -167,6 +172,18 @@ def _measure_all(
     return rows, outputs
 
 
+def _float_candidates(build: Callable[[Target], DeployableGraph], done: Conversion, settings: Settings) -> list[str]:
+    """Returns the layers that lose most to 8 bits, the worst first, as far as float_layers can name them.
+
+    What is no layer of the network, such as the bare mean of an attention block, has an error but no name of its own.
+    """
+    if not done.layer_errors:
+        return []
+    known = {layer.name for layer in build(PHONE_INT8).model.get_layer(NETWORK_NAME).layers}
+    worst = dict.fromkeys(row["layer"] for row in done.layer_errors)
+    return [name for name in worst if name in known and name not in settings.float_layers]
+
+
 def _report(
     run: TrainedRun,
     fit: Fit,
@@ -176,6 +193,7 @@ def _report(
     done: Conversion,
     finetuned: Mapping[str, Any],
     threshold: float | None,
+    candidates: Sequence[str],
     settings: Settings,
 ) -> dict[str, Any]:
     """Returns the content of parity.json."""
@@ -186,12 +204,13 @@ def _report(
         "patients": len(np.unique(ref.groups)),
         "drop_reference": "graph",
         "operating_point": point,
-        **parity.reference_rows(run.task, ref, threshold),
+        **parity.reference_rows(run.task, ref, threshold, fit.operating_points),
         "artifacts": dict(rows),
         "not_made": dict(done.not_made),
         "outputs_left_out": dict(graph.left_out),
         "layer_errors": done.layer_errors,
         "float_layers": list(settings.float_layers),
+        "float_candidates": list(candidates),
         "finetuning": dict(finetuned),
         "limits": limits(settings),
     }

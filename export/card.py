@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr_edge.data import pipeline
+from dr_edge.data.tasks import Task
 from dr_edge.evaluation.words import interval, number
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
+from export.comparison import metric_name
+from export.manifest import counted_classes
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",
@@ -29,7 +32,6 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], records: st
     """
     info = pipeline.read_info(records)
     task = run.task
-    splits = ", ".join(f"{name} {split['examples']}" for name, split in info.content["splits"].items())
     lines = [
         f"# Model card: {task.name}",
         "",
@@ -48,9 +50,11 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], records: st
         "",
         "## Data",
         "",
-        f"- Data set: {info.content['dataset']}; photographs per split: {splits}. Patients do not cross splits.",
+        f"- Data set: {info.content['dataset']}. Patients do not cross splits.",
         f"- The figures below are from the {report['split']} split: {report['images']} photographs of "
         f"{report['patients']} patients.",
+        "",
+        *_classes(info, task),
         "",
         "## Measured",
         "",
@@ -87,23 +91,76 @@ def _limits(kind: str) -> list[str]:
     ]
 
 
+def _classes(info: pipeline.RecordsInfo, task: Task) -> list[str]:
+    """Returns the table of photographs per split and class."""
+    counted = counted_classes(info, task)
+    named = [name for name in task.class_names if all(name in counts for counts in counted.values())]
+    lines = [" | ".join(["| split", "photographs", *named]) + " |", "|---" * (2 + len(named)) + "|"]
+    for split, counts in counted.items():
+        cells = [str(info.content["splits"][split]["examples"])]
+        for name in named:
+            cell = counts[name]
+            cells.append(f"{cell['present']} of {sum(cell.values())}" if isinstance(cell, Mapping) else str(cell))
+        lines.append(" | ".join([f"| {split}", *cells]) + " |")
+    return lines
+
+
 def _measured(report: Mapping[str, Any]) -> list[str]:
     row = report["keras"]
     names = {"auc": "AUC", "accuracy": "accuracy", "qwk": "quadratic weighted kappa", "mean_auc": "mean AUC", "mean_f1": "mean F1"}
-    lines = []
-    for key, name in names.items():
-        if row.get(key) is not None:
-            bounds = interval(row.get(f"{key}_interval"), 3)
-            lines.append(f"- {name}: {number(row[key], 3)}" + (f" (95 % interval {bounds})" if bounds else ""))
-    for key, value in row.items():
-        if key.startswith(("dice", "vcdr")):
-            lines.append(f"- {key}: {number(value, 3)}")
+    lines = [f"- {name}: {_value(row, key)}" for key, name in names.items() if row.get(key) is not None]
+    lines += [f"- {metric_name(key)}: {_value(row, key)}" for key in row if _is_dice(key)]
+    if "vcdr_accuracy" in row:
+        lines += _ratio(row)
     for name, values in row.get("per_class", {}).items():
         if values.get("recall") is not None and values.get("precision") is not None:
+            area = f"AUC {_value(values, 'auc')}, " if values.get("auc_interval") else ""
             lines.append(
-                f"- {name}: precision {number(values['precision'], 3)}, recall {number(values['recall'], 3)}, "
+                f"- {name}: {area}precision {number(values['precision'], 3)}, recall {number(values['recall'], 3)}, "
                 f"{values['support']} photographs"
             )
+    return lines + _points(report)
+
+
+def _is_dice(key: str) -> bool:
+    return key.startswith("dice ") and not key.endswith("_interval")
+
+
+def _value(row: Mapping[str, Any], key: str) -> str:
+    """Returns "0.912 (95 % interval 0.840 to 0.960)"."""
+    bounds = interval(row.get(f"{key}_interval"), 3)
+    return number(row[key], 3) + (f" (95 % interval {bounds})" if bounds else "")
+
+
+def _ratio(row: Mapping[str, Any]) -> list[str]:
+    """Returns the line of the vertical cup-to-disc ratio."""
+    name = "vertical cup-to-disc ratio (height of the cup / height of the disc)"
+    if row["vcdr_accuracy"] is None:
+        return [f"- {name}: no photograph has both labelled"]
+    bounds = row["vcdr_accuracy_interval"]
+    error = {"error": 1 - row["vcdr_accuracy"], "error_interval": bounds and [1 - bounds[1], 1 - bounds[0]]}
+    return [
+        f"- {name}: mean absolute error {_value(error, 'error')}; found on {100 * row['vcdr_found']:.1f} % of the photographs "
+        f"with a labelled one, and an error of 1 where it is not"
+    ]
+
+
+def _points(report: Mapping[str, Any]) -> list[str]:
+    """Returns the table of sensitivity and specificity at each operating point, of the network and of the graph."""
+    rows = list(zip(report["keras"]["operating_points"], report["graph"]["operating_points"], strict=True))
+    if not rows:
+        return []
+    lines = [
+        "",
+        f"At the operating points, whose thresholds were chosen on other photographs, on {report['split']}. The deployable "
+        f"graph, which the artifacts follow, normalises the stored JPEG photographs itself:",
+        "",
+        "| operating point | threshold | sensitivity | specificity | sensitivity of the graph | specificity of the graph |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one, other in rows:
+        cells = [_value(row, key) for row in (one, other) for key in ("sensitivity", "specificity")]
+        lines.append(f"| {one['name']} | {number(one['threshold'], 3)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -111,14 +168,14 @@ def _graph(report: Mapping[str, Any]) -> str:
     """Says how far the deployable graph is from the training pipeline, whose figures stand above."""
     metric = "auc" if "auc" in report["graph"] else next(iter(report["graph"]["drop"]))
     return (
-        f"{metric} {number(report['graph'][metric], 3)} there; a probability differs from the training pipeline's by "
+        f"{metric_name(metric)} {number(report['graph'][metric], 3)} there; a probability differs from the training pipeline's by "
         f"{number(report['graph']['mean_difference'], 3)} on average, since photographs are stored as JPEG"
     )
 
 
 def _artifacts(report: Mapping[str, Any]) -> list[str]:
     metric = next(iter(report["graph"]["drop"])) if "auc" not in report["graph"] else "auc"
-    lines = [f"| file | kB | ms | {metric} | drop | agreement |", "|---|---|---|---|---|---|"]
+    lines = [f"| file | kB | ms | {metric_name(metric)} | drop | agreement |", "|---|---|---|---|---|---|"]
     for name, row in report["artifacts"].items():
         bounds = interval(row["drop_interval"][metric], 4)
         drop = number(row["drop"][metric], 4) + (f" ({bounds})" if bounds else "")

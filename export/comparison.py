@@ -1,4 +1,7 @@
-"""How much worse one set of outputs is than another on the same images, with paired bootstrap intervals."""
+"""How much worse one set of outputs is than another on the same images, with paired bootstrap intervals.
+
+Which images a statistic counts depends on the labels alone, so that both sides are judged on the same ones.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,13 @@ from dr_edge.metadata import finite_or_none
 
 MISSING = -1
 MASK_THRESHOLD = 0.5
+
+
+def metric_name(metric: str) -> str:
+    """Returns what people call a metric: "auc" -> "AUC", "dice optic disc" -> "Dice of the optic disc"."""
+    if metric.startswith("dice "):
+        return f"Dice of the {metric.removeprefix('dice ')}"
+    return {"auc": "AUC", "qwk": "quadratic weighted kappa"}.get(metric, metric)
 
 
 def class_statistics(
@@ -82,20 +92,66 @@ def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[s
       masks: [N, S, S, M] probabilities.
 
     Returns:
-      "dice <mask>" -> mean over the images that have it; "vcdr_accuracy": 1 - mean absolute error of the vertical
-      cup-to-disc ratio, where the task has disc and cup. Higher is better for all of them.
+      "dice <mask>" -> mean over the images that have it. Where the task has disc and cup, of the images with a labelled
+      vertical cup-to-disc ratio: "vcdr_found", the share on which a ratio is found, and "vcdr_accuracy", 1 - mean absolute
+      error, where a ratio that is not found is an error of 1. Higher is better for all of them.
     """
     found = masks >= MASK_THRESHOLD
     dice, _ = overlap(labels, found)
     statistics = {f"dice {name}": _mean_where(dice[:, index]) for index, name in enumerate(task.class_names)}
     if DISC in task.masks and CUP in task.masks:
         disc, cup = task.masks.index(DISC), task.masks.index(CUP)
-        errors = [
-            abs(vcdr(own[..., disc], own[..., cup]) - vcdr(true[..., disc] > 0, true[..., cup] > 0))
-            for own, true in zip(found, labels, strict=True)
-        ]
-        statistics["vcdr_accuracy"] = _mean_where(1 - np.asarray(errors))
+        true, own = (_ratios(values, disc, cup) for values in (labels > 0, found))
+        labelled = np.isfinite(true)
+        errors = np.where(np.isfinite(own), np.abs(own - true), 1.0)
+        statistics["vcdr_accuracy"] = _mean_where(np.where(labelled, 1 - errors, np.nan))
+        statistics["vcdr_found"] = bootstrap.weighted_share(np.isfinite(own), labelled)
     return statistics
+
+
+def _ratios(masks: np.ndarray, disc: int, cup: int) -> np.ndarray:
+    """Returns the vertical cup-to-disc ratio of [N, S, S, M] bool masks: [N] float64, NaN where disc or cup is empty."""
+    return np.array([vcdr(mask[..., disc], mask[..., cup]) for mask in masks], np.float64)
+
+
+def with_intervals(statistics: Mapping[str, bootstrap.Statistic], groups: np.ndarray) -> dict[str, Any]:
+    """Returns {name: value, "<name>_interval": [low, high]} of statistics over all images; None where undefined.
+
+    Args:
+      statistics: name -> function of bootstrap weights.
+      groups: [N] patient of each image.
+    """
+    ones = np.ones((1, len(groups)))
+    result: dict[str, Any] = {}
+    for name, statistic in statistics.items():
+        result[name] = finite_or_none(statistic(ones)[0])
+        result[f"{name}_interval"] = bootstrap.bootstrap_interval(statistic, groups).to_json()
+    return result
+
+
+def at_operating_points(
+    points: Sequence[Mapping[str, Any]], labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray
+) -> list[dict[str, Any]]:
+    """Measures sensitivity and specificity at thresholds that were chosen elsewhere.
+
+    Args:
+      points: each with "name" and "threshold" of class 1's probability.
+      labels: [N] 0 or 1.
+      probabilities: [N, 2].
+      groups: [N] patient of each image.
+
+    Returns:
+      One dict per point: name, threshold, sensitivity, specificity and their 95 % intervals; None where undefined.
+    """
+    rows = []
+    for point in points:
+        positive = probabilities[:, 1] >= point["threshold"]
+        statistics = {
+            "sensitivity": bootstrap.weighted_share(positive, labels == 1),
+            "specificity": bootstrap.weighted_share(~positive, labels == 0),
+        }
+        rows.append({"name": point["name"], "threshold": point["threshold"], **with_intervals(statistics, groups)})
+    return rows
 
 
 def _mean_where(values: np.ndarray) -> bootstrap.Statistic:

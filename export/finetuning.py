@@ -23,6 +23,7 @@ from dr_edge.trained import TrainedRun
 from dr_edge.training import loop  # noqa: F401  (gin names)
 from export import frozen
 from export.graph import PHONE_INT8, app_outputs, image_side, prepare, wanted_tensors
+from export.heads import LinearHead
 
 RUN_CONFIGURATION = "config.gin"
 
@@ -94,13 +95,14 @@ def save_finetuned(
             progress=bar.update,
         )
     kept = max(epoch for epoch, value in enumerate(values) if value == min(values))  # 0: as it was before fine-tuning
-    own = fit_twin(run, twin, wanted.names, records) if run.task.kind != "segmentation" else fit
+    own = fit_twin(run, twin, wanted.names, records)
+    tuned = dataclasses.replace(wanted, head=_head_of(twin, wanted.head))
     side = image_side(run.model)
 
     def deployable(image: Any) -> dict[str, Any]:
         prepared = prepare(ops.cast(image, "float32"), run.preprocess)
         tensors = dict(zip(wanted.names, keras.tree.flatten(twin(prepared, training=False)), strict=True))
-        return app_outputs(tensors, wanted, run.task.kind, own.temperature, own.features, PHONE_INT8)
+        return app_outputs(tensors, tuned, run.task.kind, own.temperature, own.features, PHONE_INT8)
 
     frozen.save(deployable, (1, side, side, 3), directory)
     report = {
@@ -112,6 +114,14 @@ def save_finetuned(
         "operating_points": own.operating_points,
     }
     return {**dataclasses.asdict(settings), **report}
+
+
+def _head_of(twin: Any, head: LinearHead | None) -> LinearHead | None:
+    """Returns the head with the kernels of the fine-tuned network, of which its heat map is made."""
+    if head is None:
+        return None
+    kernels = tuple(np.asarray(twin.get_layer(name).kernel, np.float32) for name in (*head.gates, "logits"))
+    return dataclasses.replace(head, kernels=kernels)
 
 
 def fit_twin(run: TrainedRun, twin: Any, names: Sequence[str], records: str | os.PathLike) -> Fit:

@@ -97,8 +97,8 @@ def deployable_graph(
       target: what will run it.
 
     Returns:
-      The graph; for a segmentation task its output is `masks` [B, S, S, C] float32 0..1, else `probabilities`
-      [B, C] float32, `heatmap` [B, h, w] float32 0..1 and `ood_distance` [B, 1] float32 >= 0.
+      The graph; its outputs are `probabilities` [B, C] float32 and `heatmap` [B, h, w] float32 0..1, or for a
+      segmentation task `masks` [B, S, S, C] float32 0..1; and `ood_distance` [B, 1] float32 >= 0.
 
     Raises:
       ValueError: the network has no layer `logits`, no square input, or the preprocessing is unknown.
@@ -154,17 +154,17 @@ def wanted_tensors(network: keras.Model, kind: str, with_features: bool) -> Want
     """
     names, head, left_out = ["logits"], None, {}
     if kind == "segmentation":
-        left_out = dict.fromkeys(("heatmap", "ood_distance"), "the task has masks as its output")
+        left_out["heatmap"] = "the task has masks as its output"
     else:
         head, reason = linear_head(network)
         if head is None:
             left_out["heatmap"] = reason
         else:
             names += ["cam_features", *head.gates]
-        if not with_features:
-            left_out["ood_distance"] = "no feature statistics were fitted"
-        elif "penultimate" not in names:
-            names.append("penultimate")
+    if not with_features:
+        left_out["ood_distance"] = "no feature statistics were fitted"
+    elif "penultimate" not in names:
+        names.append("penultimate")
     exposed = keras.Model(network.input, [layer_output(network, name) for name in names], name=NETWORK_NAME)
     return WantedTensors(exposed, tuple(names), head, elementwise_tail(network), left_out)
 
@@ -188,8 +188,9 @@ def app_outputs(
     """
     scaled = tensors["logits"] * (1.0 / temperature)
     if kind == "segmentation":
-        return {"masks": ops.sigmoid(scaled)}
-    outputs = {"probabilities": ops.sigmoid(scaled) if kind == "multilabel" else ops.softmax(scaled, axis=-1)}
+        outputs = {"masks": ops.sigmoid(scaled)}
+    else:
+        outputs = {"probabilities": ops.sigmoid(scaled) if kind == "multilabel" else ops.softmax(scaled, axis=-1)}
     if wanted.head is not None:
         gates = [tensors[name] for name in wanted.head.gates]
         gate = ops.sign if target.sign else positive

@@ -1,4 +1,4 @@
-"""What an app shows beside the probabilities, in forward operations that every runtime has: heat map and distance."""
+"""What an app shows beside the probabilities (heat map, distance), in forward operations that every runtime has."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+
+from dr_edge.models.multitask import OwnBlock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,20 @@ def linear_head(network: keras.Model) -> tuple[LinearHead | None, str]:
     kernels = tuple(np.asarray(layer.kernel, np.float32) for layer in dense)
     gates = tuple(layer.name for layer in dense[:-1])
     return LinearHead(kernels, gates, tuple(layer.name for layer in chain)), ""
+
+
+def block_mask(kernel: np.ndarray) -> np.ndarray | None:
+    """Returns 1 where the kernel of apart heads (dr_edge.models.multitask) may differ from 0, or None for any other kernel.
+
+    A saved model is plain Keras and has lost its constraint, so the zeros themselves tell.
+
+    Args:
+      kernel: of the layer logits; [blocks * hidden, blocks] float32 where heads are apart.
+    """
+    if kernel.ndim != 2 or kernel.shape[1] < 2 or kernel.shape[0] % kernel.shape[1]:
+        return None
+    mask = np.asarray(OwnBlock(kernel.shape[1])(np.ones_like(kernel)))
+    return mask if not kernel[mask == 0].any() else None
 
 
 def elementwise_tail(network: keras.Model) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dr_edge import metadata
 from dr_edge.data import pipeline
+from dr_edge.data.tasks import Task
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from export import onnx, tflite
@@ -23,7 +24,8 @@ UNITS = {
     "probabilities": "calibrated probability of each class, 0..1, in the order of class_names",
     "heatmap": "Grad-CAM of the predicted class at the last feature map, 0..1; enlarge it bilinearly to the crop",
     "ood_distance": "Mahalanobis distance from the training images; above ood.threshold the photograph is unusual",
-    "masks": "probability of each mask per pixel, 0..1, in the order of class_names",
+    "masks": "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
+    "heat map whose peak is the point",
 }
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "onnx", "onnxruntime")
 
@@ -73,7 +75,7 @@ def write_metadata(
     side = run.image_size
     tensors = graph.model.output
     content = {
-        "task": {"name": run.task.name, "kind": run.task.kind, "class_names": list(run.task.class_names)},
+        "task": _stated_task(run.task),
         "image_size": side,
         "preprocess": dict(run.preprocess),
         "inputs": [{"name": INPUT_NAME, "shape": [1, side, side, 3], "dtype": "uint8", "unit": INPUT_UNIT}],
@@ -92,6 +94,7 @@ def write_metadata(
             "best": run.content["best"],
             "dataset": info.content["dataset"],
             "splits": {name: split["examples"] for name, split in info.content["splits"].items()},
+            "classes": counted_classes(info, run.task),
         },
         "parity": {"split": report["split"], "images": report["images"]},
         "oldest_runtime_tested": {suffix: OLDEST_TESTED[suffix] for suffix in sorted({fmt.suffix for fmt in formats})},
@@ -99,6 +102,33 @@ def write_metadata(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     metadata.write_manifest(directory, "bundle", content)
+
+
+def _stated_task(task: Task) -> dict[str, Any]:
+    """Returns what an app must know of the task; "centres" names the classes whose mask is a heat map of one point."""
+    stated = {"name": task.name, "kind": task.kind, "class_names": list(task.class_names)}
+    return stated | {"centres": list(task.class_names[len(task.masks) :])} if task.draws_centres else stated
+
+
+def counted_classes(info: pipeline.RecordsInfo, task: Task) -> dict[str, dict[str, Any]]:
+    """Counts the classes of each split, as the task relabels them.
+
+    Returns:
+      Split -> classification: {class: photographs}; multilabel: {disease: {"absent": photographs, "present": ...}}, those
+      without the label left out; segmentation: {mask: photographs that have it}, as far as the records state it.
+    """
+    counted = {}
+    for split, stated in info.content["splits"].items():
+        if task.kind == "segmentation":
+            names = dict(zip(task.masks, task.class_names, strict=False))  # names of points come behind those of masks
+            masks = stated.get("masks", {})
+            counted[split] = {called: int(masks[name]) for name, called in names.items() if name in masks}
+            continue
+        counts = pipeline.class_counts(info, split, task).tolist()
+        if task.kind == "multilabel":
+            counts = [dict(zip(("absent", "present"), pair, strict=True)) for pair in counts]
+        counted[split] = dict(zip(task.class_names, counts, strict=True))
+    return counted
 
 
 def _minimum_runtime(fmt: Format, content: bytes) -> str:

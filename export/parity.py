@@ -2,7 +2,8 @@
 
 Two references are kept apart. `keras` is the training-time pipeline (stored preprocessed image -> best.keras): what
 evaluation reports. `graph` is the deployable Keras graph on the stored photograph: what a conversion must reproduce,
-and what each artifact's drop is measured from. The two differ by what storing the photograph has cost it.
+and what each artifact's drop is measured from. The two differ by what storing the photograph has cost it; verdict.py
+judges the graph against the pipeline, and each artifact against the graph.
 """
 
 from __future__ import annotations
@@ -122,24 +123,27 @@ def score(task: Task, labels: np.ndarray, probabilities: np.ndarray, groups: np.
     return metrics.classification_metrics(labels, probabilities, task.class_names, ordered=task.ordered, groups=groups)
 
 
-def reference_rows(task: Task, ref: Reference, threshold: float | None) -> dict[str, dict[str, Any]]:
+def reference_rows(
+    task: Task, ref: Reference, threshold: float | None, points: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, dict[str, Any]]:
     """Returns the rows of both references.
 
     Args:
       task: the run's task.
       ref: from `reference`.
       threshold: of class 1 at the operating point, or None.
+      points: all operating points of a task of two classes.
 
     Returns:
-      "keras": all metrics of the training-time pipeline; "graph": those of the deployable Keras graph, its drop from
-      the pipeline, and "max_difference" and "mean_difference" of the probabilities between the two.
+      "keras": all metrics of the training-time pipeline with intervals; "graph": those of the deployable Keras graph, its
+      drop from the pipeline, and "max_difference" and "mean_difference" of the probabilities between the two. Both hold
+      "operating_points": sensitivity and specificity of this split at each of `points`.
     """
     key = "masks" if task.kind == "segmentation" else "probabilities"
     graph = ref.outputs[key]
     if task.kind == "segmentation":
         own, base = (comparison.mask_statistics(task, ref.labels, masks) for masks in (graph, ref.pipeline))
-        ones = np.ones((1, len(ref.groups)))
-        keras_row = {name: finite_or_none(statistic(ones)[0]) for name, statistic in base.items()}
+        keras_row = comparison.with_intervals(base, ref.groups)
     else:
         own, base = (
             comparison.class_statistics(task, ref.labels, probabilities, threshold)
@@ -149,6 +153,8 @@ def reference_rows(task: Task, ref: Reference, threshold: float | None) -> dict[
     difference = np.abs(graph - ref.pipeline)
     graph_row = comparison.compare(own, base, ref.groups)
     graph_row |= {"max_difference": float(difference.max()), "mean_difference": float(difference.mean())}
+    for row, values in ((keras_row, ref.pipeline), (graph_row, graph)):
+        row["operating_points"] = comparison.at_operating_points(points, ref.labels, values, ref.groups)
     return {"keras": keras_row, "graph": graph_row}
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from markupsafe import Markup, escape
 
 WIDTH, LABEL, ROW = 460, 150, 25
+CHARACTER = 7.2  # width of one at the font size of labels, rather wide than narrow
+MOST_CHARACTERS = 38
 
 
 def forest(rows: Sequence[tuple[str, float, Sequence[float] | None]], name: str, limit: float | None) -> Markup:
@@ -50,24 +52,36 @@ def bars(rows: Sequence[tuple[str, float]], name: str) -> Markup:
     """
     longest = max(1e-9, *(value for _, value in rows))
     height = ROW * len(rows) + 26
+    shown = [shortened(label) for label, _ in rows]
+    start = max(40.0, *(CHARACTER * len(label) for label in shown)) + 10
     parts = []
     for index, (label, value) in enumerate(rows):
         y = ROW * index + 4
-        width = max(0.0, (WIDTH - LABEL - 60) * value / longest)
-        parts.append(_text(0, y + 14, label, "axis", "start"))
-        bar = Markup('<rect x="{}" y="{}" width="{:.1f}" height="16" rx="3" style="fill:var(--s1)"/>')
-        parts.append(bar.format(LABEL, y, width))
-        parts.append(_text(LABEL + width + 6, y + 13, f"{value:.1f}", "tick", "start"))
-    parts.append(_text((LABEL + WIDTH) / 2, height - 4, name, "axis", "middle"))
+        width = max(0.0, (WIDTH - start - 40) * value / longest)
+        parts.append(_text(0, y + 14, shown[index], "axis", "start", label))
+        bar = Markup('<rect x="{:.1f}" y="{}" width="{:.1f}" height="16" rx="3" style="fill:var(--s1)"/>')
+        parts.append(bar.format(start, y, width))
+        parts.append(_text(start + width + 6, y + 13, f"{value:.1f}", "tick", "start"))
+    parts.append(_text((start + WIDTH) / 2, height - 4, name, "axis", "middle"))
     return _svg(parts, height, name)
+
+
+def shortened(label: str) -> str:
+    """Returns a label of at most MOST_CHARACTERS: a longer one keeps its end, where layers' names differ, and a start."""
+    if len(label) <= MOST_CHARACTERS:
+        return label
+    tail = 2 * MOST_CHARACTERS // 3
+    return f"{label[: MOST_CHARACTERS - tail - 1]}…{label[-tail:]}"
 
 
 def _vertical(x: float, height: float, css: str) -> Markup:
     return Markup('<line class="{}" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{}"/>').format(css, height, x=x)
 
 
-def _text(x: float, y: float, text: str, css: str, anchor: str) -> Markup:
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(css, x, y, anchor, text)
+def _text(x: float, y: float, text: str, css: str, anchor: str, whole: str = "") -> Markup:
+    """Returns a text; `whole` is shown where the mouse rests on it, if it differs."""
+    title = Markup("<title>{}</title>").format(whole) if whole not in ("", text) else ""
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(css, x, y, anchor, title, text)
 
 
 def _svg(parts: Sequence[Markup], height: float, label: str) -> Markup:

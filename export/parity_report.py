@@ -13,7 +13,7 @@ from dr_edge.evaluation import charts
 from dr_edge.evaluation.gallery import data_url
 from dr_edge.evaluation.report import environment
 from dr_edge.trained import TrainedRun
-from export import parity_charts
+from export import comparison, parity_charts
 from export.parity import Reference
 
 TEMPLATE = "parity.html.j2"
@@ -45,7 +45,7 @@ def render(
         task=run.task,
         report=report,
         metric=metric,
-        metric_name={"auc": "AUC"}.get(metric, metric.capitalize()),
+        metric_name=comparison.metric_name(metric),
         drops=_drops(report, metric),
         scatters=_scatters(run, ref, outputs),
         layers=_layers(report),

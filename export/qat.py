@@ -17,6 +17,7 @@ import tf_keras
 
 from export import rewrite
 from export.folding import fold
+from export.heads import block_mask
 from export.tfmot import tfmot
 
 quantizers = tfmot.quantization.keras.quantizers
@@ -224,15 +225,19 @@ def _ranges(model: tf_keras.Model, layers: Sequence[Any], images: np.ndarray) ->
 class _Optimizer:
     """Lets a tf_keras optimizer take the place of a Keras 3 one in the training step."""
 
-    def __init__(self, learning_rate: Any) -> None:
+    def __init__(self, learning_rate: Any, masks: Mapping[Any, np.ndarray]) -> None:
         self._optimizer = tf_keras.optimizers.Adam(learning_rate)
+        self._masks = masks  # by reference of a variable: 0 where it does not move
 
     def build(self, variables: Sequence[Any]) -> None:
         self._optimizer.build(variables)
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         pairs = [(gradient, variable) for gradient, variable in zip(gradients, variables, strict=True) if gradient is not None]
-        self._optimizer.apply_gradients(pairs)
+        # Without a gradient Adam's moments stay 0, and with them the step.
+        self._optimizer.apply_gradients(
+            [(gradient * self._masks.get(variable.ref(), 1.0), variable) for gradient, variable in pairs]
+        )
 
 
 def fine_tune(
@@ -248,6 +253,8 @@ def fine_tune(
     progress: Callable[[], None],
 ) -> list[float]:
     """Trains with the run's data and loss and leaves the best epoch's weights in the model; epoch 0 counts.
+
+    Heads that are apart stay apart (see `block_mask`).
 
     Args:
       model: from `quantised_twin`; its first output is the logits.
@@ -267,7 +274,9 @@ def fine_tune(
 
     logits = tf_keras.Model(model.input, model.outputs[0])
     schedule = tf_keras.optimizers.schedules.CosineDecay(learning_rate, max(1, epochs * steps_per_epoch))
-    optimizer = _Optimizer(schedule)
+    kernels = [layer.kernel for layer in model.layers if layer.name == "logits"]
+    masks = {kernel.ref(): mask for kernel in kernels if (mask := block_mask(kernel.numpy())) is not None}
+    optimizer = _Optimizer(schedule, masks)
     optimizer.build(logits.trainable_variables)
     step = build_train_step(logits, optimizer, loss, tf.distribute.get_strategy(), batch_size)
     values, best = [evaluate(model)], model.get_weights()

@@ -1,15 +1,17 @@
-"""Settings of an export, bound by gin, and the thresholds that make it fail."""
+"""Settings of an export, bound by gin, and the limits that they put on what may change (verdict.py applies them)."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
 
-from export.formats import Format, parse_formats
+from export.formats import FORMATS
 
+# Below the deployable Keras graph on the same stored photographs.
 MAX_AUC_DROP = {
     "float16": 0.01, "dynamic_int8": 0.01, "static_int8": 0.01, "qat_int8": 0.01, "int16x8": 0.01,
     "onnx_static_int8": 0.01,
@@ -17,19 +19,27 @@ MAX_AUC_DROP = {
 MAX_DICE_DROP = dict.fromkeys(MAX_AUC_DROP, 0.01)
 MAX_PROBABILITY_DIFFERENCE = {"float32": 1e-4, "onnx_float32": 1e-4}
 
+Limit = float | Mapping[str, float]
+
 
 @gin.configurable("settings", module="export")
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How to export; each field can be bound by gin, for example `export.settings.calibration_images = 256`.
 
+    The limits of artifacts are a number for all formats or {format name: number}, which is added to the defaults above.
+
     Attributes:
       split: the split of the parity report.
       calibration_images: training photographs for integer formats, the same number of each class.
-      max_auc_drop: format name -> the most that the AUC may fall below Keras; added to MAX_AUC_DROP.
-      max_dice_drop: the same for the Dice coefficient of each mask; added to MAX_DICE_DROP.
-      max_probability_difference: format name -> the most that a probability may differ from the deployable
-        Keras graph; added to MAX_PROBABILITY_DIFFERENCE.
+      max_auc_drop: the most that an artifact's AUC may fall below that of the deployable Keras graph on the same
+        photographs.
+      max_dice_drop: the same for the Dice coefficient of each mask.
+      max_probability_difference: the most that a probability of an artifact may differ from the deployable Keras graph.
+      max_graph_auc_drop: the most that the AUC of the deployable Keras graph, on the stored photographs, may fall below
+        that of the trained network on the records. More than for artifacts, since photographs are stored as JPEG. One
+        swapped pair of images is always permitted.
+      max_graph_dice_drop: the same for the Dice coefficient of each mask.
       float_layers: layers of the network that static_int8 and onnx_static_int8 leave in floating point; parity.json
         lists those that lose most to 8 bits.
       operating_point: of metadata.json's operating_points, at which sensitivity is compared.
@@ -37,13 +47,18 @@ class Settings:
       triton: write the Triton model repository (three copies of the ONNX model).
       photographs_in_report: show the photographs on which an artifact answers otherwise in parity.html.
       threads: of the runtimes that parity uses.
+
+    Raises:
+      ValueError: a limit is no number or names an unknown format, or a count is below 1.
     """
 
     split: str = "test"
     calibration_images: int = 128
-    max_auc_drop: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    max_dice_drop: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    max_probability_difference: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    max_auc_drop: Limit = dataclasses.field(default_factory=dict)
+    max_dice_drop: Limit = dataclasses.field(default_factory=dict)
+    max_probability_difference: Limit = dataclasses.field(default_factory=dict)
+    max_graph_auc_drop: float = 0.03
+    max_graph_dice_drop: float = 0.03
     float_layers: Sequence[str] = ()
     operating_point: str = "sensitivity_90"
     onnx_dynamic_batch: bool = False
@@ -52,7 +67,11 @@ class Settings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        parse_formats([*self.max_auc_drop, *self.max_dice_drop, *self.max_probability_difference])
+        for name in ("max_auc_drop", "max_dice_drop", "max_probability_difference"):
+            _check_limit(name, getattr(self, name))
+        for name in ("max_graph_auc_drop", "max_graph_dice_drop"):
+            if not _is_number(getattr(self, name)):
+                raise ValueError(f"export.settings.{name} takes a number. Received: {getattr(self, name)!r}.")
         if self.calibration_images < 1 or self.threads < 1:
             raise ValueError(
                 f"export.settings needs calibration_images and threads >= 1. "
@@ -61,57 +80,31 @@ class Settings:
 
 
 def limits(settings: Settings) -> dict[str, dict[str, float]]:
-    """Returns the thresholds in force: what is limited -> format name -> limit."""
+    """Returns the limits in force: what is limited -> format name -> limit; "graph": of the deployable graph."""
     return {
-        "auc_drop": {**MAX_AUC_DROP, **settings.max_auc_drop},
-        "dice_drop": {**MAX_DICE_DROP, **settings.max_dice_drop},
-        "probability_difference": {**MAX_PROBABILITY_DIFFERENCE, **settings.max_probability_difference},
+        "auc_drop": _by_format(settings.max_auc_drop, MAX_AUC_DROP),
+        "dice_drop": _by_format(settings.max_dice_drop, MAX_DICE_DROP),
+        "probability_difference": _by_format(settings.max_probability_difference, MAX_PROBABILITY_DIFFERENCE),
+        "graph": {"auc_drop": settings.max_graph_auc_drop, "dice_drop": settings.max_graph_dice_drop},
     }
 
 
-def failures(report: Mapping[str, Any], formats: Sequence[Format], settings: Settings) -> list[str]:
-    """Returns one sentence for each threshold that a row of the report passes; what is undefined passes none.
-
-    Args:
-      report: the content of parity.json.
-      formats: what was wanted; a format without a row is passed over.
-      settings: with the thresholds.
-    """
-    differences = limits(settings)["probability_difference"]
-    found = []
-    for fmt in formats:
-        row = report["artifacts"].get(fmt.file)
-        if row is None:
-            continue
-        for metric, drop in row["drop"].items():
-            reason = _drop_failure(fmt.name, metric, drop, report, settings)
-            found += [reason] if reason else []
-        difference, limit = row["max_probability_difference"], differences.get(fmt.name)
-        if limit is not None and not difference <= limit:
-            found.append(f"{fmt.name}: a probability differs by {difference:.1e} from Keras, permitted are {limit:.0e}")
-    return found
+def _by_format(given: Limit, defaults: Mapping[str, float]) -> dict[str, float]:
+    return {**defaults, **given} if isinstance(given, Mapping) else dict.fromkeys(FORMATS, float(given))
 
 
-def _drop_failure(
-    name: str, metric: str, drop: float | None, report: Mapping[str, Any], settings: Settings
-) -> str | None:
-    """Returns why the fall of one metric is no proof of equality, or None where it is or the metric has no threshold."""
-    if metric == "auc":
-        setting, kind = "max_auc_drop", "auc_drop"
-    elif metric.startswith("dice"):
-        setting, kind = "max_dice_drop", "dice_drop"
-    else:
-        return None
-    limit, called = limits(settings)[kind].get(name), "AUC" if metric == "auc" else metric.capitalize()
-    if drop is None:
-        return (
-            f"{name}: the {called} is undefined on the {report['images']} images of {report['split']}, so nothing is "
-            f"proved (build records whose {report['split']} split holds every class)"
+def _check_limit(name: str, given: Any) -> None:
+    """Raises ValueError where a limit is neither a number nor {known format: number}."""
+    values = given.values() if isinstance(given, Mapping) else [given]
+    if not all(_is_number(value) for value in values):
+        raise ValueError(
+            f"export.settings.{name} takes a number for all formats, or numbers by format such as "
+            f"{{'static_int8': 0.05}}. Received: {given!r}."
         )
-    if limit is None or drop <= limit:
-        return None
-    return (
-        f"{name}: the {called} falls by {drop:.4f} on {report['images']} images of {report['split']}, permitted are "
-        f"{limit} (leave layers in floating point by export.settings.float_layers, calibrate on more images, or raise "
-        f"export.settings.{setting})"
-    )
+    unknown = sorted(set(given) - set(FORMATS)) if isinstance(given, Mapping) else []
+    if unknown:
+        raise ValueError(f"export.settings.{name}: Unknown formats: {', '.join(unknown)}. Known: {', '.join(FORMATS)}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

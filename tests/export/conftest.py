@@ -58,6 +58,7 @@ def write_records(directory: Path, size: int, counts: Mapping[str, int], method:
         splits[split] = {
             "examples": count,
             "classes": {"dr_grade": grades, "glaucoma": {"0": count // 2, "1": count // 2}},
+            "masks": {"optic_disc": count, "optic_cup": count},
             "shards": [{"file": name, "sha256": "", "examples": count, "bytes": 0}],
         }
     content = {

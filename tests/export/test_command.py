@@ -35,3 +35,16 @@ def test_bad_input_ends_with_one_and_says_why(arguments, message, tmp_path):
     result = call(*arguments)
     assert result.returncode == 1
     assert message in result.stderr
+
+
+def test_the_last_line_leads_on(tmp_path):
+    import shlex
+
+    import export.__main__ as command
+
+    line = command.next_steps(f"{tmp_path}/idrid/")
+    assert f"read {tmp_path}/idrid/parity.html and {tmp_path}/idrid/MODEL_CARD.md" in line
+    words = shlex.split(line.split("next: ")[1])
+    assert words[:3] == ["python", "-m", "android_bench"]
+    result = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 1 and f"{tmp_path}/idrid is no directory" in result.stderr  # its flags are understood

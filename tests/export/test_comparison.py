@@ -101,3 +101,45 @@ def test_masks_are_judged_by_overlap_and_cup_to_disc_ratio():
     )
     assert row["vcdr_accuracy"] == pytest.approx(0.9)
     assert row["drop"]["dice optic cup"] == pytest.approx(1 - 2 * 20 / 45)
+
+
+def test_a_cup_that_is_lost_is_an_error_and_not_left_out():
+    labels = np.zeros((4, 20, 20, 2))
+    labels[:3, 4:14, 4:14, 0] = 1
+    labels[:3, 6:11, 6:11, 1] = 1
+    labels[3, 4:14, 4:14, 0] = 1  # no cup is labelled here
+    exact = np.where(labels == 1, 0.9, 0.1)
+    own, reference = exact.copy(), exact.copy()
+    reference[0, 9:11, :, 1] = 0.1  # cup of 3 rows for 5: 0.3 for 0.5
+    own[0, ..., 1] = 0.1  # the artifact loses the cup on the same, hard, image
+    task = tasks.optic_disc_and_cup()
+    row = comparison.compare(*(comparison.mask_statistics(task, labels, masks) for masks in (own, reference)), np.arange(4))
+    assert row["vcdr_accuracy"] == pytest.approx(2 / 3) and row["vcdr_found"] == pytest.approx(2 / 3)
+    assert row["drop"]["vcdr_accuracy"] == pytest.approx((1 - 0.2) / 3)  # worse, though its other images are exact
+    assert row["drop"]["vcdr_found"] == pytest.approx(1 / 3)
+    own[3, 6:11, 6:11, 1] = 0.9  # a cup where none is labelled says nothing of the ratio
+    assert _value(comparison.mask_statistics(task, labels, own)["vcdr_accuracy"], 4) == pytest.approx(2 / 3)
+
+
+def test_intervals_of_masks_hold_their_values():
+    labels = np.zeros((6, 16, 16, 2))
+    labels[:, 2:12, 2:12, 0], labels[:, 4:9, 4:9, 1] = 1, 1
+    masks = np.where(labels == 1, 0.9, 0.1)
+    for image in range(6):
+        masks[image, 4 : 4 + image // 2, :, 1] = 0.1
+    statistics = comparison.mask_statistics(tasks.optic_disc_and_cup(), labels, masks)
+    found = comparison.with_intervals(statistics, np.arange(6))
+    low, high = found["dice optic cup_interval"]
+    assert low < found["dice optic cup"] < high and found["dice optic disc_interval"] == [1.0, 1.0]
+    assert comparison.with_intervals(statistics, np.zeros(6))["dice optic cup_interval"] is None
+
+
+def test_operating_points_are_those_of_scikit_learn():
+    labels, probabilities, groups = _binary()
+    (row,) = comparison.at_operating_points([{"name": "p", "threshold": 0.3}], labels, probabilities, groups)
+    positive = probabilities[:, 1] >= 0.3
+    assert row["sensitivity"] == pytest.approx(metrics.recall_score(labels, positive))
+    assert row["specificity"] == pytest.approx(metrics.recall_score(labels, positive, pos_label=0))
+    assert row["sensitivity_interval"][0] < row["sensitivity"] < row["sensitivity_interval"][1]
+    (row,) = comparison.at_operating_points([{"name": "p", "threshold": 0.3}], np.ones(300, int), probabilities, groups)
+    assert row["specificity"] is None and row["specificity_interval"] is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from dr_edge import metadata, trained
 from dr_edge.data import tasks
 from dr_edge.models import unet
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
-from export import bundle, onnx, photographs, settings
+from export import bundle, onnx, photographs
 from export.graph import SERVER, deployable_graph
 from export.heads import elementwise_tail
 from export.settings import Settings
@@ -20,11 +22,7 @@ SIZE = 96  # of the drawn records
 
 pytestmark = pytest.mark.slow
 
-LOOSE = Settings(
-    calibration_images=8,
-    max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0),
-    max_dice_drop=dict.fromkeys(settings.MAX_DICE_DROP, 1.0),
-)
+LOOSE = Settings(calibration_images=8, max_auc_drop=1.0, max_dice_drop=1.0, max_graph_auc_drop=1.0, max_graph_dice_drop=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +49,27 @@ def mask_bundle(run_on_drawn, tmp_path_factory):
 def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
     _, out, report = mask_bundle
     content = metadata.read_manifest(out, "bundle")
-    assert [(output["name"], output["shape"]) for output in content["outputs"]] == [("masks", [1, SIZE, SIZE, 2])]
-    assert report["not_made"] == {} and set(report["outputs_left_out"]) == {"heatmap", "ood_distance"}
+    shapes = {output["name"]: output["shape"] for output in content["outputs"]}
+    assert shapes == {"masks": [1, SIZE, SIZE, 2], "ood_distance": [1, 1]}
+    assert report["not_made"] == {} and set(report["outputs_left_out"]) == {"heatmap"}
+    assert content["ood"]["threshold"] > 0 and "reason" not in content["ood"]
     for name, row in report["artifacts"].items():
         assert {"dice optic disc", "dice optic cup", "vcdr_accuracy"} <= set(row["drop"]), name
         assert row["max_probability_difference"] < 1e-4 if "float32" in name else row["agreement"] > 0.9, name
+        # In 8 bits the bottleneck's features are rounded; of a network that nobody trained they say little anyway.
+        assert row["ood_relative_difference"] < (1e-3 if "float32" in name else 0.5), name
     assert report["finetuning"]["kept_epoch"] in (0, 1)
     page = (out / "parity.html").read_text()
-    assert "Dice optic disc" in page and "Photographs with another answer" not in page
-    assert "probability is calibrated" not in (out / "MODEL_CARD.md").read_text()
+    assert "Dice of the optic disc" in page and "Photographs with another answer" not in page
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "probability is calibrated" not in card and "vcdr_" not in card
+    for name in ("Dice of the optic disc", "Dice of the optic cup"):
+        assert re.search(rf"- {name}: 0\.\d+ \(95 % interval 0\.\d+ to 0\.\d+\)", card), name
+    error = re.search(r"cup-to-disc ratio .*: mean absolute error (\S+) \(95 % interval (\S+) to (\S+)\); found on", card)
+    value, low, high = (float(error[index]) for index in (1, 2, 3))
+    assert low <= value <= high and value == pytest.approx(1 - report["keras"]["vcdr_accuracy"], abs=6e-4)
+    assert content["training"]["classes"]["train"] == {"optic disc": 24, "optic cup": 24}
+    assert "| split | photographs | optic disc | optic cup |" in card
     masks = np.load(out / "test_vectors" / "drawn_grade2.masks.npy")
     assert masks.shape == (1, SIZE, SIZE, 2) and 0 <= masks.min() < masks.max() <= 1
 
@@ -71,6 +81,8 @@ def test_a_bundle_of_several_diseases(run_on_drawn, tmp_path):
     report = bundle.export_run(run, tmp_path / "out", ["float32", "static_int8"], settings=LOOSE)
     assert report["artifacts"]["model.float32.tflite"]["drop"]["auc"] == pytest.approx(0, abs=1e-6)
     assert "heatmap" not in report["outputs_left_out"] and (tmp_path / "out" / "parity.html").stat().st_size > 10_000
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "| train | 24 | 12 of 24 |" in card and re.search(r"- glaucoma: AUC \S+ \(95 % interval", card)
 
 
 def test_calibration_sees_the_healthy_too(records):

@@ -15,6 +15,7 @@ from export.graph import PHONE, PHONE_INT8, deployable_graph
 
 SIZE = 224
 TRAIN, TEST = 48, 16
+EPOCHS = 12  # half a minute
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +39,15 @@ def crops(real_data):
 
 @pytest.fixture(scope="module")
 def network(crops, real_weights):
-    """ImageNet's MobileNetV2 with a logistic regression on the training photographs as its head."""
+    """ImageNet's MobileNetV2, trained for a moment: first a logistic regression as its head, then all but the statistics.
+
+    The second step matters to 8 bits: of a trunk that knows ImageNet only the maps are small differences of large numbers.
+    """
     from sklearn.linear_model import LogisticRegression
 
     from dr_edge.models import backbones
 
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((SIZE, SIZE, 3))
     trunk = backbones.mobilenet_v2(inputs, weights=str(real_weights / "mobilenet_v2_imagenet_notop.weights.h5"))
     features = keras.layers.Activation("linear", name="cam_features")(trunk)
@@ -52,6 +57,12 @@ def network(crops, real_weights):
     head = LogisticRegression(C=0.1, max_iter=1000).fit(given, crops[1])
     kernel, bias = head.coef_[0], head.intercept_[0]
     model.get_layer("logits").set_weights([np.stack([-kernel, kernel], 1) / 2, np.array([-bias, bias]) / 2])
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    model.compile(keras.optimizers.Adam(1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    history = model.fit(prepared(crops[0]), crops[1], batch_size=8, epochs=EPOCHS, verbose=0).history
+    assert history["accuracy"][-1] > 0.9
     return model
 
 
@@ -92,9 +103,7 @@ def test_the_float_artifact_answers_as_the_training_pipeline(network, crops, art
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
-# 8 bits: this trunk was not trained for the question, so its maps are small differences of large numbers. The maps of a
-# network trained on IDRiD at 320 px agree with the deployable Keras graph's by 0.998 (median of 80 test photographs).
-@pytest.mark.parametrize(("variant", "least"), [("float32", 0.99), ("static_int8", 0.85)])
+@pytest.mark.parametrize(("variant", "least"), [("float32", 0.99), ("static_int8", 0.95)])
 def test_heat_maps_are_those_of_tf_keras_vis(network, crops, artifacts, variant, least):
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.utils.scores import CategoricalScore
