@@ -9,7 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from dr_edge import fitted, fitting, metadata, trained
+from dr_edge import fitted, fitting, metadata, reliability, trained
+from dr_edge.data import tasks
+from dr_edge.models import unet
 
 
 @pytest.fixture
@@ -46,3 +48,25 @@ def test_another_model_or_a_changed_file_is_noticed(own_run):
     after = fitted.fit_of(own_run, own_run.records)
     assert after.temperature != before.temperature
     assert metadata.read_manifest(path.parent, "reliability")["model_sha256"] == metadata.sha256_file(model)
+
+
+def test_features_that_do_not_vary_give_no_distance(own_run):
+    """As the bottleneck of a UNet that its training has switched off."""
+    rng = np.random.default_rng(0)
+
+    def predict(images):
+        return images.mean(axis=(1, 2))[:, :2] / 255, 1.0 + 1e-5 * rng.normal(size=(len(images), 6))
+
+    fit = fitting.fit(own_run, own_run.records, predict=predict)
+    assert fit.features is None and "nearly the same features" in fit.ood["reason"] and fit.temperature > 0
+
+
+def test_masks_get_a_distance_from_what_the_bottleneck_sees(write_run, stand_in_records, tmp_path):
+    masked = tasks.Task("hard_exudates", "segmentation", ("hard exudates",), masks=("hard_exudates",))
+    model = unet.unet(64, 1, encoder=lambda x: unet.plain_encoder(x, depth=2, width=4))
+    run = trained.load_run(write_run(tmp_path / "masks", masked, model))
+    fit = fitted.fit_of(run, stand_in_records)
+    assert fit.features.means.shape == (1, model.get_layer("penultimate").output.shape[-1])
+    assert fit.temperature == 1.0 and fit.ood["threshold"] > 0 and fit.ood["images"] > 10
+    black = fitting.predictor(run)(np.zeros((1, 64, 64, 3), np.float32))[1]
+    assert reliability.mahalanobis_distance(black, fit.features)[0] > fit.ood["threshold"]
