@@ -13,6 +13,7 @@ import gin
 from absl import logging
 
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent
+UNREADABLE = (ValueError, SyntaxError, AttributeError, OSError, tokenize.TokenError)
 
 
 def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
@@ -35,11 +36,36 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
     for path in gin_files:
         if not Path(path).is_file() and not (CONFIG_DIRECTORY / path).is_file():
             known = sorted(str(p.relative_to(CONFIG_DIRECTORY)) for p in (CONFIG_DIRECTORY / "gin_configs").glob("*.gin"))
-            raise ValueError(f"No gin file {path!r}. Known: {', '.join(known)}.")
+            near = difflib.get_close_matches(Path(path).stem, [Path(name).stem for name in known], n=1, cutoff=0.6)
+            hint = f" Did you mean 'gin_configs/{near[0]}.gin'?" if near else ""
+            raise ValueError(f"No gin file {path!r}.{hint} Known: {', '.join(known)}.")
     try:
-        gin.parse_config_files_and_bindings(list(gin_files), list(bindings), finalize_config=True)
-    except (ValueError, SyntaxError, AttributeError, OSError, tokenize.TokenError) as err:
+        gin.parse_config_files_and_bindings(list(gin_files), None, finalize_config=False)
+        for binding in bindings:  # one by one, so that an error can name its binding
+            _parse_binding(binding)
+        gin.finalize()
+    except UNREADABLE as err:
         raise ValueError(f"{_first_line(err)}{_suggestion(str(err))}{_place(str(err))}") from err
+
+
+def import_names() -> None:
+    """Imports all that a gin file may name."""
+    from dr_edge import multitask_losses, segmentation_losses  # noqa: F401
+    from dr_edge.data import augment  # noqa: F401
+    from dr_edge.models import classifiers, mobilenet_v3_cbam, multitask, ordinal, resnet_v2_slim, unet  # noqa: F401
+    from dr_edge.training import loop  # noqa: F401
+
+
+def missing_flags(message: str) -> str:
+    """Returns ". Give --records=..." where gin misses a binding that is also a flag, or ""."""
+    missing = re.search(r"Required bindings for `train` not provided in config: (\[.*\])", message)
+    forms = [form for name, form in (("records", "--records=RECORDS"), ("run_dir", "--run_dir=RUN")) if missing and repr(name) in missing[1]]
+    return f". Give {' and '.join(forms)}." if forms else ""
+
+
+def own_message(err: BaseException) -> str:
+    """Returns an error's message without what gin adds to it: the call it passed through, which names no file."""
+    return str(err).split("\n  In call to configurable")[0]
 
 
 def bound() -> set[str]:
@@ -59,8 +85,24 @@ def warn_unused(names: set[str] | None = None) -> None:
         logging.warning("The binding %s was not used by this run.", name)
 
 
+def _parse_binding(binding: str) -> None:
+    """Reads one binding; raises ValueError, which names it, where it is none."""
+    try:
+        gin.parse_config(binding)
+    except (SyntaxError, tokenize.TokenError) as err:
+        raise ValueError(
+            f"Cannot read the binding {binding!r} ({_first_line(err)}). It needs the form 'NAME = VALUE'; text needs quotes, as in "
+            f"--gin_param=\"NAME = 'text'\"; and each binding needs its own --gin_param."
+        ) from err
+
+
 def _first_line(err: BaseException) -> str:
-    return str(err).strip().splitlines()[0]
+    """Returns the first line of a message, without Python's inner name of what it could not read."""
+    text = str(err).strip().splitlines()[0]
+    unread = re.search(r"Failed to parse token (.+?) \((.*?line \d+)\)", str(err))
+    if unread and text.startswith("malformed node or string"):
+        return f"no value is written {unread[1]}, {unread[2]}; text needs quotes"
+    return text
 
 
 def _place(message: str) -> str:

@@ -10,6 +10,9 @@ Ctrl-C saves; the same command goes on where it stopped.
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 from absl import app, flags, logging
 
 FLAGS = flags.FLAGS
@@ -29,12 +32,13 @@ def main(argv: list[str]) -> int:
     from dr_edge import quiet
 
     quiet.import_tensorflow()
+    import gin
     import tensorflow as tf
 
-    from dr_edge import config, multitask_losses, segmentation_losses  # noqa: F401  (gin names)
-    from dr_edge.data import augment  # noqa: F401  (gin names)
-    from dr_edge.models import classifiers, mobilenet_v3_cbam, multitask, ordinal, resnet_v2_slim, unet  # noqa: F401  (gin names)
+    from dr_edge import config
     from dr_edge.training import loop, run_directory
+
+    config.import_names()
 
     bindings = list(FLAGS.gin_param)
     bindings += [f"train.records = {FLAGS.records!r}"] if FLAGS.records else []
@@ -44,21 +48,22 @@ def main(argv: list[str]) -> int:
         trained_before = FLAGS.run_dir is not None and run_directory.is_finished(FLAGS.run_dir)
         run = loop.train()
     except loop.Interrupted as stop:
-        logging.warning("%s", stop)
+        logging.warning("%s", config.own_message(stop))
         return 130
     except tf.errors.DataLossError as err:
         logging.error("The records are damaged (%s). Find where: python -m tfrecord_tools.verify RECORDS", err.message)
         return 1
     except (ValueError, RuntimeError, FloatingPointError, OSError) as err:
-        message = str(err).split("\n  In call to configurable")[0]  # gin's addition, which names no file
-        hint = " Give --records=RECORDS and --run_dir=RUN." if message.startswith("Required bindings") else ""
-        logging.error("%s%s", message, hint)
+        message = config.own_message(err)
+        logging.error("%s%s", message, config.missing_flags(message))
         return 1
     if not trained_before:
         config.warn_unused()
     best = run["best"]
     value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
     print(f"{run['status']}: best {best['metric']} {value} at epoch {best['epoch']} ({run['model']['name']}).")
+    run_dir = Path(FLAGS.run_dir or gin.query_parameter("train.run_dir"))
+    print(f"{run_dir / 'best.keras'}   next: python -m dr_edge.evaluate --run_dir={shlex.quote(str(run_dir))}")
     return 0
 
 

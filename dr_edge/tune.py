@@ -7,6 +7,7 @@
 
 Leaves in DIR: trials/<name>/ (a run each), logs/, trials.csv (a row per trial: value, settings, why it failed), trials.png and
 study.db. A trial that fails is recorded and the others go on. Killed at any moment, the same command goes on where it was.
+A search of which every trial has failed gives way to another in the same DIR; what it left is moved to before-<n>/.
 The same command started several times shares the work; on several machines give them one --storage, and a DIR that all see.
 Needs the extra: pip install "dr_edge[tune]". TensorFlow is imported by the trials only.
 """
@@ -50,8 +51,7 @@ def main(argv: list[str]) -> int:
 
 
 def _search() -> int:
-    from dr_edge.training.selection import check_direction
-    from dr_edge.tuning import report, space, trials
+    from dr_edge.tuning import report, settings, space, trials
 
     try:
         from dr_edge.tuning import study as study_lib
@@ -59,11 +59,15 @@ def _search() -> int:
         raise RuntimeError('dr_edge.tune needs Optuna: pip install "dr_edge[tune]"') from err
     dimensions = [space.parse_grid(text) for text in FLAGS.grid] + [space.parse_search(text) for text in FLAGS.search]
     directory = Path(FLAGS.run_dir).resolve()
+    storage = FLAGS.storage or f"sqlite:///{directory}/study.db"
+    sampler = FLAGS.sampler or ("tpe" if FLAGS.search else "grid")
+    study_lib.check_sampler(sampler, dimensions, FLAGS.trials)
+    settings.check(FLAGS.gin_file, FLAGS.gin_param, dimensions, FLAGS.maximize)
     directory.mkdir(parents=True, exist_ok=True)
     content = {"gin_files": list(FLAGS.gin_file), "gin_params": list(FLAGS.gin_param), "records": FLAGS.records}
     search = study_lib.Search(
-        FLAGS.storage or f"sqlite:///{directory}/study.db", directory.name, FLAGS.sampler or ("tpe" if FLAGS.search else "grid"),
-        dimensions, FLAGS.trials, FLAGS.seed, FLAGS.maximize, content,
+        storage, directory.name, sampler, dimensions, FLAGS.trials, FLAGS.seed, FLAGS.maximize, content,
+        lambda: trials.set_aside(directory),
     )  # fmt: skip
 
     def publish() -> list[dict]:
@@ -75,19 +79,17 @@ def _search() -> int:
     while (found := search.next_trial()) is not None:
         trial, values = found
         name = space.trial_name(values, dimensions)
-        settings = space.bindings(values, dimensions)
-        logging.info("trial %d of %d: %s -> %s/trials/%s", trial.number + 1, search.total, ", ".join(settings), directory, name)
+        bindings = space.bindings(values, dimensions)
+        logging.info("trial %d of %d: %s -> %s/trials/%s", trial.number + 1, search.total, ", ".join(bindings), directory, name)
         run_dir = directory / "trials" / name
         started = time.monotonic()
         with study_lib.beating(trial):
-            line = trials.command(FLAGS.gin_file, [*FLAGS.gin_param, *settings], FLAGS.records, run_dir)
+            line = trials.command(FLAGS.gin_file, [*FLAGS.gin_param, *bindings], FLAGS.records, run_dir)
             try:
                 outcome = trials.run(line, run_dir, directory / "logs" / f"{name}.log")
             except trials.Stopped as stop:
                 logging.warning("%s", stop)
                 return 130
-        if outcome.value is not None:
-            check_direction(outcome.details["metric"], FLAGS.maximize)
         spent.append(time.monotonic() - started)
         search.finish(trial, outcome.value, outcome.reason, outcome.details)
         done = sum(row["state"] in ("finished", "failed") for row in publish())

@@ -8,7 +8,7 @@ import pytest
 from dr_edge import config
 from dr_edge.data import augment  # noqa: F401
 from dr_edge.models import mobilenet_v3_cbam, resnet_v2_slim  # noqa: F401
-from dr_edge.training import loop  # noqa: F401
+from dr_edge.training import loop
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,37 @@ def test_a_mistyped_binding_names_the_nearest(binding, says):
 def test_a_missing_file_names_the_known_ones():
     with pytest.raises(ValueError, match=r"No gin file 'nowhere.gin'. Known: .*demo.gin"):
         config.parse(["nowhere.gin"])
+
+
+def test_a_mistyped_file_names_the_nearest():
+    with pytest.raises(ValueError, match=r"Did you mean 'gin_configs/demo.gin'\?"):
+        config.parse(["gin_configs/dmeo.gin"])
+
+
+@pytest.mark.parametrize(
+    "binding", ["train.epochs = three", "train.epochs=3 HEAD_EPOCHS=1", "train.epochs = [1,", "train.epochs", "train.epochs = 'a"]
+)
+def test_what_is_no_binding_is_named_with_the_form_that_it_needs(binding):
+    with pytest.raises(ValueError) as caught:
+        config.parse([], ["train.seed = 1", binding])
+    said = str(caught.value)
+    assert repr(binding) in said and "text needs quotes" in said and "its own --gin_param" in said, said
+    assert "ast." not in said and "train.seed" not in said
+
+
+def test_a_value_without_quotes_in_a_file_is_named_with_its_place(tmp_path):
+    (tmp_path / "a.gin").write_text("train.epochs = 1\ntrain.select_by = auc\n")
+    with pytest.raises(ValueError, match=r"'auc', a.gin, line 2; text needs quotes") as caught:
+        config.parse([str(tmp_path / "a.gin")])
+    assert "ast." not in str(caught.value)
+
+
+def test_an_error_through_gin_is_said_without_what_gin_adds():
+    config.parse([], ["train.epochs = 3"])
+    with pytest.raises(ValueError) as caught:
+        loop.train(records="r", run_dir="d", task="x", model=None, batch_size=1, learning_rate=None)
+    assert "In call to configurable" in str(caught.value), "gin adds nothing any more: own_message can go"
+    assert config.own_message(caught.value).endswith("@tasks.referable_dr().")
 
 
 def test_a_mistake_in_a_file_is_named_with_its_place(tmp_path):
@@ -72,3 +103,11 @@ def test_a_binding_that_nothing_used_is_said(caplog):
     with caplog.at_level("WARNING", logger="absl"):
         config.warn_unused()
     assert "resnet_v2_slim.stem_channels" in caplog.text and "learning_rate" not in caplog.text
+
+
+def test_the_flags_are_named_only_where_they_are_what_is_missing():
+    missing = "Required bindings for `train` not provided in config: {}"
+    assert config.missing_flags(missing.format("['records', 'run_dir']")) == ". Give --records=RECORDS and --run_dir=RUN."
+    assert config.missing_flags(missing.format("['task', 'run_dir']")) == ". Give --run_dir=RUN."
+    assert config.missing_flags(missing.format("['label']")) == config.missing_flags("Another error.") == ""
+    assert config.missing_flags("Required bindings for `cross_entropy` not provided in config: ['records']") == ""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import gin
 import keras
@@ -26,6 +28,44 @@ def _check_weights(weights: str | None) -> str | None:
     if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
         raise ValueError(f"weights must be None, 'imagenet' or the path of a weights file. Received: {weights!r}, no such file.")
     return weights
+
+
+def _trunk(builder: Callable[..., keras.Model], name: str, weights: str | None, **arguments: Any) -> keras.Model:
+    """Builds a network of keras.applications without its top.
+
+    Args:
+      builder: of keras.applications.
+      name: the gin name of the backbone, for the error.
+      weights: None, "imagenet" or a path.
+      arguments: for `builder`.
+
+    Raises:
+      ConnectionError: the ImageNet weights could not be downloaded.
+      ValueError: a missing weights file.
+    """
+    with warnings.catch_warnings():
+        # Keras loads the weights of 224 px, as it should: without the top they fit every size.
+        warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square", category=UserWarning)
+        try:
+            return builder(include_top=False, weights=_check_weights(weights), **arguments)
+        except Exception as err:  # Keras raises a bare Exception where a download fails
+            if weights != "imagenet" or "URL fetch failure" not in str(err):
+                raise
+            raise ConnectionError(
+                f"Could not download the ImageNet weights of {name} ({_reason(err)}). Give a file by "
+                f"--gin_param=\"{_weights_binding(name)} = 'PATH'\", or = None for random weights."
+            ) from err
+
+
+def _weights_binding(name: str) -> str:
+    """Returns the gin binding that asked for "imagenet": of the backbone, or of a model that passes its weights on to it."""
+    used = re.findall(r"^([\w./]+\.weights) = 'imagenet'$", gin.operative_config_str(max_line_length=200), re.MULTILINE)
+    return used[-1] if used else f"backbones.{name}.weights"
+
+
+def _reason(err: Exception) -> str:
+    """Returns the last part of Keras' "URL fetch failure on URL: CODE -- REASON"."""
+    return str(err).rpartition(" -- ")[2].strip() or str(err)
 
 
 @gin.configurable(module="backbones")
@@ -47,9 +87,7 @@ def mobilenet_v3(inputs: keras.KerasTensor, variant: str = "large", weights: str
     if variant not in builders:
         raise ValueError(f"MobileNetV3's variant is 'small' or 'large'. Received: {variant!r}.")
     scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(inputs)
-    trunk = builders[variant](
-        include_top=False, include_preprocessing=False, input_tensor=scaled, weights=_check_weights(weights)
-    )
+    trunk = _trunk(builders[variant], "mobilenet_v3", weights, include_preprocessing=False, input_tensor=scaled)
     return trunk.output
 
 
@@ -66,9 +104,7 @@ def mobilenet_v2(inputs: keras.KerasTensor, alpha: float = 1.0, weights: str | N
       [B, S/32, S/32, C] features.
     """
     scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(inputs)
-    trunk = keras.applications.MobileNetV2(
-        include_top=False, input_tensor=scaled, alpha=alpha, weights=_check_weights(weights)
-    )
+    trunk = _trunk(keras.applications.MobileNetV2, "mobilenet_v2", weights, input_tensor=scaled, alpha=alpha)
     return trunk.output
 
 
@@ -84,7 +120,7 @@ def resnet50(inputs: keras.KerasTensor, weights: str | None = None) -> keras.Ker
       [B, S/32, S/32, 2048] features.
     """
     centred = layers.Rescaling(1.0, offset=[-value for value in RESNET_MEANS_RGB], name="rescaling")(inputs)
-    trunk = keras.applications.ResNet50(include_top=False, input_tensor=centred, weights=_check_weights(weights))
+    trunk = _trunk(keras.applications.ResNet50, "resnet50", weights, input_tensor=centred)
     if weights is not None:
         # These weights want BGR. Turning the first kernel round does that without an operation in the graph.
         stem = trunk.get_layer("conv1_conv")
@@ -101,9 +137,7 @@ def densenet121(inputs: keras.KerasTensor, weights: str | None = None) -> keras.
     scale = [1 / (255 * deviation) for deviation in IMAGENET_DEVIATIONS]
     offset = [-mean / deviation for mean, deviation in zip(IMAGENET_MEANS, IMAGENET_DEVIATIONS, strict=True)]
     scaled = layers.Rescaling(scale, offset=offset, name="rescaling")(inputs)
-    return keras.applications.DenseNet121(
-        include_top=False, input_tensor=scaled, weights=_check_weights(weights)
-    ).output
+    return _trunk(keras.applications.DenseNet121, "densenet121", weights, input_tensor=scaled).output
 
 
 @gin.configurable(module="backbones")
@@ -112,9 +146,7 @@ def efficientnet_b4(inputs: keras.KerasTensor, weights: str | None = None) -> ke
 
     Arguments and result as of `resnet50`.
     """
-    trunk = keras.applications.EfficientNetB4(
-        include_top=False, input_tensor=inputs, weights=_check_weights(weights)
-    )
+    trunk = _trunk(keras.applications.EfficientNetB4, "efficientnet_b4", weights, input_tensor=inputs)
     if weights not in (None, "imagenet"):
         # keras.applications divides by the root of the deviation once more, but for "imagenet" only; the file's weights
         # want it, too.

@@ -1,7 +1,8 @@
 """Checkpoints: all variables of a training run and its place in it, written whole or not at all.
 
 A checkpoint is a directory `step-00001234` with `variables.npz` (each variable by its place and path, bit for bit)
-and `state.json`. It is written under a temporary name and renamed.
+and `state.json`. It is written under a temporary name and renamed. Saved again at the same step, where the variables are
+the same, only its `state.json` is replaced, by renaming as well.
 """
 
 from __future__ import annotations
@@ -39,14 +40,22 @@ def save(directory: Path, step: int, variables: Sequence[keras.Variable], state:
 
     Returns:
       The checkpoint's directory.
+
+    Raises:
+      FloatingPointError: a variable is NaN or infinite; nothing is written.
     """
     path = directory / f"step-{step:08d}"
     if not path.exists():
         with metadata.staged_directory(path) as staging:
             arrays = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
             named: dict[str, Any] = dict(zip(_keys(variables), arrays, strict=True))
+            for key, array in named.items():
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise FloatingPointError(f"The variable {key} is not finite")
             np.savez(staging / "variables.npz", **named)
             metadata.write_json(staging / "state.json", state)
+    else:  # of the same step, so of the same variables; validation has moved the state on
+        metadata.write_json(path / "state.json", state)
     for old in sorted(existing(directory))[:-keep]:
         shutil.rmtree(old)
     return path

@@ -17,6 +17,9 @@ import tensorflow as tf
 from dr_edge.training.monitor import Monitor
 
 LOSS_EVERY = 10  # steps between two looks at the loss: reading it waits for the device
+DIVERGED = (
+    "Lower the learning rate, add warm-up, or look at the inputs in TensorBoard. The last checkpoint is from before."
+)
 
 
 @dataclasses.dataclass
@@ -63,6 +66,7 @@ def run_epoch(
     stop: list[int],
     timer: Timer,
     save: Callable[[], None],
+    first_images: Callable[[Any], tf.Tensor],
 ) -> None:
     """Runs the steps that are left of an epoch, or until a stop is requested, and counts them in `state`.
 
@@ -75,6 +79,7 @@ def run_epoch(
       stop: filled by `stop_requests`.
       timer: when it is due, the run is saved between two steps.
       save: writes a checkpoint of `state`.
+      first_images: batch -> the images of one device, to be shown.
 
     Raises:
       FloatingPointError: the loss is not finite; names the step.
@@ -88,15 +93,14 @@ def run_epoch(
             if not math.isfinite(value):
                 bad = state.step_in_epoch - len(values) + offset + 1
                 raise FloatingPointError(
-                    f"The loss became {value} at step {bad} of epoch {state.epoch + 1}. Lower the learning rate, "
-                    f"add warm-up, or look at the inputs in TensorBoard. The last checkpoint is from before."
+                    f"The loss became {value} at step {bad} of epoch {state.epoch + 1}. {DIVERGED}"
                 )
             state.loss_sum += value
         return values[-1]
 
     for batch in batches:
-        if state.epoch == 0 and state.step_in_epoch == 0 and isinstance(batch["image"], tf.Tensor):
-            monitor.images("train/augmented", 0, batch["image"])
+        if state.epoch == 0 and state.step_in_epoch == 0:
+            monitor.images("train/augmented", 0, first_images(batch))
         pending.append(train_step(batch))
         state.step_in_epoch += 1
         shown = read_losses() if len(pending) == LOSS_EVERY else None

@@ -24,10 +24,10 @@ from dr_edge.data.tasks import Task
 from dr_edge.training import checkpoints, initial, optimizers, run_directory, strategies, workers
 from dr_edge.training import parts as parts_lib
 from dr_edge.training import precision as precision_lib
-from dr_edge.training.epoch import Timer, finish_epoch, run_epoch, stop_requests
+from dr_edge.training.epoch import DIVERGED, Timer, finish_epoch, run_epoch, stop_requests
 from dr_edge.training.freezing import freeze
 from dr_edge.training.monitor import Monitor
-from dr_edge.training.selection import is_better, is_exhausted
+from dr_edge.training.selection import is_better, is_exhausted, undefined
 from dr_edge.training.step import build_predict_step, build_train_step
 from dr_edge.training.validation import validate
 
@@ -97,7 +97,7 @@ def train(
 
     Raises:
       ValueError: settings or records that do not fit; a run directory that holds something else.
-      FloatingPointError: the loss became NaN or infinite; names the steps.
+      FloatingPointError: the loss, the weights or the outputs became NaN or infinite; names the step.
       WorkerLost: another machine of the run is gone; names it.
       Interrupted: SIGINT or SIGTERM; the run is saved.
     """
@@ -171,10 +171,15 @@ def train(
 
     def validation() -> dict[str, Any]:
         parts.show()
-        return validate(predict_step, pipeline.evaluation_batches(records, "val", task, batch_size), task, loss)
+        try:
+            return validate(predict_step, pipeline.evaluation_batches(records, "val", task, batch_size), task, loss)
+        except FloatingPointError as err:
+            raise FloatingPointError(f"{err} after step {steps_per_epoch} of epoch {state.epoch}. {DIVERGED}") from err
 
     step = state.epoch * steps_per_epoch + state.step_in_epoch
-    monitor = Monitor(run_path if chief else None, step, steps_per_epoch * epochs, batch_size, wandb_project, description)
+    monitor = Monitor(
+        run_path if chief else None, step, state.epoch, steps_per_epoch * epochs, batch_size, wandb_project, description
+    )
 
     def batches_of_epoch(shard: tuple[int, int]) -> tf.data.Dataset:
         return pipeline.training_batches(
@@ -185,17 +190,27 @@ def train(
         if not chief:
             return
         at = state.epoch * steps_per_epoch + state.step_in_epoch
-        checkpoints.save(run_path / "checkpoints", at, variables, dataclasses.asdict(state), keep_checkpoints)
+        try:
+            checkpoints.save(run_path / "checkpoints", at, variables, dataclasses.asdict(state), keep_checkpoints)
+        except FloatingPointError as err:
+            done = f"{state.epoch} epochs and {state.step_in_epoch} steps"
+            raise FloatingPointError(f"{err} after {done}. {DIVERGED}") from err
+
+    def first_images(batch: Any) -> tf.Tensor:
+        return strategies.first_local(where, batch["image"])
+
+    def to_train() -> bool:
+        return state.epoch < epochs and not is_exhausted(state.epoch, state.best, early_stopping_epochs)
 
     timer = Timer(checkpoint_minutes)
     try:
         with workers.named_loss(where), stop_requests() as stop:
-            while state.epoch < epochs and not is_exhausted(state.epoch, state.best, early_stopping_epochs):
+            while to_train():
                 started = time.monotonic()
                 batches = strategies.distribute(where, batches_of_epoch)
                 if chief:  # only now have the pipeline and the augmentation been configured, too
                     metadata.write_text(run_path / "operative_config.gin", gin.operative_config_str())
-                run_epoch(state, epochs, batches, train_step_of(state.epoch), monitor, stop, timer, save)
+                run_epoch(state, epochs, batches, train_step_of(state.epoch), monitor, stop, timer, save, first_images)
                 state.seconds += time.monotonic() - started
                 if stop:
                     save()
@@ -211,10 +226,13 @@ def train(
                     if chief:
                         _save_model(parts.shown, run_path / "best.keras")
                         run_directory.write_run(run_path, {**description, "best": state.best})
-                if state.epoch % checkpoint_epochs == 0 or state.epoch == epochs:
+                if state.best["value"] is None and chief:
+                    logging.warning("Epoch %d: %s", state.epoch, undefined(select_by, values))
+                if state.epoch % checkpoint_epochs == 0 or not to_train():
                     save()
     finally:
         monitor.close()
+        run_directory.release(run_path)
     finished = {**description, "status": "finished", "best": state.best, "seconds": round(state.seconds, 1)}
     finished["epochs_run"] = state.epoch
     if chief:

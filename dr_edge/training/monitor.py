@@ -20,16 +20,17 @@ class Monitor:
         self,
         run_dir: Path | None,
         step: int,
+        epochs: int,
         total_steps: int,
         images_per_step: int,
         wandb_project: str | None = None,
         description: dict[str, Any] | None = None,
     ) -> None:
-        """Continues the reports of a run that stands at `step` of `total_steps`.
+        """Continues the reports of a run that stands at `step` of `total_steps`, with so many finished `epochs`.
 
         Args:
           run_dir: None for a worker that reports nothing.
-          step, total_steps: place in the run.
+          step, epochs, total_steps: place in the run.
           images_per_step: of all devices together.
           wandb_project: also report to Weights & Biases, under this project.
           description: what W&B shows as the run's configuration.
@@ -38,7 +39,7 @@ class Monitor:
         if wandb_project and run_dir:
             self._wandb = _wandb_run(wandb_project, run_dir, description or {})
         self._images_per_step = images_per_step
-        self._log = MetricsLog(run_dir, step) if run_dir else None
+        self._log = MetricsLog(run_dir, epochs) if run_dir else None
         self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard")) if run_dir else None
         self._bar = tqdm(
             total=total_steps,
@@ -56,10 +57,7 @@ class Monitor:
         """Counts one training step; a loss, when there is one, is shown."""
         self._bar.set_description(f"epoch {epoch}/{epochs}", refresh=False)
         if loss is not None:
-            rate = self._bar.format_dict["rate"]
-            self._shown["loss"] = f"{loss:.4f}"
-            if rate:
-                self._shown["images/s"] = f"{rate * self._images_per_step:.0f}"
+            self._show_loss(loss)
             self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update()
 
@@ -77,9 +75,17 @@ class Monitor:
         self._writer.flush()
         if self._wandb is not None:
             self._wandb.log({f"{split}/{key}": value for key, value in scalars.items()} | {"step": step})
-        if split != "train":
+        if split == "train":
+            self._show_loss(values["loss"])
+        else:
             self._shown |= {f"{split} {key}": f"{value:.3f}" for key, value in scalars.items() if key in _SHOWN}
-            self._bar.set_postfix(self._shown)
+        self._bar.set_postfix(self._shown)
+
+    def _show_loss(self, loss: float) -> None:
+        """Notes a loss and the speed for the bar; an epoch shorter than LOSS_EVERY shows its mean."""
+        self._shown["loss"] = f"{loss:.4f}"
+        if rate := self._bar.format_dict["rate"]:
+            self._shown["images/s"] = f"{rate * self._images_per_step:.0f}"
 
     def images(self, name: str, step: int, images: tf.Tensor) -> None:
         """Shows up to eight images [B, S, S, 3] float32 0..255 in TensorBoard."""

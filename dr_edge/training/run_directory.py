@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,18 @@ import gin
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from dr_edge import metadata
+from dr_edge.training import checkpoints
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 CONFIG_FILE = "config.gin"
+_HELD: dict[Path, int] = {}  # run directory -> descriptor with the lock
 
 
 def configuration(records: str | Path) -> str:
@@ -36,6 +45,8 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
     Returns:
       "new", "resume" (a run of the same configuration was interrupted) or "finished" (it is complete).
 
+    A directory in which another configuration has trained nothing yet is taken over, unless a live process works in it.
+
     Raises:
       ValueError: the directory holds a run of another configuration or of other records, or no run at all.
     """
@@ -43,20 +54,63 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
     path = Path(run_dir)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         path.mkdir(parents=True, exist_ok=True)
+        _hold(path)
         metadata.write_text(path / CONFIG_FILE, configured)
         return "new"
     config_file = path / CONFIG_FILE
     if not config_file.is_file():
         raise ValueError(f"{path} exists and holds no run. Choose another --run_dir, or remove it.")
     before, now = config_file.read_text(encoding="utf-8"), configured
+    free = _hold(path)
+    if before != now and free and not _holds_training(path):
+        logging.info("%s holds no checkpoint of the configuration before; it is taken for this one.", path)
+        metadata.write_text(config_file, configured)
+        return "new"
     if before != now:
+        release(path)
         changes = difflib.unified_diff(before.splitlines(), now.splitlines(), "the run there", "this command", lineterm="", n=0)
         raise ValueError(
             f"{path} already holds a run of another configuration:\n"
             + "\n".join(line for line in changes if not line.startswith("@@"))
             + "\nChoose another --run_dir, or remove it."
         )
-    return "finished" if is_finished(path) else "resume"
+    if is_finished(path):
+        release(path)
+        return "finished"
+    return "resume"
+
+
+def release(run_dir: str | Path) -> None:
+    """Lets go of a run directory that `claim` took."""
+    held = _HELD.pop(Path(run_dir).resolve(), None)
+    if held is not None:
+        os.close(held)
+
+
+def _hold(path: Path) -> bool:
+    """Marks `path` as worked in until `release` or the end of the process; False where another process holds it.
+
+    The mark is a lock on the directory. Where a file system has none (some network drives), nobody is known to hold it.
+    """
+    release(path)
+    if fcntl is None:
+        return True
+    held = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return False
+    except OSError:
+        os.close(held)
+        return True
+    _HELD[path.resolve()] = held
+    return True
+
+
+def _holds_training(path: Path) -> bool:
+    """Says whether a run has left something that was trained."""
+    return is_finished(path) or (path / "best.keras").exists() or bool(checkpoints.existing(path / "checkpoints"))
 
 
 def is_finished(run_dir: str | Path) -> bool:
@@ -80,15 +134,18 @@ def write_run(run_dir: str | Path, content: dict[str, Any]) -> None:
 class MetricsLog:
     """metrics.jsonl: one JSON object per line, in the order of the steps."""
 
-    def __init__(self, run_dir: str | Path, last_step: int) -> None:
-        """Opens the log and drops the rows after `last_step`, which a resumed run writes again."""
+    def __init__(self, run_dir: str | Path, epochs: int) -> None:
+        """Opens the log and drops the rows after the finished `epochs`, which a resumed run writes again.
+
+        Epochs, not steps: a run that was stopped between the last step of an epoch and its validation writes both rows again.
+        """
         self._path = Path(run_dir) / "metrics.jsonl"
         rows = read_metrics(run_dir) if self._path.is_file() else []
-        kept = [row for row in rows if row["step"] <= last_step]
+        kept = [row for row in rows if row["epoch"] <= epochs]
         metadata.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a row; it needs a "step"."""
+        """Adds a row; it needs an "epoch"."""
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
 

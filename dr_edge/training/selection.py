@@ -29,6 +29,16 @@ def is_better(values: Mapping[str, Any], best: Mapping[str, Any], select_by: str
     return value < best["value"] if select_by in LOWER_IS_BETTER else value > best["value"]
 
 
+def undefined(select_by: str, values: Mapping[str, Any]) -> str:
+    """Says why the validation `values` cannot choose an epoch by `select_by`, which is None there, and what to do."""
+    known = sorted(key for key, value in values.items() if isinstance(value, (int, float)))
+    return (
+        f"validation gives no {select_by}, by which the best epoch is chosen: the validation images hold one class only, or no such "
+        f"mask. best.keras is that of the first epoch. Build the records again with a larger --val_fraction, or bind train.select_by "
+        f"to one of {known}."
+    )
+
+
 def is_exhausted(epoch: int, best: Mapping[str, Any], patience: int | None) -> bool:
     """Says whether `patience` epochs have passed since the best one; None: never."""
     return patience is not None and bool(best) and epoch - best["epoch"] >= patience

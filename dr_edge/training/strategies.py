@@ -71,6 +71,11 @@ def worker(strategy: tf.distribute.Strategy) -> tuple[int, int]:
     return int(resolver.task_id), len(resolver.cluster_spec().as_dict()["worker"])
 
 
+def first_local(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:
+    """Returns what the first device of this machine holds of a distributed value; a tensor is returned as it is."""
+    return strategy.experimental_local_results(value)[0]
+
+
 def distribute(strategy: tf.distribute.Strategy, batches: Callable[[tuple[int, int]], tf.data.Dataset]) -> Any:
     """Returns an iterable of distributed batches.
 

@@ -12,13 +12,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import optuna
+from absl import logging
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -32,12 +33,22 @@ REASON = "reason"  # user attribute of a trial that failed by itself
 CONTINUES = "continues"  # user attribute: the number of the lost trial whose values are tried again
 
 
+def check_sampler(sampler: str, dimensions: Sequence[Dimension], trials: int | None) -> None:
+    """Raises ValueError where a sampler does not fit what is searched."""
+    if sampler not in SAMPLERS or not dimensions:
+        raise ValueError(f"A search needs --grid or --search, and a sampler of {SAMPLERS}. Received: {sampler!r}.")
+    if sampler == "grid" and any(dimension.kind != "choice" for dimension in dimensions):
+        raise ValueError("A grid needs listed values: --grid. Ranges (--search) need --sampler=tpe or random.")
+    if sampler != "grid" and (trials is None or trials < 1):
+        raise ValueError(f"The sampler {sampler!r} needs --trials=N.")
+
+
 class Search:
     """One search: its dimensions, its sampler and its study."""
 
     def __init__(
         self, storage: str, name: str, sampler: str, dimensions: Sequence[Dimension], trials: int | None, seed: int,
-        maximize: bool, content: Mapping[str, Any],
+        maximize: bool, content: Mapping[str, Any], set_aside: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """Opens the study of this search, or makes it.
 
@@ -49,17 +60,14 @@ class Search:
           trials: how many, over all processes; None for a grid: all of it.
           seed: of the sampler.
           maximize: whether a higher value is better.
-          content: what makes this search this one; a study of another search is refused.
+          content: what makes this search this one; a study of another search is refused, unless all of its trials failed by
+            themselves: then it is replaced.
+          set_aside: called before a study is replaced, to move what its trials left.
 
         Raises:
           ValueError: a sampler that does not fit the dimensions, or a study of another search.
         """
-        if sampler not in SAMPLERS or not dimensions:
-            raise ValueError(f"A search needs --grid or --search, and a sampler of {SAMPLERS}. Received: {sampler!r}.")
-        if sampler == "grid" and any(dimension.kind != "choice" for dimension in dimensions):
-            raise ValueError("A grid needs listed values: --grid. Ranges (--search) need --sampler=tpe or random.")
-        if sampler != "grid" and (trials is None or trials < 1):
-            raise ValueError(f"The sampler {sampler!r} needs --trials=N.")
+        check_sampler(sampler, dimensions, trials)
         self.dimensions, self._sampler, self._seed = tuple(dimensions), sampler, seed
         self._grid = [dict(zip([d.name for d in dimensions], values, strict=True)) for values in self._product()]
         self.total = len(self._grid) if sampler == "grid" and trials is None else int(trials or 0)
@@ -68,14 +76,28 @@ class Search:
         self.study = optuna.create_study(storage=_storage(storage), study_name=name, direction=direction, load_if_exists=True)
         wanted = json.loads(json.dumps({**content, "dimensions": [d.to_json() for d in dimensions], "sampler": sampler}))
         before = self.study.user_attrs.get("search")
+        differing = sorted(key for key in wanted if before is not None and before.get(key) != wanted[key])
+        differing += ["--maximize"] if self.study.direction != direction else []  # Optuna keeps a study's first direction
+        if differing and self._all_failed():
+            set_aside()
+            opened = _storage(storage)
+            optuna.delete_study(study_name=name, storage=opened)
+            self.study = optuna.create_study(storage=opened, study_name=name, direction=direction)
+            logging.info("No trial of the search before has finished; it is replaced (%s differ).", ", ".join(differing))
+            before, differing = None, []
         if before is None:
             self.study.set_user_attr("search", wanted)
-        elif before != wanted:
-            differing = sorted(key for key in wanted if before.get(key) != wanted[key])
+        elif differing:
             raise ValueError(
                 f"The study {name!r} in {storage} is of another search: {', '.join(differing)} differ. Give the same flags as "
                 f"before, or another --run_dir."
             )
+
+    def _all_failed(self) -> bool:
+        """Says whether every trial, of one or more, failed by itself: none finished, is under way, or was interrupted."""
+        trials = self.study.get_trials(deepcopy=False)
+        nothing = (TrialState.PRUNED, TrialState.WAITING)
+        return bool(trials) and all(t.state in nothing or (t.state == TrialState.FAIL and not _lost(t)) for t in trials)
 
     def _product(self) -> Iterator[tuple[str, ...]]:
         return itertools.product(*(d.values for d in self.dimensions)) if self._sampler == "grid" else iter(())

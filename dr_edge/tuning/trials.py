@@ -38,6 +38,20 @@ class Stopped(Exception):
     """The search was asked to stop; the trial's training is saved."""
 
 
+def set_aside(directory: Path) -> None:
+    """Moves what a search left in `directory`, trials/ and logs/, to before-<n>/ there."""
+    left = [directory / name for name in ("trials", "logs") if (directory / name).exists()]
+    if not left:
+        return
+    number = 1
+    while (directory / f"before-{number}").exists():
+        number += 1
+    aside = directory / f"before-{number}"
+    aside.mkdir()
+    for path in left:
+        path.rename(aside / path.name)
+
+
 def command(gin_files: Sequence[str], bindings: Sequence[str], records: str | None, run_dir: Path) -> list[str]:
     """Returns the training command of a trial."""
     found = [sys.executable, "-m", "dr_edge.train", *(f"--gin_file={path}" for path in gin_files)]

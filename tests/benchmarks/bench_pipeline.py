@@ -28,7 +28,7 @@ BAR, BATCH, TURNS, PASSES = 3.0, 16, 5, 3
 SETS: dict[str, dict[str, Any]] = {
     "none": {"rotation": 0.0, "flip": False},
     "base.gin": {"rotation": 180.0},
-    "system B": {"rotation": 180.0, "shift": 0.05, "zoom": 0.1, "shear": 5.0, "brightness": 0.05},
+    "system B": {"rotation": 180.0, "shift": 0.05, "zoom": 0.15, "shear": 5.0, "brightness": 0.05},
     "everything": {
         "rotation": 180.0, "shift": 0.1, "zoom": 0.25, "shear": 15.0, "brightness": 0.1, "contrast": 0.25, "saturation": 0.25,
         "hue": 0.02, "blur": 0.004, "jpeg": 0.5, "cutout": 0.15,

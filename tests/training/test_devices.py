@@ -69,6 +69,12 @@ def test_two_logical_devices_end_where_one_ends(one_device, coloured_records, tm
         arguments(coloured_records, tmp_path / "run", "mirrored"), cwd=REPOSITORY, check=True, capture_output=True, env=environment
     )
     compare(one_device, weights(tmp_path / "run"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    shown = events.Tensors("train/augmented")[0].tensor_proto.string_val
+    assert len(shown) == 2 + 4, "width, height and the four pictures of the first device"
 
 
 @pytest.mark.slow

@@ -114,6 +114,8 @@ def test_the_finished_run_is_left_alone(finished_run, coloured_records, settings
     before = (finished_run / "run.json").read_bytes()
     done = subprocess.run(command(coloured_records, finished_run, settings), cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0 and "finished already" in done.stderr
+    assert "finished: best auc " in done.stdout
+    assert f"next: python -m dr_edge.evaluate --run_dir={finished_run}\n" in done.stdout
     assert (finished_run / "run.json").read_bytes() == before
 
 
@@ -125,32 +127,39 @@ def test_another_configuration_is_refused(finished_run, coloured_records, settin
     assert "already holds a run of another configuration" in done.stderr and "+train.epochs = 9" in done.stderr
 
 
+def saved_steps(run_dir: Path) -> set[int]:
+    """The steps of the checkpoints that lie in a run directory now."""
+    return {int(path.name[5:]) for path in (run_dir / "checkpoints").glob("step-*")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_run_ends_as_the_uninterrupted_one(kill, finished_run, coloured_records, settings, tmp_path):
     """Killed at random steps, it is started again until it ends: equal weights, optimizer and metrics."""
     run_dir = tmp_path / "killed"
     chance = random.Random(3)
-    kills = 0
+    resumed = kills = 0
     for attempt in range(8):
+        before = saved_steps(run_dir)
         process = subprocess.Popen(
             command(coloured_records, run_dir, settings), cwd=REPOSITORY, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
-        if attempt < 3:
-            log = run_dir / "metrics.jsonl"
+        if attempt < 2:
+            # Not before it has saved something new that is not the end: compiling the step takes longer than the steps.
             deadline = time.monotonic() + 120
-            while process.poll() is None and not log.is_file() and time.monotonic() < deadline:
-                time.sleep(0.02)
-            time.sleep(chance.uniform(0.0, 4.0))
-            if process.poll() is None:
-                kills += 1
+            while process.poll() is None and not saved_steps(run_dir) - before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0.0, 0.15))
+            kills += process.poll() is None
             process.send_signal(kill)
         _, stderr = process.communicate(timeout=200)
+        resumed += "Resuming" in stderr
+        assert "In call to configurable" not in stderr
         if process.returncode == 0:
             break
         assert process.returncode in (-signal.SIGKILL, 130, -signal.SIGINT), stderr[-2000:]
-    assert kills, "no run was killed; the test has shown nothing"
+    assert kills and resumed, f"{kills} kills and {resumed} resumed runs; the test has shown nothing"
     expected, actual = final_arrays(finished_run), final_arrays(run_dir)
     assert expected.keys() == actual.keys()
     for key in expected:

@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 
-from dr_edge.tuning import report, space
+from dr_edge.tuning import report, space, trials
 from dr_edge.tuning.study import REASON, Search, beating
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -174,3 +175,39 @@ def test_the_table_and_the_plot_are_written(tmp_path, storage):
     picture = cv2.imread(str(tmp_path / report.PLOT_FILE))
     assert picture is not None and picture.shape[1] > 800 and picture.std() > 5
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+
+
+def test_a_search_of_which_every_trial_failed_gives_way_to_a_corrected_one(storage, tmp_path):
+    for name in ("trials", "logs"):
+        (tmp_path / name).mkdir()
+    search = open_search(storage, trials=2)
+    for _ in range(2):
+        search.finish(search.next_trial()[0], None, "no such binding", {})
+    again = open_search(storage, trials=2)
+    assert again.next_trial() is None, "the same search goes on where it was: at its end"
+    changed = open_search(
+        storage, maximize=False, content={"gin": "y"}, set_aside=lambda: trials.set_aside(tmp_path)
+    )
+    assert sorted(path.name for path in (tmp_path / "before-1").iterdir()) == ["logs", "trials"]
+    assert changed.counted() == [] and changed.study.direction.name == "MINIMIZE"
+    assert changed.next_trial() is not None
+    assert open_search(storage, maximize=False, content={"gin": "y"}).study.user_attrs["search"]["gin"] == "y"
+
+
+def test_a_search_that_has_something_is_not_replaced(storage):
+    def refused():
+        pytest.fail("it was set aside")
+
+    search = open_search(storage)
+    trial, _ = search.next_trial()  # under way
+    with pytest.raises(ValueError, match="gin differ"):
+        open_search(storage, content={"gin": "y"}, set_aside=refused)
+    search.finish(trial, 0.5, "", {"metric": "auc", "epoch": 1, "seconds": 0.1})
+    with pytest.raises(ValueError, match="gin differ"):
+        open_search(storage, content={"gin": "y"}, set_aside=refused)
+    with pytest.raises(ValueError, match="--maximize differ"):
+        open_search(storage, maximize=False, set_aside=refused)
+    lost = open_search(storage, name="lost")
+    lost.study.tell(lost.next_trial()[0], state=optuna.trial.TrialState.FAIL)  # its process died; its training is saved
+    with pytest.raises(ValueError, match="gin differ"):
+        open_search(storage, name="lost", content={"gin": "y"}, set_aside=refused)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dr_edge import metadata
+from dr_edge.tuning import settings, space
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = """
@@ -33,10 +34,10 @@ def tune(*arguments: str, **options) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_a_search_survives_a_kill_and_a_bad_trial(coloured_records, tmp_path):
-    settings, directory = tmp_path / "small.gin", tmp_path / "search"
-    settings.write_text(SETTINGS)
+    gin_file, directory = tmp_path / "small.gin", tmp_path / "search"
+    gin_file.write_text(SETTINGS)
     arguments = [
-        f"--gin_file={settings}", f"--records={coloured_records}", f"--run_dir={directory}",
+        f"--gin_file={gin_file}", f"--records={coloured_records}", f"--run_dir={directory}",
         "--grid=schedules.constant.learning_rate=[1e-2, 1e-4]", "--grid=train.batch_size=[8, 4000]", "--trials=3",
     ]  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", "dr_edge.tune", *arguments], cwd=REPOSITORY, start_new_session=True)
@@ -76,3 +77,31 @@ def test_help_and_bad_flags_need_no_tensorflow(tmp_path):
     assert "one run directory per trial" in shown.stdout and "was imported" not in shown.stderr
     refused = tune("--gin_file=x.gin", f"--run_dir={tmp_path / 'd'}", "--grid=train.epochs=3", env=blocked)
     assert refused.returncode == 1 and "--grid needs NAME=[value, ...]" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_mistake_is_said_before_the_first_trial(tmp_path):
+    (tmp_path / "small.gin").write_text(SETTINGS)
+    flags = [f"--gin_file={tmp_path / 'small.gin'}", f"--run_dir={tmp_path / 'search'}"]
+    for wrong, says in (
+        ("--grid=train.batch_sze=[16, 23]", "Did you mean 'batch_size'?"),
+        ("--nomaximize", "train.select_by is 'auc': give --maximize"),
+    ):
+        done = tune(*flags, "--grid=train.batch_size=[8]", wrong)
+        assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr, done.stderr[-2000:]
+        assert not (tmp_path / "search").exists()
+
+
+def test_the_check_reads_every_value_and_the_metric(clean_gin, tmp_path):
+    (tmp_path / "small.gin").write_text(SETTINGS)
+
+    def answer(*bindings):
+        return settings._answer({"gin_files": [str(tmp_path / "small.gin")], "bindings": [[], *([one] for one in bindings)]})
+
+    assert "Did you mean 'adamw'?" in answer("train.optimizer = @adamw", "train.optimizer = @adamww")["error"]
+    assert "'train.epochs = three'" in answer("train.epochs = three")["error"]
+    assert answer("train.select_by = 'loss'") == {"error": None, "metrics": ["auc", "loss"]}
+
+
+def test_each_value_of_each_dimension_is_checked_once():
+    dimensions = [space.parse_grid("a.x=[1, 2, 3]"), space.parse_search("a.y=logint(4, 8)"), space.parse_search("a.z=uniform(0.5, 1)")]
+    assert settings.candidates(dimensions) == [[f"a.x = {x}", "a.y = 4", "a.z = 0.5"] for x in (1, 2, 3)]
