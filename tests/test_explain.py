@@ -54,6 +54,25 @@ def test_photographs_that_are_no_fundus_are_listed(stand_in_run, photographs, tm
     assert "&lt;b&gt;" in page and "<b>.png" not in page  # names are escaped
 
 
+def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp_path):
+    """A small disc in a large JPEG, which is decoded whole, and one that is decoded at a quarter of its size."""
+    from dr_edge.explanation import pictures
+    from dr_edge.fundus.read_crop import read_crop
+    from dr_edge.trained import load_run
+    from tfrecord_tools.synthetic import draw
+
+    drawn = draw.draw_fundus(3, size=512).image[..., ::-1]
+    frame = np.zeros((1500, 2000, 3), np.uint8)
+    frame[600:900, 800:1100] = cv2.resize(drawn, (300, 300), interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(tmp_path / "small.jpg"), frame)
+    cv2.imwrite(str(tmp_path / "large.jpg"), cv2.resize(drawn, (2000, 2000)))
+    paths = sorted(tmp_path.iterdir())
+    found = list(pictures.from_photographs(paths, load_run(stand_in_run)))
+    assert [picture.name for picture in found] == ["large.jpg", "small.jpg"]
+    for path, picture in zip(paths, found, strict=True):
+        np.testing.assert_array_equal(picture.photograph, read_crop(path.read_bytes(), 64).crop)
+
+
 def test_a_directory_and_a_name_with_brackets_work(stand_in_run, photographs, tmp_path):
     assert flow.explain(stand_in_run, str(photographs), ["gradcam"], tmp_path / "a")["images"] == 2
     one = str(photographs / "eye [1] <b>.png")

@@ -19,17 +19,15 @@ import numpy as np
 from dr_edge.data.records import Record
 from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_mask, crop_points, crop_square, find_fov
 from dr_edge.fundus.graham import preprocess
-from dr_edge.fundus.image_header import PhotographError, read_header
-from dr_edge.fundus.photograph import MAX_PIXELS, decode_photograph, decode_scaled
+from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
+from dr_edge.fundus.locate import Refusal, locate
+from dr_edge.fundus.photograph import decode_photograph
 from dr_edge.fundus.quality import quality
 from tfrecord_tools.duplicates import describe
 from tfrecord_tools.items import Item, MaskSource
 
 ENCODED_QUALITY = 95  # what a model trains on: 4:4:4, since lesions are small and red
 PHOTOGRAPH_QUALITY = 90  # what overlays and calibration read
-MIN_SIDE_MARGIN = (
-    1.1  # scaled decoding keeps a little more than the crop needs, so that the area filter still has work
-)
 MAX_FILE_BYTES = 1 << 30
 
 
@@ -91,7 +89,7 @@ def process(item: Item, settings: Settings) -> Outcome:
         return Outcome(item, reason=f"unexpected {type(err).__name__}: {_one_line(err)}")
 
 
-def _one_line(err: Exception) -> str:
+def _one_line(err: Exception | str) -> str:
     return " ".join(str(err).split())[:300]
 
 
@@ -139,40 +137,27 @@ def _crop_centres(
 
 def _read(item: Item, settings: Settings) -> dict[str, Any]:
     data = read_inside(settings.data_dir, item.path)
-    header = read_header(data)
-    image, denominator = decode_scaled(
-        data, max_pixels=settings.max_pixels, min_side=round(settings.image_size * MIN_SIDE_MARGIN)
-    )
-    fov = find_fov(image)
-    if denominator > 1 and 2 * fov.radius < settings.image_size:  # a small disc in a large frame
-        image, denominator = decode_photograph(data, max_pixels=settings.max_pixels), 1
-        fov = find_fov(image)
-    size = _source_size(image.shape[:2], denominator, (header.height, header.width))
+    found = locate(data, settings.image_size, settings.max_pixels)
+    if isinstance(found.fov, Refusal):
+        raise Rejected(_one_line(f"{found.fov.reason}: {found.fov.detail}"))
+    size = found.size
     for name, (x, y) in item.centres.items():
         if not (0 <= x < size[1] and 0 <= y < size[0]):
             raise Rejected(
                 f"centre {name} ({x:g}, {y:g}) lies outside the photograph of {size[1]}x{size[0]}: another size?"
             )
     return {
-        "image": image,
-        "fov": fov,
-        "denominator": denominator,
+        "image": found.image,
+        "fov": found.fov,
+        "denominator": found.denominator,
         "size": size,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "pixels": hashlib.sha256(repr(size).encode() + image.tobytes()).hexdigest(),
+        "pixels": hashlib.sha256(repr(size).encode() + found.image.tobytes()).hexdigest(),
         "laterality": item.laterality,
         "labels": item.labels,
         "masks": {name: read_mask(settings, source, size) for name, source in item.masks.items()},
         "centres": dict(item.centres),
     }
-
-
-def _source_size(decoded: tuple[int, int], denominator: int, stored: tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of the upright photograph; EXIF may have swapped what the header states."""
-    if denominator == 1:
-        return int(decoded[0]), int(decoded[1])
-    upright = min(stored, stored[::-1], key=lambda size: abs(size[0] / denominator - decoded[0]))
-    return int(upright[0]), int(upright[1])
 
 
 def _draw(seed: int, settings: Settings) -> dict[str, Any]:

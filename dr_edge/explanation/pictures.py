@@ -73,19 +73,22 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
 
     A file that is no fundus photograph is yielded as Rejected with its reason, and the rest goes on.
     """
-    from dr_edge.fundus import fov, graham, photograph
+    from dr_edge.fundus import graham, photograph
+    from dr_edge.fundus.read_crop import read_crop
 
     above = os.path.commonpath([path.parent for path in paths])
     for path in paths:
         name = os.path.relpath(path, above)  # full paths say more about a computer than anybody needs
         try:
-            whole = photograph.read_photograph(path, min_side=run.image_size)
-            crop = fov.crop_square(whole, fov.find_fov(whole), run.image_size)
-        except (photograph.PhotographError, fov.NotFundusError) as err:
+            found = read_crop(photograph.read_file(path), run.image_size)
+        except photograph.PhotographError as err:
             yield Rejected(name, err.reason)
             continue
-        image = graham.preprocess(crop, run.preprocess["method"])
-        yield Picture(name, image.astype(np.float32), crop)
+        if found.crop is None:
+            yield Rejected(name, found.refusal.reason if found.refusal else "no field of view")
+            continue
+        image = graham.preprocess(found.crop, run.preprocess["method"])
+        yield Picture(name, image.astype(np.float32), found.crop)
 
 
 def from_records(

@@ -17,7 +17,10 @@ import numpy as np
 from dr_edge.fundus.image_header import MAX_PIXELS, ImageHeader, PhotographError, check_size, read_header
 from dr_edge.fundus.jpeg import decode_jpeg
 
-__all__ = ["PhotographError", "decode_photograph", "decode_scaled", "read_photograph", "read_scaled"]
+__all__ = ["PhotographError", "decode_photograph", "decode_scaled", "read_file", "read_photograph", "read_scaled"]
+
+BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
+HEADROOM = 1 << 20
 
 
 def read_photograph(
@@ -55,22 +58,31 @@ def read_scaled(
     """As `read_photograph`, and returns (image, denominator): pixel edge x of `image` is x * denominator in
     the file.
     """
-    path = Path(path)
-    if not path.is_file():  # a pipe or a device would block for ever
-        said = "is no regular file" if os.path.lexists(path) else "does not exist"
-        raise PhotographError("no file", f"{path} {said}.")
-    limit = max_pixels * 8 + (1 << 20)  # 16-bit RGBA, stored plainly
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise PhotographError("file too large", f"{path} takes {size} bytes. At most {limit} are read.")
-        data = path.read_bytes()
-    except OSError as err:
-        raise PhotographError("no file", f"{path} cannot be read: {err}.") from err
+    data = read_file(path, max_pixels)
     try:
         return decode_scaled(data, max_pixels=max_pixels, min_side=min_side)
     except PhotographError as err:
         raise PhotographError(err.reason, f"{path}: {str(err)[len(err.reason) + 2 :]}") from err
+
+
+def read_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Returns the bytes of a photograph file.
+
+    Raises:
+      PhotographError: no regular file, one that cannot be read, or larger than any picture of `max_pixels`.
+    """
+    path = Path(path)
+    if not path.is_file():  # a pipe or a device would block for ever
+        said = "is no regular file" if os.path.lexists(path) else "does not exist"
+        raise PhotographError("no file", f"{path} {said}.")
+    limit = max_pixels * BYTES_PER_PIXEL + HEADROOM
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise PhotographError("file too large", f"{path} takes {size} bytes. At most {limit} are read.")
+        return path.read_bytes()
+    except OSError as err:
+        raise PhotographError("no file", f"{path} cannot be read: {err.strerror}.") from err
 
 
 def decode_scaled(

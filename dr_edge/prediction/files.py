@@ -1,4 +1,4 @@
-"""Which files the arguments of `predict` stand for, and their bytes."""
+"""Which files the arguments of `predict` stand for, and where its pictures go."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from dr_edge.fundus.image_header import PhotographError
-
-BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
-HEADROOM = 1 << 20
 
 
 def expand(arguments: Sequence[str]) -> list[Path]:
@@ -35,25 +30,6 @@ def expand(arguments: Sequence[str]) -> list[Path]:
             raise ValueError(f"{path} holds no files. Name a directory that holds the photographs themselves.")
         paths += inside
     return paths
-
-
-def read_file(path: Path, max_pixels: int) -> bytes:
-    """Returns the bytes of a photograph file.
-
-    Raises:
-      PhotographError: no regular file, one that cannot be read, or larger than any picture of `max_pixels`.
-    """
-    if not path.is_file():  # a pipe or a device would block for ever
-        said = "is no regular file" if os.path.lexists(path) else "does not exist"
-        raise PhotographError("no file", f"{path} {said}.")
-    limit = max_pixels * BYTES_PER_PIXEL + HEADROOM
-    try:
-        size = path.stat().st_size
-        if size > limit:
-            raise PhotographError("file too large", f"{path} takes {size} bytes. At most {limit} are read.")
-        return path.read_bytes()
-    except OSError as err:
-        raise PhotographError("no file", f"{path} cannot be read: {err.strerror}.") from err
 
 
 def picture_name(path: Path, taken: set[str]) -> str:

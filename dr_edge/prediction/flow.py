@@ -13,7 +13,8 @@ from typing import Any, TextIO
 
 from dr_edge import metadata
 from dr_edge.explanation.overlay import encode_png
-from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
+from dr_edge.fundus.image_header import PhotographError
+from dr_edge.fundus.photograph import read_file
 from dr_edge.prediction import files, pictures
 from dr_edge.prediction.answer import unreadable
 from dr_edge.prediction.bundle import Bundle
@@ -125,7 +126,7 @@ def _answers(predictor: Predictor, paths: Sequence[Path], directory: Path | None
     taken: set[str] = set()
     for path in paths:
         try:
-            result = predictor.predict(files.read_file(path, MAX_PIXELS))
+            result = predictor.predict(read_file(path))
         except PhotographError as err:
             yield unreadable(str(path), err.reason, str(err))
             continue

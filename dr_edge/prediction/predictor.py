@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from dr_edge.fundus.image_header import MAX_PIXELS
+from dr_edge.fundus.read_crop import read_crop
 from dr_edge.prediction.answer import check_label, interpret, refused
 from dr_edge.prediction.bundle import Bundle
-from dr_edge.prediction.crop import read_crop
 from dr_edge.prediction.model import Model
 from dr_edge.prediction.schema import Answer
 

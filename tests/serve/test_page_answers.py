@@ -12,10 +12,10 @@ import pytest
 
 from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.quality import Quality
+from dr_edge.fundus.read_crop import Photograph
 from dr_edge.prediction import pictures
 from dr_edge.prediction.answer import interpret
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
-from dr_edge.prediction.crop import Photograph
 from dr_edge.prediction.schema import Answer
 from dr_edge.serve.assets import STATIC
 

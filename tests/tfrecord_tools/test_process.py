@@ -189,7 +189,7 @@ def test_unexpected_failure_of_one_image_is_its_own(tmp_path: Path, save_photo, 
     def broken(*_):
         raise KeyError("surprise")
 
-    monkeypatch.setattr(process_module, "find_fov", broken)
+    monkeypatch.setattr(process_module, "locate", broken)
     assert process(item("a.png"), settings(tmp_path)).reason == "unexpected KeyError: 'surprise'"
 
 

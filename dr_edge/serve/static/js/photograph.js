@@ -8,7 +8,7 @@ import {roundHalfEven} from './fundus/picture.js';
 import {PhotographError, readHeader} from './image_header.js';
 import {sha256} from './sha256.js';
 
-const MARGIN = 1.1; // as dr_edge/prediction/crop.py: a little more than the crop needs, for the area filter to work on
+const MARGIN = 1.1; // as dr_edge/fundus/locate.py: a little more than the crop needs, for the area filter to work on
 const STRIP = 256; // rows
 
 /**

@@ -1,5 +1,5 @@
 // From a photograph to the square crop that the model takes: a port of dr_edge/fundus/crop.py and
-// dr_edge/prediction/crop.py. The photograph is read in strips of rows and never held as a whole.
+// dr_edge/fundus/read_crop.py. The photograph is read in strips of rows and never held as a whole.
 
 import {findFov, halvings} from './fov.js';
 import {quality} from './quality.js';

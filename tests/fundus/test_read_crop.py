@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dr_edge.fundus.image_header import PhotographError
-from dr_edge.prediction.crop import MIN_SIDE_MARGIN, read_crop
+from dr_edge.fundus.read_crop import read_crop
 from tfrecord_tools import process
 from tfrecord_tools.items import Item
 from tfrecord_tools.synthetic.draw import draw_fundus
@@ -50,10 +50,6 @@ def test_the_crop_is_byte_for_byte_that_of_the_records(case, size, tmp_path):
     assert found.size == tuple(record.source_size)
     assert found.quality.score == record.quality
     assert found.sha256 == record.sha256
-
-
-def test_the_margin_is_that_of_the_records():
-    assert MIN_SIDE_MARGIN == process.MIN_SIDE_MARGIN
 
 
 def test_an_exif_turn_changes_the_frame_and_not_the_disc():

@@ -1,0 +1,63 @@
+"""From the bytes of a photograph to the crop that a model takes, and what an answer says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import cv2
+import numpy as np
+
+from dr_edge.fundus.fov import FieldOfView, crop_square
+from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
+from dr_edge.fundus.locate import Refusal, locate
+from dr_edge.fundus.quality import Quality, quality
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """A decoded photograph and, where it shows a fundus, its crop.
+
+    Attributes:
+      sha256: of the file's bytes, 64 hexadecimal digits.
+      size: (height, width) of the upright photograph in pixels.
+      refusal: why it is no fundus photograph; None where it is one, and then the others are there.
+      fov: the field of view in pixels of the upright photograph.
+      crop: [S, S, 3] uint8 RGB.
+      quality: of the crop.
+    """
+
+    sha256: str
+    size: tuple[int, int]
+    refusal: Refusal | None = None
+    fov: FieldOfView | None = None
+    crop: np.ndarray | None = None
+    quality: Quality | None = None
+
+
+def read_crop(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photograph:
+    """Decodes a photograph, finds its field of view and cuts it out.
+
+    Args:
+      data: the whole file: JPEG, PNG, TIFF, BMP or DICOM.
+      image_size: S, side of the crop in pixels.
+      max_pixels: larger photographs are refused before they are decoded.
+
+    Raises:
+      PhotographError: the bytes are no readable photograph; `.reason` says why.
+    """
+    try:
+        return _read_crop(data, image_size, max_pixels)
+    except cv2.error as err:
+        raise PhotographError("corrupt", f"OpenCV cannot work on it: {err.err}.") from err
+    except MemoryError as err:
+        raise PhotographError("too many pixels", "it needs more memory than there is. Reduce it.") from err
+
+
+def _read_crop(data: bytes, image_size: int, max_pixels: int) -> Photograph:
+    found = locate(data, image_size, max_pixels)
+    digest = hashlib.sha256(data).hexdigest()
+    if isinstance(found.fov, Refusal):
+        return Photograph(digest, found.size, found.fov)
+    crop = crop_square(found.image, found.fov, image_size)
+    return Photograph(digest, found.size, None, found.fov.scaled(found.denominator), crop, quality(crop))
