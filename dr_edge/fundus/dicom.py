@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import struct
 from typing import Any
 
 import cv2
@@ -12,7 +14,8 @@ from dr_edge.fundus.image_header import PhotographError, check_size, read_header
 
 _JPEG_BASELINE = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-_DEFLATED = b"1.2.840.10008.1.2.1.99"  # the whole file is compressed: a kilobyte may unpack to anything
+_RLE = "1.2.840.10008.1.2.5"
+_DEFLATED = "1.2.840.10008.1.2.1.99"  # the whole data set is compressed: a kilobyte may unpack to anything
 _GREY_OR_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 
 
@@ -23,8 +26,8 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | bytes:
     stored bit depth; MONOCHROME1 is inverted.
 
     Raises:
-      PhotographError: pydicom is not installed, the file is cut off, holds no or several frames, or is
-        compressed in a way that needs a decoder we do not have.
+      PhotographError: pydicom is not installed, the file is cut off, holds no or several frames, lacks what a
+        decoder must know of it, or is compressed in a way that needs a decoder we do not have.
     """
     try:
         import pydicom
@@ -34,16 +37,16 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | bytes:
             "pydicom is missing", "DICOM files need it. Install it with: pip install dr_edge[dicom]"
         ) from err
 
-    if _DEFLATED in data[:65536]:
-        raise PhotographError(
-            "unsupported DICOM", "a deflated DICOM may unpack to anything. Store it uncompressed, or as JPEG."
-        )
     try:
+        syntax = _transfer_syntax(data)
+        _check_syntax(syntax)  # before `dcmread`, which unpacks a deflated data set whole
         dataset = pydicom.dcmread(io.BytesIO(data))
         height, width = int(dataset.Rows), int(dataset.Columns)
         frames = int(dataset.get("NumberOfFrames") or 1)
         photometric = str(dataset.PhotometricInterpretation)
-        syntax = str(dataset.file_meta.TransferSyntaxUID)
+        content = dataset.get("PixelData")
+    except PhotographError:
+        raise
     except Exception as err:  # pydicom raises its own, struct's and zlib's errors on damaged files
         raise PhotographError("corrupt", f"the DICOM cannot be read: {type(err).__name__}: {err}") from err
     check_size(height, width, max_pixels)
@@ -53,41 +56,120 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | bytes:
             "unsupported DICOM",
             f"{frames} frames, {photometric}. One grey, RGB, YBR_FULL or palette frame is read.",
         )
-    if "PixelData" not in dataset:
+    if not content:
         raise PhotographError("truncated", f"the DICOM's {len(data)} bytes hold no pixel data.")
-    if syntax in _JPEG_BASELINE:
-        return _embedded_jpeg(dataset)
+    try:
+        if syntax in _JPEG_BASELINE:
+            return _embedded_jpeg(content, (height, width))
+        if syntax == _RLE:
+            _check_rle(dataset, content, height * width)
+        else:
+            _check_length(len(content), height * width * _bits_per_pixel(dataset, photometric) // 8)
+        rgb = _to_rgb(dataset, photometric)
+    except PhotographError:
+        raise
+    except Exception as err:  # what is missing is AttributeError, what is absurd ValueError, TypeError and so on
+        raise PhotographError(
+            "unsupported DICOM", f"the pixels cannot be read: {type(err).__name__}: {err}"
+        ) from err
+    if rgb.shape != (height, width, 3) or rgb.dtype != np.uint8:
+        raise PhotographError(
+            "unsupported DICOM",
+            f"the pixels are {rgb.dtype} {rgb.shape}, {width}x{height} RGB were stated. Store one frame of 8 bits.",
+        )
+    return rgb
+
+
+def _transfer_syntax(data: bytes) -> str:
+    """Returns the UID by which `dcmread` will read the data set: from its own reader, which stops before that."""
+    from pydicom import filereader
+
+    file = io.BytesIO(data)
+    filereader.read_preamble(file, force=False)
+    return str(filereader._read_file_meta_info(file).TransferSyntaxUID)
+
+
+def _check_syntax(syntax: str) -> None:
+    if syntax == _DEFLATED:
+        raise PhotographError(
+            "unsupported DICOM", "a deflated DICOM may unpack to anything. Store it uncompressed, or as JPEG."
+        )
+    # A JPEG 2000 decoder, where pydicom finds one, takes the size from the codestream, which may be any.
+    if syntax not in (*_JPEG_BASELINE, *_UNCOMPRESSED, _RLE):
+        raise PhotographError(
+            "unsupported DICOM", f"transfer syntax {syntax}. Store it uncompressed, or as baseline JPEG."
+        )
+
+
+def _bits_per_pixel(dataset: Any, photometric: str) -> int:
     stored = 2 if photometric == "YBR_FULL_422" else int(dataset.get("SamplesPerPixel", 1))
-    needed = height * width * stored * int(dataset.BitsAllocated) // 8
-    received = len(dataset.PixelData)
-    if syntax in _UNCOMPRESSED and received < needed:
+    return stored * int(dataset.BitsAllocated)
+
+
+def _check_length(received: int, needed: int) -> None:
+    """Raises PhotographError unless `received` bytes are one uncompressed frame of `needed` bytes, and padding."""
+    if received < needed:
         raise PhotographError(
             "truncated", f"the DICOM holds {received} of {needed} bytes of its pixels. Fetch it again."
         )
-    try:
-        pixels = pydicom.pixels.pixel_array(dataset, as_rgb=True)  # YBR comes out as RGB
-    except Exception as err:  # a missing codec is RuntimeError, short pixel data ValueError, and so on
+    if received >= 2 * needed:
         raise PhotographError(
-            "unsupported DICOM", f"transfer syntax {syntax} cannot be decoded: {err}"
-        ) from err
-    return _to_rgb(pixels, dataset, photometric)
+            "unsupported DICOM", f"the pixels take {received} bytes, one frame {needed}. Store one frame."
+        )
 
 
-def _embedded_jpeg(dataset: Any) -> bytes:
+def _only_frame(content: bytes) -> bytes:
+    """Returns the one compressed frame that encapsulated pixel data hold."""
     from pydicom.encaps import generate_frames
 
     try:
-        frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
-    except (ValueError, StopIteration) as err:
-        raise PhotographError("truncated", f"the DICOM's JPEG frame is incomplete: {err}") from err
-    if read_header(frame).format != "jpeg":
+        frames = list(itertools.islice(generate_frames(content, number_of_frames=1), 2))
+    except ValueError as err:
+        raise PhotographError("truncated", f"the DICOM's compressed frame is incomplete: {err}") from err
+    if len(frames) != 1:
+        raise PhotographError(
+            "unsupported DICOM", "more frames are stored than its header states. Store one frame."
+        )
+    return frames[0]
+
+
+def _check_rle(dataset: Any, content: bytes, pixels: int) -> None:
+    """Raises PhotographError where a segment unpacks to two frames or more: pydicom unpacks it whole, then looks."""
+    if "ExtendedOffsetTable" in dataset:  # pydicom would take the frame from there
+        raise PhotographError("unsupported DICOM", "one RLE frame needs no extended offsets. Store it without.")
+    frame = _only_frame(content)
+    count, *starts = struct.unpack_from("<16I", frame)
+    for start, end in itertools.pairwise([*starts[:count], len(frame)]):
+        at, unpacked = start, 0
+        while at < end and unpacked < 2 * pixels:
+            code = frame[at]
+            if code < 128:  # that many bytes and one follow
+                unpacked, at = unpacked + code + 1, at + code + 2
+            elif code > 128:  # the next byte, 257 - code times
+                unpacked, at = unpacked + 257 - code, at + 2
+            else:
+                at += 1
+        if unpacked >= 2 * pixels:
+            raise PhotographError("unsupported DICOM", f"an RLE segment holds more than its {pixels} pixels.")
+
+
+def _embedded_jpeg(content: bytes, size: tuple[int, int]) -> bytes:
+    frame = _only_frame(content)
+    header = read_header(frame)
+    if header.format != "jpeg":
         raise PhotographError("corrupt", "the DICOM says JPEG, its frame is none.")
+    if (header.height, header.width) != size:
+        raise PhotographError(
+            "corrupt", f"the DICOM states {size[1]}x{size[0]}, its JPEG {header.width}x{header.height}."
+        )
     return frame
 
 
-def _to_rgb(pixels: np.ndarray, dataset: Any, photometric: str) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
+def _to_rgb(dataset: Any, photometric: str) -> np.ndarray:
+    """Returns the pixels as RGB; where the data set is absurd, whatever array or error comes of it."""
+    from pydicom.pixels import apply_color_lut, pixel_array
 
+    pixels = pixel_array(dataset, as_rgb=True, allow_excess_frames=False)  # YBR comes out as RGB
     bits = int(dataset.BitsStored)
     if photometric == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)

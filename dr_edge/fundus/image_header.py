@@ -91,6 +91,8 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
 
 # A marker inside entropy-coded data: FF, then neither a stuffed 00, a restart D0-D7, nor a fill FF.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+# Markers that stand alone. libjpeg passes over them; whoever takes the next two bytes for a length skips the real picture.
+_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE_OR_PROGRESSIVE = {0xC0, 0xC1, 0xC2}
 
@@ -107,10 +109,14 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
         marker = data[at + 1]
         if marker == 0xD9:
             break
+        if marker in _WITHOUT_LENGTH:
+            raise PhotographError("corrupt", f"JPEG segment expected at byte {at}. Received marker {marker:#04x}.")
         (length,) = struct.unpack_from(">H", data, at + 2)
         if marker == 0xE1 and orientation is None:
             orientation = exif_orientation(data[at + 4 : at + 2 + length])
         if marker in _START_OF_FRAME:
+            if header is not None:  # decoders differ in which one they take
+                raise PhotographError("corrupt", f"the JPEG holds a second frame header at byte {at}.")
             precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
             if marker not in _BASELINE_OR_PROGRESSIVE or precision != 8 or not height or not width:
                 raise PhotographError(
@@ -188,6 +194,8 @@ def _parse_png(data: bytes) -> ImageHeader:
 
 
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_TIFF_SIZES = {256: "width", 257: "height", 322: "tile width", 323: "tile height"}
+_TILE_PIXELS = 1 << 20  # a tile may exceed a small picture, up to this
 
 
 def _parse_tiff(data: bytes) -> ImageHeader:
@@ -201,7 +209,12 @@ def _parse_tiff(data: bytes) -> ImageHeader:
         entry = at + index * (20 if big else 12)
         tag, kind = struct.unpack_from(order + "HH", data, entry)
         (count,) = struct.unpack_from(order + ("Q" if big else "I"), data, entry + 4)
-        if kind not in _TIFF_TYPES or count * 8 > len(data):
+        unread = kind not in _TIFF_TYPES or count * 8 > len(data)
+        if tag in _TIFF_SIZES and (unread or count != 1 or tag in tags):  # libtiff takes the first, and more types
+            raise PhotographError(
+                "corrupt", f"the TIFF's {_TIFF_SIZES[tag]} is given twice, or as no single whole number."
+            )
+        if unread or tag in tags:
             continue
         code = _TIFF_TYPES[kind]
         value = entry + (12 if big else 8)
@@ -210,6 +223,9 @@ def _parse_tiff(data: bytes) -> ImageHeader:
         tags[tag] = struct.unpack_from(order + code * count, data, value)
     if not tags.get(256) or not tags.get(257) or not tags[256][0] or not tags[257][0]:
         raise PhotographError("corrupt", "the TIFF's first directory names no width and height.")
+    tile, pixels = tags.get(322, (0,))[0] * tags.get(323, (0,))[0], tags[256][0] * tags[257][0]
+    if tile > max(2 * pixels, _TILE_PIXELS):  # decoders reserve all of it
+        raise PhotographError("corrupt", f"a tile of {tile} pixels in a TIFF of {pixels}.")
     offsets = tags.get(273) or tags.get(324) or ()
     sizes = tags.get(279) or tags.get(325) or ()
     if not offsets or any(o + s > len(data) for o, s in zip(offsets, sizes, strict=False)):
@@ -220,6 +236,8 @@ def _parse_tiff(data: bytes) -> ImageHeader:
 
 def _parse_bmp(data: bytes) -> ImageHeader:
     pixels_at, header_size = struct.unpack_from("<II", data, 10)
+    if 14 + header_size > len(data):  # decoders differ in whether they mind
+        raise PhotographError("truncated", f"the {len(data)} bytes end inside the BMP's header of {header_size}.")
     if header_size == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
         compression = 0

@@ -129,6 +129,13 @@ def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
             "unsupported format",
             f"the {header.format} decodes to {image.dtype} {image.shape}. Convert it to 8-bit RGB.",
         )
+    stated = -(-header.height // denominator), -(-header.width // denominator)
+    if image.shape[:2] not in (stated, stated[::-1]):  # the limit was held against what the header states; EXIF may turn it
+        raise PhotographError(
+            "corrupt",
+            f"the {header.format}'s header states {header.width}x{header.height}; at 1/{denominator} of it, "
+            f"{image.shape[1]}x{image.shape[0]} were decoded. Store it anew.",
+        )
     return image
 
 

@@ -127,6 +127,11 @@ def test_cut_off_files_are_refused(form, kept):
     assert reason(data[: int(len(data) * kept)]) == "truncated"
 
 
+def test_a_bmp_header_longer_than_the_file_is_refused():
+    data = saved(gradient(), "BMP")
+    assert reason(data[:16] + b"\x80" + data[17:]) == "truncated"
+
+
 def test_cut_off_progressive_jpeg_with_a_thumbnail_is_refused():
     thumbnail = saved(gradient(16, 16), "JPEG")  # ends with an end-of-image marker of its own
     data = saved(gradient(), "JPEG", progressive=True)

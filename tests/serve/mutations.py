@@ -129,6 +129,73 @@ def _zlib_bomb(data: bytes, rng: random.Random) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + head + text + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
+def _contradict(data: bytes, rng: random.Random) -> bytes:
+    """A file that says its size twice, or keeps back what a reader must know; none of them may be answered."""
+    if data.startswith(b"\xff\xd8"):
+        return _second_frame(data, rng)
+    if data.startswith(b"II*\0"):
+        return _doubled_tag(data, rng)
+    if data[128:132] == b"DICM":
+        return _deflated_far_back(rng) if rng.random() < 0.2 else _odd_dicom(data, rng)
+    if data.startswith(b"\x89PNG"):
+        at = 33 if rng.random() < 0.5 else len(data) - 12
+        head = b"IHDR" + struct.pack(">II", *_sides(rng)) + data[24:29]
+        return data[:at] + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + data[at:]
+    return data[:18] + struct.pack("<i", rng.randint(1000, 9000)) + data[22:]  # a BMP without the pixels it names
+
+
+def _sides(rng: random.Random) -> tuple[int, int]:
+    return rng.randint(16, 9000), rng.randint(16, 9000)
+
+
+def _second_frame(data: bytes, rng: random.Random) -> bytes:
+    start = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+    frame = bytearray(data[start : start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")])
+    frame[5:9] = struct.pack(">HH", *_sides(rng))
+    if rng.random() < 0.5:
+        return data[:start] + bytes(frame) + data[start:]
+    return data[:-2] + bytes(frame) + b"\xff\xd9" + rng.randbytes(rng.randint(1, 9)) + b"x"
+
+
+def _doubled_tag(data: bytes, rng: random.Random) -> bytes:
+    """Writes the width or the height a second time, before or behind the first, into a new directory at the end."""
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    entries = [data[at + 2 + 12 * i : at + 14 + 12 * i] for i in range(count)]
+    tag = rng.choice((256, 257))
+    index = next(i for i, entry in enumerate(entries) if entry.startswith(struct.pack("<H", tag)))
+    second = struct.pack("<HHII", tag, rng.choice((4, 9)), 1, rng.randint(16, 9000))
+    entries.insert(index + rng.choice((0, 1)), second)
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", count + 1) + b"".join(entries) + bytes(4)
+
+
+_NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated")
+_NEEDED += ("BitsStored", "PixelRepresentation", "PixelData")
+
+
+def _odd_dicom(data: bytes, rng: random.Random) -> bytes:
+    """Holds more frames than it states, or lacks an attribute without which its pixels mean nothing."""
+    import pydicom
+
+    content = pydicom.dcmread(io.BytesIO(data))
+    if rng.random() < 0.4:
+        content.PixelData = content.PixelData * rng.randint(2, 9)
+    else:
+        del content[rng.choice(_NEEDED)]
+    content.PatientComments = str(rng.getrandbits(64))
+    out = io.BytesIO()
+    content.save_as(out)
+    return out.getvalue()
+
+
+def _deflated_far_back(rng: random.Random) -> bytes:
+    """A compressed bomb whose transfer syntax stands behind an element that pushes it away."""
+    padding = 2 * rng.randint(1, 40_000)
+    version = struct.pack("<HH2sHI", 2, 1, b"OB", 0, padding) + bytes(padding)
+    syntax = struct.pack("<HH2sH", 2, 16, b"UI", 22) + b"1.2.840.10008.1.2.1.99"
+    return bytes(128) + b"DICM" + version + syntax + _bomb(rng.choice((1, 8, 30)))[2:-4]
+
+
 def _polyglot(data: bytes, rng: random.Random) -> bytes:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
@@ -160,6 +227,7 @@ MUTATIONS: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "other_magic": _other_magic,
     "huge": _huge,
     "zlib_bomb": _zlib_bomb,
+    "contradict": _contradict,
     "polyglot": _polyglot,
     "foreign": _foreign,
 }

@@ -148,12 +148,18 @@ def test_files_are_refused_for_the_reasons_of_python(node: str, tmp_path: Path) 
     damaged = bytearray(png)
     damaged[len(damaged) // 2] ^= 1
     small = cv2.imencode(".png", eye[:8, :40])[1].tobytes()
+    at = jpeg.index(b"\xff\xc0")
+    frame = jpeg[at : at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")]
     files = {
         "jpeg": jpeg, "progressive": progressive, "turned": with_orientation(jpeg, 8), "png": png, "bmp": bmp, "small": small,
         "trailing": jpeg + b"\0" * 9, "two jpegs": jpeg + jpeg, "bomb": bytes(bomb), "damaged": bytes(damaged), "empty": b"",
         "text": b"no photograph", "heic": b"\0\0\0\x18ftypheic" + b"\0" * 50, "head": jpeg[:3], "no frame": b"\xff\xd8\xff\xd9",
         "lossless": jpeg.replace(b"\xff\xc0", b"\xff\xc3", 1), "no marker": jpeg[:2] + b"\xff\xe0\0\x04ab" + b"zz" + jpeg[20:],
+        "second frame": jpeg[:-2] + frame + b"\xff\xd9x", "first of two frames": jpeg[:at] + frame + jpeg[at:],
+        "bmp header": bmp[:16] + b"\x80" + bmp[17:], "frame behind": jpeg[:-2] + frame + b"\xff\xd9", "two jpegs and more": jpeg + jpeg + b"x",
     }  # fmt: skip
+    for code in (0, 1, 0xD0, 0xD7, 0xD8):  # the first and the last of the markers without a length
+        files[f"marker {code}"] = jpeg[:2] + bytes([255, code]) + b"\xff\xe0".ljust(65504, b"\0") + jpeg[2:]
     rng = np.random.default_rng(5)
     for kind, whole in (("jpeg", jpeg), ("progressive", progressive), ("png", png), ("bmp", bmp)):
         for cut in rng.integers(1, len(whole), 12).tolist():

@@ -73,6 +73,9 @@ function checkSize(width, height) {
 
 const isFrame = (marker) => marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
 
+// Markers that stand alone. Decoders pass over them; who takes the next two bytes for a length skips the real picture.
+const standsAlone = (marker) => marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8);
+
 function readJpeg(bytes, view) {
   let header = null;
   let orientation = 1;
@@ -82,9 +85,11 @@ function readJpeg(bytes, view) {
     if (view.getUint8(at) !== 0xff) throw new PhotographError('corrupt', `a JPEG marker was expected at byte ${at}.`);
     const marker = view.getUint8(at + 1);
     if (marker === 0xd9) break;
+    if (standsAlone(marker)) throw new PhotographError('corrupt', `a JPEG segment was expected at byte ${at}.`);
     const length = view.getUint16(at + 2);
     if (marker === 0xe1) orientation = exifOrientation(bytes, view, at + 4, length - 2) ?? orientation;
     if (isFrame(marker)) {
+      if (header !== null) throw new PhotographError('corrupt', `the JPEG holds a second frame header at byte ${at}.`);
       const [precision, height, width] = [view.getUint8(at + 4), view.getUint16(at + 5), view.getUint16(at + 7)];
       if (marker > 0xc2 || precision !== 8 || !height || !width) {
         throw new PhotographError(
@@ -171,7 +176,10 @@ export function checksum(bytes) {
 
 function readBmp(bytes, view) {
   const pixelsAt = view.getUint32(10, true);
-  const old = view.getUint32(14, true) === 12;
+  const headerSize = view.getUint32(14, true);
+  if (14 + headerSize > bytes.length)
+    throw new PhotographError('truncated', `the ${bytes.length} bytes end inside the header. Choose it again.`);
+  const old = headerSize === 12;
   const width = Math.abs(old ? view.getUint16(18, true) : view.getInt32(18, true));
   const height = Math.abs(old ? view.getUint16(20, true) : view.getInt32(22, true));
   const bits = view.getUint16(old ? 24 : 28, true);
