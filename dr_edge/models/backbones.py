@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
+STRIDES = (8, 16, 32)
 IMAGENET_MEANS, IMAGENET_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of 0..1
 RESNET_MEANS_RGB = (123.68, 116.779, 103.939)  # of 0..255
 # Filters, kernel, stride, and whether a 3x3 max pool of stride 2 follows.
@@ -57,6 +58,21 @@ def _trunk(builder: Callable[..., keras.Model], name: str, weights: str | None, 
             ) from err
 
 
+def _cut(trunk: keras.Model, stride: int) -> keras.KerasTensor:
+    """Returns a trunk's last activation whose cells are at most `stride` pixels a side; what lies behind it is left out.
+
+    A cut trunk has finer cells and has seen less around each of them: its heat maps show smaller things.
+
+    Raises:
+      ValueError: a stride that is none of STRIDES.
+    """
+    if stride not in STRIDES:
+        raise ValueError(f"A backbone's stride is one of {STRIDES}. Received: {stride!r}.")
+    side = -(-trunk.input_shape[1] // stride)
+    activations = [layer for layer in trunk.layers if type(layer).__name__ in ("Activation", "ReLU")]
+    return [layer.output for layer in activations if layer.output.shape[1] >= side][-1]
+
+
 def _weights_binding(name: str) -> str:
     """Returns the gin binding that asked for "imagenet": of the backbone, or of a model that passes its weights on to it."""
     used = re.findall(r"^([\w./]+\.weights) = 'imagenet'$", gin.operative_config_str(max_line_length=200), re.MULTILINE)
@@ -69,43 +85,53 @@ def _reason(err: Exception) -> str:
 
 
 @gin.configurable(module="backbones")
-def mobilenet_v3(inputs: keras.KerasTensor, variant: str = "large", weights: str | None = None) -> keras.KerasTensor:
+def mobilenet_v3(
+    inputs: keras.KerasTensor, variant: str = "large", weights: str | None = None, stride: int = 32
+) -> keras.KerasTensor:
     """MobileNetV3 (Howard et al., ICCV 2019), without top; rescaled to -1..1.
 
     Args:
       inputs: [B, S, S, 3] float32, 0..255.
       variant: "large" (2,996,352 parameters, 960 channels) or "small" (939,120 parameters, 576 channels).
       weights: None, "imagenet" (downloads) or the path of a no-top weights file.
+      stride: pixels per cell of the last map. 32 is the whole network; at 16 and 8 it ends where it would become coarser,
+        with 288 and 96 channels (small), 672 and 240 (large).
 
     Returns:
-      [B, S/32, S/32, C] features.
+      [B, S/stride, S/stride, C] features.
 
     Raises:
-      ValueError: an unknown variant or a missing weights file.
+      ValueError: an unknown variant or stride, or a missing weights file.
     """
     builders = {"large": keras.applications.MobileNetV3Large, "small": keras.applications.MobileNetV3Small}
     if variant not in builders:
         raise ValueError(f"MobileNetV3's variant is 'small' or 'large'. Received: {variant!r}.")
     scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(inputs)
     trunk = _trunk(builders[variant], "mobilenet_v3", weights, include_preprocessing=False, input_tensor=scaled)
-    return trunk.output
+    return _cut(trunk, stride)
 
 
 @gin.configurable(module="backbones")
-def mobilenet_v2(inputs: keras.KerasTensor, alpha: float = 1.0, weights: str | None = None) -> keras.KerasTensor:
+def mobilenet_v2(
+    inputs: keras.KerasTensor, alpha: float = 1.0, weights: str | None = None, stride: int = 32
+) -> keras.KerasTensor:
     """MobileNetV2 (Sandler et al., CVPR 2018), without top; rescaled to -1..1; 1280 channels at alpha 1.
 
     Args:
       inputs: [B, S, S, 3] float32, 0..255.
       alpha: width multiplier.
       weights: None, "imagenet" (downloads) or the path of a no-top weights file of the same alpha.
+      stride: pixels per cell of the last map, as of `mobilenet_v3`; 576 channels at 16 and 192 at 8 with alpha 1.
 
     Returns:
-      [B, S/32, S/32, C] features.
+      [B, S/stride, S/stride, C] features.
+
+    Raises:
+      ValueError: an unknown stride or a missing weights file.
     """
     scaled = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(inputs)
     trunk = _trunk(keras.applications.MobileNetV2, "mobilenet_v2", weights, input_tensor=scaled, alpha=alpha)
-    return trunk.output
+    return _cut(trunk, stride)
 
 
 @gin.configurable(module="backbones")

@@ -76,6 +76,7 @@ def mobilenet_v3_cbam(
     weights: str | None = None,
     dropout: float = 0.2,
     batch_norm_momentum: float | None = None,
+    stride: int = 32,
 ) -> keras.Model:
     """Builds system A's network: MobileNetV3 + CBAM (see `cbam_classifier`).
 
@@ -86,11 +87,12 @@ def mobilenet_v3_cbam(
       weights: of the backbone: None, "imagenet" (downloads) or a path.
       dropout: rate before the dense layers.
       batch_norm_momentum: see `cbam_classifier`.
+      stride: of the backbone; 32 is system A's (see `backbones.mobilenet_v3`).
 
     Returns:
       A flat functional model from [B, S, S, 3] float32 0..255 to [B, outputs] logits.
     """
-    backbone = functools.partial(backbones.mobilenet_v3, variant=variant, weights=weights)
+    backbone = functools.partial(backbones.mobilenet_v3, variant=variant, weights=weights, stride=stride)
     return cbam_classifier(
         image_size,
         outputs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -68,6 +70,56 @@ def test_the_backbone_can_be_exchanged_and_attention_left_out():
     assert model.output.shape == (None, 3)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "arguments", "stride", "channels"),
+    [
+        (backbones.mobilenet_v3, {"variant": "small"}, 16, 288),
+        (backbones.mobilenet_v3, {"variant": "small"}, 8, 96),
+        (backbones.mobilenet_v3, {"variant": "large"}, 16, 672),
+        (backbones.mobilenet_v3, {"variant": "large"}, 8, 240),
+        (backbones.mobilenet_v2, {}, 16, 576),
+        (backbones.mobilenet_v2, {}, 8, 192),
+        (backbones.mobilenet_v2, {}, 32, 1280),
+    ],
+)
+def test_a_cut_backbone_ends_before_its_map_becomes_coarser(backbone, arguments, stride, channels):
+    """Also where the side is no multiple of the stride: 100 px are 13 cells of 8, 7 of 16 and 4 of 32."""
+    model = cbam_classifier(100, 2, backbone=functools.partial(backbone, stride=stride, **arguments))
+    side = -(-100 // stride)
+    assert model.get_layer("cam_features").output.shape == (None, side, side, channels)
+    sides = [layer.output.shape[1] for layer in model.layers[1:] if len(layer.output.shape) == 4]
+    assert min(each for each in sides if each > 1) == side  # nothing coarser is left but squeezed vectors of 1 x 1
+
+
+def test_a_cut_backbone_gives_the_whole_ones_inner_map(real_weights):
+    """With the weights of a file, against the layers of keras.applications that the paper's table names (conv2d 1x1 of
+    blocks 6 and 13)."""
+    path = str(real_weights / "mobilenet_v2_imagenet_notop.weights.h5")
+    theirs = keras.applications.MobileNetV2(include_top=False, input_shape=(64, 64, 3), weights=path)
+    x = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    for stride, layer in ((8, "block_6_expand_relu"), (16, "block_13_expand_relu"), (32, "out_relu")):
+        inputs = keras.Input((64, 64, 3))
+        ours = keras.Model(inputs, backbones.mobilenet_v2(inputs, weights=path, stride=stride))
+        inner = keras.Model(theirs.inputs, theirs.get_layer(layer).output)
+        np.testing.assert_allclose(
+            ours.predict(x, verbose=0), inner.predict(x / 127.5 - 1, verbose=0), rtol=1e-4, atol=1e-4
+        )
+
+
+def test_a_cell_of_a_network_cut_at_8_sees_only_what_is_near_it():
+    """Why its heat maps show lesions: but for the squeezed vectors, a change far away moves nothing at a cell."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((160, 160, 3))
+    model = keras.Model(inputs, backbones.mobilenet_v2(inputs, stride=8))
+    x = np.random.default_rng(0).uniform(0, 255, (1, 160, 160, 3)).astype(np.float32)
+    changed = x.copy()
+    changed[:, 78:82, 78:82] = 255 - changed[:, 78:82, 78:82]
+    moved = np.abs(model.predict(x, verbose=0) - model.predict(changed, verbose=0)).max(axis=(0, 3)) > 0
+    rows, columns = np.nonzero(moved)
+    assert moved[9:11, 9:11].any()
+    assert max(np.ptp(rows), np.ptp(columns)) < 10 and not moved[:4].any()  # of 20 x 20 cells
+
+
 def test_the_momentum_of_batch_normalisation_is_set_and_saved(tmp_path):
     model = mobilenet_v3_cbam(32, 2, variant="small", batch_norm_momentum=0.9)
     model.save(tmp_path / "model.keras")
@@ -82,6 +134,7 @@ def test_the_momentum_of_batch_normalisation_is_set_and_saved(tmp_path):
         ({"variant": "medium"}, "'small' or 'large'"),
         ({"weights": "/nowhere/weights.h5"}, "no such file"),
         ({"image_size": 16}, "image_size must be >= 32"),
+        ({"stride": 4}, r"stride is one of \(8, 16, 32\). Received: 4"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, says):
