@@ -9,78 +9,14 @@ from __future__ import annotations
 
 import csv
 
-import cv2
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from odd_pictures import LIKE_FUNDUS, ODD, area, read, seen, strange_pictures
 
 from dr_edge import reliability
-from dr_edge.fundus import fov, graham, photograph
 
 SIZE = 128
 FITTED, JUDGED = 60, 40  # photographs of each source
-ODD = {  # kind -> how its files in odd/ begin
-    "OCT": ("oct_",),
-    "black or no retina": ("black_", "no_retina"),
-    "greyscale": ("greyscale",),
-    "document": ("vessel_mask",),
-    "natural photograph": ("not_fundus",),
-    "generated fundus": ("generated_",),
-}
-LIKE_FUNDUS = ("generated fundus",)  # drawn to look like one: stated, not judged
-
-
-def seen(picture):
-    """Returns [S, S, 3] as the network sees a picture, and whether it shows no field of view; of such a one, the square
-    in its middle.
-    """
-    try:
-        crop, refused = fov.crop_square(picture, fov.find_fov(picture), SIZE), False
-    except fov.NotFundusError:
-        height, width = picture.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        middle = picture[top : top + side, left : left + side]
-        crop, refused = cv2.resize(middle, (SIZE, SIZE), interpolation=cv2.INTER_AREA), True
-    return graham.preprocess(crop, "graham").astype(np.float32), refused
-
-
-def read(path):
-    return photograph.read_photograph(path, min_side=SIZE)
-
-
-def page(seed):
-    """Draws a typed page, [1100, 800, 3] uint8: odd/ holds no scanned letter."""
-    rng = np.random.default_rng(seed)
-    paper = np.full((1100, 800, 3), int(rng.integers(225, 256)), np.uint8)
-    for y in range(60, 1040, 26):
-        x = 60
-        while x < 700 and rng.random() > 0.03:
-            word = "".join(chr(letter) for letter in rng.integers(97, 123, int(rng.integers(2, 9))))
-            cv2.putText(paper, word, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)
-            x += 12 * len(word) + 14
-    return paper
-
-
-def natural_photographs():
-    """Returns the two pictures that scikit-learn ships, whole and in six tiles each."""
-    from sklearn.datasets import load_sample_images
-
-    found = []
-    for picture in load_sample_images().images:
-        found += [picture, *(picture[y : y + 213, x : x + 213] for y in (0, 213) for x in (0, 213, 426))]
-    return found
-
-
-def strange_pictures(directory):
-    """Returns kind -> pictures that are no fundus photographs, or drawn ones."""
-    found = {
-        kind: [read(path) for start in starts for path in sorted(directory.glob(f"{start}*"))]
-        for kind, starts in ODD.items()
-    }
-    found["document"] += [page(seed) for seed in range(6)]
-    found["natural photograph"] += natural_photographs()
-    return found
 
 
 def idrid(root):
@@ -121,7 +57,7 @@ def features(real_weights):
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="penultimate")(trunk))
 
     def measure(pictures):
-        crops, refused = zip(*map(seen, pictures), strict=True)
+        crops, refused = zip(*(seen(picture, SIZE, "graham") for picture in pictures), strict=True)
         return model.predict(np.stack(crops), batch_size=16, verbose=0), np.array(refused)
 
     return measure
@@ -129,7 +65,7 @@ def features(real_weights):
 
 @pytest.fixture(scope="module")
 def strange(real_data, features):
-    return {kind: features(pictures) for kind, pictures in strange_pictures(real_data / "odd").items()}
+    return {kind: features(pictures) for kind, pictures in strange_pictures(real_data / "odd", SIZE).items()}
 
 
 @pytest.fixture(scope="module")
@@ -138,14 +74,10 @@ def sources(real_data, features):
     found = {}
     for name, source in (("IDRiD", idrid), ("EyePACS", eyepacs)):
         train, referable, test = source(real_data)
-        values, refused = features(map(read, train))
+        values, refused = features([read(path, SIZE) for path in train])
         labels = np.array(referable).astype(int)
-        found[name] = reliability.fit_features(values[~refused], labels[~refused]), features(map(read, test))
+        found[name] = reliability.fit_features(values[~refused], labels[~refused]), features([read(path, SIZE) for path in test])
     return found
-
-
-def area(near, far):
-    return float(roc_auc_score(np.r_[np.zeros(len(near)), np.ones(len(far))], np.r_[near, far]))
 
 
 def answered(distances, refused):
