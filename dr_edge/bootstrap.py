@@ -8,7 +8,7 @@ drawn), so that each statistic is one weighted formula, computed for hundreds of
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,33 @@ def weighted_auc(positive: np.ndarray, scores: np.ndarray) -> Statistic:
         return _ratio((above * outranked).sum(axis=1), above.sum(axis=1) * below.sum(axis=1))
 
     return statistic
+
+
+def weighted_f1(labels: np.ndarray, predicted: np.ndarray) -> Statistic:
+    """Returns a statistic: F1 of class 1, 2 TP / (labelled + predicted), of `labels` and `predicted` [N] in 0, 1."""
+    labels, predicted = np.asarray(labels, np.float64), np.asarray(predicted, np.float64)
+    above, below = 2 * labels * predicted, labels + predicted
+    return lambda weights: _ratio(weights @ above, weights @ below)
+
+
+def mean_of_defined(parts: Sequence[Statistic]) -> Statistic:
+    """Returns a statistic: the mean of those of `parts` that are defined.
+
+    A draw that holds no patient with a rare disease is not lost: it gives the mean of the other diseases. Which ones those
+    are depends on the labels alone, so that two models on the same draws are averaged over the same ones.
+    """
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        values = np.stack([part(weights) for part in parts])  # [parts, d]
+        known = np.isfinite(values)
+        return _ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+
+    return statistic
+
+
+def on_rows(rows: np.ndarray, part: Statistic) -> Statistic:
+    """Returns `part`, which is of some images only, as a statistic of the weights of all; `rows` [N] bool says which."""
+    return lambda weights: part(weights[:, rows])
 
 
 def weighted_kappa(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Statistic:

@@ -9,7 +9,8 @@ quadratic weighted kappa, per class precision, recall and F1, confusion matrix, 
 subgroups, whether the heat maps passed their checks; Dice and vCDR for a segmentation run), predictions.csv (a
 row per image) and report.html (self-contained; open it in a browser). An older evaluation of the same split is
 replaced. `compare` reads two such evaluations, of answers or of masks, and prints the differences with a paired
-bootstrap. About 100 images per second and core for MobileNetV3 Small at 224 px.
+bootstrap. Temperature, thresholds and the distance from the training images are the run's own, also on OTHER_RECORDS and
+where its records are gone, and are kept in RUN/reliability. About 100 images per second and core for MobileNetV3 Small at 224 px.
 """
 
 from __future__ import annotations
@@ -32,12 +33,20 @@ flags.DEFINE_boolean(
 )
 flags.DEFINE_string("out", None, "compare only: also write the comparison to this JSON file.")
 
+OF_AN_EVALUATION = ("records", "batch_size", "examples", "honesty")  # compare reads what an evaluation has left
+
 
 def main(argv: list[str]) -> int:
     """Evaluates or compares; returns the exit status."""
     logging.set_verbosity(logging.INFO)
     command, *arguments = argv[1:] or ["evaluate"]
     if command == "compare" and len(arguments) == 2 and not FLAGS.run_dir:
+        unused = [f"--{name}" for name in OF_AN_EVALUATION if FLAGS[name].present]
+        if unused:
+            raise app.UsageError(
+                f"compare does not use {', '.join(unused)}: it reads evaluations that both runs have already. Leave them "
+                f"out, or give them to python -m dr_edge.evaluate --run_dir=RUN and compare then."
+            )
         return _run(lambda: _compare(*arguments))
     if command != "evaluate" or arguments or not FLAGS.run_dir or FLAGS.out:
         raise app.UsageError("Give --run_dir=RUN, or compare RUN_A RUN_B [--out=FILE.json].")

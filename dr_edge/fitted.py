@@ -1,6 +1,7 @@
 """What was fitted to a run, stored beside its model: temperature, feature statistics, thresholds.
 
-`evaluate` and `export` use the same values; whichever comes first fits and stores them in RUN/reliability/.
+`evaluate` and `export` use the same values; whichever comes first fits and stores them in RUN/reliability/. They stay with
+the run: judged elsewhere, on the photographs of another hospital, it keeps the thresholds of its own validation images.
 """
 
 from __future__ import annotations
@@ -15,36 +16,106 @@ import numpy as np
 from absl import logging
 
 from dr_edge import fitting, metadata, reliability
+from dr_edge.data.records import shard_paths
 from dr_edge.fitting import Fit
 from dr_edge.trained import MODEL_FILE, TrainedRun
 
 DIRECTORY = "reliability"
 FEATURES_FILE = "features.npz"
+_WORDS = {"train": "training", "val": "validation"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Basis:
+    """What is fitted to a run, and which records that is from.
+
+    Attributes:
+      fit: None where nothing is stored and nothing can be fitted.
+      records: where the records that it was fitted on can be read; None where they are gone.
+      own: the fit is from the records that the run was trained on; False: from others, for want of these.
+      reason: why there is no fit, else "".
+    """
+
+    fit: Fit | None
+    records: str | None
+    own: bool
+    reason: str = ""
+
+
+def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
+    """Returns what is fitted to a run that is judged on, or exported with, the records `given`.
+
+    The run's own records come first; where they are gone, what is stored with its model; only where nothing is stored is it
+    fitted on `given`, with a warning, and not stored.
+
+    Raises:
+      ManifestError: `given` holds no records, or what is stored is damaged.
+      ValueError: the model's features cannot be fitted.
+      RuntimeError: the model's outputs are not finite.
+    """
+    metadata.read_manifest(given, "dataset")
+    stored = _stored(run)
+    at_hand = has_own_records(run)
+    same = _is_stored_for(stored, given)  # the run's own, moved elsewhere
+    if stored is not None and not at_hand and not same:
+        logging.info("The run's records, %s, are not there: temperature, thresholds and distance as stored.", run.records)
+        return Basis(_read(run.directory / DIRECTORY, stored), None, True)
+    source, own = (run.records if at_hand else str(given)), at_hand or same
+    missing = [split for split in ("train", "val") if not has_split(source, split)]
+    if missing and not _is_stored_for(stored, source):
+        reason = f"{source} has no {_WORDS[missing[-1]]} split, and nothing that was fitted on it is stored"
+        logging.warning("%s: no temperature, thresholds or distance.", reason)
+        return Basis(None, source, own, reason)
+    if not own:
+        logging.warning(
+            "The run's records, %s, are not there, and nothing fitted is stored for its model: temperature, thresholds and "
+            "distance come from %s, which it was not trained on.",
+            run.records,
+            given,
+        )
+    return Basis(fit_of(run, source), source, own)
+
+
+def has_own_records(run: TrainedRun) -> bool:
+    """Says whether the records that the run was trained on stand where run.json says, of the data set that it names."""
+    if not metadata.manifest_path(run.records, "dataset").is_file():
+        return False
+    found = metadata.read_manifest(run.records, "dataset")["dataset"]
+    return found == run.content.get("dataset", found)
+
+
+def is_trained_on(run: TrainedRun, records: str | os.PathLike) -> bool:
+    """Says whether `records` are those that the run was trained on, where run.json says or moved elsewhere."""
+    return _is_own_place(run, records) or _is_stored_for(_stored(run), records)
+
+
+def has_split(records: str | os.PathLike, split: str) -> bool:
+    """Says whether records hold a split, whole."""
+    try:
+        return bool(shard_paths(records, split))
+    except ValueError:
+        return False
 
 
 def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
-    """Returns what is fitted to a run: as stored, or fitted now and stored.
+    """Returns what is fitted to a run on certain records: as stored, or fitted now and stored.
 
     Args:
       run: the finished run.
-      records: the records directory; another one than the stored fit's is fitted without replacing that.
+      records: the records directory; on another one than the run's own it is fitted without being stored.
 
     Raises:
       ManifestError: `records` holds no records.
-      ValueError: a split is missing or the model's outputs are not finite.
+      ValueError: a split is missing.
+      RuntimeError: the model's outputs are not finite.
     """
-    metadata.read_manifest(records, "dataset")
-    source = {
-        "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),
-        "dataset_sha256": metadata.sha256_file(metadata.manifest_path(records, "dataset")),
-    }
+    source = {"model_sha256": _model_sha256(run), "dataset_sha256": _dataset_sha256(records)}
     directory = run.directory / DIRECTORY
-    if metadata.manifest_path(directory, "reliability").is_file():
-        stored = metadata.read_manifest(directory, "reliability")
-        if {key: stored[key] for key in source} == source:
-            return _read(directory, stored)
+    stored = _stored(run)
+    if stored is not None and stored["dataset_sha256"] == source["dataset_sha256"]:
+        return _read(directory, stored)
     fit = fitting.fit(run, records)
-    if Path(records).resolve() == Path(run.records).resolve():
+    if _is_own_place(run, records):
         try:
             _store(directory, fit, source)
         except OSError as err:
@@ -54,13 +125,34 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
 
 def calibrated(run: TrainedRun) -> TrainedRun:
     """Returns the run with the temperature that is stored beside it, or as it is where none is stored for its model."""
+    stored = _stored(run)
+    return run if stored is None else dataclasses.replace(run, temperature=float(stored["temperature"]))
+
+
+def _stored(run: TrainedRun) -> dict[str, Any] | None:
+    """Returns reliability.json; None where there is none, or one of another model."""
     directory = run.directory / DIRECTORY
     if not metadata.manifest_path(directory, "reliability").is_file():
-        return run
+        return None
     stored = metadata.read_manifest(directory, "reliability")
-    if stored["model_sha256"] != metadata.sha256_file(run.directory / MODEL_FILE):
-        return run
-    return dataclasses.replace(run, temperature=float(stored["temperature"]))
+    return stored if stored["model_sha256"] == _model_sha256(run) else None
+
+
+def _is_own_place(run: TrainedRun, records: str | os.PathLike) -> bool:
+    return Path(records).resolve() == Path(run.records).resolve() and has_own_records(run)
+
+
+def _is_stored_for(stored: dict[str, Any] | None, records: str | os.PathLike) -> bool:
+    return stored is not None and stored["dataset_sha256"] == _dataset_sha256(records)
+
+
+def _model_sha256(run: TrainedRun) -> str:
+    return metadata.sha256_file(run.directory / MODEL_FILE)
+
+
+def _dataset_sha256(records: str | os.PathLike) -> str:
+    metadata.read_manifest(records, "dataset")  # says what to do where there is none
+    return metadata.sha256_file(metadata.manifest_path(records, "dataset"))
 
 
 def _store(directory: Path, fit: Fit, source: dict[str, str]) -> None:

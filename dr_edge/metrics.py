@@ -136,8 +136,9 @@ def multilabel_metrics(
       threshold: a disease is predicted from this probability on.
 
     Returns:
-      images, patients, mean_f1, mean_auc (of the diseases where they are defined), exact_match (share of
-      fully labelled images with every disease right), per_class {name: {images, support, prevalence,
+      images, patients, mean_f1, mean_auc (of the diseases where they are defined), mean_f1_interval and
+      mean_auc_interval (`mean_intervals`), exact_match (share of fully labelled images with every disease right),
+      per_class {name: {images, support, prevalence,
       precision, recall, specificity, f1, accuracy, auc, auc_interval, auc_draws, confusion [2][2]}}, notes
       [str]. None where undefined.
 
@@ -154,6 +155,9 @@ def multilabel_metrics(
         )
         for i, (name, rows) in enumerate(zip(class_names, known.T, strict=True))
     }
+    intervals: dict[str, Any] = {"mean_f1_interval": None, "mean_auc_interval": None}
+    if draws:
+        intervals = mean_intervals(labels, probabilities, groups, draws, threshold)
     complete = known.all(axis=1)
     matches = ((probabilities >= threshold) == labels).all(axis=1)[complete]
     return {
@@ -161,10 +165,49 @@ def multilabel_metrics(
         "patients": int(np.unique(groups).size),
         "mean_f1": _mean_known(values["f1"] for values in per_class.values()),
         "mean_auc": _mean_known(values["auc"] for values in per_class.values()),
+        **intervals,
         "exact_match": float(matches.mean()) if complete.any() else None,
         "per_class": per_class,
         "notes": notes,
     }
+
+
+def mean_intervals(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
+    draws: int = bootstrap.DRAWS,
+    threshold: float = 0.5,
+) -> dict[str, Any]:
+    """Computes how sure the means over several diseases are, by a bootstrap of whole patients.
+
+    A draw in which a disease is undefined gives the mean of the others (`bootstrap.mean_of_defined`).
+
+    Args:
+      labels, probabilities, threshold: as in `multilabel_metrics`.
+      groups: [N] patient of each image.
+      draws: bootstrap draws.
+
+    Returns:
+      mean_f1_interval and mean_auc_interval [low, high]; None where no disease is defined or there is one
+      patient only.
+    """
+    f1, areas = [], []
+    for column, scores in zip(labels.T, probabilities.T, strict=True):
+        rows = column != MISSING
+        positive, scores = column[rows] == 1, scores[rows]
+        if positive.any() or (scores >= threshold).any():
+            f1.append(bootstrap.on_rows(rows, bootstrap.weighted_f1(positive, scores >= threshold)))
+        if 0 < positive.sum() < positive.size:
+            areas.append(bootstrap.on_rows(rows, bootstrap.weighted_auc(positive, scores)))
+    parts = {"mean_f1": f1, "mean_auc": areas}
+    statistics = {name: bootstrap.mean_of_defined(each) for name, each in parts.items() if each}
+    result: dict[str, Any] = {f"{name}_interval": None for name in parts}
+    if np.unique(groups).size < 2:
+        return result
+    for name, values in bootstrap.bootstrap(statistics, groups, draws).items():
+        result[f"{name}_interval"] = bootstrap.percentile_interval(values).to_json()
+    return result
 
 
 def _disease_metrics(

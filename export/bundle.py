@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dr_edge import fitted, metadata
+from dr_edge.fitted import Basis
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun, load_run
 from export import card, finetuning, onnx, parity, parity_report, triton, vectors
@@ -30,7 +31,7 @@ from export.graph import (
     check_preprocess,
     deployable_graph,
 )
-from export.manifest import write_metadata
+from export.manifest import records_used, training_facts, write_metadata
 from export.photographs import training_photographs
 from export.settings import Settings, limits
 from export.verdict import advice, failures
@@ -63,7 +64,9 @@ def export_run(
       run_dir: directory of the run.
       out: directory of the bundle; must not exist or be empty.
       formats: names from formats.FORMATS; () for the default ones, ("all",) for all.
-      records: records directory; None for the one that the run was trained on.
+      records: records directory, of whose training split the ranges of integer formats are measured and on which parity is;
+        None for the one that the run was trained on. What is fitted to the run stays that of its own records, also where
+        these are gone (`fitted.basis`).
       settings: None for those that gin binds.
 
     Returns:
@@ -81,7 +84,8 @@ def export_run(
         run = load_run(run_dir)
         check_preprocess(run.preprocess)
         source = records or run.records
-        fit = fitted.fit_of(run, source)
+        basis = fitted.basis(run, source)
+        fit = _checked_fit(basis)
         build = functools.cache(functools.partial(_build, run, fit))
         graph = build(PHONE)
         ref = parity.reference(run, graph.model, fit.temperature, source, settings.split)
@@ -91,7 +95,9 @@ def export_run(
         finetuned: dict[str, Any] = {}
 
         def finetune(path: Path) -> None:
-            finetuned.update(finetuning.save_finetuned(run, fit, source, path))
+            if basis.records is None or not basis.own:  # other photographs would make it another model
+                raise NotImplementedError(f"it is fine-tuned on the records that the run was trained on; {run.records} is not there")
+            finetuned.update(finetuning.save_finetuned(run, fit, basis.records, path))
 
         onnx_batch = None if settings.onnx_dynamic_batch else 1
         done = convert_all(build, wanted, directory, photographs, finetune, settings.float_layers, onnx_batch)
@@ -104,6 +110,9 @@ def export_run(
         candidates = _float_candidates(build, done, settings)
         report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, candidates, settings)
         report["calibration_images"] = len(photographs)
+        training = training_facts(run, basis)
+        measured = any(fmt.calibrated and fmt.name != "qat_int8" for fmt in made)  # that one's ranges are fine-tuned
+        report["records"] = records_used(run, basis, training, source, measured)
         metadata.write_manifest(directory, "parity", report)
         found = failures(report, wanted, settings)
         if found:
@@ -111,7 +120,7 @@ def export_run(
         page = parity_report.render(run, report, ref, outputs, settings.photographs_in_report)
         metadata.write_text(directory / REPORT_FILE, page)
         metadata.write_text(directory / "labels.txt", "".join(f"{name}\n" for name in run.task.class_names))
-        metadata.write_text(directory / "MODEL_CARD.md", card.model_card(run, fit, report, source))
+        metadata.write_text(directory / "MODEL_CARD.md", card.model_card(run, fit, report, training))
         vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model))
         if settings.triton and any(fmt.suffix == "onnx" for fmt in made):
             server = build(dataclasses.replace(SERVER, batch=None))
@@ -119,7 +128,7 @@ def export_run(
             content = onnx.convert_float32(server.model)
             _check_batches(content, ref, report, settings)
             triton.write_repository(directory, content, run.image_size, shapes, run.task.class_names)
-        write_metadata(directory, run, graph, fit, wanted, source, report)
+        write_metadata(directory, run, graph, fit, wanted, training, report)
     return report
 
 
@@ -132,6 +141,16 @@ def _build(run: TrainedRun, fit: Fit, target: Target) -> DeployableGraph:
         features=fit.features,
         target=target,
     )
+
+
+def _checked_fit(basis: Basis) -> Fit:
+    """Returns what is fitted to the run; raises ValueError where there is nothing."""
+    if basis.fit is None:
+        raise ValueError(
+            f"A bundle needs a temperature, thresholds and a distance: {basis.reason}. Pass --records=DIR with the records "
+            f"that the run was trained on."
+        )
+    return basis.fit
 
 
 def _check_batches(content: bytes, ref: parity.Reference, report: Mapping[str, Any], settings: Settings) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.words import interval, number
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from export.comparison import metric_name
-from export.manifest import counted_classes
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",
@@ -21,16 +18,15 @@ PREPROCESSING = {
 }
 
 
-def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], records: str | os.PathLike) -> str:
+def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     """Returns the model card of a bundle.
 
     Args:
       run: what was exported.
       fit: temperature, thresholds and operating points.
       report: the content of parity.json.
-      records: the records that it was trained and judged on.
+      training: what it was trained on, from `manifest.training_facts`.
     """
-    info = pipeline.read_info(records)
     task = run.task
     lines = [
         f"# Model card: {task.name}",
@@ -50,11 +46,9 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], records: st
         "",
         "## Data",
         "",
-        f"- Data set: {info.content['dataset']}. Patients do not cross splits.",
-        f"- The figures below are from the {report['split']} split: {report['images']} photographs of "
-        f"{report['patients']} patients.",
+        *_sources(report, training),
         "",
-        *_classes(info, task),
+        *_classes(training, task),
         "",
         "## Measured",
         "",
@@ -74,30 +68,58 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], records: st
         "",
         "## Limits",
         "",
-        *_limits(task.kind),
+        *_limits(task.kind, report["records"]["fit"]),
         "- Subgroups (age, ethnicity, camera, pupil dilation) were not measured unless the evaluation report says so.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _limits(kind: str) -> list[str]:
+def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
+    """Says what the model was trained, fitted and judged on."""
+    used = report["records"]
+    parity, fit = used["parity"], used["fit"]
+    of = "" if parity["trained_on"] else f" of {parity['dataset']}, other records than those that it was trained on"
+    lines = [
+        f"- Trained on the data set: {training['dataset']}. Patients do not cross splits.",
+        f"- The figures below are from the {report['split']} split{of}: {report['images']} photographs of "
+        f"{report['patients']} patients.",
+    ]
+    if not parity["trained_on"]:
+        lines.append("- Nobody checked that no patient of these is among those of training.")
+    if not fit["trained_on"]:
+        lines.append(
+            f"- Temperature, thresholds and distance were fitted on the validation and training photographs of {fit['dataset']}, "
+            f"other records than those that it was trained on, which were not there."
+        )
+    if used["int8_ranges"] is not None and not used["int8_ranges"]["trained_on"]:
+        lines.append(
+            f"- The ranges of integer formats were measured on training photographs of {used['int8_ranges']['dataset']}."
+        )
+    return lines
+
+
+def _limits(kind: str, fit: Mapping[str, Any]) -> list[str]:
     if kind == "segmentation":
         return ["- A mask is drawn on any photograph; that it lies on a disc or a cup nobody checks but you."]
     return [
-        "- A probability is calibrated for the data set above and its share of disease; elsewhere it is not.",
+        f"- A probability is calibrated for {'the data set above' if fit['trained_on'] else fit['dataset']} and its share of "
+        f"disease; elsewhere it is not.",
         "- The heat map shows what raised the answer, not where the lesions are.",
         "- A small distance from the training photographs does not prove that an answer is right.",
     ]
 
 
-def _classes(info: pipeline.RecordsInfo, task: Task) -> list[str]:
-    """Returns the table of photographs per split and class."""
-    counted = counted_classes(info, task)
+def _classes(training: Mapping[str, Any], task: Task) -> list[str]:
+    """Returns the table of photographs per split and class, or says what is known of them."""
+    counted = training["classes"]
+    if not counted:
+        known = f"Trained on {training['splits']['train']} photographs. " if training["splits"] else ""
+        return [f"{known}How many there were of each class is not known: the records are gone."]
     named = [name for name in task.class_names if all(name in counts for counts in counted.values())]
     lines = [" | ".join(["| split", "photographs", *named]) + " |", "|---" * (2 + len(named)) + "|"]
     for split, counts in counted.items():
-        cells = [str(info.content["splits"][split]["examples"])]
+        cells = [str(training["splits"][split])]
         for name in named:
             cell = counts[name]
             cells.append(f"{cell['present']} of {sum(cell.values())}" if isinstance(cell, Mapping) else str(cell))

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dr_edge import metadata
+from dr_edge import fitted, metadata
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
+from dr_edge.fitted import Basis
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from export import onnx, tflite
@@ -27,6 +28,7 @@ UNITS = {
     "masks": "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
     "heat map whose peak is the point",
 }
+UNKNOWN = "not known: its records are gone"
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "onnx", "onnxruntime")
 
 
@@ -36,7 +38,7 @@ def write_metadata(
     graph: DeployableGraph,
     fit: Fit,
     formats: Sequence[Format],
-    records: str | os.PathLike,
+    training: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> None:
     """Writes metadata.json; every other file of the bundle must stand in `directory` already.
@@ -47,7 +49,7 @@ def write_metadata(
       graph: the deployable graph.
       fit: what was fitted.
       formats: of which those with a file are listed.
-      records: the records directory.
+      training: from `training_facts`.
       report: the content of parity.json.
     """
     files = {
@@ -71,7 +73,6 @@ def write_metadata(
     own = report["finetuning"]
     if own and FORMATS["qat_int8"].key in artifacts:  # its features and logits have moved, and its thresholds with them
         artifacts[FORMATS["qat_int8"].key] |= {key: own[key] for key in ("temperature", "ood", "operating_points")}
-    info = pipeline.read_info(records)
     side = run.image_size
     tensors = graph.model.output
     content = {
@@ -92,16 +93,52 @@ def write_metadata(
         "training": {
             "model": run.content["model"],
             "best": run.content["best"],
-            "dataset": info.content["dataset"],
-            "splits": {name: split["examples"] for name, split in info.content["splits"].items()},
-            "classes": counted_classes(info, run.task),
+            **training,
         },
+        "records": report["records"],
         "parity": {"split": report["split"], "images": report["images"]},
         "oldest_runtime_tested": {suffix: OLDEST_TESTED[suffix] for suffix in sorted({fmt.suffix for fmt in formats})},
         "made_with": {name: importlib.metadata.version(name) for name in PACKAGES},
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     metadata.write_manifest(directory, "bundle", content)
+
+
+def training_facts(run: TrainedRun, basis: Basis) -> dict[str, Any]:
+    """Returns what the run was trained on, whatever records it is exported with.
+
+    Returns:
+      dataset, splits {split: photographs} and classes (`counted_classes`). Where the records are gone, what run.json says:
+      dataset (UNKNOWN where it says nothing), splits with "train" alone or empty, classes empty.
+    """
+    if basis.own and basis.records is not None:
+        info = pipeline.read_info(basis.records)
+        splits = {name: split["examples"] for name, split in info.content["splits"].items()}
+        return {"dataset": info.content["dataset"], "splits": splits, "classes": counted_classes(info, run.task)}
+    images = run.content.get("training_examples")
+    splits = {} if images is None else {"train": images}
+    return {"dataset": run.content.get("dataset", UNKNOWN), "splits": splits, "classes": {}}
+
+
+def records_used(
+    run: TrainedRun, basis: Basis, training: Mapping[str, Any], given: str | os.PathLike, calibrated: bool
+) -> dict[str, dict[str, Any] | None]:
+    """Returns which records stand behind which part of a bundle.
+
+    Args:
+      run: what is exported.
+      basis: what is fitted to it.
+      training: from `training_facts`.
+      given: the records of calibration and parity.
+      calibrated: a format measures its ranges on photographs.
+
+    Returns:
+      fit (temperature, operating points, distance), int8_ranges (None where there are none) and parity, each {dataset,
+      trained_on: whether these are the records that the model was trained on}.
+    """
+    other = {"dataset": pipeline.read_info(given).content["dataset"], "trained_on": fitted.is_trained_on(run, given)}
+    fit = {"dataset": training["dataset"], "trained_on": True} if basis.own else other
+    return {"fit": fit, "int8_ranges": other if calibrated else None, "parity": other}
 
 
 def _stated_task(task: Task) -> dict[str, Any]:

@@ -15,9 +15,9 @@ import pytest
 import scipy.special
 from sklearn import metrics as reference
 
-from dr_edge import fitted, metadata, trained
+from dr_edge import bootstrap, fitted, metadata, trained
 from dr_edge.data import tasks
-from dr_edge.evaluation import flow, honesty, predictions, words
+from dr_edge.evaluation import common, flow, honesty, predictions, roc, subgroups, words
 from dr_edge.explanation import heatmaps
 
 
@@ -201,9 +201,25 @@ def test_a_network_without_feature_map_is_explained_by_its_pixels(write_run, tmp
     assert asked == {"grade >= 2"} and "Called positive" in page
 
 
-def test_external_records_are_judged_by_the_runs_own_validation(run_dir, stand_in_records, tmp_path):
+@pytest.fixture
+def hospital(stand_in_records, tmp_path):
+    """Records of another hospital: another name, and other photographs to validate on."""
+    other = shutil.copytree(stand_in_records, tmp_path / "hospital")
+    content = metadata.read_manifest(other, "dataset")
+    metadata.write_manifest(other, "dataset", content | {"dataset": "hospital"})
+    shutil.copy(next(other.glob("test-*")), next(other.glob("val-*")))
+    return other
+
+
+def lose_records(run_dir):
+    """As where a run directory was copied to another machine."""
+    content = metadata.read_manifest(run_dir, "run")
+    metadata.write_manifest(run_dir, "run", content | {"records": str(run_dir / "gone")})
+
+
+def test_external_records_are_judged_by_the_runs_own_validation(run_dir, hospital):
     """Thresholds, temperature and distance must not come from the images of another hospital."""
-    other = shutil.copytree(stand_in_records, tmp_path / "records")
+    other = hospital
     for path in [*other.glob("val-*"), *other.glob("train-*")]:
         path.unlink()
     quick = flow.Settings(records=str(other), examples=0, honesty=False)
@@ -216,16 +232,76 @@ def test_external_records_are_judged_by_the_runs_own_validation(run_dir, stand_i
     assert "not the records" in (run_dir / "evaluation" / "test" / "report.html").read_text()
 
 
+@pytest.mark.parametrize("with_validation", [True, False])
+def test_a_run_without_its_records_keeps_its_own_thresholds(run_dir, hospital, with_validation):
+    own = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    lose_records(run_dir)
+    if not with_validation:
+        next(hospital.glob("val-*")).unlink()
+    content = flow.evaluate(run_dir, flow.Settings(records=str(hospital), examples=2, honesty=False))
+    for part in ("operating_points", "calibration", "out_of_distribution"):  # its test photographs are the same
+        assert content[part] == own[part]
+    assert content["fitted"] == {"on_own_records": True, "reason": ""} and content["notes"] == []
+    page = (run_dir / "evaluation" / "test" / "report.html").read_text()
+    assert "The exported model has this temperature built in" in page and "of these records" not in page
+
+
+def test_thresholds_that_come_from_the_judged_records_are_called_so(run_dir, hospital, caplog):
+    lose_records(run_dir)
+    content = flow.evaluate(run_dir, flow.Settings(records=str(hospital), examples=2, honesty=False))
+    assert content["operating_points"] and content["fitted"]["on_own_records"] is False
+    assert not (run_dir / fitted.DIRECTORY).exists()
+    assert any("which it was not trained on" in record.getMessage() for record in caplog.records)
+    page = (run_dir / "evaluation" / "test" / "report.html").read_text()
+    assert content["notes"] == [common.FITTED_HERE] and common.FITTED_HERE in page
+    assert "36 validation images of these records" in page and "training images of these records" in page
+    assert "The exported model" not in page
+
+
+def test_thresholds_are_not_chosen_on_another_hospital(write_run, make_model, hospital, stand_in_records, tmp_path):
+    """Grades and diseases: their thresholds are not stored, so that they are left out where the run's records are gone."""
+    for task in (tasks.dr_grade(), tasks.diseases(("glaucoma",))):
+        run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
+        own = flow.evaluate(run, flow.Settings(examples=0, honesty=False))
+        lose_records(run)
+        elsewhere = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, honesty=False))
+        assert own["operating_points"] and elsewhere["operating_points"] == []
+        assert elsewhere["notes"] == [flow.NO_THRESHOLDS] and elsewhere["calibration"] == own["calibration"]
+        assert flow.NO_THRESHOLDS in (run / "evaluation" / "test" / "report.html").read_text()
+        moved = flow.evaluate(run, flow.Settings(records=str(stand_in_records), examples=0, honesty=False))
+        assert moved["operating_points"] == own["operating_points"] and moved["notes"] == []
+        shutil.rmtree(run / fitted.DIRECTORY)
+        there = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, honesty=False))
+        assert there["operating_points"] and there["notes"] == [common.FITTED_HERE]
+
+
+def test_intervals_are_what_the_report_says(run_dir, write_run, make_model, tmp_path):
+    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    page = (run_dir / "evaluation" / "test" / "report.html").read_text()
+    assert f"{bootstrap.DRAWS:,} bootstrap draws of whole patients, those of subgroups of {subgroups.DRAWS:,}." in page
+    assert f"95 % of {roc.BAND_DRAWS} bootstrap curves" in page and f"at least {subgroups.SMALLEST} images" in page
+    several = write_run(tmp_path / "several", tasks.diseases(("glaucoma", "dr_grade")), make_model(2))
+    content = flow.evaluate(several, flow.Settings(examples=0, honesty=False))
+    for row in [content["metrics"], *content["subgroups"]]:
+        for name in ("mean_f1", "mean_auc"):
+            low, high = row[f"{name}_interval"]
+            assert low < row[name] < high
+    shown = words.interval(content["subgroups"][0]["mean_auc_interval"])
+    page = (several / "evaluation" / "test" / "report.html").read_text()
+    assert f"<small>{shown}</small>" in page and shown in page[page.index("<h2>Subgroups") :]
+
+
 def test_records_that_are_gone_or_lack_validation(run_dir, stand_in_records, tmp_path):
     other = shutil.copytree(stand_in_records, tmp_path / "records")
     next(other.glob("val-*")).unlink()
-    content = metadata.read_manifest(run_dir, "run")
-    metadata.write_manifest(run_dir, "run", content | {"records": str(tmp_path / "gone")})
+    lose_records(run_dir)
     with pytest.raises(ValueError, match="--records=DIR"):
         flow.evaluate(run_dir, flow.Settings())
     content = flow.evaluate(run_dir, flow.Settings(records=str(other), examples=2, honesty=False))
     assert content["operating_points"] == [] and content["calibration"]["temperature"] is None
-    assert content["out_of_distribution"] is None
+    assert "no validation split" in content["out_of_distribution"]["reason"]
+    page = (run_dir / "evaluation" / "test" / "report.html").read_text()
+    assert page.count("no validation split") == 2 and "Familiar images" in page
 
 
 def test_a_diverged_model_is_refused(run_dir):

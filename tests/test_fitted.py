@@ -33,6 +33,63 @@ def test_a_stored_fit_is_the_fit(own_run, monkeypatch):
     assert second.ood == first.ood and second.operating_points == first.operating_points
 
 
+@pytest.fixture
+def hospital(stand_in_records, tmp_path):
+    """Records of another hospital: another name, and other photographs to validate on."""
+    other = shutil.copytree(stand_in_records, tmp_path / "hospital")
+    content = metadata.read_manifest(other, "dataset")
+    metadata.write_manifest(other, "dataset", content | {"dataset": "hospital"})
+    shutil.copy(next(other.glob("test-*")), next(other.glob("val-*")))
+    return other
+
+
+def gone(run):
+    """The same run, copied to where its records are not."""
+    return dataclasses.replace(run, records=str(run.directory / "gone"))
+
+
+def test_what_is_stored_holds_where_the_records_are_gone(own_run, hospital, monkeypatch):
+    own = fitted.basis(own_run, own_run.records)
+    assert own.own and own.records == own_run.records and own.fit.operating_points
+    monkeypatch.setattr(fitting, "fit", None)
+    found = fitted.basis(gone(own_run), hospital)
+    assert found.own and found.records is None and found.reason == ""
+    assert found.fit.temperature == own.fit.temperature and found.fit.ood == own.fit.ood
+    assert found.fit.operating_points == own.fit.operating_points
+    assert not fitted.is_trained_on(gone(own_run), hospital)
+    for path in hospital.glob("val-*"):
+        path.unlink()
+    assert fitted.basis(gone(own_run), hospital).fit.temperature == own.fit.temperature
+
+
+def test_own_records_are_known_where_they_were_moved_to(own_run, stand_in_records, tmp_path):
+    fitted.fit_of(own_run, own_run.records)
+    moved = shutil.copytree(stand_in_records, tmp_path / "moved")
+    found = fitted.basis(gone(own_run), moved)
+    assert found.own and found.records == str(moved) and fitted.is_trained_on(gone(own_run), moved)
+
+
+def test_nothing_stored_is_fitted_on_what_is_given_and_said(own_run, hospital, caplog):
+    found = fitted.basis(gone(own_run), hospital)
+    assert not found.own and found.records == str(hospital)
+    assert not (own_run.directory / fitted.DIRECTORY).exists()
+    assert any("which it was not trained on" in record.getMessage() for record in caplog.records)
+    assert found.fit.temperature != fitted.basis(own_run, own_run.records).fit.temperature
+    for path in hospital.glob("val-*"):
+        path.unlink()
+    shutil.rmtree(own_run.directory / fitted.DIRECTORY)
+    nothing = fitted.basis(gone(own_run), hospital)
+    assert nothing.fit is None and "no validation split" in nothing.reason
+
+
+def test_records_of_another_data_set_at_the_runs_place_are_not_its_own(own_run, hospital):
+    trained = dataclasses.replace(own_run, content={**own_run.content, "dataset": "stand_in"})
+    assert fitted.has_own_records(trained)
+    other = dataclasses.replace(trained, records=str(hospital))
+    assert not fitted.has_own_records(other) and not fitted.basis(other, hospital).own
+    assert not (own_run.directory / fitted.DIRECTORY).exists()
+
+
 def test_another_model_or_a_changed_file_is_noticed(own_run):
     before = fitted.fit_of(own_run, own_run.records)
     path = own_run.directory / fitted.DIRECTORY / fitted.FEATURES_FILE
@@ -59,6 +116,8 @@ def test_features_that_do_not_vary_give_no_distance(own_run):
 
     fit = fitting.fit(own_run, own_run.records, predict=predict)
     assert fit.features is None and "nearly the same features" in fit.ood["reason"] and fit.temperature > 0
+    dead = fitting.fit(own_run, own_run.records, predict=lambda images: (predict(images)[0], np.zeros((len(images), 6))))
+    assert dead.features is None and "nearly the same features" in dead.ood["reason"]
 
 
 def test_masks_get_a_distance_from_what_the_bottleneck_sees(write_run, stand_in_records, tmp_path):

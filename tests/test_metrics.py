@@ -144,6 +144,38 @@ def test_multilabel_masks_missing_labels():
     assert result["mean_f1"] == pytest.approx(np.mean(scores))
 
 
+def test_means_of_several_diseases_have_intervals_by_the_plain_definition():
+    """Against a loop over draws of whole patients, each scored by scikit-learn; one disease is so rare that draws lack it."""
+    rng = np.random.default_rng(5)
+    labels = (rng.random((60, 3)) < 0.4).astype(int)
+    labels[:, 2] = 0
+    labels[7, 2], labels[rng.random(60) < 0.2, 1] = 1, -1
+    probabilities = np.clip(0.35 * labels + rng.uniform(0, 0.6, (60, 3)), 0, 1)
+    groups = np.arange(60) // 2
+    means = {"mean_auc": [], "mean_f1": []}
+    for _ in range(1500):
+        rows = np.concatenate([np.flatnonzero(groups == patient) for patient in rng.integers(0, 30, 30)])
+        areas, f1 = [], []
+        for index in range(3):
+            known = rows[labels[rows, index] >= 0]
+            truth, scores = labels[known, index], probabilities[known, index]
+            if 0 < truth.sum() < truth.size:
+                areas.append(reference.roc_auc_score(truth, scores))
+            if truth.any() or (scores >= 0.5).any():
+                f1.append(reference.f1_score(truth, scores >= 0.5))
+        means["mean_auc"].append(np.mean(areas))
+        means["mean_f1"].append(np.mean(f1))
+    result = metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups)
+    for name, values in means.items():
+        low, high = np.quantile(values, [0.025, 0.975])
+        assert result[f"{name}_interval"] == pytest.approx([low, high], abs=0.1 * (high - low)), name
+        assert result[f"{name}_interval"][0] < result[name] < result[f"{name}_interval"][1]
+    without = metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups, draws=0)
+    assert without["mean_auc_interval"] is None and without["mean_f1_interval"] is None
+    one = metrics.multilabel_metrics(labels, probabilities, tuple("abc"), np.zeros(60, int))
+    assert one["mean_auc_interval"] is None
+
+
 def test_multilabel_without_any_label_of_a_disease():
     labels = np.array([[1, -1], [0, -1], [1, -1]])
     result = metrics.multilabel_metrics(labels, np.full((3, 2), 0.7), ("glaucoma", "DR"))

@@ -1,4 +1,4 @@
-"""Whether "90 %" means nine times out of ten: calibration before and after temperature scaling fitted on
+"""Whether "90 %" means nine times out of ten: calibration before and after the run's temperature, which was fitted on
 validation.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 from dr_edge import reliability
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.predictions import MISSING, Predictions
-from dr_edge.trained import TrainedRun
+from dr_edge.fitting import Fit
 
 DIAGRAM_BINS = 10
 
@@ -34,15 +34,15 @@ def decisions(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> tupl
     return np.maximum(scores, 1 - scores), (scores >= 0.5) == (labels[known] == 1)
 
 
-def calibrate(run: TrainedRun, val: Predictions | None, test: Predictions) -> dict[str, Any]:
-    """Fits a temperature on `val` and measures the expected calibration error of `test` before and after.
+def calibrate(task: Task, fit: Fit | None, test: Predictions) -> dict[str, Any]:
+    """Measures the expected calibration error of `test` before and after the temperature of `fit`.
 
     Returns:
-      ece_before, and, where there is a validation split, temperature, fitted_on (images), ece_after, else
-      None; and diagram {"before": bins, "after": bins or None}, where bins are {confidence, right, images},
-      lists over the bins that hold images.
+      ece_before, and, where there is a fit, temperature, fitted_on (validation images), ece_after, else None;
+      and diagram {"before": bins, "after": bins or None}, where bins are {confidence, right, images}, lists
+      over the bins that hold images.
     """
-    before = decisions(run.task, test.labels, run.task.probabilities(test.logits))
+    before = decisions(task, test.labels, task.probabilities(test.logits))
     result: dict[str, Any] = {
         "ece_before": reliability.expected_calibration_error(*before),
         "ece_after": None,
@@ -50,14 +50,13 @@ def calibrate(run: TrainedRun, val: Predictions | None, test: Predictions) -> di
         "fitted_on": 0,
         "diagram": {"before": _bins(*before), "after": None},
     }
-    if val is None:
+    if fit is None:
         return result
-    temperature = reliability.fit_temperature(val.logits, val.labels, run.task.kind == "multilabel")
-    after = decisions(run.task, test.labels, run.task.probabilities(test.logits / temperature))
+    after = decisions(task, test.labels, task.probabilities(test.logits / fit.temperature))
     return result | {
         "ece_after": reliability.expected_calibration_error(*after),
-        "temperature": temperature,
-        "fitted_on": len(val),
+        "temperature": fit.temperature,
+        "fitted_on": fit.calibration["images"],
         "diagram": {"before": _bins(*before), "after": _bins(*after)},
     }
 

@@ -38,11 +38,14 @@ def compare(
       draws: bootstrap draws.
 
     Returns:
-      runs [A, B], split, task, images, patients, left_out (images that only one run judged), and metrics {name:
-      {a, b, difference (B - A), interval, b_better (share of draws), draws, less_is_better}}; a metric that is
-      undefined on these images is left out. The metrics are auc, accuracy and qwk, with only_a_right and only_b_right
-      (answers) beside them; or, of masks, those of `compare_masks.pairs`, each with images, only_a and only_b
-      (images where only that run has a value).
+      runs [A, B], split, task, images, patients, left_out (images that only one run judged), notes (sentences: what is
+      missing, and which run was trained elsewhere), and metrics {name: {a, b, difference (B - A), interval, b_better
+      (share of draws), draws, less_is_better}}; a metric that is undefined on these images is left out. The metrics
+      are auc, accuracy and qwk, with only_a_right and only_b_right (answers) beside them; or, of masks, those of
+      `compare_masks.pairs`, each with images, only_a and only_b (images where only that run has a value).
+
+      The AUC of several diseases or classes is the mean of those that are defined on the common images; a bootstrap
+      draw in which one of these is undefined gives the mean of the others, the same ones for both runs.
 
     Raises:
       ManifestError: an evaluation is missing.
@@ -53,7 +56,7 @@ def compare(
     contents = [metadata.read_manifest(directory, "evaluation") for directory in directories]
     task = _same_task(contents, run_a, run_b)
     _check_same_data(contents, run_a, run_b, split)
-    result = {"runs": [str(run_a), str(run_b)], "split": split, "task": task.name}
+    result: dict[str, Any] = {"runs": [str(run_a), str(run_b)], "split": split, "task": task.name, "notes": _trained_elsewhere(contents)}
     if task.kind == "segmentation":
         names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
         scores = [mask_table.from_csv(directory, names) for directory in directories]
@@ -64,6 +67,7 @@ def compare(
     tables = [from_csv(directory, task) for directory in directories]
     a, b = _aligned(tables[0], tables[1], run_a, run_b, split)
     _check_labels(a, b, run_a, run_b)
+    result["notes"] += _undefined(task, a)
     of_a, of_b = _statistics(task, a), _statistics(task, b)
     right_a, right_b = (_right(task, rows) for rows in (a, b))
     answers = {
@@ -99,7 +103,36 @@ def table(result: dict[str, Any]) -> str:
             )
     if "only_a_right" in result:
         lines.append(f"only A right: {result['only_a_right']}, only B right: {result['only_b_right']}")
-    return "\n".join(lines)
+    return "\n".join(lines + result["notes"])
+
+
+def _trained_elsewhere(contents: list[dict[str, Any]]) -> list[str]:
+    """Returns a sentence for each run that was not trained on the records of its evaluation."""
+    return [
+        f"{name} was trained on other records than {content['records']['dataset']} in {content['records']['directory']}: its "
+        f"training images may be among the judged ones. Make sure that no patient is in both."
+        for name, content in zip("AB", contents, strict=True)
+        if content.get("trained_on_these_records") is False
+    ]
+
+
+def _undefined(task: Task, table: Predictions) -> list[str]:
+    """Returns a sentence on the diseases or classes whose AUC the common images do not define; [] where there is none."""
+    if task.kind == "multilabel":
+        answers = table.labels.T
+        lacking = [name for name, known in zip(task.class_names, answers, strict=True) if not _both(known)]
+    elif len(task.class_names) > 2:
+        lacking = [name for index, name in enumerate(task.class_names) if not (table.labels == index).any()]
+    else:
+        lacking = []
+    if not lacking:
+        return []
+    return [f"AUC: without {', '.join(lacking)}, of which the common images do not hold both those with and those without."]
+
+
+def _both(labels: np.ndarray) -> bool:
+    """Says whether labels [N] hold 1 and 0."""
+    return bool((labels == 1).any() and (labels == 0).any())
 
 
 def _same_task(contents: list[dict[str, Any]], run_a: str | os.PathLike, run_b: str | os.PathLike) -> Task:
@@ -194,21 +227,17 @@ def _statistics(task: Task, table: Predictions) -> dict[str, Statistic]:
     if task.kind == "multilabel":
         known = table.labels != MISSING
         right = ((table.probabilities >= 0.5) == (table.labels == 1)) & known
-        diseases = [
-            _known_auc(table.labels[:, i], table.probabilities[:, i]) for i in range(len(task.class_names))
-        ]
-        return {"auc": _mean(diseases), "accuracy": _pooled(right.sum(axis=1), known.sum(axis=1))}
+        columns = zip(table.labels.T, table.probabilities.T, strict=True)
+        diseases = [_known_auc(labels, scores) for labels, scores in columns if _both(labels)]
+        mean = {"auc": bootstrap.mean_of_defined(diseases)} if diseases else {}
+        return mean | {"accuracy": _pooled(right.sum(axis=1), known.sum(axis=1))}
     classes = len(task.class_names)
     if classes == 2:
         auc = bootstrap.weighted_auc(table.labels == 1, table.probabilities[:, 1])
     else:
         present = np.unique(table.labels)
-        auc = _mean(
-            [
-                bootstrap.weighted_auc(table.labels == index, table.probabilities[:, index])
-                for index in present
-            ]
-        )
+        each = [bootstrap.weighted_auc(table.labels == index, table.probabilities[:, index]) for index in present]
+        auc = bootstrap.mean_of_defined(each)
     statistics = {"auc": auc, "accuracy": bootstrap.weighted_mean(table.predicted == table.labels)}
     if task.ordered or classes == 2:
         statistics["qwk"] = bootstrap.weighted_kappa(table.labels, table.predicted, classes)
@@ -217,12 +246,7 @@ def _statistics(task: Task, table: Predictions) -> dict[str, Statistic]:
 
 def _known_auc(labels: np.ndarray, scores: np.ndarray) -> Statistic:
     known = labels != MISSING
-    inner = bootstrap.weighted_auc(labels[known] == 1, scores[known])
-    return lambda weights: inner(weights[:, known])
-
-
-def _mean(parts: list[Statistic]) -> Statistic:
-    return lambda weights: np.mean([part(weights) for part in parts], axis=0)
+    return bootstrap.on_rows(known, bootstrap.weighted_auc(labels[known] == 1, scores[known]))
 
 
 def _pooled(right: np.ndarray, known: np.ndarray) -> Statistic:

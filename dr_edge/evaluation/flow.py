@@ -11,8 +11,6 @@ from typing import Any
 from absl import logging
 
 from dr_edge import fitted, metadata, metrics
-from dr_edge.data.records import shard_paths
-from dr_edge.data.tasks import Task
 from dr_edge.evaluation import (
     calibration,
     gallery,
@@ -22,33 +20,21 @@ from dr_edge.evaluation import (
     outliers,
     predictions,
     report,
+    segmentation,
     subgroups,
 )
+from dr_edge.evaluation.common import REPORT_FILE as REPORT_FILE
+from dr_edge.evaluation.common import Settings as Settings
+from dr_edge.evaluation.common import describe
 from dr_edge.evaluation.predictions import Predictions
 from dr_edge.explanation.pictures import check_records
-from dr_edge.fitting import Fit
+from dr_edge.fitted import Basis
 from dr_edge.trained import TrainedRun, load_run
 
-REPORT_FILE = "report.html"
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How an evaluation is done.
-
-    Attributes:
-      split: the split to judge.
-      records: a records directory; None: the one that the run was trained on.
-      batch_size: images per step.
-      examples: pictures of mistakes, and of right answers, in the report.
-      honesty: also check the heat maps themselves (not of a segmentation).
-    """
-
-    split: str = "test"
-    records: str | None = None
-    batch_size: int = 16
-    examples: int = 6
-    honesty: bool = True
+NO_THRESHOLDS = (
+    "No operating points: their thresholds are chosen on the validation images of the records that the run was trained on, "
+    "and those are not there."
+)
 
 
 def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
@@ -72,12 +58,7 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
     check_records(records, run)
     final = run.directory / "evaluation" / settings.split
     _check_replaceable(final)
-    if run.task.kind == "segmentation":
-        from dr_edge.evaluation import segmentation
-
-        write = segmentation.evaluate_masks
-    else:
-        write = _evaluate_classes
+    write = segmentation.evaluate_masks if run.task.kind == "segmentation" else _evaluate_classes
     next_one = final.with_name(f".{settings.split}.next")
     if next_one.exists():
         shutil.rmtree(next_one)  # left by an evaluation that was killed
@@ -92,26 +73,22 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     """Evaluates a classification or multilabel run; writes predictions and report, returns metrics.json's
     content.
     """
-    reference = _reference(run, records)
-    fit = fitted.fit_of(run, reference) if _has_validation(reference) else None
+    basis = fitted.basis(run, records)
+    fit, task = basis.fit, run.task
     if fit is not None:  # what is judged here is what a bundle will say
         run = dataclasses.replace(run, temperature=fit.temperature)
     test = predictions.predict_split(run, records, settings.split, settings.batch_size)
-    val = None
-    if fit is not None:
-        same = settings.split == "val" and Path(records).resolve() == Path(reference).resolve()
-        val = test if same else predictions.predict_split(run, reference, "val", settings.batch_size)
-    task = run.task
     compute = metrics.classification_metrics if task.kind == "classification" else metrics.multilabel_metrics
     options = {"ordered": task.ordered} if task.kind == "classification" else {}
-    distant, distances = outliers.check(fit, test)
-    content = describe(run, records, settings) | {
+    distant, distances = outliers.check(basis, test.features)
+    points, notes = _operating_points(run, basis, records, settings, test)
+    content = describe(run, records, settings, basis, notes) | {
         "images": len(test),
         "metrics": compute(
             test.labels, test.probabilities, task.class_names, groups=test.patients, **options
         ),
-        "operating_points": _operating_points(task, fit, val, test, settings.split),
-        "calibration": calibration.calibrate(run, val, test),
+        "operating_points": points,
+        "calibration": calibration.calibrate(task, fit, test),
         "subgroups": subgroups.subgroup_metrics(task, test),
         "out_of_distribution": distant,
         "heat_maps": None,
@@ -135,77 +112,47 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     return content
 
 
-def describe(run: TrainedRun, records: str, settings: Settings) -> dict[str, Any]:
-    """Returns what was judged on what: the part of metrics.json that all tasks share."""
-    dataset = metadata.read_manifest(records, "dataset")
-    return {
-        "split": settings.split,
-        "task": run.task.to_json(),
-        "run": {key: run.content[key] for key in ("model", "best")}
-        | {"directory": run.directory.resolve().name},
-        "records": {
-            "directory": str(records),
-            "dataset": dataset["dataset"],
-            "preprocess": dataset["preprocess"],
-        },
-        "trained_on_these_records": Path(records).resolve() == Path(run.records).resolve(),
-        "image_size": run.image_size,
-        "model_sha256": metadata.sha256_file(run.directory / "best.keras"),
-    }
-
-
-def _reference(run: TrainedRun, records: str) -> str:
-    """Returns where training and validation images stand: the run's own records, or `records` where those
-    are gone.
-    """
-    if metadata.manifest_path(run.records, "dataset").is_file():
-        return run.records
-    logging.warning(
-        "The run's records, %s, are not there; validation and training images come from %s.",
-        run.records,
-        records,
-    )
-    return records
-
-
-def _has_validation(reference: str) -> bool:
-    """Says whether the reference has a validation split, with a warning where it has none."""
-    try:
-        shard_paths(reference, "val")
-    except ValueError:
-        logging.warning("%s has no validation split: no calibration and no operating points.", reference)
-        return False
-    return True
-
-
 def _operating_points(
-    task: Task, fit: Fit | None, val: Predictions | None, test: Predictions, split: str
-) -> list[dict[str, Any]]:
+    run: TrainedRun, basis: Basis, records: str, settings: Settings, test: Predictions
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Applies thresholds chosen on validation to `test`, for each question of yes or no that the task holds.
 
-    The thresholds of a task of two classes are the run's own, which its bundle carries, too.
+    Returns:
+      The points, and notes for the reader on what is missing.
     """
-    if fit is None or val is None:
-        return []
+    asked = operating_points.questions(run.task, test)
+    if basis.fit is None or not asked:
+        return [], []
+    # Those of a task of two classes are the run's own, which its bundle carries, too.
+    chosen = [{point["name"]: point["threshold"] for point in basis.fit.operating_points}]
+    if not chosen[0]:
+        val = _validation(run, basis, records, settings, test)
+        if val is None:
+            logging.warning("%s", NO_THRESHOLDS)
+            return [], [NO_THRESHOLDS]
+        chosen = [operating_points.choose_thresholds(before) for before in operating_points.questions(run.task, val)]
     points = []
-    asked = operating_points.questions(task, test)
-    for question, before in zip(asked, operating_points.questions(task, val), strict=True):
-        own = {point["name"]: point["threshold"] for point in fit.operating_points}
-        if not own:
-            chosen = {
-                name: operating_points.choose_threshold(before.labels, before.scores, rule)
-                for name, rule in operating_points.RULES.items()
-            }
-            own = {name: threshold for name, threshold in chosen.items() if threshold is not None}
+    for question, own in zip(asked, chosen, strict=True):
         if not own:
             logging.warning("%s: the validation split holds one answer only: no operating points.", question.name)
         thresholds = [(operating_points.HALF, operating_points.HALF.target, "fixed")]
         thresholds += [(operating_points.RULES[name], threshold, "val") for name, threshold in own.items()]
         for rule, threshold, where in thresholds:
             applied = operating_points.apply_threshold(question.labels, question.scores, question.groups, threshold)
-            named = {"question": question.name, "name": rule.name, "chosen_on": where, "applied_to": split}
+            named = {"question": question.name, "name": rule.name, "chosen_on": where, "applied_to": settings.split}
             points.append(named | applied)
-    return points
+    return points, []
+
+
+def _validation(
+    run: TrainedRun, basis: Basis, records: str, settings: Settings, test: Predictions
+) -> Predictions | None:
+    """Returns what the run says of the validation images of the records that it is fitted on; None where those are gone."""
+    if basis.records is None or not fitted.has_split(basis.records, "val"):
+        return None
+    if settings.split == "val" and Path(records).resolve() == Path(basis.records).resolve():
+        return test
+    return predictions.predict_split(run, basis.records, "val", settings.batch_size)
 
 
 def _check_replaceable(final: Path) -> None:

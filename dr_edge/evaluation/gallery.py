@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation import outliers
 from dr_edge.evaluation.predictions import MISSING, Predictions, examples_by_id
 from dr_edge.explanation import answers, heatmaps, overlay
 from dr_edge.trained import TrainedRun
@@ -60,10 +61,8 @@ def least_familiar(
     predictions: Predictions, distances: np.ndarray | None, count: int
 ) -> list[tuple[int, int]]:
     """Returns (row, answered class) of the `count` images that lie farthest from the training images."""
-    if distances is None:
-        return []
     classes = predictions.predicted
-    return [(int(row), int(classes[row])) for row in np.argsort(-distances, kind="stable")[:count]]
+    return [(row, int(classes[row])) for row in outliers.farthest(distances, count)]
 
 
 def _answers(task: Task, predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

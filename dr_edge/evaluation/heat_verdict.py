@@ -1,7 +1,7 @@
 """Whether the heat maps passed their checks, and what that means for whoever looks at them.
 
 ALIKE: the randomisation test of Adebayo et al. ("Sanity checks for saliency maps", NeurIPS 2018) states no number. At
-a rank correlation of 0.5 a quarter of the ranks' variance (0.5 squared) would be owed to the photograph and the
+a rank correlation of 0.5, or -0.5, which is the same map with dark for light, a quarter of the ranks' variance (0.5 squared) would be owed to the photograph and the
 architecture alone, and the map is half way from an unrelated one (0) to the very same (1). The test is judged with
 all weights shuffled. With the last layers alone shuffled most maps stay alike for reasons that have little to do with
 the map (Binder et al., "Shortcomings of top-down randomization-based sanity checks", CVPR 2023), so that this is said
@@ -35,7 +35,7 @@ def judge(randomisation: Mapping[str, Any], lesions: Mapping[str, Any] | None, d
     Returns:
       passed (of all checks that could be judged; None where none could), randomisation {threshold, passed, methods
       {method: passed}}, lesions (the same, or None where it was not judged), and says: sentences {passed, text}. A
-      method is None where its maps hold no heat.
+      method is None, not judged, where on no image both maps hold heat.
     """
     maps = {method: entry[ALL]["changed"] for method, entry in randomisation.items()}
     parts: dict[str, Any] = {"randomisation": {"threshold": ALIKE, "passed": _all(maps.values()), "methods": maps}}
@@ -61,18 +61,21 @@ def _all(results: Any) -> bool | None:
 
 
 def _randomisation_words(randomisation: Mapping[str, Any], maps: Mapping[str, bool | None]) -> list[dict[str, Any]]:
-    good, bad, blank = (_with(maps, wanted) for wanted in (True, False, None))
+    good, bad, unknown = (_with(maps, wanted) for wanted in (True, False, None))
+    # None of the shuffled model's maps holds heat: nothing to compare with, whatever the trained model's show.
+    lost = [method for method in unknown if randomisation[method][ALL]["blank_shuffled"]]
+    blank = [method for method in unknown if method not in lost]
     says = []
     if good:
         text = (
-            f"Passed: the maps of {_names(good)} turn into others when all weights are shuffled (rank correlation below "
-            f"{ALIKE}). They depend on what the model learned."
+            f"Passed: the maps of {_names(good)} turn into others when all weights are shuffled (rank correlation, without "
+            f"its sign, below {ALIKE}). They depend on what the model learned."
         )
         says.append(_line(True, text))
     if bad:
         text = (
-            f"Not passed: the maps of {_names(bad)} stay much alike when all weights are shuffled (rank correlation "
-            f"{_values([randomisation[method][ALL]['rank_correlation'] for method in bad], 2)}, allowed is below "
+            f"Not passed: the maps of {_names(bad)} stay much alike when all weights are shuffled (rank correlation, without "
+            f"its sign, {_values([randomisation[method][ALL]['rank_correlation'] for method in bad], 2)}, allowed is below "
             f"{ALIKE}). They show the photograph more than what the model learned: do not take them as the reason of "
             f"an answer."
         )
@@ -83,6 +86,13 @@ def _randomisation_words(randomisation: Mapping[str, Any], maps: Mapping[str, bo
             f"explain an answer with."
         )
         says.append(_line(None, text))
+    if lost:
+        text = (
+            f"Not judged: with all weights shuffled, the maps of {_names(lost)} hold no heat on any image where the trained "
+            f"model's do, so that there is nothing to compare with. Whether they depend on what the model learned is not known."
+        )
+        says.append(_line(None, text))
+    says += _fewer_words(randomisation, good + bad)
     same = [method for method in good if randomisation[method][LAST]["changed"] is False]
     if same:
         text = (
@@ -91,6 +101,21 @@ def _randomisation_words(randomisation: Mapping[str, Any], maps: Mapping[str, bo
             f"the network looks, and hardly why it named this class and no other."
         )
         says.append(_line(True, text))
+    return says
+
+
+def _fewer_words(randomisation: Mapping[str, Any], methods: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns a sentence on each method that was judged on a part of the images."""
+    says = []
+    for method in methods:
+        entry = randomisation[method][ALL]
+        images = entry["images"] + entry["blank_trained"] + entry["blank_shuffled"]
+        if entry["images"] < images:
+            text = (
+                f"{TITLES[method]} was judged on {entry['images']} of {images} images; on the others the map holds no heat "
+                f"({entry['blank_trained']} of the trained model, {entry['blank_shuffled']} of the shuffled one)."
+            )
+            says.append(_line(True, text))
     return says
 
 

@@ -43,13 +43,18 @@ def check(
       images: at most so many for each check.
 
     Returns:
-      images, randomisation {method: {shuffled: {rank_correlation, changed, images (whose map of the trained model
-      holds heat; without any, the two others are None)}}} with shuffled "last layers" and "all layers", verdict
-      (`heat_verdict.judge`), and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
+      images, randomisation {method: {shuffled: {rank_correlation, changed, images, blank_trained, blank_shuffled}}}
+      with shuffled "last layers" and "all layers", verdict (`heat_verdict.judge`), and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
       ratio_interval}}, or None where the records hold no lesion masks or no lesion image was answered right.
       `ceiling` is the ratio that the lesion masks themselves reach when drawn with the cells x cells of
       Grad-CAM's map; both are None for a network without such a map, whose methods are fewer, too. Several diseases
       are not held against lesions. All numbers are means over images.
+
+      rank_correlation is the mean of absolute values: a map and its reverse are equally alike in what they show, and
+      must not cancel. It is over the `images` where both maps hold heat. blank_trained counts those where the trained
+      model's map holds none, of which nothing can change; blank_shuffled the others where the shuffled model's holds
+      none, as behind a dead ReLU, which says nothing of the trained one's. Without any image left, rank_correlation and
+      changed are None: not judged.
     """
     methods = tuple(method for method in METHODS if method in heatmaps.methods_of(run.model))
     rows = _spread(run, predictions, images)
@@ -67,19 +72,11 @@ def check(
     ) as bar:
         for method in methods:
             learned = _maps(run.model, method, pictures, classes, run.background)
-            # Of a map without heat nothing can change: it must not count as passed.
-            heated = np.array([_varies(_inside(heat, fov)) for heat, fov in zip(learned, inside, strict=True)])
             bar.update()
             randomisation[method] = {}
             for name, model in models.items():
                 other = _maps(model, method, pictures, classes, run.background)
-                correlation = rank_correlations(learned[heated], other[heated], inside[heated])
-                mean = float(correlation.mean()) if heated.any() else None
-                randomisation[method][name] = {
-                    "rank_correlation": mean,
-                    "changed": None if mean is None else abs(mean) < ALIKE,
-                    "images": int(heated.sum()),
-                }
+                randomisation[method][name] = compared(learned, other, inside)
                 bar.update()
     graded = run.task.kind == "classification"
     lesions = _lesions(run, records, split, predictions, images, methods) if graded else None
@@ -111,6 +108,21 @@ def shuffled(model: Any, last_only: bool) -> Any:
     return copy
 
 
+def compared(learned: np.ndarray, other: np.ndarray, inside: np.ndarray) -> dict[str, Any]:
+    """Returns how alike maps [B, S, S] of the trained and of a shuffled model are; the keys are `check`'s."""
+    heated = np.array([_varies(_inside(heat, fov)) for heat, fov in zip(learned, inside, strict=True)])
+    correlation = rank_correlations(learned, other, inside)
+    known = np.isfinite(correlation)
+    mean = float(np.abs(correlation[known]).mean()) if known.any() else None
+    return {
+        "rank_correlation": mean,
+        "changed": None if mean is None else mean < ALIKE,
+        "images": int(known.sum()),
+        "blank_trained": int((~heated).sum()),
+        "blank_shuffled": int((heated & ~known).sum()),
+    }
+
+
 def rank_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Returns Spearman's rank correlation of each pair of maps, over the cells of a GRID x GRID inside the
     field of view.
@@ -120,14 +132,14 @@ def rank_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray)
       inside: [B, S, S] bool; the dark frame would make any two maps alike.
 
     Returns:
-      [B]; 0 where a map holds no heat: it has no ranking, and is another map.
+      [B], -1 to 1; NaN where a map holds no heat: it has no ranking.
     """
     from scipy.stats import spearmanr
 
     values = []
     for *pair, fov in zip(first, second, inside, strict=True):
         cells = [_inside(heat, fov) for heat in pair]
-        values.append(float(spearmanr(*cells).statistic) if all(map(_varies, cells)) else 0.0)
+        values.append(float(spearmanr(*cells).statistic) if all(map(_varies, cells)) else np.nan)
     return np.array(values)
 
 

@@ -21,6 +21,15 @@ from dr_edge.trained import TrainedRun
 TEMPLATE = "mask_report.html.j2"
 
 
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Cards of the report: the worst overlaps, others drawn at random, images least like those of training."""
+
+    worst: list[Card]
+    others: list[Card]
+    distant: list[Card]
+
+
 def masks_of(task: Task) -> Task:
     """Returns the task without the heat maps of points, which have no outline."""
     return dataclasses.replace(task, class_names=task.class_names[: len(task.masks)], centres=())
@@ -50,9 +59,7 @@ def cards(
     return result
 
 
-def render(
-    run: TrainedRun, content: dict[str, Any], scores: Any, worst: list[Card], others: list[Card]
-) -> str:
+def render(run: TrainedRun, content: dict[str, Any], scores: Any, pictures: Pictures) -> str:
     """Returns the report as HTML that refers to nothing outside itself."""
     values = content["metrics"]
     return (
@@ -66,8 +73,7 @@ def render(
             tiles=_tiles(values),
             overlaps=_overlap_chart(run, scores),
             ratio=_ratio_charts(values["vcdr"], scores),
-            worst=worst,
-            others=others,
+            pictures=pictures,
             series=charts.SERIES,
             mask_colours=[
                 "#{:02x}{:02x}{:02x}".format(*overlay.MASK_COLOURS[index % 4])

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from dr_edge import glaucoma
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.predictions import with_features
 from dr_edge.fundus.crop import FieldOfView, uncrop_points
 from dr_edge.glaucoma import THRESHOLD
 from dr_edge.trained import TrainedRun
@@ -32,6 +33,8 @@ class MaskScores:
       glaucoma: [N] int, 1, 0, or -1 where the records do not say.
       fovea_pixels, fovea_disc_diameters: [N] float, distance of the found from the labelled fovea in pixels of the
         photograph and in diameters of the labelled disc; NaN where that is not known.
+      features: [N, F] float32 of the layer `penultimate`; None where they were read from a file or the model has no
+        such layer.
     """
 
     ids: np.ndarray
@@ -46,6 +49,7 @@ class MaskScores:
     glaucoma: np.ndarray
     fovea_pixels: np.ndarray
     fovea_disc_diameters: np.ndarray
+    features: np.ndarray | None = None
 
 
 def overlap(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,11 +83,13 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
 
     masks, info = run.task.masks, pipeline.read_info(records)
     extra = (GLAUCOMA,) if GLAUCOMA in info.content["labels"] else ()
+    network, has_features = with_features(run.model)
     rows: dict[str, list[np.ndarray]] = {}
     total = pipeline.example_count(info, split, run.task)
     with tqdm(total=total, desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
         for batch in pipeline.evaluation_batches(records, split, run.task, batch_size, extra_labels=extra):
-            truth, logits = batch["label"].numpy()[..., : len(masks)], run.model.predict_on_batch(batch["image"])
+            truth, outputs = batch["label"].numpy()[..., : len(masks)], network.predict_on_batch(batch["image"])
+            logits = outputs[0] if has_features else outputs
             if not np.isfinite(logits).all():
                 raise RuntimeError(
                     f"{run.directory}: the model gives outputs that are not finite. Train again."
@@ -94,6 +100,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
                 key: batch[key].numpy() for key in ("id", "patient", "laterality", "quality", "source_size")
             }
             part |= {"dice": dice, "iou": iou}
+            part |= {"features": np.asarray(outputs[1], np.float32)} if has_features else {}
             part["glaucoma"] = batch[f"label/{GLAUCOMA}"].numpy() if extra else np.full(len(dice), -1)
             centres = batch["centres"].numpy() if run.task.draws_centres else [None] * len(dice)
             boxes = batch["crop_box"].numpy()
@@ -116,7 +123,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
     return MaskScores(
         text["id"], text["patient"], text["laterality"], joined["dice"], joined["iou"], measured[0], measured[1],
         joined["quality"].astype(float), joined["source_size"].astype(int), joined["glaucoma"].astype(int),
-        measured[2], measured[3],
+        measured[2], measured[3], joined.get("features"),
     )  # fmt: skip
 
 

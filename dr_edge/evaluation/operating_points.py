@@ -127,6 +127,12 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, rule: Rule) -> floa
     return float((thresholds[place] + below) / 2)
 
 
+def choose_thresholds(question: Question) -> dict[str, float]:
+    """Returns the threshold of each of RULES, by its name in metadata.json; {} where an answer is absent."""
+    chosen = {name: choose_threshold(question.labels, question.scores, rule) for name, rule in RULES.items()}
+    return {name: threshold for name, threshold in chosen.items() if threshold is not None}
+
+
 def apply_threshold(
     labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float, draws: int = bootstrap.DRAWS
 ) -> dict[str, Any]:

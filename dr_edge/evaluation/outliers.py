@@ -9,26 +9,27 @@ from typing import Any
 import numpy as np
 
 from dr_edge import fitting, reliability
-from dr_edge.evaluation.predictions import Predictions
-from dr_edge.fitting import Fit
+from dr_edge.fitted import Basis
 
 
-def check(fit: Fit | None, test: Predictions) -> tuple[dict[str, Any] | None, np.ndarray | None]:
-    """Applies the run's distance, fitted on training images, and its threshold, chosen on validation, to `test`.
+def check(basis: Basis, features: np.ndarray | None) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Applies the run's distance, fitted on training images, and its threshold, chosen on validation.
 
     Args:
-      fit: of the run; None where there is no validation split.
-      test: predictions with features.
+      basis: what is fitted to the run.
+      features: [N, F] of the layer `penultimate` on the judged images; None where there is no such layer.
 
     Returns:
-      {fitted_on, shrinkage, wanted (pass rate on validation), threshold, passed (share of `test`), beyond
-      (images)} and the distances of `test` [N]; (None, None) where there is no validation split or no layer
-      `penultimate`.
+      {fitted_on, shrinkage, wanted (pass rate on validation), threshold, passed (share of the images), beyond
+      (images)} and the distances [N]; {reason} and None where there is no distance.
     """
-    if fit is None or fit.features is None or test.features is None:
-        return None, None
+    fit = basis.fit
+    if fit is None:
+        return {"reason": basis.reason}, None
+    if fit.features is None or features is None:
+        return {"reason": fit.ood.get("reason", "the network has no layer penultimate")}, None
     threshold = fit.ood["threshold"]
-    distances = reliability.mahalanobis_distance(test.features, fit.features)
+    distances = reliability.mahalanobis_distance(features, fit.features)
     return {
         "fitted_on": fit.features.images,
         "shrinkage": fit.features.shrinkage,
@@ -37,3 +38,10 @@ def check(fit: Fit | None, test: Predictions) -> tuple[dict[str, Any] | None, np
         "passed": float((distances <= threshold).mean()),
         "beyond": int((distances > threshold).sum()),
     }, distances
+
+
+def farthest(distances: np.ndarray | None, count: int) -> list[int]:
+    """Returns the rows of the `count` images that lie farthest from the training images; [] without distances."""
+    if distances is None:
+        return []
+    return [int(row) for row in np.argsort(-distances, kind="stable")[:count]]

@@ -77,7 +77,7 @@ def predict_split(
     stride = 1 if limit is None else max(1, -(-total // limit))
     if stride > 1:
         batches = batches.shard(stride, 0)
-    network, has_features = _with_features(run.model)
+    network, has_features = with_features(run.model)
     columns: dict[str, list[np.ndarray]] = {}
     with tqdm(total=-(-total // stride), desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
         for batch in batches:
@@ -109,7 +109,7 @@ def predict_split(
     )
 
 
-def _with_features(model: Any) -> tuple[Any, bool]:
+def with_features(model: Any) -> tuple[Any, bool]:
     """Returns a model that gives [logits, penultimate features], and True; `model` and False without such a
     layer.
     """

@@ -10,8 +10,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from dr_edge import bootstrap
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation import charts, roc, words
+from dr_edge.evaluation import charts, roc, subgroups, words
 from dr_edge.evaluation.gallery import Card
 from dr_edge.evaluation.predictions import MISSING, Predictions
 from dr_edge.explanation import heatmaps
@@ -66,7 +67,7 @@ def render(
 
 
 def environment(*directories: Path) -> jinja2.Environment:
-    """Returns the Jinja environment of this room: escaping, strict, with number filters.
+    """Returns the Jinja environment of this room: escaping, strict, with number filters and how intervals are drawn.
 
     Args:
       directories: where templates are looked for before this room's.
@@ -80,6 +81,8 @@ def environment(*directories: Path) -> jinja2.Environment:
     )
     made.filters["number"] = words.number
     made.filters["interval"] = words.interval
+    draws = {"split": bootstrap.DRAWS, "subgroups": subgroups.DRAWS, "band": roc.BAND_DRAWS}
+    made.globals |= {"draws": draws, "level": bootstrap.LEVEL, "smallest_group": subgroups.SMALLEST}
     return made
 
 

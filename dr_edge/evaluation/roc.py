@@ -24,7 +24,7 @@ def curve(name: str, positive: np.ndarray, scores: np.ndarray) -> Curve | None:
 def band(
     positive: np.ndarray, scores: np.ndarray, groups: np.ndarray, draws: int = BAND_DRAWS
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Returns where 95 % of bootstrap ROC curves run, by patient.
+    """Returns where the middle of bootstrap ROC curves runs (`bootstrap.LEVEL`), by patient.
 
     Args:
       positive: [N] bool.
@@ -52,5 +52,5 @@ def band(
                 heights.append(np.interp(GRID, x, y))
     if not heights:
         return None
-    low, high = np.quantile(heights, [0.025, 0.975], axis=0)
+    low, high = np.quantile(heights, [(1 - bootstrap.LEVEL) / 2, (1 + bootstrap.LEVEL) / 2], axis=0)
     return GRID, low, high

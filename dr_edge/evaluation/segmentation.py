@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import bootstrap, glaucoma, metadata
-from dr_edge.evaluation import mask_report, mask_table, predictions, subgroups
+from dr_edge import bootstrap, fitted, glaucoma, metadata
+from dr_edge.evaluation import mask_report, mask_table, outliers, predictions, subgroups
+from dr_edge.evaluation.common import REPORT_FILE, Settings, describe
 from dr_edge.evaluation.mask_scores import CUP as CUP
 from dr_edge.evaluation.mask_scores import DISC as DISC
 from dr_edge.evaluation.mask_scores import MaskScores, score_split
@@ -20,7 +21,7 @@ from dr_edge.metadata import finite_or_none
 from dr_edge.trained import TrainedRun
 
 
-def evaluate_masks(run: TrainedRun, records: str, settings: Any, staging: Path) -> dict[str, Any]:
+def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: Path) -> dict[str, Any]:
     """Evaluates a segmentation run into `staging`: predictions.csv and report.html.
 
     Returns:
@@ -30,22 +31,27 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Any, staging: Path) 
       ValueError: no image of the split has a mask that the task uses.
       RuntimeError: the model's output is not finite.
     """
-    from dr_edge.evaluation import flow
-
+    basis = fitted.basis(run, records)
     scores = score_split(run, records, settings.split, settings.batch_size)
     names = run.task.class_names[: len(run.task.masks)]  # the rest are heat maps of points
-    content = flow.describe(run, records, settings) | {
+    distant, distances = outliers.check(basis, scores.features)
+    content = describe(run, records, settings, basis) | {
         "images": len(scores.ids),
         "metrics": mask_metrics(names, scores),
         "subgroups": subgroups.mask_subgroups(names, scores),
+        "out_of_distribution": distant,
     }
     metadata.write_text(staging / predictions.CSV_FILE, mask_table.to_csv(names, scores))
     judged = np.flatnonzero(np.isfinite(scores.dice).any(axis=1))
     order = [int(row) for row in judged[np.argsort(np.nanmean(scores.dice[judged], axis=1), kind="stable")]]
     drawn = np.random.default_rng(bootstrap.SEED).permutation(order)[: settings.examples]
-    worst = mask_report.cards(run, records, settings.split, scores, order[: settings.examples], "worst")
-    others = mask_report.cards(run, records, settings.split, scores, [int(row) for row in drawn], "at random")
-    metadata.write_text(staging / flow.REPORT_FILE, mask_report.render(run, content, scores, worst, others))
+    far = outliers.farthest(distances, settings.examples // 2)
+    pictures = mask_report.Pictures(
+        worst=mask_report.cards(run, records, settings.split, scores, order[: settings.examples], "worst"),
+        others=mask_report.cards(run, records, settings.split, scores, [int(row) for row in drawn], "at random"),
+        distant=mask_report.cards(run, records, settings.split, scores, far, "least familiar"),
+    )
+    metadata.write_text(staging / REPORT_FILE, mask_report.render(run, content, scores, pictures))
     return content
 
 

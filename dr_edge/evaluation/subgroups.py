@@ -25,7 +25,8 @@ def subgroup_metrics(task: Task, predictions: Predictions) -> list[dict[str, Any
 
     Returns:
       Rows {kind, name, images, patients, positives (two classes), accuracy, accuracy_interval, auc,
-      auc_interval} for classification; mean_f1 and mean_auc in place of these for multilabel. A kind with
+      auc_interval} for classification; mean_f1 and mean_auc with their intervals in place of these for
+      multilabel. A kind with
       fewer than two such groups is left out: there is nothing to compare.
     """
     return [_row(task, predictions, kind, name, chosen) for kind, name, chosen in _groups(predictions)]
@@ -106,7 +107,8 @@ def _row(task: Task, predictions: Predictions, kind: str, name: str, chosen: np.
     row: dict[str, Any] = {"kind": kind, "name": _shown(kind, name)}
     if task.kind == "multilabel":
         full = metrics.multilabel_metrics(labels, probabilities, task.class_names, patients, draws=0)
-        return row | {key: full[key] for key in ("images", "patients", "mean_f1", "mean_auc")}
+        means = {key: full[key] for key in ("images", "patients", "mean_f1", "mean_auc")}
+        return row | means | metrics.mean_intervals(labels, probabilities, patients, DRAWS)
     full = metrics.classification_metrics(
         labels, probabilities, task.class_names, task.ordered, patients, DRAWS
     )

@@ -34,7 +34,8 @@ def one_line(content: dict[str, Any]) -> str:
         parts.append(with_interval("AUC", values["auc"], values["auc_interval"]))
         parts += [f"QWK {number(values['qwk'])}"] if values["qwk"] is not None else []
     elif "mean_f1" in values:
-        parts += [f"mean F1 {number(values['mean_f1'], 3)}", f"mean AUC {number(values['mean_auc'])}"]
+        parts.append(f"mean F1 {number(values['mean_f1'], 3)}")
+        parts.append(with_interval("mean AUC", values["mean_auc"], values["mean_auc_interval"]))
     else:
         parts += [
             f"Dice of the {name} {number(entry['dice'], 3)}" for name, entry in values["per_class"].items()
@@ -51,9 +52,9 @@ def summary(content: dict[str, Any]) -> list[str]:
     if task.kind == "multilabel":
         return [
             f"Judged on {judged}.",
-            f"Over {len(task.class_names)} diseases the mean F1 is {number(values['mean_f1'])} and the mean "
-            f"AUC is "
-            f"{number(values['mean_auc'])}.",
+            f"Over {len(task.class_names)} diseases: "
+            f"{with_interval('mean F1', values['mean_f1'], values['mean_f1_interval'])}, "
+            f"{with_interval('mean AUC', values['mean_auc'], values['mean_auc_interval'])}.",
         ]
     largest = max(entry["support"] for entry in values["per_class"].values()) / content["images"]
     lines = [

@@ -34,14 +34,15 @@ def drawn_predictions(strength: float, seed: int, count: int = 300) -> predictio
     )
 
 
-def evaluated(directory, table, task=None, dataset="idrid"):
+def evaluated(directory, table, task=None, dataset="idrid", trained=True):
     """Writes what compare reads of an evaluated run."""
     task = task or tasks.referable_dr()
     place = directory / "evaluation" / "test"
     place.mkdir(parents=True)
     (place / "predictions.csv").write_text(predictions.to_csv(table, task))
     content = {"split": "test", "task": task.to_json(), "metrics": {}, "images": len(table)}
-    content["records"] = {"dataset": dataset}
+    content["records"] = {"dataset": dataset, "directory": f"/records/{dataset}"}
+    content["trained_on_these_records"] = trained
     metadata.write_manifest(place, "evaluation", content)
     return directory
 
@@ -104,6 +105,50 @@ def test_multilabel_runs(tmp_path):
         evaluated(tmp_path / "a", table, task), evaluated(tmp_path / "b", table, task), "test"
     )
     assert result["metrics"]["auc"]["difference"] == 0 and "qwk" not in result["metrics"]
+
+
+def test_a_disease_without_a_case_does_not_take_the_others_along(tmp_path):
+    """Of three diseases one is absent from the common images, and one so rare that a third of the draws lack it."""
+    task = tasks.diseases(("glaucoma", "DR", "myopia"))
+    a, b = drawn_predictions(1.0, 1), drawn_predictions(1.6, 2)
+    labels = np.stack([a.labels, np.zeros(300, int), np.arange(300) == 40], axis=1).astype(int)
+    tables = [
+        dataclasses.replace(table, labels=labels, probabilities=np.stack([table.probabilities[:, 1]] * 3, axis=1))
+        for table in (a, b)
+    ]
+    runs = [evaluated(tmp_path / name, table, task) for name, table in zip("ab", tables, strict=True)]
+    result = compare.compare(*runs, "test")
+    auc = result["metrics"]["auc"]
+    for side, table in zip("ab", (a, b), strict=True):
+        each = [roc_auc_score(labels[:, index], table.probabilities[:, 1]) for index in (0, 2)]
+        assert auc[side] == pytest.approx(np.mean(each), abs=1e-6)
+    assert auc["draws"] == bootstrap.DRAWS and auc["interval"] is not None
+    assert ["DR" in note and "myopia" not in note for note in result["notes"]] == [True]
+    assert result["notes"][0] in compare.table(result)
+    json.dumps(result, allow_nan=False)
+    healthy = [dataclasses.replace(table, labels=np.zeros((300, 3), int)) for table in tables]
+    runs = [evaluated(tmp_path / name, table, task) for name, table in zip("cd", healthy, strict=True)]
+    none = compare.compare(*runs, "test")
+    assert "auc" not in none["metrics"] and "glaucoma, DR, myopia" in none["notes"][0]
+
+
+def test_an_absent_grade_is_named(tmp_path):
+    base = drawn_predictions(1.0, 1)
+    spread = np.concatenate([base.probabilities * 0.9, np.full((300, 3), 0.1 / 3)], axis=1)
+    table = dataclasses.replace(base, probabilities=spread)
+    runs = [evaluated(tmp_path / name, table, tasks.dr_grade()) for name in "ab"]
+    result = compare.compare(*runs, "test")
+    assert "auc" in result["metrics"] and all(name in result["notes"][0] for name in tasks.dr_grade().class_names[2:])
+
+
+def test_a_run_that_was_trained_elsewhere_is_named(tmp_path):
+    table = drawn_predictions(1.0, 1)
+    own, other = evaluated(tmp_path / "a", table), evaluated(tmp_path / "b", table, trained=False)
+    assert compare.compare(own, own, "test")["notes"] == []
+    result = compare.compare(own, other, "test")
+    (note,) = result["notes"]
+    assert note.startswith("B was trained on other records than idrid") and note in compare.table(result)
+    assert len(compare.compare(other, other, "test")["notes"]) == 2
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):

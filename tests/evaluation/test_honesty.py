@@ -57,6 +57,8 @@ def test_a_map_without_heat_does_not_pass(run, test_split, monkeypatch):
         "rank_correlation": None,
         "changed": None,
         "images": 0,
+        "blank_trained": 6,
+        "blank_shuffled": 0,
     }
     assert result["verdict"]["randomisation"]["methods"]["gradcam"] is None
     assert any("Grad-CAM hold no heat" in text for text in heat_verdict.warnings(result["verdict"]))
@@ -67,7 +69,7 @@ def measured(gradcam, layercam, ratio, ceiling=3.6):
     """What the two checks found of two methods: correlations with the last and with all layers shuffled, times chance."""
     randomisation = {
         method: {
-            name: {"rank_correlation": value, "changed": abs(value) < 0.5, "images": 16}
+            name: {"rank_correlation": value, "changed": value < 0.5, "images": 16, "blank_trained": 0, "blank_shuffled": 0}
             for name, value in zip(("last layers", "all layers"), values, strict=True)
         }
         for method, values in (("gradcam", gradcam), ("layercam", layercam))
@@ -81,10 +83,10 @@ def test_the_verdict_says_what_passed_and_what_it_means():
     assert heat_verdict.warnings(good) == []
     said = " ".join(line["text"] for line in good["says"])
     assert "LayerCAM stay alike (0.70)" in said and "2.6 and 2.0 times" in said
-    bad = heat_verdict.judge(*measured((0.1, -0.62), (0.7, 0.49), 1.04, ceiling=1.77), "synthetic")
+    bad = heat_verdict.judge(*measured((0.1, 0.62), (0.7, 0.49), 1.04, ceiling=1.77), "synthetic")
     assert bad["passed"] is bad["randomisation"]["passed"] is bad["lesions"]["passed"] is False
     alike, missed = heat_verdict.warnings(bad)
-    assert "Grad-CAM" in alike and "-0.62" in alike and "do not take them as the reason" in alike
+    assert "Grad-CAM" in alike and "sign, 0.62, allowed" in alike and "do not take them as the reason" in alike
     assert "only 1.0 times that by chance" in missed and "5 × 5 cells, reach 1.8" in missed and "LayerCAM" not in missed
     elsewhere = heat_verdict.judge(*measured((0.1, 0.02), (0.7, 0.2), 1.0), "idrid")
     assert elsewhere["passed"] is True and elsewhere["lesions"] is None
@@ -120,8 +122,38 @@ def test_rank_correlations():
     heat = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
     everywhere = np.ones(heat.shape, bool)
     assert honesty.rank_correlations(heat, heat, everywhere)[0] == pytest.approx(1)
-    assert honesty.rank_correlations(heat, heat * 0, everywhere)[0] == 0  # a map without heat is another map
+    assert np.isnan(honesty.rank_correlations(heat, heat * 0, everywhere)[0])  # a map without heat has no ranking
     assert honesty.rank_correlations(heat, 1 - heat, everywhere)[0] == pytest.approx(-1)
+
+
+def test_a_map_and_its_reverse_do_not_cancel():
+    heat = np.random.default_rng(0).random((2, 64, 64)).astype(np.float32)
+    everywhere = np.ones(heat.shape, bool)
+    entry = honesty.compared(heat, np.stack([heat[0], 1 - heat[1]]), everywhere)
+    assert entry["rank_correlation"] == pytest.approx(1) and entry["changed"] is False and entry["images"] == 2
+
+
+def test_maps_that_shuffling_has_emptied_are_not_judged():
+    rng = np.random.default_rng(0)
+    heat, other = rng.random((2, 4, 64, 64)).astype(np.float32)
+    everywhere = np.ones(heat.shape, bool)
+    heat[0] = other[1] = other[2] = 0
+    entry = honesty.compared(heat, other, everywhere)
+    assert (entry["images"], entry["blank_trained"], entry["blank_shuffled"]) == (1, 1, 2) and entry["changed"]
+    lost = honesty.compared(heat[1:], other[1:] * 0, everywhere[1:])
+    assert lost["rank_correlation"] is lost["changed"] is None and lost["blank_shuffled"] == 3
+
+
+def test_the_verdict_says_what_was_not_judged():
+    found, _ = measured((0.1, 0.1), (0.1, 0.2), 1)
+    none = {"rank_correlation": None, "changed": None, "images": 0, "blank_trained": 0, "blank_shuffled": 16}
+    dead = heat_verdict.judge({"gradcam": {"last layers": none, "all layers": none}}, None, "idrid")
+    assert dead["passed"] is None and dead["randomisation"]["methods"] == {"gradcam": None}
+    (text,) = heat_verdict.warnings(dead)
+    assert text.startswith("Not judged") and "nothing to compare with" in text
+    found["gradcam"]["all layers"] |= {"images": 3, "blank_trained": 1, "blank_shuffled": 12}
+    said = " ".join(line["text"] for line in heat_verdict.judge(found, None, "idrid")["says"])
+    assert "judged on 3 of 16 images" in said and "1 of the trained model, 12 of the shuffled one" in said
 
 
 def test_the_dark_frame_makes_no_maps_alike():

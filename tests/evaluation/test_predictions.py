@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dr_edge import fitting, metadata
+from dr_edge import fitted, fitting, metadata
 from dr_edge.data import tasks
 from dr_edge.evaluation import outliers, predictions
 from dr_edge.trained import load_run
@@ -80,9 +80,11 @@ def test_chosen_examples_are_read_with_their_masks(run):
 
 
 def test_unfamiliar_images_are_counted(run, table):
-    fit = fitting.fit(run, run.records)
-    result, distances = outliers.check(fit, table)
+    fit = fitted.Basis(fitting.fit(run, run.records), run.records, True)
+    result, distances = outliers.check(fit, table.features)
     assert result["passed"] > 0.8 and distances.shape == (36,)
-    strange = dataclasses.replace(table, features=table.features + 100)
-    assert outliers.check(fit, strange)[0]["passed"] == 0
-    assert outliers.check(None, table) == (None, None)
+    assert outliers.farthest(distances, 2) == np.argsort(-distances)[:2].tolist()
+    assert outliers.check(fit, table.features + 100)[0]["passed"] == 0
+    nothing = fitted.Basis(None, run.records, True, "there is no validation split")
+    assert outliers.check(nothing, table.features) == ({"reason": "there is no validation split"}, None)
+    assert outliers.farthest(None, 2) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 import scipy.stats
 from sklearn.metrics import f1_score, jaccard_score
 
+from dr_edge import fitted, metadata
 from dr_edge.data import tasks
 from dr_edge.evaluation import flow, segmentation, subgroups
+from dr_edge.models import unet
 
 
 def test_overlap_equals_scikit_learn():
@@ -118,6 +121,32 @@ def test_subgroups_by_hand():
     assert {row["vcdr_error"] for row in subgroups.mask_subgroups(("disc", "cup"), without)} == {None}
 
 
+def test_masks_are_told_how_familiar_the_images_are(write_run, stand_in_records, tmp_path):
+    """The distance is fitted, stored and reported, on the run's own photographs as on others."""
+    model = unet.unet(64, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=4))
+    run = write_run(tmp_path / "run", tasks.optic_disc_and_cup(), model)
+    content = flow.evaluate(run, flow.Settings(examples=4))
+    stored = metadata.read_manifest(run / fitted.DIRECTORY, "reliability")
+    far = content["out_of_distribution"]
+    assert far["threshold"] == stored["ood"]["threshold"] > 0 and far["fitted_on"] == 36
+    assert far["beyond"] == round((1 - far["passed"]) * 36) and far["passed"] > 0.7
+    page = (run / "evaluation" / "test" / "report.html").read_text()
+    shown = page[page.index("<h2>Familiar images") : page.index("<h2>Subgroups")]
+    assert shown.count("<figure>") == 2 and "The exported model gives this distance" in shown
+    other = shutil.copytree(stand_in_records, tmp_path / "other")
+    manifest = metadata.read_manifest(other, "dataset")
+    metadata.write_manifest(other, "dataset", manifest | {"dataset": "other"})
+    written = metadata.read_manifest(run, "run")
+    metadata.write_manifest(run, "run", written | {"records": str(tmp_path / "gone")})
+    elsewhere = flow.evaluate(run, flow.Settings(records=str(other), examples=0))
+    assert elsewhere["out_of_distribution"] == far and not elsewhere["trained_on_these_records"]
+    shutil.rmtree(run / fitted.DIRECTORY)
+    here = flow.evaluate(run, flow.Settings(records=str(other), examples=0))
+    assert here["fitted"]["on_own_records"] is False and "images of these records" in here["notes"][0]
+    page = (run / "evaluation" / "test" / "report.html").read_text()
+    assert "keep from the training images of these records" in page and "The exported model gives" not in page
+
+
 @pytest.fixture(scope="module")
 def drawn_records(tmp_path_factory):
     """Drawn photographs of 96 px with disc, cup, fovea and glaucoma, as the command builds them."""
@@ -139,6 +168,8 @@ def test_perfect_masks_get_perfect_scores(drawn_records, tmp_path):
     assert labels.shape[1:] == (96, 96, 3) and labels.max() <= 1
 
     class Painter:
+        layers = ()
+
         def predict_on_batch(self, images):
             soft = np.clip(labels, 1e-4, 1 - 1e-4)
             assert len(images) == len(labels)
@@ -182,6 +213,8 @@ def test_a_segmentation_run_gets_its_report(write_run, tmp_path):
     shown = page[page.index("<h2>Subgroups") :]
     for part in ("eye: left", "picture size: 640 × 480 px", "quality: lowest third", "n = 18", "vCDR error"):
         assert part in shown
+    assert content["out_of_distribution"] == {"reason": "the network has no layer penultimate"}
+    assert "is not known: the network has no layer penultimate." in page
     assert (
         "Bland-Altman" in page and "outline optic disc and optic cup" in page and "The worst overlaps" in page
     )

@@ -9,8 +9,8 @@ import shutil
 import numpy as np
 import pytest
 
-from dr_edge import metadata
-from export import bundle, parity, settings, vectors
+from dr_edge import fitted, fitting, metadata, trained
+from export import bundle, card, manifest, parity, settings, vectors
 from export.formats import FORMATS, parse_formats
 from export.settings import Settings
 from export.tflite_int8 import float_nodes
@@ -174,6 +174,78 @@ def test_triton_gets_a_model_of_any_batch(exported):
     content = (exported[0] / "triton" / "dr_edge_onnx" / "1" / "model.onnx").read_bytes()
     (given,) = onnx.load_from_string(content).graph.input
     assert not given.type.tensor_type.shape.dim[0].dim_value
+
+
+@pytest.fixture(scope="module")
+def elsewhere(run_dir, records, tmp_path_factory):
+    """A run, copied with what is fitted to it to where its records are not; and other records: the splits change places."""
+    directory = tmp_path_factory.mktemp("elsewhere")
+    run = trained.load_run(run_dir)
+    fitted.basis(run, run.records)  # stores it
+    copy = shutil.copytree(run_dir, directory / "run")
+    stated = {"records": str(directory / "gone"), "dataset": "drawn", "training_examples": 24}
+    metadata.write_manifest(copy, "run", metadata.read_manifest(copy, "run") | stated)
+    other = shutil.copytree(records, directory / "other")
+    content = metadata.read_manifest(records, "dataset")
+    splits = {}
+    for split, source in {"train": "val", "val": "test", "test": "train"}.items():
+        shutil.copy(next(records.glob(f"{source}-*")), next(other.glob(f"{split}-*")))
+        splits[split] = content["splits"][source]
+    metadata.write_manifest(other, "dataset", content | {"dataset": "hospital", "splits": splits})
+    return copy, other
+
+
+def test_other_records_are_for_ranges_and_parity_alone(exported, elsewhere, tmp_path, monkeypatch):
+    copy, other = elsewhere
+    monkeypatch.setattr(fitting, "fit", None)  # fitting anew would fail
+    report = bundle.export_run(copy, tmp_path / "out", ["float32", "static_int8", "qat_int8"], other, LOOSE)
+    own, content = (metadata.read_manifest(directory, "bundle") for directory in (exported[0], tmp_path / "out"))
+    for part in ("calibration", "operating_points", "ood"):
+        assert content[part] == own[part]
+    assert content["parity"]["images"] == 24 and report["calibration_images"] == 8
+    assert {name: content["training"][name] for name in ("dataset", "splits", "classes")} == {
+        "dataset": "drawn", "splits": {"train": 24}, "classes": {},
+    }  # fmt: skip
+    used = {"dataset": "hospital", "trained_on": False}
+    assert content["records"] == {"fit": {"dataset": "drawn", "trained_on": True}, "int8_ranges": used, "parity": used}
+    assert "is not there" in report["not_made"]["qat_int8"]  # other photographs would make it another model
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "Trained on the data set: drawn." in card and "Trained on 24 photographs. How many" in card
+    assert "test split of hospital, other records" in card and "measured on training photographs of hospital" in card
+
+
+def test_with_its_records_at_hand_the_bundle_speaks_of_them(run_dir, elsewhere):
+    run, other = trained.load_run(run_dir), elsewhere[1]
+    basis = fitted.basis(run, other)
+    assert basis.own and basis.records == run.records
+    facts = manifest.training_facts(run, basis)
+    assert facts["dataset"] == "drawn" and facts["splits"] == {"train": 24, "val": 12, "test": 16}
+    used = manifest.records_used(run, basis, facts, other, calibrated=False)
+    assert used["fit"] == {"dataset": "drawn", "trained_on": True}
+    assert used["int8_ranges"] is None and used["parity"] == {"dataset": "hospital", "trained_on": False}
+
+
+def test_what_nobody_knows_of_the_training_is_called_unknown(exported, elsewhere, tmp_path):
+    copy = shutil.copytree(elsewhere[0], tmp_path / "run")
+    shutil.rmtree(copy / fitted.DIRECTORY)
+    stated = metadata.read_manifest(copy, "run")
+    silent = {name: value for name, value in stated.items() if name not in ("dataset", "training_examples")}
+    metadata.write_manifest(copy, "run", silent)
+    run = trained.load_run(copy)
+    basis = fitted.basis(run, elsewhere[1])
+    facts = manifest.training_facts(run, basis)
+    assert facts == {"dataset": manifest.UNKNOWN, "splits": {}, "classes": {}}
+    used = manifest.records_used(run, basis, facts, elsewhere[1], calibrated=True)
+    assert used["fit"] == used["parity"] == {"dataset": "hospital", "trained_on": False}
+    text = card.model_card(run, basis.fit, exported[1] | {"records": used}, facts)
+    assert "were fitted on the validation and training photographs of hospital" in text
+    assert "calibrated for hospital" in text and "data set: not known" in text and "\nHow many there were" in text
+    next(elsewhere[1].glob("val-*")).rename(tmp_path / "val")
+    try:
+        with pytest.raises(ValueError, match="A bundle needs a temperature.*no validation split"):
+            bundle.export_run(copy, tmp_path / "out", ["float32"], elsewhere[1], LOOSE)
+    finally:
+        (tmp_path / "val").rename(elsewhere[1] / "val-00000-of-00001.tfrecord")
 
 
 def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_dir, tmp_path, monkeypatch):

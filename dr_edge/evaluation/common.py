@@ -1,0 +1,67 @@
+"""What evaluations of answers and of masks share: how they are asked for, and what metrics.json says of any run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from dr_edge import fitted, metadata
+from dr_edge.fitted import Basis
+from dr_edge.trained import MODEL_FILE, TrainedRun
+
+REPORT_FILE = "report.html"
+FITTED_HERE = (
+    "The records that the model was trained on are not there, and nothing that was fitted on them is stored with it: "
+    "temperature, thresholds and distance on this page come from the validation and training images of these records."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How an evaluation is done.
+
+    Attributes:
+      split: the split to judge.
+      records: a records directory; None: the one that the run was trained on.
+      batch_size: images per step.
+      examples: pictures of mistakes, and of right answers, in the report.
+      honesty: also check the heat maps themselves (not of a segmentation).
+    """
+
+    split: str = "test"
+    records: str | None = None
+    batch_size: int = 16
+    examples: int = 6
+    honesty: bool = True
+
+
+def describe(
+    run: TrainedRun, records: str, settings: Settings, basis: Basis, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Returns what was judged on what: the part of metrics.json that all tasks share.
+
+    Args:
+      run: the finished run.
+      records: those that it is judged on.
+      settings: of the evaluation.
+      basis: what is fitted to the run, and on what.
+      notes: more sentences that a reader of the numbers must see.
+    """
+    dataset = metadata.read_manifest(records, "dataset")
+    return {
+        "split": settings.split,
+        "task": run.task.to_json(),
+        "run": {key: run.content[key] for key in ("model", "best")}
+        | {"directory": run.directory.resolve().name},
+        "records": {
+            "directory": str(records),
+            "dataset": dataset["dataset"],
+            "preprocess": dataset["preprocess"],
+        },
+        "trained_on_these_records": fitted.is_trained_on(run, records),
+        "fitted": {"on_own_records": None if basis.fit is None else basis.own, "reason": basis.reason},
+        "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own) + list(notes),
+        "image_size": run.image_size,
+        "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),
+    }
