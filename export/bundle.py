@@ -17,7 +17,7 @@ from dr_edge import fitted, metadata
 from dr_edge.fitted import Basis
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun, load_run
-from export import card, finetuning, onnx, parity, parity_report, triton, vectors
+from export import card, familiarity, finetuning, onnx, parity, parity_report, triton, vectors
 from export.convert import Conversion, convert_all
 from export.formats import Format, parse_formats
 from export.graph import (
@@ -107,6 +107,8 @@ def export_run(
             raise ValueError(f"None of the formats can hold this network. {why}")
         threshold = _threshold(fit, settings.operating_point)
         rows, outputs = _measure_all(directory, made, run, ref, threshold, settings.threads)
+        for file, ood in familiarity.thresholds(directory, made, fit.ood, basis.records, run.task).items():
+            rows[file] |= {"ood": ood, "ood_beyond": familiarity.share_beyond(outputs[file], ood)}
         candidates = _float_candidates(build, done, settings)
         report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, candidates, settings)
         report["calibration_images"] = len(photographs)

@@ -73,6 +73,11 @@ def write_metadata(
     own = report["finetuning"]
     if own and FORMATS["qat_int8"].key in artifacts:  # its features and logits have moved, and its thresholds with them
         artifacts[FORMATS["qat_int8"].key] |= {key: own[key] for key in ("temperature", "ood", "operating_points")}
+    for fmt in formats:
+        row = report["artifacts"].get(fmt.file, {})
+        if "ood" in row:  # 8 bits shift the features, and the threshold with them
+            stated = own["ood"] if own and fmt.name == "qat_int8" else fit.ood
+            artifacts[fmt.key]["ood"] = row["ood"] if "reason" in row["ood"] else {**stated, **row["ood"]}
     side = run.image_size
     tensors = graph.model.output
     content = {

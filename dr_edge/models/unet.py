@@ -9,6 +9,7 @@ Every upsampling is bilinear and doubles a fixed size, so that the converted gra
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import gin
 import keras
@@ -122,7 +123,7 @@ def unet(
 
     Returns:
       A flat functional model from [B, S, S, 3] float32 0..255 to logits [B, S, S, outputs], with the layers
-      `penultimate` (global average of the bottleneck, [B, C], which gates the bottleneck's channels), `bottleneck` and
+      `penultimate` (global averages of the encoder's maps, [B, C], which gate the bottleneck's channels), `bottleneck` and
       `logits`. An encoder whose finest map is S/2 gives logits of S/2, doubled bilinearly.
 
     Raises:
@@ -143,7 +144,7 @@ def unet(
         )
     block = block or ConvolutionBlock()
     encoder_layers = [layer.name for layer in keras.Model(inputs, maps).layers]
-    x = _with_context(maps[-1])
+    x = _with_context(maps)
     if dropout:
         x = layers.SpatialDropout2D(dropout, name="dropout")(x)
     for level in reversed(range(len(maps) - 1)):
@@ -161,16 +162,24 @@ def unet(
     return model
 
 
-def _with_context(x: keras.KerasTensor) -> keras.KerasTensor:
+def _with_context(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
     """Weighs the channels of the bottleneck by what is seen in the whole image: squeeze and excitation (Hu et al., 2018).
 
-    The squeezed features are `penultimate`.
+    The squeezed features are `penultimate`. They come from every resolution: training may switch the bottleneck off, for the
+    maps behind its skips can say it all, and features of a dead map would tell no photograph from another.
+
+    Args:
+      maps: of the encoder, fine to coarse; the last one is the bottleneck.
+
+    Returns:
+      The weighted bottleneck, [B, h, w, C].
     """
-    channels = x.shape[-1]
-    squeezed = layers.GlobalAveragePooling2D(name="penultimate")(x)  # [B, C]
-    gate = layers.Dense(channels, activation="sigmoid", name="context_gate")(squeezed)
+    channels = maps[-1].shape[-1]
+    squeezed = [layers.GlobalAveragePooling2D(name=f"context{level}_pool")(x) for level, x in enumerate(maps)]
+    seen = layers.Concatenate(name="penultimate")(squeezed)  # [B, sum of the maps' channels]
+    gate = layers.Dense(channels, activation="sigmoid", name="context_gate")(seen)
     gate = layers.Reshape((1, 1, channels), name="context_shape")(gate)
-    return layers.Multiply(name="bottleneck")([x, gate])
+    return layers.Multiply(name="bottleneck")([maps[-1], gate])
 
 
 def _doubled(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

@@ -33,17 +33,20 @@ def plain_bundle(stand_in_run: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """changed(bundle, path=value ...): a copy whose metadata.json differs, "ood.threshold" for nested keys ("~": a dot)."""
+    """changed(bundle, path=value ...): a copy whose metadata.json differs, "artifacts.float32~tflite.note" for nested keys ("~":
+    a dot); "*" for all keys that there are.
+    """
 
     def change(bundle: Path, values: dict[str, Any]) -> Path:
         copy = shutil.copytree(bundle, tmp_path_factory.mktemp("changed") / "bundle")
         content = json.loads((copy / "metadata.json").read_text())
         for path, value in values.items():
             *above, last = (part.replace("~", ".") for part in path.split("."))
-            place = content
+            places = [content]
             for key in above:
-                place = place[key]
-            place[last] = value
+                places = [inner for place in places for inner in (place.values() if key == "*" else [place[key]])]
+            for place in places:
+                place[last] = value
         (copy / "metadata.json").write_text(json.dumps(content))
         return copy
 
@@ -53,7 +56,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def bundle_dir(plain_bundle: Path, changed: Callable[..., Path]) -> Path:
     """As `plain_bundle`, but no photograph is too unlike the stand-in's training discs."""
-    return changed(plain_bundle, {"ood.threshold": 1e6})
+    return changed(plain_bundle, {"artifacts.*.ood.threshold": 1e6})
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_without_operating_points_the_likelier_class_is_named_and_nothing_decide
 
 
 def test_unlike_the_training_images_is_an_answer_without_a_grade(changed, bundle_dir, photographs):
-    strange = Predictor(open_bundle(changed(bundle_dir, {"ood.threshold": 0.0})))
+    strange = Predictor(open_bundle(changed(bundle_dir, {"artifacts.*.ood.threshold": 0.0})))
     answer = answer_of(strange, photographs / "a.jpg", "referable")
     assert answer.status == "out_of_distribution" and not answer.distribution.inside
     assert answer.prediction is None and answer.decision is None and answer.label.agrees is None
@@ -184,7 +184,7 @@ def test_a_structure_that_is_not_found_is_said_and_gives_no_ratio(mask_bundle, d
 
 
 def test_a_disease_is_present_or_not_by_its_probability(disease_bundle, changed, photographs):
-    sure = changed(disease_bundle, {"ood.threshold": 1e6})
+    sure = changed(disease_bundle, {"artifacts.*.ood.threshold": 1e6})
     result = Predictor(open_bundle(sure)).predict((photographs / "a.jpg").read_bytes())
     (finding,) = result.answer.findings
     assert finding.class_name == "glaucoma" and 0 <= finding.probability <= 1

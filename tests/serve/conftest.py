@@ -89,7 +89,8 @@ def bundle_dir(stand_in_run: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     out = tmp_path_factory.mktemp("served") / "bundle"
     bundle.export_run(stand_in_run, out, ("float32", "float16"))
     content = json.loads((out / "metadata.json").read_text())
-    content["ood"]["threshold"] = 1e6
+    for entry in content["artifacts"].values():
+        entry["ood"]["threshold"] = 1e6
     (out / "metadata.json").write_text(json.dumps(content))
     return out
 

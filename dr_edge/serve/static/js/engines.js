@@ -19,11 +19,17 @@ export function chooseArtifact(manifest) {
   return {...chosen, url: `/v1/model/${encodeURIComponent(chosen.file)}?sha256=${chosen.sha256}`};
 }
 
+/** Returns the manifest with what an artifact states for itself: 8 bits shift its distances, and fine-tuning its thresholds. */
+export function manifestOf(manifest, {ood, operating_points}) {
+  return {...manifest, ...(ood && {ood}), ...(operating_points && {operating_points})};
+}
+
 /** Runs the model in a worker of this browser. */
 export class BrowserEngine {
   /** @param {object} manifest the bundle's metadata.json */
   constructor(manifest) {
     this.manifest = manifest;
+    this.artifact = null; // of the bundle, as chosen
     this.waiting = new Map();
     this.next = 1;
     this.worker = null;
@@ -46,7 +52,8 @@ export class BrowserEngine {
       this.worker.terminate(); // the next photograph starts another
       this.worker = null;
     };
-    return this.ask({task: 'start', manifest: this.manifest, artifact: chooseArtifact(this.manifest)});
+    this.artifact = chooseArtifact(this.manifest);
+    return this.ask({task: 'start', manifest: manifestOf(this.manifest, this.artifact), artifact: this.artifact});
   }
 
   /** Answers one photograph; see worker.js for what is returned. */
