@@ -23,7 +23,8 @@ from dr_edge.explanation import heatmaps
 from dr_edge.trained import TrainedRun
 
 METHODS = ("gradcam", "layercam", "saliency")
-IMAGES = 16
+IMAGES = 16  # for the check by shuffling
+LESION_IMAGES = 96  # which 16 of them were drawn moved the ratio by a quarter
 BATCH_SIZE = 8
 GRID = 32  # maps are compared on this many cells a side, so that single pixels do not decide
 ANATOMY = ("optic_disc", "optic_cup")  # masks that are no lesions
@@ -32,7 +33,12 @@ SEED = 20261120
 
 
 def check(
-    run: TrainedRun, records: str | os.PathLike, split: str, predictions: Predictions, images: int = IMAGES
+    run: TrainedRun,
+    records: str | os.PathLike,
+    split: str,
+    predictions: Predictions,
+    images: int = IMAGES,
+    lesion_images: int = LESION_IMAGES,
 ) -> dict[str, Any]:
     """Runs both checks on some images of a split.
 
@@ -40,7 +46,7 @@ def check(
       run: a finished classification or multilabel run; of several diseases the likeliest is explained.
       records, split: where the images are.
       predictions: of that split.
-      images: at most so many for each check.
+      images, lesion_images: at most so many for the check by shuffling, and for that by lesions.
 
     Returns:
       images, randomisation {method: {shuffled: {rank_correlation, changed, images, blank_trained, blank_shuffled}}}
@@ -79,7 +85,7 @@ def check(
                 randomisation[method][name] = compared(learned, other, inside)
                 bar.update()
     graded = run.task.kind == "classification"
-    lesions = _lesions(run, records, split, predictions, images, methods) if graded else None
+    lesions = _lesions(run, records, split, predictions, lesion_images, methods) if graded else None
     dataset = metadata.read_manifest(records, "dataset")["dataset"]
     return {
         "images": len(rows),

@@ -21,7 +21,7 @@ def test_split(run):
 
 
 def test_a_trained_model_passes(run, test_split):
-    result = honesty.check(run, run.records, "test", test_split, images=12)
+    result = honesty.check(run, run.records, "test", test_split, images=12, lesion_images=12)
     assert result["images"] == 12
     assert result["randomisation"]["gradcam"]["all layers"]["changed"]
     lesions = result["lesions"]
@@ -39,7 +39,7 @@ def test_a_map_that_ignores_the_model_is_caught(run, test_split, monkeypatch):
         return np.abs(np.diff(images.mean(axis=-1), axis=1, prepend=0))
 
     monkeypatch.setitem(heatmaps.METHODS, "gradcam", edges)
-    result = honesty.check(run, run.records, "test", test_split, images=6)
+    result = honesty.check(run, run.records, "test", test_split, images=6, lesion_images=6)
     entry = result["randomisation"]["gradcam"]["all layers"]
     assert entry["rank_correlation"] == pytest.approx(1.0) and not entry["changed"]
     verdict = result["verdict"]
@@ -52,7 +52,7 @@ def test_a_map_without_heat_does_not_pass(run, test_split, monkeypatch):
         return np.zeros(images.shape[:3], np.float32)
 
     monkeypatch.setitem(heatmaps.METHODS, "gradcam", nothing)
-    result = honesty.check(run, run.records, "test", test_split, images=6)
+    result = honesty.check(run, run.records, "test", test_split, images=6, lesion_images=6)
     assert result["randomisation"]["gradcam"]["all layers"] == {
         "rank_correlation": None,
         "changed": None,
