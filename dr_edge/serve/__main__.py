@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         return 1
     from dr_edge.prediction.bundle import open_bundle
     from dr_edge.prediction.model import Model
-    from dr_edge.serve import callers, startup, vendor
+    from dr_edge.serve import callers, startup, tls, vendor
     from dr_edge.serve.protocol import limited_protocol
     from dr_edge.serve.settings import Settings
 
@@ -76,7 +76,11 @@ def main(argv: list[str]) -> int:
             max_pixels=FLAGS.max_megapixels * 1_000_000,
             allowed_hosts=callers.hosts_for(FLAGS.host, _is_loopback(FLAGS.host), tuple(FLAGS.allowed_hosts)),
         )
-        startup.check_address(FLAGS.host, FLAGS.port)
+        protocol = limited_protocol(settings)
+        secure = FLAGS.tls_certificate is not None
+        if secure:
+            protocol = tls.behind_tls(protocol, settings, tls.tls_context(FLAGS.tls_certificate, FLAGS.tls_key))
+        listening = startup.listen(FLAGS.host, FLAGS.port)
         bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
         Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
         application = create_app(bundle, settings)
@@ -90,20 +94,17 @@ def main(argv: list[str]) -> int:
         logging.warning("Listening on %s: whoever reaches this address can use it; there is no password.", FLAGS.host)
     config = uvicorn.Config(
         application,
-        host=FLAGS.host,
-        port=FLAGS.port,
-        http=limited_protocol(settings),
+        http=protocol,
         ws="none",
         server_header=False,
         access_log=False,
         log_level="info",
         timeout_graceful_shutdown=10,
-        ssl_certfile=FLAGS.tls_certificate,
-        ssl_keyfile=FLAGS.tls_key,
     )
     server = uvicorn.Server(config)
+    logging.info("The page is at %s (Ctrl-C ends the server).", startup.url(FLAGS.host, listening, secure))
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, after everything was shut down
-        server.run()
+        server.run(sockets=listening)
     return 0 if server.started else 1
 
 

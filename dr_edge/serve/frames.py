@@ -10,7 +10,7 @@ PREFIX = struct.Struct(">II")  # lengths of head and body
 MAX_HEAD = 1 << 24
 
 
-def pack(head: dict[str, Any], body: bytes = b"") -> bytes:
+def pack(head: dict[str, Any], body: bytes | bytearray = b"") -> bytes:
     """Returns a frame, all but `body`, which is to be sent after it."""
     text = json.dumps(head).encode()
     return PREFIX.pack(len(text), len(body)) + text

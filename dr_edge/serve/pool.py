@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 from dr_edge.prediction.bundle import Bundle
@@ -20,9 +21,15 @@ from dr_edge.serve.settings import Settings
 LOGGER = logging.getLogger("dr_edge.serve")
 START_SECONDS = 60.0
 RESTART_PAUSE = 1.0
+RETRY_SECONDS = 10
 TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED = "too slow", "too slow to decode", "decoder crashed"
-BROKEN_REPLY, CANCELLED = "broken reply", "cancelled"
-REASONS = (TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED, BROKEN_REPLY, CANCELLED)
+BROKEN_REPLY, CANCELLED, KILLED, ENDED_IDLE = "broken reply", "cancelled", "killed", "ended while idle"
+REASONS = (TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED, BROKEN_REPLY, CANCELLED, KILLED, ENDED_IDLE)
+# A worker that dies of one of these at its work was ended by somebody else: by the kernel for want of memory, or with the
+# whole service. Decoders die of other signals, the limits of worker.py are a MemoryError and SIGXCPU, and what this file
+# kills itself it has given up before.
+FROM_OUTSIDE = frozenset(-getattr(signal, name) for name in ("SIGKILL", "SIGTERM") if hasattr(signal, name))
+PIECE = 1 << 18  # bytes written to a worker at once: what its pipe does not take is copied
 
 
 @dataclasses.dataclass
@@ -48,17 +55,18 @@ class Pool:
         self._bundle, self._settings = bundle, settings
         self._idle: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
         self._all: set[asyncio.subprocess.Process] = set()
+        self._busy: set[asyncio.subprocess.Process] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts = Counts()
 
     @property
     def ready(self) -> int:
         """How many workers are alive, at work or waiting for it."""
-        return len(self._all)
+        return len(self.processes())
 
     def processes(self) -> list[int]:
         """Returns the process ids of the workers."""
-        return sorted(worker.pid for worker in self._all)
+        return sorted(worker.pid for worker in self._all if worker.returncode is None)
 
     async def start(self) -> None:
         """Starts all workers.
@@ -76,19 +84,19 @@ class Pool:
             await _end(worker)
         self._all.clear()
 
-    async def predict(self, data: bytes, label: str | None, pictures: bool) -> tuple[str, str]:
+    async def predict(self, data: bytes | bytearray, label: str | None, pictures: bool) -> tuple[str, str]:
         """Has a photograph answered.
 
         Returns:
           The answer's status, and the answer as JSON text.
 
         Raises:
-          Busy: no worker became free in time.
-          RequestError: the photograph is refused, or killed its worker; 500 where the fault is the worker's own, which is
+          Busy: no worker became free in time, or somebody killed the one that had the photograph.
+          RequestError: the photograph is refused, or crashed its worker; 500 where the fault is the worker's own, which is
             logged with its traceback.
         """
         try:
-            worker = await asyncio.wait_for(self._idle.get(), self._settings.wait_seconds)
+            worker = await asyncio.wait_for(self._take(), self._settings.wait_seconds)
         except TimeoutError as err:
             raise Busy("No worker became free.", round(self._settings.wait_seconds)) from err
         request = {"label": label, "pictures": pictures}
@@ -96,7 +104,7 @@ class Pool:
             reply = await asyncio.wait_for(_ask(worker, request, data), self._settings.wall_seconds)
         except TimeoutError as err:
             self._replace(worker, TOO_SLOW)
-            raise Busy("The photograph could not be graded in time.", 10) from err
+            raise Busy("The photograph could not be graded in time.", RETRY_SECONDS) from err
         except ValueError as err:
             LOGGER.error("worker %d sent no frame: %s", worker.pid, err)
             self._replace(worker, BROKEN_REPLY)
@@ -104,13 +112,16 @@ class Pool:
         except (asyncio.IncompleteReadError, OSError) as err:
             reason = await _reason_of_death(worker)
             self._replace(worker, reason)
+            if reason == KILLED:
+                words = "The process that graded the photograph was ended from outside, perhaps for want of memory."
+                raise Busy(words, RETRY_SECONDS) from err
             raise RequestError(
                 UNPROCESSABLE, reason, "The photograph could not be decoded and was given up; it may be damaged."
             ) from err
         except BaseException:  # the request was cancelled: the worker's answer would reach the next one
             self._replace(worker, CANCELLED)
             raise
-        self._idle.put_nowait(worker)
+        self._give_back(worker)
         if "refused" in reply:
             why = reply["refused"]
             status = PHOTOGRAPH_STATUS.get(why["reason"], UNPROCESSABLE)
@@ -120,12 +131,40 @@ class Pool:
             raise RequestError(500, "internal error", INTERNAL)
         return reply["status"], reply["answer"]
 
+    async def _take(self) -> asyncio.subprocess.Process:
+        """Waits for an idle worker that is alive; the dead ones met on the way are replaced."""
+        while True:
+            worker = await self._idle.get()
+            if worker not in self._all:
+                continue  # it died while it lay here, and was replaced then
+            if worker.returncode is None:
+                self._busy.add(worker)
+                return worker
+            self._replace(worker, ENDED_IDLE)
+
+    def _give_back(self, worker: asyncio.subprocess.Process) -> None:
+        if worker.returncode is not None:  # it answered and ended, and `_watch` saw it at work
+            self._replace(worker, ENDED_IDLE)
+            return
+        self._busy.discard(worker)
+        self._idle.put_nowait(worker)
+
+    async def _watch(self, worker: asyncio.subprocess.Process) -> None:
+        """Replaces a worker that ends while it has nothing to do; the death of one at work is `predict`'s to explain."""
+        await worker.wait()
+        if worker in self._all and worker not in self._busy:
+            self._replace(worker, ENDED_IDLE)
+
     def _replace(self, worker: asyncio.subprocess.Process, reason: str) -> None:
         self.counts.replaced[reason] = self.counts.replaced.get(reason, 0) + 1
         LOGGER.warning("worker %d is replaced: %s (exit status %s)", worker.pid, reason, worker.returncode)
         self._all.discard(worker)
-        task = asyncio.create_task(self._end_and_add(worker))
-        self._tasks.add(task)
+        self._busy.discard(worker)
+        self._keep(self._end_and_add(worker))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)  # asyncio itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
 
     async def _end_and_add(self, worker: asyncio.subprocess.Process) -> None:
@@ -141,6 +180,7 @@ class Pool:
         worker = await self._started()
         self._all.add(worker)
         self._idle.put_nowait(worker)
+        self._keep(self._watch(worker))
 
     async def _started(self) -> asyncio.subprocess.Process:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "SILENT"}
@@ -171,14 +211,16 @@ class Pool:
         return worker
 
 
-async def _ask(worker: asyncio.subprocess.Process, head: dict[str, Any], body: bytes) -> dict[str, Any]:
+async def _ask(worker: asyncio.subprocess.Process, head: dict[str, Any], body: bytes | bytearray) -> dict[str, Any]:
     """Sends a frame and returns the head of the reply."""
     source, sink = worker.stdout, worker.stdin
     if source is None or sink is None:
         raise OSError("the worker has no pipes")
     sink.write(frames.pack(head, body))
-    sink.write(body)
-    await sink.drain()
+    view = memoryview(body)
+    for start in range(0, len(view), PIECE):
+        sink.write(view[start : start + PIECE])
+        await sink.drain()
     length, _ = frames.unpack_prefix(await source.readexactly(frames.PREFIX.size))
     return json.loads(await source.readexactly(length))
 
@@ -187,7 +229,9 @@ async def _reason_of_death(worker: asyncio.subprocess.Process) -> str:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(worker.wait(), 2.0)
     too_slow = getattr(signal, "SIGXCPU", None)  # not on Windows, where there is no such limit either
-    return TOO_SLOW_TO_DECODE if too_slow is not None and worker.returncode == -too_slow else CRASHED
+    if too_slow is not None and worker.returncode == -too_slow:
+        return TOO_SLOW_TO_DECODE
+    return KILLED if worker.returncode in FROM_OUTSIDE else CRASHED
 
 
 async def _end(worker: asyncio.subprocess.Process) -> None:

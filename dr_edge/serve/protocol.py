@@ -8,6 +8,7 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Collection
 from typing import Any
 
 import h11
@@ -25,7 +26,8 @@ def limited_protocol(settings: Settings) -> type[asyncio.Protocol]:
     Args:
       settings: `header_seconds`: a connection that has not sent a whole request header by then is closed (slow loris).
         `write_seconds`, `min_write_rate`: one that takes less of its answer than that is aborted (slow reader).
-        `max_connections`, `max_per_address`: further connections are closed at once.
+        `max_connections`, `max_per_address`: further connections are closed at once. Through TLS a connection is made only
+        when its handshake is done: `behind_tls` counts from accept on.
     """
 
     class LimitedProtocol(H11Protocol):
@@ -35,15 +37,11 @@ def limited_protocol(settings: Settings) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            if len(self.connections) > settings.max_connections or self._from_here() > settings.max_per_address:
+            if crowded(self, self.connections, settings):
                 transport.abort()
                 return
             _bound_buffers(transport)
             self._watch_header()
-
-        def _from_here(self) -> int:
-            address = (self.client or (None,))[0]
-            return sum((getattr(other, "client", None) or (None,))[0] == address for other in self.connections)
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
@@ -107,6 +105,16 @@ def limited_protocol(settings: Settings) -> type[asyncio.Protocol]:
                 self._header_timer = None
 
     return LimitedProtocol
+
+
+def crowded(one: Any, connections: Collection[Any], settings: Settings) -> bool:
+    """Returns whether there are more connections than may be, in all or from the address of `one`, which is among them."""
+    here = sum(_address(other) == _address(one) for other in connections)
+    return len(connections) > settings.max_connections or here > settings.max_per_address
+
+
+def _address(connection: Any) -> Any:
+    return (getattr(connection, "client", None) or (None,))[0]
 
 
 def _bound_buffers(transport: asyncio.WriteTransport) -> None:

@@ -14,17 +14,18 @@ class Settings:
       threads: of the arithmetic of each.
       queue: uploads that may wait beyond those being graded; more are answered 503.
       max_upload_bytes: of one request's body.
-      max_buffered_bytes: of all uploads that are held at a moment; more are answered 503.
+      max_buffered_bytes: of all uploads that are held at a moment, once each; more are answered 503. A worker holds the one
+        that it grades as well.
       max_pixels: larger photographs are refused before they are decoded.
       upload_seconds: a body must have arrived by then.
       upload_grace_seconds, min_upload_rate: after that time a body must have come at this many bytes per second; places
         are only taken by whole bodies, so this bounds how long strangers' crumbs are kept.
-      header_seconds: a request's header must have arrived by then.
+      header_seconds: a request's header must have arrived by then; before it, as long for the handshake of TLS.
       wait_seconds: longest wait for a free worker.
       cpu_seconds: processor time that one photograph may take in a worker; then the worker is replaced.
       wall_seconds: the same by the clock, for a machine with too much to do.
       write_seconds, min_write_rate: of an answer, so many bytes per second must be taken in every such period.
-      max_connections: open connections; further ones are closed.
+      max_connections: open connections, from accept on; further ones are closed.
       max_per_address: the same for one address, so that one computer cannot shut the others out.
       allowed_hosts: names in a request's Host that are answered; None for any.
     """

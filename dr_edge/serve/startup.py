@@ -1,30 +1,68 @@
-"""What the server sees to before it listens: an address that is free, and a log that holds what is of use."""
+"""What the server sees to before it serves: an address to listen on, and a log that holds what is of use."""
 
 from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
+from typing import Any
 
 GONE = "socket.send() raised exception."  # asyncio's words, once per piece, where a browser went away while loading
+BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
 
 
-def check_address(host: str, port: int) -> None:
-    """Raises OSError, in words that say what to do, where `host`:`port` cannot be listened on; 0 stands for any free port."""
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Listens at every address that a name stands for; what connects waits until the server takes it.
+
+    Args:
+      host: address or name.
+      port: 0 for any free one, the same for all addresses.
+
+    Raises:
+      OSError: one cannot be listened on; says what to do.
+    """
+    listening: list[socket.socket] = []
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in _found(host, port):
+            listening.append(_listening(family, kind, protocol, (address[0], port, *address[2:])))
+            port = listening[0].getsockname()[1]
+    except OSError:
+        for one in listening:
+            one.close()
+        raise
+    return listening
+
+
+def _listening(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+    try:
+        one = socket.socket(family, kind, protocol)
+        try:
+            if os.name == "posix":  # of a closed server too; elsewhere it would share the port with another program
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(address)
+            one.listen(BACKLOG)
+        except OSError:
+            one.close()
+            raise
+    except OSError as err:
+        raise OSError(_words(err, address[0], address[1])) from err
+    return one
+
+
+def url(host: str, listening: list[socket.socket], secure: bool) -> str:
+    """Returns the address of the page, for people."""
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if secure else 'http'}://{name}:{listening[0].getsockname()[1]}/"
+
+
+def _found(host: str, port: int) -> list[tuple[int, int, int, str, tuple[Any, ...]]]:
+    try:
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
     except socket.gaierror as err:
         raise OSError(f"--host={host}: no address of that name ({err.strerror}). Leave it out for this computer only.") from err
-    for family, kind, protocol, _, address in found:
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: of a closed one too
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                probe.bind(address)
-                probe.listen(1)
-            except OSError as err:
-                raise OSError(_words(err, address[0], port)) from err
 
 
 def _words(err: OSError, host: object, port: int) -> str:

@@ -169,7 +169,8 @@ def test_https(bundle_dir, tmp_path):
         sys.executable, "-m", "dr_edge.serve", f"--bundle={bundle_dir}", f"--port={port}", "--workers=1",
         f"--tls_certificate={certificate}", f"--tls_key={key}",
     ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2], stderr=subprocess.DEVNULL)
+    with open(tmp_path / "log.txt", "wb") as log:
+        process = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[2], stderr=log)
     try:
         trust = ssl.create_default_context(cafile=certificate)
         until, response = time.monotonic() + 60, None
@@ -179,6 +180,7 @@ def test_https(bundle_dir, tmp_path):
             except httpx.TransportError:
                 time.sleep(0.2)
         assert response is not None and response.json()["status"] == "ok"
+        assert f"The page is at https://127.0.0.1:{port}/" in (tmp_path / "log.txt").read_text()
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -8,43 +8,16 @@ import os
 import socket
 import ssl
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from serving import QUICK, closed_after, ended, memory, served
 
-from dr_edge.prediction.bundle import open_bundle
-from dr_edge.serve.app import create_app
-from dr_edge.serve.assets import Assets
-from dr_edge.serve.protocol import limited_protocol
 from dr_edge.serve.settings import Settings
 
 LARGE = 12 << 20  # bytes; no artifact of a stand-in is that large, but those of real bundles are
-QUICK = Settings(workers=1, header_seconds=1.0, write_seconds=1.0, max_connections=40)
-
-
-@contextlib.contextmanager
-def served(bundle_dir: Path, settings: Settings, static: Path | None = None, **options: object) -> Iterator[int]:
-    """Runs a server in a thread; yields its port."""
-    import uvicorn
-
-    app = create_app(open_bundle(bundle_dir), settings, None if static is None else Assets(static))
-    config = uvicorn.Config(app, port=0, http=limited_protocol(settings), log_level="error", timeout_keep_alive=30, **options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        until = time.monotonic() + 60
-        while not server.started and time.monotonic() < until:
-            time.sleep(0.05)
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join(timeout=30)
-    assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +25,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("static")
     (root / "large.png").write_bytes(os.urandom(LARGE))
     return root
-
-
-def memory() -> int:
-    """Returns the bytes that this process holds in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def asked(port: int) -> socket.socket:
@@ -152,36 +120,6 @@ POST = (
 )
 
 
-def closed_after(port: int, *pieces: bytes) -> tuple[float, bytes]:
-    """Sends pieces 0.4 s apart, then waits for the end; returns seconds and what came."""
-    with socket.create_connection(("127.0.0.1", port), timeout=15) as client:
-        start, received = time.monotonic(), b""
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-            for piece in pieces:
-                client.sendall(piece)
-                time.sleep(0.4)
-            while data := client.recv(4096):
-                received += data
-        return time.monotonic() - start, received
-
-
-def ended(port: int, count: int) -> int:
-    """Opens connections; returns how many of them the server closed at once."""
-    crowd = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(count)]
-    time.sleep(0.3)
-    closed = 0
-    for client in crowd:
-        client.setblocking(False)
-        try:
-            closed += client.recv(1) == b""
-        except ConnectionResetError:
-            closed += 1
-        except BlockingIOError:  # still open
-            pass
-        client.close()
-    return closed
-
-
 def test_one_address_cannot_take_all_connections(bundle_dir):
     with served(bundle_dir, dataclasses.replace(QUICK, max_per_address=5)) as port:
         assert ended(port, 12) == 12 - 5
@@ -206,7 +144,7 @@ def test_through_tls_a_large_file_arrives_whole_and_who_does_not_read_is_dropped
     from certificates import write_certificate
 
     certificate, key = write_certificate(tmp_path)
-    with served(bundle_dir, QUICK, large, ssl_certfile=str(certificate), ssl_keyfile=str(key)) as port:
+    with served(bundle_dir, QUICK, large, (certificate, key)) as port:
         trust = ssl.create_default_context(cafile=certificate)
         response = httpx.get(f"https://127.0.0.1:{port}/static/large.png", verify=trust)
         assert response.content == (large / "large.png").read_bytes()

@@ -9,7 +9,20 @@ import httpx
 import numpy as np
 import pytest
 from page_browser import Browser, Tab
-from page_helpers import OFFLINE, READY, SHOWN, compare, complaints, grade, opened, posts, python_answers
+from page_helpers import (
+    OFFLINE,
+    READY,
+    SHOWN,
+    compare,
+    complaints,
+    form,
+    grade,
+    opened,
+    posts,
+    predicted,
+    python_answers,
+    saved,
+)
 
 pytestmark = pytest.mark.usefixtures("vendored")
 
@@ -31,6 +44,18 @@ def test_the_browser_answers_as_python_does(server, bundle_dir, browser, drawn) 
         assert posts(server) == before
         assert {request["method"] for request in tab.requests()} == {"GET"}
         assert all(request["url"].startswith((server.url, "blob:", "data:")) for request in tab.requests())
+
+
+def test_what_is_saved_has_the_keys_of_predict(server, bundle_dir, browser, drawn) -> None:
+    expected = predicted(bundle_dir, drawn)
+    with opened(browser, server.url) as tab:
+        grade(tab, *drawn)
+        content = saved(tab)
+    assert list(content) == list(expected)
+    answers, others = content.pop("answers"), expected.pop("answers")
+    assert content == expected and content["complete"] is True and content["unreadable"] == 2
+    for answer, other in zip(answers, others, strict=True):
+        assert form(answer) == form(other), answer["file"]
 
 
 def test_disc_and_cup_are_those_of_python(page_mask_bundle, start_server, browser, drawn) -> None:
@@ -65,11 +90,12 @@ def test_disc_and_cup_are_those_of_python(page_mask_bundle, start_server, browse
 def test_an_unusual_photograph_gets_no_answer(start_server, bundle_dir, tmp_path, browser, drawn) -> None:
     unusual = shutil.copytree(bundle_dir, tmp_path / "bundle")
     content = json.loads((unusual / "metadata.json").read_text())
-    content["ood"]["threshold"] = 1e-6
+    for entry in content["artifacts"].values():
+        entry["ood"]["threshold"] = 1e-6
     (unusual / "metadata.json").write_text(json.dumps(content))
     with start_server(unusual, "--workers=1") as server, opened(browser, server.url) as tab:
         (answer,) = grade(tab, drawn[0])
-        assert answer["status"] == "out_of_distribution" and "decision" not in answer
+        assert answer["status"] == "out_of_distribution" and answer["decision"] is None
         assert "Unlike what the model knows" in tab.wait(SHOWN)
 
 
@@ -107,7 +133,11 @@ def test_photographs_are_sent_only_after_consent(server, bundle_dir, browser, dr
     tab.run("document.getElementById('consent-yes').click()")
     (answer,) = grade(tab)
     assert posts(server) == before + 1
-    (expected,) = python_answers(bundle_dir, [drawn[0]])
+    expected = predicted(bundle_dir, [drawn[0]])
+    content = saved(tab)
+    assert list(content) == list(expected) and content["bundle"] == expected["bundle"]
+    (expected,) = expected["answers"]
+    assert form(answer) == form(expected)
     assert answer["outputs"]["probabilities"] == pytest.approx(expected["outputs"]["probabilities"], abs=1e-5)
     assert "to which the photograph was sent" in tab.wait(SHOWN)
     assert "are sent to" in tab.run("document.getElementById('privacy').innerText")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -13,10 +14,10 @@ import pytest
 from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.quality import Quality
 from dr_edge.fundus.read_crop import Photograph
-from dr_edge.prediction import pictures
-from dr_edge.prediction.answer import interpret
+from dr_edge.prediction import flow, pictures
+from dr_edge.prediction.answer import interpret, unreadable
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
-from dr_edge.prediction.schema import Answer
+from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, Answer
 from dr_edge.serve.assets import STATIC
 
 SIDE = 40
@@ -130,12 +131,47 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
             assert [mask["height"] for mask in answer["masks"]] == pytest.approx([mask["height"] for mask in expected["masks"]], abs=1)
             assert [mask["found"] for mask in answer["masks"]] == [mask["found"] for mask in expected["masks"]]
             assert same(answer["vcdr"], expected["vcdr"], 0.02)
+            title, _, _, words = row["said"][:4]
+            assert ". " not in title  # one sentence, and the others below it
+            assert answer["vcdr"] is not None or answer["message"] == f"{title}. {words}".strip()
             assert same(answer["points"], expected["points"], 0.11) and bool(expected["points"]) == ("point" in case["name"])
         assert all(isinstance(words, str) and "undefined" not in words and "null" not in words for words in row["said"])
     assert {(name, "answered") for name in TASKS} <= seen
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
     assert headlines == {"good", "warn", "plain"}
     assert "Grad-CAM of non-referable (likelier), not of referable" in titles and "Grad-CAM of non-referable" in titles
+
+
+SAVE = """
+import fs from 'node:fs';
+const {root, manifest} = JSON.parse(fs.readFileSync(0, 'utf8'));
+const {savedDocument} = await import(`${root}/saved.js`);
+const {unreadable} = await import(`${root}/answer.js`);
+const decided = {status: 'answered', decision: {class_name: 'referable'}, prediction: {class_name: 'non-referable'}};
+const entries = [
+  {answer: unreadable({reason: 'truncated', message: 'truncated: it is.'}, 'a.jpg'), label: null},
+  {answer: decided, label: 'referable'},
+  {answer: null, label: null},
+];
+const artifact = {file: 'model.tflite', sha256: 'ab'};
+console.log(JSON.stringify([savedDocument(manifest, artifact, entries), savedDocument(manifest, null, entries.slice(0, 2))]));
+"""
+
+
+def test_what_is_saved_has_every_field_of_an_answer(node: str) -> None:
+    described = {"task": {"name": "referable_dr", "class_names": ["non-referable", "referable"]}, "image_size": SIDE}
+    data = json.dumps({"root": (STATIC / "js").as_uri(), "manifest": described})
+    done = subprocess.run([node, "--input-type=module", "--eval", SAVE], input=data, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    content, early = json.loads(done.stdout)
+    bundle = Bundle(Path("bundle"), described, "model.tflite", "ab", b"", None, 0.2)
+    assert content["bundle"] == flow.description(bundle)
+    assert (content["schema"], content["schema_version"]) == (SCHEMA, SCHEMA_VERSION)
+    assert (content["complete"], content["photographs"], content["unreadable"]) == (False, 2, 1)
+    assert early["complete"] is True and early["bundle"]["artifact"] is None
+    assert content["answers"][0] == unreadable("a.jpg", "truncated", "truncated: it is.").to_json()
+    assert list(content["answers"][1]) == [field.name for field in dataclasses.fields(Answer)]
+    assert content["answers"][1]["label"] == {"given": "referable", "agrees": True}
 
 
 def same(ours: Any, theirs: Any, within: float = 1e-6) -> bool:

@@ -8,7 +8,7 @@ import shutil
 import httpx
 import pytest
 from page_browser import Browser
-from page_helpers import OFFLINE, SHOWN, grade, opened, python_answers
+from page_helpers import OFFLINE, SHOWN, grade, opened, python_answers, saved
 
 pytestmark = pytest.mark.usefixtures("vendored")
 
@@ -35,6 +35,8 @@ def test_a_busy_server_blames_no_photograph(server, bundle_dir, browser, drawn) 
     shown = tab.run("document.querySelector('main').innerText")
     assert "cannot be read" not in shown and shown.count("the server is busy") == 2
     assert "not answered" in tab.run("document.getElementById('spoken').textContent")
+    content = saved(tab)
+    assert (content["complete"], content["photographs"], content["unreadable"], content["answers"]) == (False, 0, 0, [])
     tab.run("(() => { window.down = false; document.querySelector('.held button').click(); })()")
     tab.wait(SHOWN)
     assert tab.run("document.querySelectorAll('.held').length") == 1

@@ -34,21 +34,28 @@ def test_a_taken_port_is_named_with_what_to_do(taken: int, bundle_dir: Path) -> 
 
 def test_other_addresses_that_cannot_be_listened_on_are_told_apart(taken: int) -> None:
     with pytest.raises(OSError, match=r"203\.0\.113\.7:8000 is no address of this computer"):
-        startup.check_address("203.0.113.7", 8000)  # reserved for documentation
+        startup.listen("203.0.113.7", 8000)  # reserved for documentation
     with pytest.raises(OSError, match="no address of that name"):
-        startup.check_address("no.such.host.invalid", 8000)
+        startup.listen("no.such.host.invalid", 8000)
     with pytest.raises(OSError, match="is taken"):
-        startup.check_address("localhost", taken)
-    startup.check_address("127.0.0.1", 0)
+        startup.listen("localhost", taken)
 
 
-def test_a_port_that_was_checked_is_free_afterwards() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    startup.check_address("127.0.0.1", port)
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", port))
+def test_what_it_listens_at_is_told_and_reached() -> None:
+    listening = startup.listen("localhost", 0)
+    try:
+        ports = {one.getsockname()[1] for one in listening}
+        assert len(ports) == 1 and 0 not in ports  # one port, at 127.0.0.1 and ::1
+        assert startup.url("localhost", listening, secure=True) == f"https://localhost:{ports.pop()}/"
+        assert startup.url("::1", listening, secure=False).startswith("http://[::1]:")
+        for one in listening:
+            with socket.create_connection(one.getsockname()[:2], timeout=5):
+                pass
+            with pytest.raises(OSError, match="is taken"):
+                startup.listen(*one.getsockname()[:2])
+    finally:
+        for one in listening:
+            one.close()
 
 
 def test_a_browser_that_goes_away_is_not_logged_piece_by_piece(caplog: pytest.LogCaptureFixture) -> None:

@@ -38,6 +38,7 @@ const LIGHT = [
     'answer',
     'worker',
     'photograph',
+    'saved',
     'image_header',
     'glaucoma',
     'sha256',

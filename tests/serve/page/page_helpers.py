@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from page_browser import Browser, Tab
 
 from dr_edge.prediction.bundle import open_bundle
+from dr_edge.prediction.flow import predict_files
 from dr_edge.prediction.predictor import Predictor
 
 READY = "document.getElementById('place').dataset.state === 'ready'"
@@ -36,14 +38,17 @@ def grade(tab: Tab, *files: Path) -> list[dict[str, Any]]:
     """Chooses photographs, waits for their answers and returns what the page saves of them."""
     tab.choose("#choose", *files)
     tab.wait(ANSWERED.format(count=len(files)))
-    # What "Save" would write, read on its way.
+    return saved(tab)["answers"]
+
+
+def saved(tab: Tab) -> dict[str, Any]:
+    """Returns what "Save" would write, read on its way."""
     tab.run("""window.saved = null; HTMLAnchorElement.prototype.click = () => {};
       window.made ??= URL.createObjectURL; URL.createObjectURL = (blob) => { window.saved = blob.text(); return window.made.call(URL, blob); };
       document.getElementById('save').click()""")
     content = json.loads(tab.run("window.saved"))
     tab.run("URL.createObjectURL = window.made")
-    assert content["schema"] == "dr_edge.prediction"
-    return content["answers"]
+    return content
 
 
 def posts(server) -> float:
@@ -78,6 +83,18 @@ def compare(answer: dict[str, Any], expected: dict[str, Any]) -> None:
         ours, theirs = answer["decision"], expected["decision"]
         assert (ours["operating_point"], ours["threshold"]) == (theirs["operating_point"], theirs["threshold"])
         assert ours["positive"] == (ours["probability"] >= ours["threshold"])
+
+
+def form(content: Any) -> Any:
+    """Returns the keys of a JSON object and of those in it, without their values."""
+    return {key: form(value) for key, value in content.items()} if isinstance(content, dict) else None
+
+
+def predicted(bundle_dir: Path, files: list[Path]) -> dict[str, Any]:
+    """Returns the document of `python -m dr_edge.predict`."""
+    out = io.StringIO()
+    predict_files(open_bundle(bundle_dir), [str(file) for file in files], out)
+    return json.loads(out.getvalue())
 
 
 def python_answers(bundle_dir: Path, files: list[Path]) -> list[dict[str, Any]]:

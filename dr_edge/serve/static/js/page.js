@@ -4,6 +4,7 @@ import {card} from './card.js';
 import {make} from './elements.js';
 import {BrowserEngine} from './engines.js';
 import {keepOffline} from './offline.js';
+import {savedDocument} from './saved.js';
 import {ServerEngine} from './server_engine.js';
 import {aboutWords, headline, question} from './words.js';
 
@@ -172,18 +173,9 @@ function removeAll() {
   $('choose').focus();
 }
 
-/** Saves the answers as `python -m dr_edge.predict` writes them; labels beside them, no pictures. */
+/** Saves the answers as `python -m dr_edge.predict` writes them. */
 function save() {
-  const answers = state.entries
-    .filter((entry) => entry.answer)
-    .map(({answer, label}) => {
-      const said = answer.decision ?? answer.prediction;
-      return {
-        ...answer,
-        label: label === null ? null : {given: label, agrees: said ? said.class_name === label : null},
-      };
-    });
-  const content = {schema: 'dr_edge.prediction', schema_version: 1, answers};
+  const content = savedDocument(state.manifest, state.engine?.artifact ?? null, state.entries);
   const address = URL.createObjectURL(new Blob([JSON.stringify(content, null, 2)], {type: 'application/json'}));
   make('a', {href: address, download: 'answers.json'}).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);

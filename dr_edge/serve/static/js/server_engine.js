@@ -14,6 +14,9 @@ export class ServerEngine {
   /** @param {object} manifest the bundle's metadata.json */
   constructor(manifest) {
     this.manifest = manifest;
+    // The model that answers; each answer says anew which it was.
+    const artifacts = Object.values(manifest.artifacts ?? {});
+    this.artifact = artifacts.find(({file}) => file === manifest.serve?.artifact) ?? null;
   }
 
   /**
@@ -40,7 +43,8 @@ export class ServerEngine {
   }
 
   async picture(content, file) {
-    const {pictures, ...answer} = content;
+    const {pictures, bundle, schema, schema_version, ...answer} = content; // as the page's own answers, and Python's
+    if (bundle) this.artifact = {file: bundle.artifact, sha256: bundle.sha256};
     return {answer: {...answer, file: file.name}, preview: file, ...(await this.decode(pictures ?? {}))};
   }
 

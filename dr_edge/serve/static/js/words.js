@@ -53,7 +53,8 @@ export function headline(answer) {
     const title = `Cup-to-disc ratio ${answer.vcdr.toFixed(2)}`;
     return {title, short: title, tone: 'plain'};
   }
-  return {title: answer.message.replace(/\.$/, ''), short: answer.message.replace(/\.$/, ''), tone: 'plain'};
+  const [first] = answer.message.replace(/\.$/, '').split('. '); // in a list, more would push the others out of sight
+  return {title: first, short: first, tone: 'plain'};
 }
 
 /** Returns one or two sentences that explain the headline. */
@@ -76,7 +77,7 @@ export function explanation(answer, manifest) {
   const title = headline(answer).title.toLowerCase();
   const message = answer.message.toLowerCase();
   if (message === title || message === `${title}.`) return ''; // the headline says it all
-  if (!message.startsWith(`${title}: `)) return answer.message;
+  if (!message.startsWith(`${title}: `) && !message.startsWith(`${title}. `)) return answer.message;
   const rest = answer.message.slice(title.length + 2);
   return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
