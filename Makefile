@@ -1,4 +1,4 @@
-# make demo   sets everything up, then runs the whole chain on drawn fundus images (about ten minutes on two cores)
+# make demo   sets everything up, then runs the whole chain on drawn fundus images (three to ten minutes on two cores)
 # make test   sets everything up, then passes all tests
 # make help   says what else there is
 

@@ -1,4 +1,4 @@
-"""Runs the whole chain on drawn fundus images: no photograph, no download, about ten minutes on two cores.
+"""Runs the whole chain on drawn fundus images: no photograph, no download, three to ten minutes on two cores.
 
   python -m dr_edge.demo --out=demo
 
