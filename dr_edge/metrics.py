@@ -1,4 +1,4 @@
-"""Metrics of classification, multi-label and segmentation outputs, as JSON-safe dictionaries.
+"""Metrics of classification, as JSON-safe dictionaries, and what those of several diseases share with them.
 
 scikit-learn computes the values; intervals are 95 % bootstrap intervals by patient (dr_edge.bootstrap). A
 value that is undefined (an area under the curve where one class is absent) is None, and `notes` says why in
@@ -52,8 +52,8 @@ def classification_metrics(
     """
     from sklearn import metrics
 
-    labels, probabilities, groups = _checked(labels, probabilities, len(class_names), groups)
-    _check_labels(labels, 0, len(class_names) - 1)
+    labels, probabilities, groups = checked(labels, probabilities, len(class_names), groups)
+    check_labels(labels, 0, len(class_names) - 1)
     total = probabilities.sum(axis=1)
     if np.abs(total - 1).max() > PROBABILITY_TOLERANCE:
         raise ValueError(
@@ -75,7 +75,7 @@ def classification_metrics(
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         labels, predicted, labels=classes, zero_division=np.nan
     )
-    areas = [_auc(labels == index, probabilities[:, index]) for index in classes]
+    areas = [area_under_curve(labels == index, probabilities[:, index]) for index in classes]
     binary = len(classes) == 2
     auc, auc_statistic = _overall_auc(labels, probabilities, areas, present)
     if auc is None:
@@ -113,150 +113,11 @@ def classification_metrics(
         statistics["auc"] = auc_statistic
     if result["qwk"] is not None:
         statistics["qwk"] = bootstrap.weighted_kappa(labels, predicted, len(classes))
-    result |= _intervals(statistics, ("accuracy", "auc", "qwk"), groups, draws, notes)
+    result |= bootstrap_intervals(statistics, ("accuracy", "auc", "qwk"), groups, draws, notes)
     return result | {"notes": notes}
 
 
-def multilabel_metrics(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    class_names: Sequence[str],
-    groups: np.ndarray | None = None,
-    draws: int = bootstrap.DRAWS,
-    threshold: float = 0.5,
-) -> dict[str, Any]:
-    """Computes the metrics of several diseases, each present or absent; a missing label (-1) is left out.
-
-    Args:
-      labels: [N, L] int: 1 present, 0 absent, -1 not known.
-      probabilities: [N, L] in 0..1.
-      class_names: L disease names.
-      groups: [N] patient of each image, or None.
-      draws: bootstrap draws; 0 leaves the intervals out.
-      threshold: a disease is predicted from this probability on.
-
-    Returns:
-      images, patients, mean_f1, mean_auc (of the diseases where they are defined), mean_f1_interval and
-      mean_auc_interval (`mean_intervals`), exact_match (share of fully labelled images with every disease right),
-      per_class {name: {images, support, prevalence,
-      precision, recall, specificity, f1, accuracy, auc, auc_interval, auc_draws, confusion [2][2]}}, notes
-      [str]. None where undefined.
-
-    Raises:
-      ValueError: as `classification_metrics`.
-    """
-    labels, probabilities, groups = _checked(labels, probabilities, len(class_names), groups)
-    _check_labels(labels, MISSING, 1)
-    notes: list[str] = []
-    known = labels != MISSING
-    per_class = {
-        name: _disease_metrics(
-            name, labels[rows, i], probabilities[rows, i], groups[rows], draws, threshold, notes
-        )
-        for i, (name, rows) in enumerate(zip(class_names, known.T, strict=True))
-    }
-    intervals: dict[str, Any] = {"mean_f1_interval": None, "mean_auc_interval": None}
-    if draws:
-        intervals = mean_intervals(labels, probabilities, groups, draws, threshold)
-    complete = known.all(axis=1)
-    matches = ((probabilities >= threshold) == labels).all(axis=1)[complete]
-    return {
-        "images": int(labels.shape[0]),
-        "patients": int(np.unique(groups).size),
-        "mean_f1": _mean_known(values["f1"] for values in per_class.values()),
-        "mean_auc": _mean_known(values["auc"] for values in per_class.values()),
-        **intervals,
-        "exact_match": float(matches.mean()) if complete.any() else None,
-        "per_class": per_class,
-        "notes": notes,
-    }
-
-
-def mean_intervals(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    groups: np.ndarray,
-    draws: int = bootstrap.DRAWS,
-    threshold: float = 0.5,
-) -> dict[str, Any]:
-    """Computes how sure the means over several diseases are, by a bootstrap of whole patients.
-
-    A draw in which a disease is undefined gives the mean of the others (`bootstrap.mean_of_defined`).
-
-    Args:
-      labels, probabilities, threshold: as in `multilabel_metrics`.
-      groups: [N] patient of each image.
-      draws: bootstrap draws.
-
-    Returns:
-      mean_f1_interval and mean_auc_interval [low, high]; None where no disease is defined or there is one
-      patient only.
-    """
-    f1, areas = [], []
-    for column, scores in zip(labels.T, probabilities.T, strict=True):
-        rows = column != MISSING
-        positive, scores = column[rows] == 1, scores[rows]
-        if positive.any() or (scores >= threshold).any():
-            f1.append(bootstrap.on_rows(rows, bootstrap.weighted_f1(positive, scores >= threshold)))
-        if 0 < positive.sum() < positive.size:
-            areas.append(bootstrap.on_rows(rows, bootstrap.weighted_auc(positive, scores)))
-    parts = {"mean_f1": f1, "mean_auc": areas}
-    statistics = {name: bootstrap.mean_of_defined(each) for name, each in parts.items() if each}
-    result: dict[str, Any] = {f"{name}_interval": None for name in parts}
-    if np.unique(groups).size < 2:
-        return result
-    for name, values in bootstrap.bootstrap(statistics, groups, draws).items():
-        result[f"{name}_interval"] = bootstrap.percentile_interval(values).to_json()
-    return result
-
-
-def _disease_metrics(
-    name: str,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    groups: np.ndarray,
-    draws: int,
-    threshold: float,
-    notes: list[str],
-) -> dict[str, Any]:
-    """Returns the metrics of one disease from its labelled images ([n] 0 or 1); adds what is undefined to
-    `notes`.
-    """
-    from sklearn import metrics
-
-    result: dict[str, Any] = {"images": int(labels.size), "support": int(labels.sum())}
-    if labels.size == 0:
-        notes.append(f"No image has a label for {name!r}.")
-        values = ("prevalence", "precision", "recall", "specificity", "f1", "accuracy", "auc", "confusion")
-        return result | dict.fromkeys(values) | {"auc_interval": None, "auc_draws": 0}
-    predicted = (probabilities >= threshold).astype(int)
-    confusion = metrics.confusion_matrix(labels, predicted, labels=[0, 1])
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=[1], zero_division=np.nan
-    )
-    auc = _auc(labels == 1, probabilities)
-    if auc is None:
-        state = "present" if labels[0] else "absent"
-        notes.append(f"AUC of {name!r} is undefined: all labelled images are {state}.")
-    statistics = {} if auc is None else {"auc": bootstrap.weighted_auc(labels == 1, probabilities)}
-    healthy = int(confusion[0].sum())
-    return (
-        result
-        | {
-            "prevalence": float(labels.mean()),
-            "precision": finite_or_none(precision[0]),
-            "recall": finite_or_none(recall[0]),
-            "specificity": float(confusion[0, 0] / healthy) if healthy else None,
-            "f1": finite_or_none(f1[0]),
-            "accuracy": float((predicted == labels).mean()),
-            "auc": auc,
-            "confusion": confusion.tolist(),
-        }
-        | _intervals(statistics, ("auc",), groups, draws, notes)
-    )
-
-
-def _checked(
+def checked(
     labels: np.ndarray, probabilities: np.ndarray, classes: int, groups: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns labels, probabilities (float64) and groups as arrays whose shapes agree; raises ValueError."""
@@ -278,7 +139,7 @@ def _checked(
     return labels, probabilities, groups
 
 
-def _check_labels(labels: np.ndarray, lowest: int, highest: int) -> None:
+def check_labels(labels: np.ndarray, lowest: int, highest: int) -> None:
     """Raises ValueError unless all labels are integers in lowest..highest."""
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < lowest or labels.max() > highest:
         raise ValueError(
@@ -305,7 +166,7 @@ def _overall_auc(
     return float(np.mean([areas[index] for index in present])), statistic
 
 
-def _intervals(
+def bootstrap_intervals(
     statistics: dict[str, bootstrap.Statistic],
     names: Sequence[str],
     groups: np.ndarray,
@@ -333,7 +194,7 @@ def _intervals(
     return result
 
 
-def _auc(positive: np.ndarray, scores: np.ndarray) -> float | None:
+def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> float | None:
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(positive, scores)) if 0 < positive.sum() < positive.size else None
@@ -360,6 +221,6 @@ def _clipped(probabilities: np.ndarray) -> np.ndarray:
     return clipped / clipped.sum(axis=1, keepdims=True)
 
 
-def _mean_known(values: Any) -> float | None:
+def mean_known(values: Any) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dr_edge import metrics
+from dr_edge import metrics, multilabel_metrics
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.metadata import finite_or_none
@@ -119,7 +119,7 @@ def check_finite(outputs: Mapping[str, np.ndarray], name: str) -> None:
 def score(task: Task, labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
     """Returns the task's metrics of [N, C] probabilities (see dr_edge.metrics)."""
     if task.kind == "multilabel":
-        return metrics.multilabel_metrics(labels, probabilities, task.class_names, groups=groups)
+        return multilabel_metrics.multilabel_metrics(labels, probabilities, task.class_names, groups=groups)
     return metrics.classification_metrics(labels, probabilities, task.class_names, ordered=task.ordered, groups=groups)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from dr_edge import metrics
+from dr_edge import metrics, multilabel_metrics
 
 NAMES = ("non-referable", "referable")
 
@@ -130,7 +130,7 @@ def test_multilabel_masks_missing_labels():
     rng = np.random.default_rng(3)
     labels = rng.integers(-1, 2, (200, 2))
     probabilities = np.clip(labels * 0.3 + rng.uniform(0.1, 0.6, (200, 2)), 0, 1)
-    result = metrics.multilabel_metrics(labels, probabilities, ("glaucoma", "DR"), draws=200)
+    result = multilabel_metrics.multilabel_metrics(labels, probabilities, ("glaucoma", "DR"), draws=200)
     scores = []
     for index, name in enumerate(("glaucoma", "DR")):
         known = labels[:, index] >= 0
@@ -165,20 +165,20 @@ def test_means_of_several_diseases_have_intervals_by_the_plain_definition():
                 f1.append(reference.f1_score(truth, scores >= 0.5))
         means["mean_auc"].append(np.mean(areas))
         means["mean_f1"].append(np.mean(f1))
-    result = metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups)
+    result = multilabel_metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups)
     for name, values in means.items():
         low, high = np.quantile(values, [0.025, 0.975])
         assert result[f"{name}_interval"] == pytest.approx([low, high], abs=0.1 * (high - low)), name
         assert result[f"{name}_interval"][0] < result[name] < result[f"{name}_interval"][1]
-    without = metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups, draws=0)
+    without = multilabel_metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups, draws=0)
     assert without["mean_auc_interval"] is None and without["mean_f1_interval"] is None
-    one = metrics.multilabel_metrics(labels, probabilities, tuple("abc"), np.zeros(60, int))
+    one = multilabel_metrics.multilabel_metrics(labels, probabilities, tuple("abc"), np.zeros(60, int))
     assert one["mean_auc_interval"] is None
 
 
 def test_multilabel_without_any_label_of_a_disease():
     labels = np.array([[1, -1], [0, -1], [1, -1]])
-    result = metrics.multilabel_metrics(labels, np.full((3, 2), 0.7), ("glaucoma", "DR"))
+    result = multilabel_metrics.multilabel_metrics(labels, np.full((3, 2), 0.7), ("glaucoma", "DR"))
     assert result["per_class"]["DR"]["f1"] is None and result["per_class"]["DR"]["images"] == 0
     assert result["exact_match"] is None
     assert set(result["per_class"]["DR"]) == set(result["per_class"]["glaucoma"])

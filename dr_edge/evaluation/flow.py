@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from dr_edge import fitted, metadata, metrics
+from dr_edge import fitted, metadata, metrics, multilabel_metrics
 from dr_edge.evaluation import (
     calibration,
     gallery,
@@ -78,7 +78,7 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     if fit is not None:  # what is judged here is what a bundle will say
         run = dataclasses.replace(run, temperature=fit.temperature)
     test = predictions.predict_split(run, records, settings.split, settings.batch_size)
-    compute = metrics.classification_metrics if task.kind == "classification" else metrics.multilabel_metrics
+    compute = metrics.classification_metrics if task.kind == "classification" else multilabel_metrics.multilabel_metrics
     options = {"ordered": task.ordered} if task.kind == "classification" else {}
     distant, distances = outliers.check(basis, test.features)
     points, notes = _operating_points(run, basis, records, settings, test)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import bootstrap, metrics
+from dr_edge import bootstrap, metrics, multilabel_metrics
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.mask_scores import MaskScores
 from dr_edge.evaluation.predictions import Predictions
@@ -106,9 +106,9 @@ def _row(task: Task, predictions: Predictions, kind: str, name: str, chosen: np.
     patients = predictions.patients[chosen]
     row: dict[str, Any] = {"kind": kind, "name": _shown(kind, name)}
     if task.kind == "multilabel":
-        full = metrics.multilabel_metrics(labels, probabilities, task.class_names, patients, draws=0)
+        full = multilabel_metrics.multilabel_metrics(labels, probabilities, task.class_names, patients, draws=0)
         means = {key: full[key] for key in ("images", "patients", "mean_f1", "mean_auc")}
-        return row | means | metrics.mean_intervals(labels, probabilities, patients, DRAWS)
+        return row | means | multilabel_metrics.mean_intervals(labels, probabilities, patients, DRAWS)
     full = metrics.classification_metrics(
         labels, probabilities, task.class_names, task.ordered, patients, DRAWS
     )

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dr_edge import metrics as metrics_lib
+from dr_edge import multilabel_metrics
 from dr_edge.data.tasks import Task
 from dr_edge.losses import Loss
 
@@ -60,7 +61,7 @@ def validate(
         wanted = ("accuracy", "balanced_accuracy", "auc", "qwk", "macro_f1", "confusion")
         return result | {key: full[key] for key in wanted}
     if task.kind == "multilabel":
-        full = metrics_lib.multilabel_metrics(label.astype(np.int64), score, task.class_names, draws=0)
+        full = multilabel_metrics.multilabel_metrics(label.astype(np.int64), score, task.class_names, draws=0)
         return result | {key: full[key] for key in ("mean_f1", "mean_auc")}
     per_class = [_mean_of_known(column) for column in label.T]
     dice = {f"dice/{name}": value for name, value in zip(task.class_names, per_class, strict=True)}
