@@ -172,8 +172,8 @@ def weighted_f1(labels: np.ndarray, predicted: np.ndarray) -> Statistic:
 def mean_of_defined(parts: Sequence[Statistic]) -> Statistic:
     """Returns a statistic: the mean of those of `parts` that are defined.
 
-    A draw that holds no patient with a rare disease is not lost: it gives the mean of the other diseases. Which ones those
-    are depends on the labels alone, so that two models on the same draws are averaged over the same ones.
+    A draw that holds no patient with a rare disease is not lost: it gives the mean of the other diseases. Of areas, which ones
+    those are depends on the labels alone, so that two models on the same draws are averaged over the same ones.
     """
 
     def statistic(weights: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ quadratic weighted kappa, per class precision, recall and F1, confusion matrix, 
 subgroups, whether the heat maps passed their checks; Dice and vCDR for a segmentation run), predictions.csv (a
 row per image) and report.html (self-contained; open it in a browser). An older evaluation of the same split is
 replaced. `compare` reads two such evaluations, of answers or of masks, and prints the differences with a paired
-bootstrap. Temperature, thresholds and the distance from the training images are the run's own, also on OTHER_RECORDS and
-where its records are gone, and are kept in RUN/reliability. About 100 images per second and core for MobileNetV3 Small at 224 px.
+bootstrap. Temperature, distance from the training images and thresholds of two classes are the run's own, also on
+OTHER_RECORDS and where its records are gone, and are kept in RUN/reliability; thresholds of grades and of several diseases
+need its records. A run of which nothing is kept and whose records are gone is fitted on OTHER_RECORDS, and the report says so. About 100 images per second and core for MobileNetV3 Small at 224 px.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
     metadata.read_manifest(given, "dataset")
     stored = _stored(run)
     at_hand = has_own_records(run)
-    same = _is_stored_for(stored, given)  # the run's own, moved elsewhere
+    same = is_trained_on(run, given)  # the run's own, perhaps moved elsewhere
     if stored is not None and not at_hand and not same:
         logging.info("The run's records, %s, are not there: temperature, thresholds and distance as stored.", run.records)
         return Basis(_read(run.directory / DIRECTORY, stored), None, True)
@@ -77,15 +77,25 @@ def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
 
 
 def has_own_records(run: TrainedRun) -> bool:
-    """Says whether the records that the run was trained on stand where run.json says, of the data set that it names."""
-    if not metadata.manifest_path(run.records, "dataset").is_file():
-        return False
-    found = metadata.read_manifest(run.records, "dataset")["dataset"]
+    """Says whether the records that the run was trained on stand where run.json says."""
+    return metadata.manifest_path(run.records, "dataset").is_file() and _are_own(run, run.records)
+
+
+def _are_own(run: TrainedRun, records: str | os.PathLike) -> bool:
+    """Says whether records are those of the run, by the digest in run.json: built anew, with other splits, they are others.
+
+    A run of an earlier release states the name of its data set only.
+    """
+    if "dataset_sha256" in run.content:
+        return run.content["dataset_sha256"] == _dataset_sha256(records)
+    found = metadata.read_manifest(records, "dataset")["dataset"]
     return found == run.content.get("dataset", found)
 
 
 def is_trained_on(run: TrainedRun, records: str | os.PathLike) -> bool:
     """Says whether `records` are those that the run was trained on, where run.json says or moved elsewhere."""
+    if "dataset_sha256" in run.content:
+        return _are_own(run, records)
     return _is_own_place(run, records) or _is_stored_for(_stored(run), records)
 
 

@@ -107,7 +107,8 @@ def export_run(
             raise ValueError(f"None of the formats can hold this network. {why}")
         threshold = _threshold(fit, settings.operating_point)
         rows, outputs = _measure_all(directory, made, run, ref, threshold, settings.threads)
-        for file, ood in familiarity.thresholds(directory, made, fit.ood, basis.records, run.task).items():
+        with_distance = [fmt for fmt in made if familiarity.OUTPUT in outputs[fmt.file]]
+        for file, ood in familiarity.thresholds(directory, with_distance, fit.ood, basis.records, run.task).items():
             rows[file] |= {"ood": ood, "ood_beyond": familiarity.share_beyond(outputs[file], ood)}
         candidates = _float_candidates(build, done, settings)
         report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, candidates, settings)

@@ -195,15 +195,24 @@ def _graph(report: Mapping[str, Any]) -> str:
     )
 
 
+def _limit(row: Mapping[str, Any]) -> str:
+    """Returns two cells: the artifact's own threshold of the distance, and the share of the judged photographs beyond it."""
+    ood = row.get("ood", {})
+    if "threshold" not in ood:
+        return "– | –"
+    return f"{number(ood['threshold'])} | {100 * row['ood_beyond']:.1f} %"
+
+
 def _artifacts(report: Mapping[str, Any]) -> list[str]:
     metric = next(iter(report["graph"]["drop"])) if "auc" not in report["graph"] else "auc"
-    lines = [f"| file | kB | ms | {metric_name(metric)} | drop | agreement |", "|---|---|---|---|---|---|"]
+    head = f"| file | kB | ms | {metric_name(metric)} | drop | agreement | `ood_distance` up to | beyond it |"
+    lines = [head, "|---" * 8 + "|"]
     for name, row in report["artifacts"].items():
         bounds = interval(row["drop_interval"][metric], 4)
         drop = number(row["drop"][metric], 4) + (f" ({bounds})" if bounds else "")
         lines.append(
             f"| {name} | {row['bytes'] / 1e3:.0f} | {row['latency_ms']['median']:.1f} | {number(row[metric], 3)} | "
-            f"{drop} | {100 * row['agreement']:.1f} % |"
+            f"{drop} | {100 * row['agreement']:.1f} % | {_limit(row)} |"
         )
     return lines + [f"\n{name} could not be made: {reason}." for name, reason in report["not_made"].items()]
 
@@ -228,8 +237,10 @@ def _reading(fit: Fit, report: Mapping[str, Any]) -> list[str]:
         )
     if "threshold" in fit.ood:
         lines.append(
-            f"- `ood_distance`: above {fit.ood['threshold']:.2f} (99 % of the {fit.ood['split']} photographs lie below) "
-            f"the photograph is unlike those of training: do not trust the answer."
+            f"- `ood_distance`: above the artifact's own threshold (99 % of the {fit.ood['split']} photographs lie below; the table "
+            f"of the artifacts and metadata.json have it) the photograph is unlike those of training: do not trust the answer."
         )
+        reasons = {row["ood"]["reason"]: None for row in report["artifacts"].values() if "reason" in row.get("ood", {})}
+        lines += [f"- Where the table has no threshold: {reason}." for reason in reasons]
     lines += [f"- No `{name}`: {reason}." for name, reason in report["outputs_left_out"].items()]
     return lines

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from dr_edge import fitted
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.fitting import OOD_QUANTILES
@@ -44,7 +45,7 @@ def thresholds(
     """
     if "threshold" not in ood:
         return {}
-    if records is None:
+    if records is None or not fitted.has_split(records, "val"):
         return {fmt.file: {"reason": GONE} for fmt in formats if fmt.variant not in EXACT}
     count = min(pipeline.example_count(pipeline.read_info(records), "val", task), PHOTOGRAPHS)
     photographs = StoredPhotographs(records, "val", task, count)

@@ -24,7 +24,7 @@ INPUT_UNIT = "RGB 0..255, the square crop around the field of view; normalisatio
 UNITS = {
     "probabilities": "calibrated probability of each class, 0..1, in the order of class_names",
     "heatmap": "Grad-CAM of the predicted class at the last feature map, 0..1; enlarge it bilinearly to the crop",
-    "ood_distance": "Mahalanobis distance from the training images; above ood.threshold the photograph is unusual",
+    "ood_distance": "Mahalanobis distance from the training images; above the artifact's ood.threshold the photograph is unusual",
     "masks": "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
     "heat map whose peak is the point",
 }

@@ -90,6 +90,19 @@ def test_records_of_another_data_set_at_the_runs_place_are_not_its_own(own_run, 
     assert not (own_run.directory / fitted.DIRECTORY).exists()
 
 
+def test_records_built_anew_are_not_the_runs_own(own_run, tmp_path):
+    """With other splits, of the same data set, at the same place; and moved ones are known though nothing is stored."""
+    records = shutil.copytree(own_run.records, tmp_path / "records")
+    digest = metadata.sha256_file(metadata.manifest_path(records, "dataset"))
+    moved = shutil.copytree(records, tmp_path / "moved")
+    trained = dataclasses.replace(own_run, records=str(records), content={**own_run.content, "dataset_sha256": digest})
+    assert fitted.has_own_records(trained) and fitted.is_trained_on(trained, moved)
+    content = metadata.read_manifest(records, "dataset")
+    metadata.write_manifest(records, "dataset", content | {"rejected": content.get("rejected", 0) + 1})
+    assert not fitted.has_own_records(trained) and not fitted.is_trained_on(trained, records)
+    assert fitted.is_trained_on(trained, moved) and fitted.basis(trained, moved).own
+
+
 def test_another_model_or_a_changed_file_is_noticed(own_run):
     before = fitted.fit_of(own_run, own_run.records)
     path = own_run.directory / fitted.DIRECTORY / fitted.FEATURES_FILE

@@ -13,7 +13,8 @@ from dr_edge.trained import MODEL_FILE, TrainedRun
 REPORT_FILE = "report.html"
 FITTED_HERE = (
     "The records that the model was trained on are not there, and nothing that was fitted on them is stored with it: "
-    "temperature, thresholds and distance on this page come from the validation and training images of these records."
+    "what is fitted to a model (temperature, thresholds, distance) comes from the validation and training images of these "
+    "records, as far as it stands on this page."
 )
 
 

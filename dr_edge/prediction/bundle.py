@@ -125,7 +125,7 @@ def open_bundle(
             f"{path}: sha256 {actual[:12]}... differs from {expected[:12]}... in metadata.json. The file was changed "
             f"after it was exported; copy or export the bundle again."
         )
-    # Fine-tuning (qat_int8) moves features and logits, and the thresholds that were chosen on them.
+    # Eight bits shift the distances, fine-tuning (qat_int8) the logits too: an artifact may have thresholds of its own.
     manifest = {**manifest, **{key: entry[key] for key in ("ood", "operating_points") if key in entry}}
     quality = DEFAULT_MIN_QUALITY if min_quality is None else min_quality
     if not 0 <= quality <= 1:

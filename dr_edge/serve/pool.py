@@ -110,8 +110,11 @@ class Pool:
             self._replace(worker, BROKEN_REPLY)
             raise RequestError(500, "internal error", INTERNAL) from err
         except (asyncio.IncompleteReadError, OSError) as err:
-            reason = await _reason_of_death(worker)
-            self._replace(worker, reason)
+            reason = CANCELLED
+            try:
+                reason = await _reason_of_death(worker)
+            finally:
+                self._replace(worker, reason)
             if reason == KILLED:
                 words = "The process that graded the photograph was ended from outside, perhaps for want of memory."
                 raise Busy(words, RETRY_SECONDS) from err

@@ -24,7 +24,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """
     listening: list[socket.socket] = []
     try:
-        for family, kind, protocol, _, address in _found(host, port):
+        for family, kind, protocol, _, address in dict.fromkeys(_found(host, port)):  # a name may stand for one twice
             listening.append(_listening(family, kind, protocol, (address[0], port, *address[2:])))
             port = listening[0].getsockname()[1]
     except OSError:

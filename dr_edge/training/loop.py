@@ -144,6 +144,7 @@ def train(
         "model": {"name": network.name, "parameters": network.count_params()},
         "records": str(Path(records).resolve()),
         "dataset": info.content["dataset"],
+        "dataset_sha256": metadata.sha256_file(metadata.manifest_path(records, "dataset")),
         "image_size": info.image_size,
         "preprocess": info.preprocess,
         "training_examples": examples,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from export import familiarity
+from export.formats import FORMATS
 
 
 def artifact(distances):
@@ -31,6 +32,14 @@ def test_the_threshold_is_the_quantile_of_the_artifacts_own_distances():
 def test_a_large_split_is_not_read_to_its_end():
     own = familiarity.own_threshold(artifact(itertools.repeat(2.0)), photographs(10**9))
     assert own["photographs"] == familiarity.PHOTOGRAPHS
+
+
+def test_without_the_runs_records_eight_bits_have_no_threshold(tmp_path):
+    formats = [FORMATS[name] for name in ("float32", "float16", "dynamic_int8", "static_int8", "onnx_float32")]
+    found = familiarity.thresholds(tmp_path, formats, {"threshold": 3.0}, None, None)
+    assert set(found) == {"model.dynamic_int8.tflite", "model.static_int8.tflite"}
+    assert all("not there" in ood["reason"] and familiarity.share_beyond({}, ood) is None for ood in found.values())
+    assert familiarity.thresholds(tmp_path, formats, {"reason": "no features"}, None, None) == {}
 
 
 def test_no_photograph_and_no_number_are_refused():

@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from dr_edge import metadata, trained
 from dr_edge.data import tasks
+from dr_edge.evaluation.words import number
 from dr_edge.models import unet
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from export import bundle, onnx, photographs, runtime
@@ -71,6 +72,8 @@ def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
     assert "Dice of the optic disc" in page and "Photographs with another answer" not in page
     card = (out / "MODEL_CARD.md").read_text()
     assert "probability is calibrated" not in card and "vcdr_" not in card
+    for name, row in report["artifacts"].items():  # whose threshold, and how many of the judged photographs lie beyond it
+        assert re.search(rf"\| {name} \|.*\| {number(row['ood']['threshold'])} \| {100 * row['ood_beyond']:.1f} % \|", card), name
     for name in ("Dice of the optic disc", "Dice of the optic cup"):
         assert re.search(rf"- {name}: 0\.\d+ \(95 % interval 0\.\d+ to 0\.\d+\)", card), name
     error = re.search(r"cup-to-disc ratio .*: mean absolute error (\S+) \(95 % interval (\S+) to (\S+)\); found on", card)

@@ -58,6 +58,13 @@ def test_what_it_listens_at_is_told_and_reached() -> None:
             one.close()
 
 
+def test_a_name_that_stands_for_an_address_twice_is_listened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = socket.getaddrinfo("127.0.0.1", 0, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(startup.socket, "getaddrinfo", lambda *_, **__: once * 2)
+    (one,) = startup.listen("localhost", 0)
+    one.close()
+
+
 def test_a_browser_that_goes_away_is_not_logged_piece_by_piece(caplog: pytest.LogCaptureFixture) -> None:
     async def write_to_nobody() -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -70,6 +70,7 @@ def test_a_run_learns_and_leaves_what_it_promises(finished_run):
     from dr_edge.training.run_directory import read_metrics
 
     run = metadata.read_manifest(finished_run, "run")
+    assert run["dataset_sha256"] == metadata.sha256_file(metadata.manifest_path(run["records"], "dataset"))
     assert run["status"] == "finished" and run["epochs_run"] == 4
     rows = read_metrics(finished_run)
     assert [(row["split"], row["epoch"]) for row in rows] == [(s, e) for e in (1, 2, 3, 4) for s in ("train", "val")]
