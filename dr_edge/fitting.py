@@ -111,6 +111,7 @@ def _familiarity(
         "threshold": float(np.quantile(distances, OOD_QUANTILES[-1])),
         "quantiles": {f"{q:.2f}": float(np.quantile(distances, q)) for q in OOD_QUANTILES},
         "split": "val",
+        "photographs": len(distances),  # of that split, behind the threshold
     }
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from dr_edge import fitting, reliability
 from dr_edge.fitted import Basis
 
+ENOUGH = round(1 / (1 - fitting.OOD_QUANTILES[-1]))  # images of which one lies beyond the threshold
+
 
 def check(basis: Basis, features: np.ndarray | None) -> tuple[dict[str, Any], np.ndarray | None]:
     """Applies the run's distance, fitted on training images, and its threshold, chosen on validation.
@@ -20,7 +22,8 @@ def check(basis: Basis, features: np.ndarray | None) -> tuple[dict[str, Any], np
       features: [N, F] of the layer `penultimate` on the judged images; None where there is no such layer.
 
     Returns:
-      {fitted_on, shrinkage, wanted (pass rate on validation), threshold, passed (share of the images), beyond
+      {fitted_on, shrinkage, wanted (pass rate on validation), threshold, chosen_on (validation images; None where an
+      earlier release stored the fit), few (so few that the pass rate is a guess), passed (share of the images), beyond
       (images)} and the distances [N]; {reason} and None where there is no distance.
     """
     fit = basis.fit
@@ -35,6 +38,8 @@ def check(basis: Basis, features: np.ndarray | None) -> tuple[dict[str, Any], np
         "shrinkage": fit.features.shrinkage,
         "wanted": fitting.OOD_QUANTILES[-1],
         "threshold": threshold,
+        "chosen_on": fit.ood.get("photographs"),
+        "few": fit.ood.get("photographs", ENOUGH) < ENOUGH,
         "passed": float((distances <= threshold).mean()),
         "beyond": int((distances > threshold).sum()),
     }, distances

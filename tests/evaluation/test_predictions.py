@@ -83,6 +83,7 @@ def test_unfamiliar_images_are_counted(run, table):
     fit = fitted.Basis(fitting.fit(run, run.records), run.records, True)
     result, distances = outliers.check(fit, table.features)
     assert result["passed"] > 0.8 and distances.shape == (36,)
+    assert result["chosen_on"] == 30 and result["few"]  # the stand-in has 30 validation images
     assert outliers.farthest(distances, 2) == np.argsort(-distances)[:2].tolist()
     assert outliers.check(fit, table.features + 100)[0]["passed"] == 0
     nothing = fitted.Basis(None, run.records, True, "there is no validation split")
