@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.heat_verdict import DRAWN
 from dr_edge.evaluation.words import interval, number
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from export.comparison import metric_name
+from export.manifest import DRAWN_WARNING
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",
@@ -46,6 +48,7 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         "## Data",
         "",
+        *([f"- **{DRAWN_WARNING}**"] if training["dataset"] == DRAWN else []),
         *_sources(report, training),
         "",
         *_classes(training, task),

@@ -12,6 +12,7 @@ from typing import Any
 from dr_edge import fitted, metadata
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.heat_verdict import DRAWN
 from dr_edge.fitted import Basis
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
@@ -28,6 +29,7 @@ UNITS = {
     "masks": "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
     "heat map whose peak is the point",
 }
+DRAWN_WARNING = "This model was trained on drawn images: its answers about real eyes mean nothing."
 UNKNOWN = "not known: its records are gone"
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "onnx", "onnxruntime")
 
@@ -100,6 +102,7 @@ def write_metadata(
             "best": run.content["best"],
             **training,
         },
+        "warning": DRAWN_WARNING if training["dataset"] == DRAWN else None,
         "records": report["records"],
         "parity": {"split": report["split"], "images": report["images"]},
         "oldest_runtime_tested": {suffix: OLDEST_TESTED[suffix] for suffix in sorted({fmt.suffix for fmt in formats})},

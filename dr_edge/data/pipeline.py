@@ -60,7 +60,7 @@ def read_info(records: str | os.PathLike) -> RecordsInfo:
 
 
 def check_task(info: RecordsInfo, task: Task) -> None:
-    """Raises ValueError where the records do not hold what the task reads, naming what they hold."""
+    """Raises ValueError where the records do not hold what the task reads, or hold its classes in another order."""
     for kind, wanted, held in (
         ("labels", task.labels, info.content["labels"]),
         ("masks", task.masks, info.content.get("masks", ())),
@@ -71,6 +71,13 @@ def check_task(info: RecordsInfo, task: Task) -> None:
             raise ValueError(
                 f"Task {task.name!r} reads the {kind} {missing}, but {info.directory} holds {sorted(held)}. "
                 f"Choose another task or build records of a data set that has them."
+            )
+    if task.kind == "classification" and not task.mapping:
+        held = list(info.content["labels"][task.labels[0]])
+        if sorted(held) == sorted(task.class_names) and held != list(task.class_names):
+            raise ValueError(
+                f"Task {task.name!r} names the classes {list(task.class_names)}, {info.directory} holds them in the order {held}: "
+                f"each would be called by another's name. Give them in that order."
             )
 
 

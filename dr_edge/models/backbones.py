@@ -54,7 +54,8 @@ def _trunk(builder: Callable[..., keras.Model], name: str, weights: str | None, 
                 raise
             raise ConnectionError(
                 f"Could not download the ImageNet weights of {name} ({_reason(err)}). Give a file by "
-                f"--gin_param=\"{_weights_binding(name)} = 'PATH'\", or = None for random weights."
+                f"--gin_param=\"{_weights_binding(name)} = 'PATH'\", or take random weights by "
+                f"--gin_param=\"{_weights_binding(name)} = None\"."
             ) from err
 
 

@@ -25,10 +25,12 @@ class Console:
       total: photographs.
       stream: for people; None for silence.
       directory: where overlays go; None for none.
+      warning: of the bundle, for whoever reads its answers; None for none.
     """
 
-    def __init__(self, total: int, stream: TextIO | None, directory: Path | None) -> None:
+    def __init__(self, total: int, stream: TextIO | None, directory: Path | None, warning: str | None = None) -> None:
         self._stream, self._directory, self._answers = stream, directory, list[Answer]()
+        self._warning = warning
         terminal = stream is not None and stream.isatty()
         self._summarised = stream is not None and (terminal or directory is not None)
         shown = stream is not None and total > 1 and (terminal or total > FEW)
@@ -50,10 +52,12 @@ class Console:
         self._bar.update()
 
     def close(self) -> None:
-        """Ends the bar and prints the summary."""
+        """Ends the bar and prints the summary, and the warning in any case."""
         self._bar.close()
         if self._summarised and self._answers:
             print(self._summary(), file=self._stream)
+        if self._warning and self._stream is not None:
+            print(self._warning, file=self._stream)
 
     def _summary(self) -> str:
         answers = self._answers

@@ -8,28 +8,43 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+# Of a directory; without a suffix a file may be anything, and DICOM files often have none.
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", "")
+NAMED = 5  # of what was passed over
 
-def expand(arguments: Sequence[str]) -> list[Path]:
-    """Returns the files that files and directories stand for, in the order given; of a directory its files by name.
+def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Returns the files that files and directories stand for, in the order given; of a directory its pictures by name.
 
-    A name at which nothing stands is kept, so that it is listed with its reason.
+    A file that is named is taken whatever it is called; a name at which nothing stands is kept, so that it is listed with its
+    reason.
+
+    Returns:
+      The files, and a sentence on each directory of which something was passed over.
 
     Raises:
-      ValueError: no argument, or a directory without files.
+      ValueError: no argument, or a directory without pictures.
     """
     if not arguments:
         raise ValueError("No photograph was given. Name files or directories: python -m dr_edge.predict --bundle=BUNDLE PHOTO...")
     paths: list[Path] = []
+    notes: list[str] = []
     for argument in arguments:
         path = Path(argument)
         if not path.is_dir():
             paths.append(path)
             continue
-        inside = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-        if not inside:
-            raise ValueError(f"{path} holds no files. Name a directory that holds the photographs themselves.")
-        paths += inside
-    return paths
+        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        pictures = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
+        passed = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries if entry not in pictures]
+        more = f" and {len(passed) - NAMED} more" if len(passed) > NAMED else ""
+        said = f"{', '.join(passed[:NAMED])}{more}"
+        if not pictures:
+            there = f" It holds {said}." if passed else ""
+            raise ValueError(f"{path} holds no pictures.{there} Name the files, or the directory that holds them.")
+        if passed:
+            notes.append(f"{path}: passed over {said} (subdirectories, or no pictures by their names). Name them to have them read.")
+        paths += pictures
+    return paths, notes
 
 
 def picture_name(path: Path, taken: set[str]) -> str:

@@ -53,9 +53,13 @@ def predict_files(
         the document was closed.
       KeyboardInterrupt: Ctrl-C, after the document was closed.
     """
-    paths = files.expand(arguments)
+    paths, passed = files.expand(arguments)
+    if notes is not None:
+        for note in passed:
+            print(note, file=notes)
     with files.new_directory(overlay) as directory:
-        return _predict_paths(Predictor(bundle, threads), paths, out, directory, Console(len(paths), notes, directory))
+        console = Console(len(paths), notes, directory, bundle.manifest.get("warning"))
+        return _predict_paths(Predictor(bundle, threads), paths, out, directory, console)
 
 
 def _predict_paths(
@@ -119,6 +123,7 @@ def description(bundle: Bundle) -> dict[str, Any]:
         "artifact": bundle.artifact,
         "sha256": bundle.sha256,
         "image_size": bundle.image_size,
+        "warning": bundle.manifest.get("warning"),
     }
 
 

@@ -195,13 +195,14 @@ def _add_api(app: FastAPI, server: Server) -> None:
     ) -> Response:
         return await server.predict(request, pictures)
 
-    @app.api_route("/v1/bundle", methods=READ, summary="metadata.json of the bundle", operation_id="bundle")
+    @app.head("/v1/bundle", include_in_schema=False)
+    @app.get("/v1/bundle", summary="metadata.json of the bundle", operation_id="bundle")
     async def bundle(request: Request) -> Response:
         return assets.respond(request, server.manifest)
 
-    @app.api_route(
+    @app.head("/v1/model/{name}", include_in_schema=False)
+    @app.get(
         "/v1/model/{name}",
-        methods=READ,
         summary="A .tflite that metadata.json lists",
         operation_id="model",
         responses={404: {"description": "metadata.json lists no such file"}},
@@ -209,7 +210,8 @@ def _add_api(app: FastAPI, server: Server) -> None:
     async def model(request: Request, name: str) -> Response:
         return assets.respond(request, await server.artifact(name))
 
-    @app.api_route("/healthz", methods=READ, summary="Whether it works", operation_id="healthz")
+    @app.head("/healthz", include_in_schema=False)
+    @app.get("/healthz", summary="Whether it works", operation_id="healthz")
     async def healthz() -> Response:
         ready, wanted = server.pool.ready, server.settings.workers
         content = {"status": "ok" if ready else "no worker", "workers": ready, "workers_wanted": wanted}

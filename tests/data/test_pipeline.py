@@ -31,6 +31,15 @@ def test_images_that_the_task_leaves_out_are_left_out(coloured_records):
     assert collections.Counter(labels.tolist()) == {0: 4, 1: 6}
 
 
+def test_class_names_in_another_order_than_the_records_are_refused(coloured_records):
+    info = pipeline.read_info(coloured_records)
+    names = info.content["labels"]["dr_grade"]
+    pipeline.check_task(info, tasks.label("dr_grade", names))
+    pipeline.check_task(info, tasks.label("dr_grade", [f"{name}, as we call it" for name in names]))
+    with pytest.raises(ValueError, match="called by another's name"):
+        pipeline.check_task(info, tasks.label("dr_grade", names[::-1]))
+
+
 def test_an_epoch_is_a_function_of_seed_and_epoch(coloured_records):
     def epoch(seed, number, first_step=0):
         batches = pipeline.training_batches(

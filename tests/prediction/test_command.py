@@ -38,8 +38,10 @@ def test_a_directory_is_answered_and_what_is_unreadable_listed(bundle_dir, photo
     (tmp_path / "hole.jpg").write_bytes(data[: len(data) // 2] + data[len(data) // 2 + 3000 :])
     (tmp_path / "notes.txt").write_text("left eye")
     (tmp_path / ".hidden").write_text("not a photograph, and not looked at")
-    result = call("--bundle", bundle_dir, tmp_path, tmp_path / "missing.jpg")
+    (tmp_path / "more").mkdir()
+    result = call("--bundle", bundle_dir, tmp_path, tmp_path / "notes.txt", tmp_path / "missing.jpg")
     assert result.returncode == 1
+    assert "passed over more/, notes.txt (" in result.stderr  # of the directory; what is named is tried
     content = json.loads(result.stdout)
     assert (content["schema"], content["schema_version"]) == ("dr_edge.prediction", 1)
     assert content["complete"] and content["photographs"] == 10 and content["unreadable"] == 4
@@ -58,7 +60,7 @@ def test_a_directory_is_answered_and_what_is_unreadable_listed(bundle_dir, photo
         "missing.jpg": ("unreadable", "no file"),
     }
     names = [Path(row["file"]).name for row in content["answers"]]
-    assert names[:-1] == sorted(names[:-1]) and names[-1] == "missing.jpg"
+    assert names[:-2] == sorted(names[:-2]) and names[-2:] == ["notes.txt", "missing.jpg"]
 
 
 def test_readable_photographs_exit_with_zero_and_leave_overlays(bundle_dir, photographs, tmp_path):
@@ -155,7 +157,7 @@ def test_help_teaches():
         (["--bundle=nowhere", "x.jpg"], "It is written by: python -m export"),
         (["--bundle=BUNDLE"], "No photograph was given"),
         (["--bundle=BUNDLE", "--artifact=int4", "x.jpg"], "It has: float32, float16"),
-        (["--bundle=BUNDLE", "EMPTY"], "holds no files"),
+        (["--bundle=BUNDLE", "EMPTY"], "holds no pictures"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_printed(bundle_dir, tmp_path, arguments, message):
@@ -244,7 +246,7 @@ def test_a_pipe_is_not_waited_for(bundle_dir, tmp_path):
 
 
 ODD = {
-    "unreadable": {"empty.jpeg", "truncated.dcm", "truncated.jpeg", "README.md"},
+    "unreadable": {"empty.jpeg", "truncated.dcm", "truncated.jpeg"},
     "not_a_fundus_photograph": {
         "black_1.jpeg", "black_2.jpeg", "black_3.jpeg", "dark_dirty.jpg", "not_fundus_building.jpg",
         "not_fundus_flower.jpg", "oct_1.jpg", "oct_2.jpg", "oct_3.jpg", "oct_4.jpg", "vessel_mask.png",
@@ -255,7 +257,7 @@ ODD = {
 def test_real_odd_files_are_told_apart(real_data, bundle_dir):
     result = call("--bundle", bundle_dir, real_data / "odd")
     content = json.loads(result.stdout)
-    assert result.returncode == 1 and content["complete"]
+    assert result.returncode == 1 and content["complete"] and "passed over README.md" in result.stderr
     statuses = {Path(row["file"]).name: row["status"] for row in content["answers"]}
     for status, names in ODD.items():
         assert {name for name, found in statuses.items() if found == status} == names

@@ -284,6 +284,7 @@ def test_the_documentation_needs_no_network_and_no_script(server):
 
 def test_the_description_for_machines_has_the_answer_in_it(server, photograph):
     schema = httpx.get(f"{server.url}/openapi.json").json()
+    assert "Duplicate Operation" not in server.log.read_text()
     described = set(schema["components"]["schemas"]["UploadAnswer"]["properties"])
     assert described == set(post(server, photograph).json())
     assert "multipart/form-data" in schema["paths"]["/v1/predict"]["post"]["requestBody"]["content"]

@@ -58,6 +58,17 @@ def test_what_is_saved_has_the_keys_of_predict(server, bundle_dir, browser, draw
         assert form(answer) == form(other), answer["file"]
 
 
+def test_the_answer_that_is_shown_is_of_the_photograph_that_came_last(server, browser, drawn) -> None:
+    """One after the other, as with a camera: the answer of the one before must not stand beside the next."""
+    with opened(browser, server.url, width=390, height=844) as tab:
+        for count, file in enumerate(drawn[:3], start=1):
+            grade(tab, file)
+            tab.wait(f"document.querySelectorAll('.item').length === {count}")
+            assert file.name in tab.wait(SHOWN) and tab.run("document.querySelector('[aria-current=true]').innerText").endswith(file.name)
+        tab.run("document.querySelectorAll('.item')[0].click()")
+        tab.wait(f"document.getElementById('shown').innerText.includes('{drawn[0].name}')")
+
+
 def test_disc_and_cup_are_those_of_python(page_mask_bundle, start_server, browser, drawn) -> None:
     files = [file for file in drawn if file.name in ("healthy.png", "severe.png", "moderate.jpg", "large.jpg", "black.png")]
     expected = python_answers(page_mask_bundle, files)

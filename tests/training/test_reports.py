@@ -163,7 +163,8 @@ def test_weights_that_cannot_be_downloaded_are_said_in_one_line(name, monkeypatc
         BACKBONES[name](keras.Input((64, 64, 3)), weights="imagenet")
     assert config.own_message(caught.value) == (
         f"Could not download the ImageNet weights of {name} (Name or service not known). Give a file by "
-        f"--gin_param=\"backbones.{name}.weights = 'PATH'\", or = None for random weights."
+        f"--gin_param=\"backbones.{name}.weights = 'PATH'\", or take random weights by "
+        f'--gin_param="backbones.{name}.weights = None".'
     )
 
 

@@ -9,7 +9,8 @@ import {ServerEngine} from './server_engine.js';
 import {aboutWords, headline, question} from './words.js';
 
 const $ = (id) => document.getElementById(id);
-const state = {manifest: null, engine: null, place: null, entries: [], shown: null, busy: false};
+// wanted: the first of the photographs that came last, to be shown as soon as it has an answer
+const state = {manifest: null, engine: null, place: null, entries: [], shown: null, wanted: null, busy: false};
 
 async function start() {
   try {
@@ -22,6 +23,8 @@ async function start() {
   }
   $('question').textContent = question(state.manifest);
   $('about').textContent = aboutWords(state.manifest);
+  $('warning').textContent = state.manifest.warning ?? '';
+  $('warning').hidden = !state.manifest.warning;
   const engine = new BrowserEngine(state.manifest);
   try {
     await engine.start();
@@ -71,6 +74,8 @@ function take(files) {
   }));
   if (added.length === 0) return;
   state.entries.push(...added);
+  hideAnswer(); // it would be taken for the new photograph's
+  state.wanted = added[0];
   $('list-part').hidden = false;
   for (const entry of added) $('list').append(listItem(entry));
   countList();
@@ -95,7 +100,7 @@ async function work() {
     const {short} = headline(entry.answer);
     setItem(entry, short);
     $('spoken').textContent = `${entry.name}: ${short}`;
-    if (state.shown === null) {
+    if (entry === state.wanted || (state.wanted === null && state.shown === null)) {
       await show(entry);
       if (matchMedia('(max-width: 899px)').matches) $('answer').scrollIntoView({block: 'start'});
     }
@@ -106,6 +111,7 @@ async function work() {
 /** Keeps a photograph that was not answered for no fault of its own, and offers to try again. */
 function hold(entry, error) {
   entry.held = true;
+  if (state.wanted === entry) state.wanted = null;
   setItem(entry, 'not answered');
   const again = make('button.plain', {type: 'button', textContent: 'Try again', 'aria-label': `Try ${entry.name} again`});
   const notice = make('p.held', {}, `Not answered: ${error.message}. `, again);
@@ -139,7 +145,7 @@ function setItem(entry, words) {
 }
 
 async function show(entry) {
-  state.shown = entry;
+  [state.shown, state.wanted] = [entry, null];
   for (const other of state.entries) other.element.button.setAttribute('aria-current', String(other === entry));
   const element = await card(entry, state.manifest, (label) => {
     entry.label = label;
@@ -163,14 +169,20 @@ function removeAll() {
     if (address) URL.revokeObjectURL(address);
   }
   state.entries = [];
-  state.shown = null;
+  state.wanted = null;
   $('list').replaceChildren();
   $('list-part').hidden = true;
+  hideAnswer();
+  $('choose').focus();
+}
+
+function hideAnswer() {
+  state.shown = null;
+  for (const {element} of state.entries) element?.button.setAttribute('aria-current', 'false');
   $('shown').replaceChildren();
   $('shown').hidden = true;
   $('empty').hidden = false;
   $('answer').setAttribute('aria-labelledby', 'answer-title');
-  $('choose').focus();
 }
 
 /** Saves the answers as `python -m dr_edge.predict` writes them. */

@@ -44,6 +44,7 @@ export function savedDocument(manifest, artifact, entries) {
       artifact: artifact?.file ?? null,
       sha256: artifact?.sha256 ?? null,
       image_size: manifest.image_size,
+      warning: manifest.warning ?? null,
     },
     answers,
     complete: answers.length === entries.length,

@@ -26,7 +26,9 @@ export function headline(answer) {
     case 'unreadable':
       return {title: 'This file cannot be read', short: 'cannot be read', tone: 'stop'};
     case 'not_a_fundus_photograph':
-      return {title: 'Not a fundus photograph', short: 'no fundus photograph', tone: 'stop'};
+      return answer.reason === 'too dark'
+        ? {title: 'Too dark to see a fundus', short: 'too dark', tone: 'stop'}
+        : {title: 'Not a fundus photograph', short: 'no fundus photograph', tone: 'stop'};
     case 'too_poor_to_grade':
       return {title: 'Too poor to grade', short: 'too poor to grade', tone: 'warn'};
     case 'out_of_distribution':
