@@ -5,7 +5,8 @@
 
 Leaves in DIR one PNG per image and method (photograph, overlay, colour bar, answer, label) and index.html, to
 open in a browser. A classifier's likeliest class is explained; a multilabel run's every disease, one PNG each (found
-or not), or those of --diseases. Files that show no fundus are listed there with the reason. Methods: gradcam,
+or not), or those of --diseases. Files that show no fundus are listed there with the reason; what `predict` would not answer is
+said beside the label ("too poor to grade", "unlike the training images"). Methods: gradcam,
 gradcam++, layercam, saliency, smoothgrad, scorecam, integrated_gradients; mask for a segmentation run. About 0.2 s per
 picture on one core, scorecam more.
 """

@@ -133,6 +133,12 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
     return fit
 
 
+def stored_fit(run: TrainedRun) -> Fit | None:
+    """Returns what is stored beside the run for its model; None where nothing is."""
+    stored = _stored(run)
+    return None if stored is None else _read(run.directory / DIRECTORY, stored)
+
+
 def calibrated(run: TrainedRun) -> TrainedRun:
     """Returns the run with the temperature that is stored beside it, or as it is where none is stored for its model."""
     stored = _stored(run)

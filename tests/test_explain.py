@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -71,6 +72,30 @@ def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp
     assert [picture.name for picture in found] == ["large.jpg", "small.jpg"]
     for path, picture in zip(paths, found, strict=True):
         np.testing.assert_array_equal(picture.photograph, read_crop(path.read_bytes(), 64).crop)
+
+
+def test_what_predict_would_not_answer_is_said_beside_the_label(stand_in_run, photographs, tmp_path):
+    """Drawn fundus images are unlike the stand-in's discs, once a distance is stored; a blurred one is too poor."""
+    from dr_edge import fitted
+    from dr_edge.trained import load_run
+
+    run = shutil.copytree(stand_in_run, tmp_path / "run")
+    shutil.rmtree(run / fitted.DIRECTORY, ignore_errors=True)
+    pictures = shutil.copytree(photographs, tmp_path / "pictures")
+    sharp = cv2.imread(str(pictures / "eye [1] <b>.png"))
+    cv2.imwrite(str(pictures / "blurred.png"), cv2.GaussianBlur(sharp, (0, 0), 12))
+
+    def said(name):
+        flow.explain(run, str(pictures), ["gradcam"], tmp_path / name)
+        rows = (tmp_path / name / "index.html").read_text().split("<article>")[1:]
+        return {re.search(r"eye \[\d\]|blurred", row)[0]: re.search(r"no label given[^<]*", row)[0] for row in rows}
+
+    assert said("before") == {"eye [1]": "no label given", "eye [2]": "no label given", "blurred": "no label given; too poor to grade"}
+    loaded = load_run(run)
+    fitted.fit_of(loaded, loaded.records)
+    after = said("after")
+    assert after["eye [1]"] == after["eye [2]"] == "no label given; unlike the training images"
+    assert after["blurred"].startswith("no label given; too poor to grade")
 
 
 def test_a_directory_and_a_name_with_brackets_work(stand_in_run, photographs, tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from dr_edge import fitted, metadata
+from dr_edge import fitted, fitting, metadata, reliability
 from dr_edge.explanation import answers, heatmaps, overlay, page, pictures
 from dr_edge.trained import TrainedRun, load_run
 
 BATCH_SIZE = 8
 MASK = "mask"
 DEFAULT_METHODS = ("gradcam", "saliency")
+UNLIKE = "unlike the training images"  # an answer of `predict` would be that alone
 
 
 def explain(
@@ -58,13 +60,14 @@ def explain(
     source, total = _source(run, images, split)
     total = total if limit is None else min(total, limit)
     source = itertools.islice(source, limit)
+    is_unlike = _familiarity(run)
     rows: list[page.Row] = []
     rejected: list[pictures.Rejected] = []
     taken: set[str] = set()
     with metadata.staged_directory(out) as staging:
         with tqdm(total=total, desc="heat maps", unit="image", dynamic_ncols=True) as bar:
             for batch in _batched(source, rejected, bar):
-                rows += _explain_batch(run, batch, methods, diseases, staging, taken)
+                rows += _explain_batch(run, batch, methods, diseases, staging, taken, is_unlike)
                 bar.update(len(batch))
         if not rows:
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in rejected[:5])
@@ -143,10 +146,16 @@ def _explain_batch(
     diseases: Sequence[str],
     directory: Path,
     taken: set[str],
+    is_unlike: Callable[[np.ndarray], np.ndarray],
 ) -> list[page.Row]:
     """Writes the PNGs of a batch and returns its rows of the index page."""
     images = np.stack([picture.image for picture in batch])
     probabilities = run.probabilities(run.model.predict_on_batch(images))
+    remarks = [
+        ", ".join(filter(None, (picture.remark, UNLIKE if far else "")))
+        for picture, far in zip(batch, is_unlike(images), strict=True)
+    ]
+    batch = [dataclasses.replace(picture, remark=remark) for picture, remark in zip(batch, remarks, strict=True)]
     stems = [pictures.file_name(picture.name, taken) for picture in batch]
     rows = [page.Row(picture.name, []) for picture in batch]
     explained: list[np.ndarray | None] = [None]  # masks explain no single class
@@ -173,6 +182,27 @@ def _explain_batch(
     return rows
 
 
+def _familiarity(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function from images [B, S, S, 3] to whether each lies beyond the stored threshold of the distance, [B] bool;
+    of a run with which none is stored nothing is known, and the function says no.
+    """
+    fit = fitted.stored_fit(run)
+    features = None if fit is None else fit.features
+    if fit is None or features is None:
+        return lambda images: np.zeros(len(images), bool)
+    predict, threshold = fitting.predictor(run), fit.ood["threshold"]
+
+    def is_unlike(images: np.ndarray) -> np.ndarray:
+        return reliability.mahalanobis_distance(np.asarray(predict(images)[1]), features) > threshold
+
+    return is_unlike
+
+
+def _remarked(caption: overlay.Caption, picture: pictures.Picture) -> overlay.Caption:
+    detail = f"{caption.detail}; {picture.remark}" if picture.remark else caption.detail
+    return dataclasses.replace(caption, detail=detail)
+
+
 def _suffixes(run: TrainedRun, explained: Sequence[np.ndarray | None]) -> list[str]:
     """Returns the part of the file name for each of `explained`: ".<disease>" for multilabel, else empty."""
     taken: set[str] = set()
@@ -194,7 +224,7 @@ def _heat(
     maps = heatmaps.heat_maps(run.model, method, images, classes, run.background)
     title = heatmaps.TITLES[method]
     for picture, heat, scores, index in zip(batch, maps, probabilities, classes, strict=True):
-        caption = answers.caption(run.task, scores, picture.label, picture.name, title, int(index))
+        caption = _remarked(answers.caption(run.task, scores, picture.label, picture.name, title, int(index)), picture)
         yield overlay.panel(picture.photograph, overlay.lay_over(picture.photograph, heat), caption), caption
 
 
@@ -204,7 +234,7 @@ def _masks(
     """Yields the picture and caption of each image with the masks that the model draws."""
     for picture, scores in zip(batch, probabilities, strict=True):
         truth = picture.label if isinstance(picture.label, np.ndarray) else None
-        caption = answers.mask_caption(run.task, scores, truth, picture.name)
+        caption = _remarked(answers.mask_caption(run.task, scores, truth, picture.name), picture)
         points = range(len(run.task.masks), len(run.task.class_names))
         drawn = overlay.draw_found(picture.photograph, scores, points)
         yield overlay.panel(picture.photograph, drawn, caption, colour_bar=False), caption

@@ -14,6 +14,8 @@ import numpy as np
 from dr_edge import metadata
 from dr_edge.trained import TrainedRun
 
+TOO_POOR = "too poor to grade"
+
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
@@ -25,12 +27,14 @@ class Picture:
       photograph: [S, S, 3] uint8 RGB, the same crop before normalisation.
       label: class index [] int, or [L] int (-1: not known), or [S, S, M] float masks; None where there is
         none.
+      remark: why `predict` would not answer it; "" where it would.
     """
 
     name: str
     image: np.ndarray
     photograph: np.ndarray
     label: np.ndarray | int | None = None
+    remark: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,7 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
     A file that is no fundus photograph is yielded as Rejected with its reason, and the rest goes on.
     """
     from dr_edge.fundus import graham, photograph
+    from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
     from dr_edge.fundus.read_crop import read_crop
 
     above = os.path.commonpath([path.parent for path in paths])
@@ -88,7 +93,8 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
             yield Rejected(name, found.refusal.reason if found.refusal else "no field of view")
             continue
         image = graham.preprocess(found.crop, run.preprocess["method"])
-        yield Picture(name, image.astype(np.float32), found.crop)
+        poor = found.quality is not None and found.quality.score < DEFAULT_MIN_QUALITY
+        yield Picture(name, image.astype(np.float32), found.crop, remark=TOO_POOR if poor else "")
 
 
 def from_records(

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import metadata
+from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
 
 DEFAULT_ARTIFACTS = ("float32", "float16", "static_int8", "qat_int8", "dynamic_int8", "int16x8")
 # For screening a missed disease costs more than a visit too many; the first of these that the bundle states decides.
 DEFAULT_OPERATING_POINTS = ("sensitivity_90", "sensitivity_87", "youden")
-# Below it no vessel can be followed over any length: refuses 2 of 60 EyePACS photographs (a screening camp's, the
-# lowest at 0.17) and none of 60 each of APTOS, IDRiD and Drishti-GS1 (the lowest at 0.24).
-DEFAULT_MIN_QUALITY = 0.2
 KINDS = ("classification", "multilabel", "segmentation")
 
 

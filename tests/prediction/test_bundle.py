@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dr_edge import metadata
-from dr_edge.prediction.bundle import DEFAULT_MIN_QUALITY, open_bundle
+from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
+from dr_edge.prediction.bundle import open_bundle
 from dr_edge.prediction.model import Model
 
 

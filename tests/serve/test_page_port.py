@@ -18,7 +18,7 @@ from dr_edge.explanation import overlay
 from dr_edge.fundus.fov import NotFundusError, crop_square, find_fov
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
 from dr_edge.fundus.photograph import decode_photograph, decode_scaled
-from dr_edge.fundus.quality import quality
+from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY, quality
 from dr_edge.prediction import bundle
 from dr_edge.serve.assets import STATIC
 from tfrecord_tools.synthetic.draw import draw_fundus
@@ -252,7 +252,7 @@ return {quality: answer.MIN_QUALITY, points: answer.OPERATING_POINTS, words: inp
 """
     values = [0.0, 0.004, 0.01, 0.123, 0.25, 0.5, 0.777, 0.99, 0.9901, 1.0]
     found = run_node(node, script, values)
-    assert found["quality"] == bundle.DEFAULT_MIN_QUALITY
+    assert found["quality"] == DEFAULT_MIN_QUALITY
     assert tuple(found["points"]) == bundle.DEFAULT_OPERATING_POINTS
     assert found["words"] == [overlay.percent(value) for value in values]
     assert found["masks"] == [list(colour) for colour in overlay.MASK_COLOURS]
