@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -212,6 +213,18 @@ def stand_in_run(
     batch = next(iter(pipeline.evaluation_batches(stand_in_records, "train", task, 36)))
     model.fit(batch["image"], batch["label"], epochs=40, batch_size=12, verbose=0)
     return write_run(tmp_path_factory.mktemp("runs") / "referable", task, model)
+
+
+@pytest.fixture
+def hospital(stand_in_records: Path, tmp_path: Path) -> Path:
+    """`stand_in_records` of another hospital: another name, and other photographs to validate on."""
+    from dr_edge import metadata
+
+    other = shutil.copytree(stand_in_records, tmp_path / "hospital")
+    content = metadata.read_manifest(other, "dataset")
+    metadata.write_manifest(other, "dataset", content | {"dataset": "hospital"})
+    shutil.copy(next(other.glob("test-*")), next(other.glob("val-*")))
+    return other
 
 
 @pytest.fixture(scope="session")

@@ -201,16 +201,6 @@ def test_a_network_without_feature_map_is_explained_by_its_pixels(write_run, tmp
     assert asked == {"grade >= 2"} and "Called positive" in page
 
 
-@pytest.fixture
-def hospital(stand_in_records, tmp_path):
-    """Records of another hospital: another name, and other photographs to validate on."""
-    other = shutil.copytree(stand_in_records, tmp_path / "hospital")
-    content = metadata.read_manifest(other, "dataset")
-    metadata.write_manifest(other, "dataset", content | {"dataset": "hospital"})
-    shutil.copy(next(other.glob("test-*")), next(other.glob("val-*")))
-    return other
-
-
 def lose_records(run_dir):
     """As where a run directory was copied to another machine."""
     content = metadata.read_manifest(run_dir, "run")

@@ -33,16 +33,6 @@ def test_a_stored_fit_is_the_fit(own_run, monkeypatch):
     assert second.ood == first.ood and second.operating_points == first.operating_points
 
 
-@pytest.fixture
-def hospital(stand_in_records, tmp_path):
-    """Records of another hospital: another name, and other photographs to validate on."""
-    other = shutil.copytree(stand_in_records, tmp_path / "hospital")
-    content = metadata.read_manifest(other, "dataset")
-    metadata.write_manifest(other, "dataset", content | {"dataset": "hospital"})
-    shutil.copy(next(other.glob("test-*")), next(other.glob("val-*")))
-    return other
-
-
 def gone(run):
     """The same run, copied to where its records are not."""
     return dataclasses.replace(run, records=str(run.directory / "gone"))
