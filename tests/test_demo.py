@@ -33,6 +33,8 @@ def test_the_whole_chain_runs_and_a_second_run_starts_at_once(tmp_path):
     lesions = evaluation["heat_maps"]["lesions"]
     # At 160 px it is 2 and more. With cells of 32 px it would be 1.1, and the lesions themselves, so drawn, no more than 1.2.
     assert lesions["cells"] == 12 and lesions["gradcam"]["ratio"] > 1.5
+    warning = metadata.read_manifest(out / "bundle", "bundle")["warning"]
+    assert "drawn images" in warning and warning in (out / "bundle" / "MODEL_CARD.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != "report.html"}
     second = run(out)
     assert second.returncode == 0 and second.stdout.count("stands in") == 7

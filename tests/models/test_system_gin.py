@@ -68,10 +68,10 @@ def test_system_c_of_the_report_and_for_phones(settings):
     gin.clear_config()
     weights = ("encoders.mobilenet_v2_encoder.weights = None", "encoders.mobilenet_v3_encoder.weights = None")
     phone = settings("system_c_phone", *weights)["model"](64, 2)
-    assert phone.count_params() == 952_010
+    assert phone.count_params() == 961_994
     assert [layer for layer in phone.layers if type(layer).__name__ == "SeparableConv2D"]
     gin.clear_config()
-    assert settings("system_c", *weights[:1])["model"](64, 2).count_params() == 2_747_426
+    assert settings("system_c", *weights[:1])["model"](64, 2).count_params() == 2_801_186
 
 
 def run(name: str, records: Path, run_dir: Path, *bindings: str) -> dict:
