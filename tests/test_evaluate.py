@@ -23,7 +23,8 @@ from dr_edge.explanation import heatmaps
 
 @pytest.fixture
 def run_dir(stand_in_run, tmp_path):
-    return shutil.copytree(stand_in_run, tmp_path / "run")
+    """A run of which nothing was fitted yet; that of the session may have been exported by another test."""
+    return shutil.copytree(stand_in_run, tmp_path / "run", ignore=shutil.ignore_patterns(fitted.DIRECTORY))
 
 
 class Checker(HTMLParser):
