@@ -11,7 +11,8 @@ row per image) and report.html (self-contained; open it in a browser). An older 
 replaced. `compare` reads two such evaluations, of answers or of masks, and prints the differences with a paired
 bootstrap. Temperature, distance from the training images and thresholds of two classes are the run's own, also on
 OTHER_RECORDS and where its records are gone, and are kept in RUN/reliability; thresholds of grades and of several diseases
-need its records. A run of which nothing is kept and whose records are gone is fitted on OTHER_RECORDS, and the report says so. About 100 images per second and core for MobileNetV3 Small at 224 px.
+need its records. A run of which nothing is kept and whose records are gone is fitted on OTHER_RECORDS, and the report says
+so. About 100 images per second and core for MobileNetV3 Small at 224 px.
 """
 
 from __future__ import annotations

@@ -54,6 +54,9 @@ def predict_files(
       KeyboardInterrupt: Ctrl-C, after the document was closed.
     """
     paths, passed = files.expand(arguments)
+    unchecked = bundle.manifest.get("ood", {}).get("reason")
+    if unchecked:
+        passed.append(f"No photograph is checked for being unlike those of training: {unchecked}.")
     if notes is not None:
         for note in passed:
             print(note, file=notes)

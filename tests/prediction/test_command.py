@@ -63,6 +63,13 @@ def test_a_directory_is_answered_and_what_is_unreadable_listed(bundle_dir, photo
     assert names[:-2] == sorted(names[:-2]) and names[-2:] == ["notes.txt", "missing.jpg"]
 
 
+def test_an_artifact_without_a_threshold_of_the_distance_says_so(bundle_dir, changed, photographs):
+    gone = changed(bundle_dir, {"artifacts.*.ood": {"reason": "the records are gone"}})
+    result = call("--bundle", gone, photographs / "a.jpg")
+    assert "unlike those of training: the records are gone." in result.stderr
+    assert json.loads(result.stdout)["answers"][0]["distribution"] is None
+
+
 def test_readable_photographs_exit_with_zero_and_leave_overlays(bundle_dir, photographs, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
