@@ -27,12 +27,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from android_bench import compare, host, matrix, read, report, rows, runner, workspace
 from android_bench.bundle import Bundle, read_bundle
 from android_bench.errors import BenchError
-from dr_edge import metadata
+from dr_edge import command, metadata
 
 _DEFAULTS = matrix.Settings()
 
@@ -104,17 +104,13 @@ _ALL = (
 )  # fmt: skip
 
 
-def main(argv: Sequence[str]) -> None:
-    try:
-        if argv[1:2] in (["compare"], ["read"]):
-            _refuse_flags(_ALL, f"{argv[1]} takes no flags")
-            sys.stdout.write({"compare": compare, "read": read}[argv[1]].main(argv[2:]))
-            return
-        sys.exit(_measure(argv))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (BenchError, ValueError, FileExistsError) as err:
-        sys.exit(f"android_bench: {err}")
+def main(argv: Sequence[str]) -> int:
+    """Measures, compares or reads; returns the exit status."""
+    if argv[1:2] in (["compare"], ["read"]):
+        _refuse_flags(_ALL, f"{argv[1]} takes no flags")
+        sys.stdout.write({"compare": compare, "read": read}[argv[1]].main(argv[2:]))
+        return 0
+    return _measure(argv)
 
 
 def _measure(argv: Sequence[str]) -> int:
@@ -160,7 +156,7 @@ def _run(
     bundle: Bundle, cells: Sequence[matrix.Cell], settings: matrix.Settings, logs: Path
 ) -> tuple[dict[str, Any], BaseException | None]:
     """Measures, and returns the report's content, with what cut the measuring short (None: nothing did)."""
-    from tqdm import tqdm
+    from dr_edge.progress import Progress
 
     started, incomplete = _now(), None
     found: list[dict[str, Any]] = []
@@ -169,7 +165,7 @@ def _run(
     steps = len(cells) * (
         settings.sessions + settings.sustained_minutes + settings.op_profile * (_TARGET.value == "adb")
     )
-    with tqdm(total=steps, unit="session", dynamic_ncols=True) as bar:
+    with Progress(total=steps, unit="session", dynamic_ncols=True) as bar:
 
         def step(name: str) -> None:
             bar.set_postfix_str(name, refresh=False)
@@ -233,4 +229,4 @@ def _now() -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

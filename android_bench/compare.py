@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> str:
     """
     if len(arguments) != 2:
         raise ValueError(
-            f"compare takes two report directories. Received {len(arguments)}: {' '.join(arguments)}."
+            f"compare takes two report directories. Received: {' '.join(arguments) or 'none'}."
         )
     first, second = (metadata.read_manifest(path, "bench") for path in arguments)
     return "\n".join(compare(first, second, *arguments)) + "\n"

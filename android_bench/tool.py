@@ -168,7 +168,7 @@ def _cache_directory() -> Path:
 
 def _download(address: str, expected: str, cache: Path) -> Path:
     """Returns the cached file of that SHA-256; fetches it where it is not there. Shows progress."""
-    from tqdm import tqdm
+    from dr_edge.progress import Progress
 
     kept = cache / expected
     if kept.is_file() and metadata.sha256_file(kept) == expected:
@@ -178,7 +178,7 @@ def _download(address: str, expected: str, cache: Path) -> Path:
         with urllib.request.urlopen(address, timeout=60) as answer:
             size = int(answer.headers.get("Content-Length") or 0) or None
             pieces, received = [], 0
-            with tqdm(total=size, unit="B", unit_scale=True, desc="benchmark_model") as bar:
+            with Progress(total=size, unit="B", unit_scale=True, desc="benchmark_model") as bar:
                 while piece := answer.read(1 << 20):
                     pieces.append(piece)
                     received += len(piece)

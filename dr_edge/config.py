@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import os
 import re
 import tokenize
 from collections.abc import Callable, Sequence
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import gin
 from absl import logging
+
+from dr_edge import choices
 
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent
 UNREADABLE = (ValueError, SyntaxError, AttributeError, OSError, tokenize.TokenError)
@@ -32,7 +36,8 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
     gin.add_config_file_search_path(str(CONFIG_DIRECTORY))
     # gin's second reader takes 'gin_configs/base.gin' for a Python package and fails on it where the repository root is on
     # the import path but is not the working directory; plain files are all that is read here.
-    del gin.config._FILE_READERS[1:]
+    # Editors of Windows begin a file with a byte order mark.
+    gin.config._FILE_READERS[:] = [(functools.partial(open, encoding="utf-8-sig"), os.path.isfile)]
     for path in gin_files:
         if not Path(path).is_file() and not (CONFIG_DIRECTORY / path).is_file():
             known = sorted(str(p.relative_to(CONFIG_DIRECTORY)) for p in (CONFIG_DIRECTORY / "gin_configs").glob("*.gin"))
@@ -43,8 +48,16 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
         gin.parse_config_files_and_bindings(list(gin_files), None, finalize_config=False)
         for binding in bindings:  # one by one, so that an error can name its binding
             _parse_binding(binding)
+    except UnicodeDecodeError as err:
+        raise ValueError(f"{' or '.join(gin_files)} is no UTF-8 text ({err.reason}). Save it as UTF-8.") from err
+    except UNREADABLE as err:
+        raise ValueError(f"{_first_line(err)}{_suggestion(str(err))}{_place(str(err))}") from err
+    choices.settle()
+    try:
         gin.finalize()
     except UNREADABLE as err:
+        if macro := re.search(r"No bindings specified for '(.+?)/gin\.macro'", str(err)):
+            raise ValueError(_undefined(macro[1])) from err
         raise ValueError(f"{_first_line(err)}{_suggestion(str(err))}{_place(str(err))}") from err
 
 
@@ -94,6 +107,14 @@ def _parse_binding(binding: str) -> None:
             f"Cannot read the binding {binding!r} ({_first_line(err)}). It needs the form 'NAME = VALUE'; text needs quotes, as in "
             f"--gin_param=\"NAME = 'text'\"; and each binding needs its own --gin_param."
         ) from err
+
+
+def _undefined(macro: str) -> str:
+    """Returns what is wrong with a macro that nothing defines."""
+    defined = sorted(scope for scope, selector in gin.config._CONFIG if selector == choices.MACRO)
+    near = difflib.get_close_matches(macro, defined, n=1, cutoff=0.6)
+    hint = f" Did you mean %{near[0]}?" if near else f" Defined are: {', '.join(defined)}." if defined else ""
+    return f"The macro %{macro} is used and nothing defines it.{hint} Add a line to the file, or --gin_param='{macro} = VALUE'."
 
 
 def _first_line(err: BaseException) -> str:

@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
+from dr_edge import command as commands
 from dr_edge import metadata
 
 FLAGS = flags.FLAGS
@@ -181,15 +182,11 @@ def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -
 def main(argv: list[str]) -> int:
     """Runs what is left of the chain; returns the exit status of the first stage that fails, else 0."""
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+        raise commands.unexpected(argv[1:])
     out = Path(FLAGS.out)
     started = time.monotonic()
     chain = stages(out, FLAGS.images, FLAGS.image_size)
-    try:
-        check_images(out / "records", FLAGS.images, FLAGS.image_size)
-    except ValueError as err:
-        print(f"demo: {err}", file=sys.stderr)
-        return 1
+    check_images(out / "records", FLAGS.images, FLAGS.image_size)
     ran = 0
     for number, stage in enumerate(chain, start=1):
         print(f"\n[{number}/{len(chain)}] {stage.title}", flush=True)
@@ -201,8 +198,8 @@ def main(argv: list[str]) -> int:
         before = time.monotonic()
         status = subprocess.run(command, check=False).returncode
         if status:
-            print(f"\n{stage.module} ended with status {status}. Run the same command again to go on from here.", file=sys.stderr)
-            return status
+            message = f"{stage.module} ended with status {status}; it says why above. Run the same command again to go on from here."
+            raise commands.Failure(message, status if status > 0 else commands.FAILED)
         ran += 1
         print(f"  {time.monotonic() - before:.0f} s", flush=True)
     rows = table(out / "bundle", out / "bench")
@@ -220,4 +217,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    commands.run(main)

@@ -17,9 +17,12 @@ so. About 100 images per second and core for MobileNetV3 Small at 224 px.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
+
+from dr_edge import command
 
 FLAGS = flags.FLAGS
 
@@ -40,28 +43,21 @@ OF_AN_EVALUATION = ("records", "batch_size", "examples", "honesty")  # compare r
 
 def main(argv: list[str]) -> int:
     """Evaluates or compares; returns the exit status."""
-    logging.set_verbosity(logging.INFO)
-    command, *arguments = argv[1:] or ["evaluate"]
-    if command == "compare" and len(arguments) == 2 and not FLAGS.run_dir:
+    job, *arguments = argv[1:] or ["evaluate"]
+    if job == "compare" and len(arguments) == 2 and not FLAGS.run_dir:
         unused = [f"--{name}" for name in OF_AN_EVALUATION if FLAGS[name].present]
         if unused:
             raise app.UsageError(
                 f"compare does not use {', '.join(unused)}: it reads evaluations that both runs have already. Leave them "
                 f"out, or give them to python -m dr_edge.evaluate --run_dir=RUN and compare then."
             )
-        return _run(lambda: _compare(*arguments))
-    if command != "evaluate" or arguments or not FLAGS.run_dir or FLAGS.out:
+        _compare(*arguments)
+        return 0
+    if FLAGS.out:
+        raise app.UsageError("--out is for compare: an evaluation is written to RUN/evaluation/<split>. Leave it out.")
+    if job != "evaluate" or arguments or not FLAGS.run_dir:
         raise app.UsageError("Give --run_dir=RUN, or compare RUN_A RUN_B [--out=FILE.json].")
-    return _run(_evaluate)
-
-
-def _run(job: Callable[[], None]) -> int:
-    """Calls `job`; an error that a user can act on becomes one line and exit status 1."""
-    try:
-        job()
-    except (ValueError, RuntimeError, OSError) as err:
-        logging.error("%s", err)
-        return 1
+    _evaluate()
     return 0
 
 
@@ -74,7 +70,13 @@ def _evaluate() -> None:
     settings = flow.Settings(FLAGS.split, FLAGS.records, FLAGS.batch_size, FLAGS.examples, FLAGS.honesty)
     content = flow.evaluate(FLAGS.run_dir, settings)
     print(words.one_line(content))
-    print(f"report: {FLAGS.run_dir}/evaluation/{FLAGS.split}/{flow.REPORT_FILE}")
+    print(f"report: {Path(FLAGS.run_dir, 'evaluation', FLAGS.split, flow.REPORT_FILE)}")
+    print(f"next: {next_step(FLAGS.run_dir)}")
+
+
+def next_step(run_dir: str) -> str:
+    """Returns the command that makes a bundle of the run."""
+    return shlex.join(["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path(run_dir, 'bundle')}"])
 
 
 def _compare(run_a: str, run_b: str) -> None:
@@ -88,4 +90,4 @@ def _compare(run_a: str, run_b: str) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -13,7 +13,12 @@ picture on one core, scorecam more.
 
 from __future__ import annotations
 
-from absl import app, flags, logging
+import shlex
+from pathlib import Path
+
+from absl import app, flags
+
+from dr_edge import command
 
 FLAGS = flags.FLAGS
 
@@ -37,28 +42,23 @@ flags.DEFINE_enum(
 def main(argv: list[str]) -> int:
     """Explains the images; returns the exit status."""
     if len(argv) > 1:
-        raise app.UsageError(
-            f"Unexpected arguments: {argv[1:]}. Quote the pattern: --images='photographs/*.jpg'."
-        )
-    logging.set_verbosity(logging.INFO)
+        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}. Quote the pattern: --images='photographs/*.jpg'.")
     from dr_edge import quiet
 
     quiet.import_tensorflow()
     from dr_edge.explanation import flow
 
-    try:
-        done = flow.explain(
-            FLAGS.run_dir, FLAGS.images, FLAGS.methods, FLAGS.out, FLAGS.limit, FLAGS.split, FLAGS.diseases
-        )
-    except (ValueError, RuntimeError, OSError) as err:
-        logging.error("%s", err)
-        return 1
-    print(
-        f"{done['pictures']} pictures of {done['images']} images, {done['rejected']} left out: "
-        f"{FLAGS.out}/index.html"
-    )
+    done = flow.explain(FLAGS.run_dir, FLAGS.images, FLAGS.methods, FLAGS.out, FLAGS.limit, FLAGS.split, FLAGS.diseases)
+    page = Path(FLAGS.out, "index.html")
+    print(f"{done['pictures']} pictures of {done['images']} images, {done['rejected']} left out: {page}")
+    print(f"next: {next_step(FLAGS.run_dir)}")
     return 0
 
 
+def next_step(run_dir: str) -> str:
+    """Returns the command that makes a bundle of the run."""
+    return shlex.join(["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path(run_dir, 'bundle')}"])
+
+
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge import reliability
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.operating_points import RULES, choose_threshold
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 
 BATCH = 16
@@ -117,7 +117,7 @@ def _familiarity(
 
 def predictor(run: TrainedRun) -> Predict:
     """Returns the run's own network as `fit` calls it."""
-    import keras
+    from dr_edge.framework import keras
 
     named = {layer.name for layer in run.model.layers}
     names = [name for name in ("logits", "penultimate") if name in named]
@@ -193,7 +193,7 @@ def examples(
     total = pipeline.example_count(info, split, task)
     classes = class_count(task)
     seen: dict[int, int] = {}
-    with tqdm(total=total, desc=title, unit="image", leave=False) as bar:
+    with Progress(total=total, desc=title, unit="image", leave=False) as bar:
         for batch in pipeline.evaluation_batches(records, split, task, BATCH, photograph=True):
             images, photographs, labels = (batch[key].numpy() for key in ("image", "photograph", "label"))
             for image, photograph, label in zip(images, photographs, labels, strict=True):

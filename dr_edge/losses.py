@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import gin
-import tensorflow as tf
+
+from dr_edge.framework import tf
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

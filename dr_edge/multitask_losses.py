@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import gin
-import tensorflow as tf
 
+from dr_edge.framework import tf
 from dr_edge.losses import Loss
 
 

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import sys
 
-from absl import app, flags, logging
+from absl import flags
+
+from dr_edge import command
 
 FLAGS = flags.FLAGS
 
@@ -44,18 +46,11 @@ def main(argv: list[str]) -> int:
     try:
         opened = bundle.open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
         failed = flow.predict_files(opened, argv[1:], sys.stdout, FLAGS.overlay, FLAGS.threads, sys.stderr)
-    except BrokenPipeError:  # `| head` has seen enough
-        sys.stderr.close()
-        return 1
-    except KeyboardInterrupt:
-        logging.error("Interrupted; the answers so far are complete.")
-        return 130
-    except (ValueError, OSError, FloatingPointError) as err:
-        logging.error("%s", err)
-        return 1
+    except KeyboardInterrupt as stop:
+        raise command.Failure("Interrupted; the answers so far are complete.", command.INTERRUPTED) from stop
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
     FLAGS.set_gnu_getopt(True)  # flags may stand after photographs
-    app.run(main)
+    command.run(main)

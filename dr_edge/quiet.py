@@ -8,7 +8,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from absl import logging
+
 STDOUT, STDERR = 1, 2
+NO_GPU = ("-1", "none", "void", "nodevfiles")  # what people write into CUDA_VISIBLE_DEVICES for the CPU
 
 
 @contextlib.contextmanager
@@ -48,15 +51,21 @@ def held_back(*descriptors: int) -> Iterator[None]:
 def import_tensorflow() -> None:
     """Imports TensorFlow and looks for devices without the dozen lines that its native code prints meanwhile.
 
-    The lines (instruction sets, missing CUDA drivers) tell a user of this project nothing and hide what does. A
-    TF_USE_LEGACY_KERAS left in the environment by other work is dropped: `tf.keras`, by which tf-keras-vis builds its
-    models, must be Keras 3.
+    The lines (instruction sets, missing CUDA drivers) tell a user of this project nothing and hide what does. Warns where
+    CUDA_VISIBLE_DEVICES was to choose a GPU and none is found, which TensorFlow itself does in silence.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)
     if "tensorflow" in sys.modules:
+        from dr_edge import framework  # noqa: F401 - its settings are those of the whole process
+
         return
     with held_back():
-        import tensorflow as tf
+        from dr_edge.framework import tf
 
-        tf.config.list_physical_devices()
+        found = tf.config.list_physical_devices("GPU")
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    if not found and chosen and chosen.lower() not in NO_GPU:
+        logging.warning(
+            "CUDA_VISIBLE_DEVICES=%s, but no GPU is found: going on with the CPU. It takes numbers, as 0 or 0,1, or -1 for none.",
+            chosen,
+        )

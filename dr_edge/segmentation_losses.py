@@ -7,9 +7,9 @@ nothing); logits of the same shape; result [B] float32, the mean over the masks 
 from __future__ import annotations
 
 import gin
-import tensorflow as tf
 
 from dr_edge import losses
+from dr_edge.framework import tf
 
 AXES = (1, 2)
 

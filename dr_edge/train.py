@@ -13,7 +13,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from dr_edge import command
 
 FLAGS = flags.FLAGS
 
@@ -27,15 +29,14 @@ flags.mark_flag_as_required("gin_file")
 def main(argv: list[str]) -> int:
     """Parses the configuration and trains; returns the exit status."""
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
-    logging.set_verbosity(logging.INFO)
+        raise command.unexpected(argv[1:])
     from dr_edge import quiet
 
     quiet.import_tensorflow()
     import gin
-    import tensorflow as tf
 
     from dr_edge import config
+    from dr_edge.framework import tf
     from dr_edge.training import loop, run_directory
 
     config.import_names()
@@ -49,14 +50,17 @@ def main(argv: list[str]) -> int:
         run = loop.train()
     except loop.Interrupted as stop:
         logging.warning("%s", config.own_message(stop))
-        return 130
+        return command.INTERRUPTED
     except tf.errors.DataLossError as err:
-        logging.error("The records are damaged (%s). Find where: python -m tfrecord_tools.verify RECORDS", err.message)
-        return 1
+        where = FLAGS.records or gin.query_parameter("train.records")
+        verify = shlex.join(["python", "-m", "tfrecord_tools.verify", str(where)])
+        raise command.Failure(f"The records are damaged ({err.message}). Find where: {verify}") from err
+    except tf.errors.ResourceExhaustedError as err:
+        first = err.message.splitlines()[0]
+        raise command.Failure(f"Out of memory ({first}). Bind a smaller train.batch_size, or build smaller images.") from err
     except (ValueError, RuntimeError, FloatingPointError, OSError) as err:
         message = config.own_message(err)
-        logging.error("%s%s", message, config.missing_flags(message))
-        return 1
+        raise command.Failure(f"{message}{config.missing_flags(message)}") from err
     if not trained_before:
         config.warn_unused()
     best = run["best"]
@@ -68,4 +72,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -70,7 +70,7 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
         raise metadata.ManifestError(
             f"{directory} holds no {MODEL_FILE}, although run.json says it finished. Train again."
         )
-    import keras
+    from dr_edge.framework import keras
 
     try:
         model = keras.models.load_model(path, compile=False)

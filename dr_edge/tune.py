@@ -17,7 +17,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from dr_edge import command
 
 FLAGS = flags.FLAGS
 
@@ -38,16 +40,11 @@ flags.mark_flags_as_required(["gin_file", "run_dir"])
 def main(argv: list[str]) -> int:
     """Searches; returns 0, 130 when stopped, or 1 when nothing succeeded."""
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
-    logging.set_verbosity(logging.INFO)
+        raise command.unexpected(argv[1:])
     try:
         return _search()
-    except KeyboardInterrupt:
-        logging.warning("Stopped. Run the same command again to go on.")
-        return 130
-    except (ValueError, RuntimeError, OSError) as err:
-        logging.error("%s", err)
-        return 1
+    except KeyboardInterrupt as stop:
+        raise command.Failure("Stopped. Run the same command again to go on.", command.INTERRUPTED) from stop
 
 
 def _search() -> int:
@@ -88,8 +85,7 @@ def _search() -> int:
             try:
                 outcome = trials.run(line, run_dir, directory / "logs" / f"{name}.log")
             except trials.Stopped as stop:
-                logging.warning("%s", stop)
-                return 130
+                raise command.Failure(str(stop), command.INTERRUPTED) from stop
         spent.append(time.monotonic() - started)
         search.finish(trial, outcome.value, outcome.reason, outcome.details)
         done = sum(row["state"] in ("finished", "failed") for row in publish())
@@ -99,8 +95,7 @@ def _search() -> int:
     rows = publish()
     best = report.best(rows, FLAGS.maximize)
     if best is None:
-        logging.error("No trial has finished. The reasons stand in %s.", directory / report.CSV_FILE)
-        return 1
+        raise command.Failure(f"No trial has finished. The reasons stand in {directory / report.CSV_FILE}.")
     settings_text = ", ".join(f"{dimension.name} = {best[dimension.name]}" for dimension in dimensions)
     print(f"best of {sum(row['state'] == 'finished' for row in rows)}: {best['metric']} {best['value']:.4f} with {settings_text}")
     print(f"{directory / best['run_dir']}   {directory / report.CSV_FILE}")
@@ -108,4 +103,4 @@ def _search() -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -14,10 +14,13 @@ and no bundle where the deployable graph or an artifact differs from the trained
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags
+
+from dr_edge import command
 
 FLAGS = flags.FLAGS
 
@@ -33,8 +36,7 @@ flags.mark_flags_as_required(["run_dir", "out"])
 def main(argv: list[str]) -> int:
     """Exports; returns the exit status."""
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
-    logging.set_verbosity(logging.INFO)
+        raise command.unexpected(argv[1:])
     from dr_edge import quiet
 
     quiet.import_tensorflow()
@@ -47,11 +49,7 @@ def main(argv: list[str]) -> int:
         report = bundle.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records)
     except bundle.ParityFailure as err:
         print(summary(err.report))
-        logging.error("%s", err)
-        return 1
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as err:
-        logging.error("%s", err)
-        return 1
+        raise command.Failure(str(err)) from err
     config.warn_unused(asked)
     print(summary(report))
     print(f"bundle: {FLAGS.out}")
@@ -61,9 +59,9 @@ def main(argv: list[str]) -> int:
 
 def next_steps(out: str) -> str:
     """Returns what to read in the bundle `out` and the command that measures its speed."""
-    out = out.rstrip("/")
-    command = f"python -m android_bench --bundle={out} --target=host --out={out}-bench"
-    return f"read {out}/parity.html and {out}/MODEL_CARD.md; next: {command}"
+    out = out.rstrip("/") or out
+    line = shlex.join(["python", "-m", "android_bench", f"--bundle={out}", "--target=host", f"--out={out}-bench"])
+    return f"read {out}/parity.html and {out}/MODEL_CARD.md; next: {line}"
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -82,4 +80,4 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

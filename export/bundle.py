@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge import fitted, metadata
 from dr_edge.fitted import Basis
 from dr_edge.fitting import Fit
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun, load_run
 from export import card, familiarity, finetuning, onnx, parity, parity_report, triton, vectors
 from export.convert import Conversion, convert_all
@@ -186,7 +186,7 @@ def _measure_all(
     """Returns the rows of parity.json and the outputs of each file."""
     rows: dict[str, Any] = {}
     outputs: dict[str, Mapping[str, np.ndarray]] = {}
-    with tqdm(formats, desc="comparing", unit="artifact", leave=False) as bar:
+    with Progress(formats, desc="comparing", unit="artifact", leave=False) as bar:
         for fmt in bar:
             bar.set_postfix_str(fmt.name)
             path = directory / fmt.file

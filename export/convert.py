@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
 from dr_edge import metadata
+from dr_edge.progress import Progress
 from export import frozen, onnx, onnx_int8, tflite, tflite_int8
 from export.formats import Format
 from export.graph import DeployableGraph, Target
@@ -96,7 +96,7 @@ def convert_all(
                 return tflite.convert_qat_int8(path)
             return tflite.convert_float(saved_model(fmt.target), fmt.variant)
 
-        progress = tqdm(formats, desc="converting", unit="format", leave=False)
+        progress = Progress(formats, desc="converting", unit="format", leave=False)
         for fmt in progress:
             progress.set_postfix_str(fmt.name)
             try:

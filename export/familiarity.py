@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge import fitted
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.fitting import OOD_QUANTILES
+from dr_edge.progress import Progress
 from export import runtime
 from export.formats import Format
 from export.photographs import StoredPhotographs
@@ -50,14 +50,14 @@ def thresholds(
     count = min(pipeline.example_count(pipeline.read_info(records), "val", task), PHOTOGRAPHS)
     photographs = StoredPhotographs(records, "val", task, count)
     found = {}
-    with tqdm(total=count * len(formats), desc="thresholds of the distance", unit="image", leave=False) as bar:
+    with Progress(total=count * len(formats), desc="thresholds of the distance", unit="image", leave=False) as bar:
         for fmt in formats:
             run = runtime.open_artifact(directory / fmt.file)
             found[fmt.file] = own_threshold(run, _counted(photographs, bar))
     return found
 
 
-def _counted(photographs: Iterable[np.ndarray], bar: tqdm) -> Iterable[np.ndarray]:
+def _counted(photographs: Iterable[np.ndarray], bar: Progress) -> Iterable[np.ndarray]:
     for photograph in photographs:
         yield photograph
         bar.update()

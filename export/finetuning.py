@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import gin
-import keras
 import numpy as np
 from absl import logging
-from keras import ops
-from tqdm import tqdm
 
 from dr_edge import fitting, losses, multitask_losses, segmentation_losses  # noqa: F401  (the last two: gin names)
 from dr_edge.data import augment, pipeline  # noqa: F401  (augment: gin names)
 from dr_edge.fitting import Fit
+from dr_edge.framework import keras, ops
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 from dr_edge.training import loop  # noqa: F401  (gin names)
 from export import frozen
@@ -82,7 +81,7 @@ def save_finetuned(
     def batches(epoch: int) -> Iterator[Mapping[str, Any]]:
         return iter(pipeline.training_batches(records, run.task, batch_size, settings.seed, epoch))
 
-    with tqdm(total=settings.epochs * steps, desc="quantisation-aware training", unit="step", leave=False) as bar:
+    with Progress(total=settings.epochs * steps, desc="quantisation-aware training", unit="step", leave=False) as bar:
         values = qat.fine_tune(
             twin,
             batches,
@@ -126,7 +125,7 @@ def _head_of(twin: Any, head: LinearHead | None) -> LinearHead | None:
 
 def fit_twin(run: TrainedRun, twin: Any, names: Sequence[str], records: str | os.PathLike) -> Fit:
     """Fits temperature and feature statistics of the fine-tuned network, whose features have moved."""
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     forward = tf.function(lambda images: twin(images, training=False), reduce_retracing=True)
 
@@ -160,7 +159,7 @@ def _images(run: TrainedRun, records: str | os.PathLike, count: int) -> np.ndarr
 
 
 def _validation_loss(model: Any, run: TrainedRun, records: str | os.PathLike, loss: Callable[[Any, Any], Any]) -> float:
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     forward = tf.function(lambda images: keras.tree.flatten(model(images, training=False))[0], reduce_retracing=True)
     values = []

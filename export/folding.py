@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 
+from dr_edge.framework import keras
 from export.rewrite import rebuild
 
 KERNELS = ("Conv2D", "DepthwiseConv2D", "Dense")

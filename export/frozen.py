@@ -10,8 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
-
+from dr_edge.framework import keras
 from export.graph import INPUT_NAME
 from export.quiet import quiet_conversion
 
@@ -28,8 +27,9 @@ def freeze(call: Callable[[Any], dict[str, Any]], shape: Sequence[int | None]) -
     Returns:
       A tf function of one tensor that gives a list of tensors, and the output names in that order.
     """
-    import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    from dr_edge.framework import tf
 
     spec = tf.TensorSpec(shape, tf.uint8, name=INPUT_NAME)
     traced = tf.function(call, input_signature=[spec]).get_concrete_function()
@@ -39,7 +39,7 @@ def freeze(call: Callable[[Any], dict[str, Any]], shape: Sequence[int | None]) -
 
 def save(call: Callable[[Any], dict[str, Any]], shape: Sequence[int | None], directory: str | os.PathLike) -> None:
     """Writes a SavedModel of constants with one signature of named input and outputs; arguments as in `freeze`."""
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     with quiet_conversion():
         frozen, names = freeze(call, shape)

@@ -12,9 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-from keras import ops
-
+from dr_edge.framework import keras, ops
 from dr_edge.reliability import FeatureStatistics
 from export import rewrite
 from export.heads import (

@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
+from dr_edge.framework import keras, ops
 from dr_edge.models.multitask import OwnBlock
 
 

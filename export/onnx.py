@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-
+from dr_edge.framework import keras
 from export import frozen, onnx_fusion
 from export.graph import INPUT_NAME, NETWORK_NAME
 from export.quiet import quiet_conversion

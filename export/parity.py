@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge import metrics, multilabel_metrics
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.metadata import finite_or_none
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 from export import comparison, runtime
 from export.delegation import delegation
@@ -70,7 +70,7 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
     masks = run.task.kind == "segmentation"
     label_type, probability_type = (np.int8, np.float32) if masks else (np.int64, np.float64)
     parts: dict[str, list[Any]] = {key: [] for key in ("ids", "groups", "labels", "pipeline", "outputs")}
-    with tqdm(total=total, desc=f"Keras on {split}", unit="image", leave=False) as bar:
+    with Progress(total=total, desc=f"Keras on {split}", unit="image", leave=False) as bar:
         for batch in pipeline.evaluation_batches(records, split, run.task, BATCH, photograph=True):
             logits = np.asarray(run.model.predict_on_batch(batch["image"]), np.float64)
             parts["pipeline"].append(run.task.probabilities(logits / temperature).astype(probability_type))
@@ -91,7 +91,7 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
 
 def graph_function(graph: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Returns a compiled function from [1, S, S, 3] uint8 to the outputs of a deployable Keras model."""
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     compiled = tf.function(lambda image: graph(image, training=False))
 
@@ -179,7 +179,7 @@ def measure(
       FloatingPointError: an output is not finite.
     """
     run = runtime.open_artifact(path, threads)
-    progress = tqdm(ref.photographs, total=len(ref.photographs), desc=f"{fmt.name} on test", unit="image", leave=False)
+    progress = Progress(ref.photographs, total=len(ref.photographs), desc=f"{fmt.name} on test", unit="image", leave=False)
     outputs = _stacked([run(photograph) for photograph in progress])
     check_finite(outputs, Path(path).name)
     row: dict[str, Any] = {

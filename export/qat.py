@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
-import tf_keras
 
+from dr_edge.framework import keras, tf
 from export import rewrite
 from export.folding import fold
 from export.heads import block_mask
-from export.tfmot import tfmot
+from export.tfmot import tf_keras, tfmot
 
 quantizers = tfmot.quantization.keras.quantizers
 DROPPED = ("initializer", "regularizer", "constraint", "dtype", "quantization_config", "lora_rank", "lora_alpha")

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
+
+from dr_edge.framework import keras
 
 HARD_SWISH = ("hard_silu", "hard_swish")
 # Operations f with f(c * x) = c * f(x) for c > 0.

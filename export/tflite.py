@@ -30,7 +30,7 @@ def convert_float(saved_model: str | os.PathLike, variant: str) -> bytes:
     Raises:
       ValueError: another variant, or the result holds an operation that phones lack.
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     if variant not in ("float32", "float16", "dynamic_int8"):
         raise ValueError(f"convert_float makes float32, float16 or dynamic_int8. Received: {variant!r}.")
@@ -59,7 +59,7 @@ def convert_qat_int8(saved_model: str | os.PathLike) -> bytes:
     Raises:
       ValueError: the result holds an operation that phones lack.
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     with quiet_conversion():
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
@@ -82,7 +82,7 @@ def convert_int16x8(saved_model: str | os.PathLike, photographs: Photographs) ->
     Raises:
       ValueError: no photographs, or the result holds an operation that phones lack, at all or in 16 bits.
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     with quiet_conversion():
         converter = calibrating_converter(saved_model, photographs, "int16x8")
@@ -117,7 +117,7 @@ def _check_runs(content: bytes, photograph: np.ndarray) -> None:
 
 def calibrating_converter(saved_model: str | os.PathLike, photographs: Photographs, name: str) -> Any:
     """Returns a TFLiteConverter that will calibrate on the photographs; ValueError where there are none."""
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     if next(photographs(), None) is None:
         raise ValueError(f"{name} needs training photographs to calibrate. Received: none.")

@@ -36,7 +36,7 @@ def calibrate(saved_model: str | os.PathLike, photographs: Photographs) -> Any:
     Raises:
       ValueError: no photographs.
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     def few() -> Any:
         for photograph in itertools.islice(photographs(), MEASURED_PHOTOGRAPHS):
@@ -69,7 +69,7 @@ def quantise(calibrated: Any, head: Sequence[str] = (), float_layers: Sequence[s
     Raises:
       ValueError: an unknown layer, or the result holds an operation that phones lack.
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     operations = nodes_of(calibrated.calibrated_model)
     nodes = float_nodes([node.name for node in operations], dense_end(operations), head, float_layers)

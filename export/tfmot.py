@@ -1,4 +1,4 @@
-"""Imports tensorflow-model-optimization without what it does to the rest of the process.
+"""Imports tensorflow-model-optimization, and the tf_keras it works on, without what they do to the rest of the process.
 
 It sets TF_USE_LEGACY_KERAS=1, which turns `tf.keras` into tf_keras in this process, if nothing has used it yet, and in
 every process started from it; tf-keras-vis builds its heat maps through `tf.keras` and fails on Keras 3 models there.
@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import os
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
+from dr_edge.framework import DATA_FORMAT, EPSILON, FLOAT, tf
 
 SWITCH = "TF_USE_LEGACY_KERAS"
 
 
-def _import() -> ModuleType:
+def _import() -> tuple[ModuleType, ModuleType]:
     _ = tf.keras.Model  # its first use settles which Keras it is, for good
     before = os.environ.get(SWITCH)
     import tensorflow_model_optimization
+    import tf_keras
 
     if before is None:
         os.environ.pop(SWITCH, None)
     else:
         os.environ[SWITCH] = before
-    return tensorflow_model_optimization
+    # It reads the same keras.json as Keras 3.
+    tf_keras.backend.set_image_data_format(DATA_FORMAT)
+    tf_keras.backend.set_floatx(FLOAT)
+    tf_keras.backend.set_epsilon(EPSILON)
+    return tensorflow_model_optimization, tf_keras
 
 
-tfmot = _import()
+if TYPE_CHECKING:
+    import tensorflow_model_optimization as tfmot
+    import tf_keras as tf_keras
+else:
+    tfmot, tf_keras = _import()

@@ -12,10 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge.data.records import SPLITS
 from dr_edge.fundus.graham import PREPROCESS
+from dr_edge.progress import Progress
 from tfrecord_tools.catalogue import list_dataset
 from tfrecord_tools.copies import count_copies
 from tfrecord_tools.duplicates import near_pairs
@@ -36,7 +36,7 @@ from tfrecord_tools.writer import (
 
 BUILDER_VERSION = 1  # raise it when the same photographs give other bytes
 QUALITY_BINS = 10
-Progress = Callable[[int], None]
+Advance = Callable[[int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, 
             return -1
 
     parts = [repr(sorted(arguments.items())), repr(sorted(listing.rejected)), repr(dict(listing.labels))]
-    sized = tqdm(items, desc="files", unit="file", delay=2.0)  # only where the file system is slow
+    sized = Progress(items, desc="files", unit="file", delay=2.0)  # only where the file system is slow
     return stable_hash(*parts, *(f"{item} {size(item)}" for item in sized))
 
 
@@ -148,12 +148,12 @@ def build(options: BuildOptions) -> str:
         return f"{options.out} holds this build already: nothing to do."
     engine = LocalEngine() if options.runner == "local" else _beam_engine()
     with staging_directory(options.out, plan.key, plan.arguments) as staging:
-        with tqdm(total=len(plan.items), desc="photographs", unit="img", mininterval=0.5) as bar:
+        with Progress(total=len(plan.items), desc="photographs", unit="img", mininterval=0.5) as bar:
             engine.fill_spool(staging / "spool", plan, options, bar.update)
         facts = read_facts(staging / "spool", len(plan.items))
         assignment = split_facts(plan, facts, staging / "spool", options.seed)
         tasks = plan_shards(facts, assignment.splits, options.seed, options.shard_examples)
-        with tqdm(total=len(assignment.splits), desc="shards", unit="img", mininterval=0.5) as bar:
+        with Progress(total=len(assignment.splits), desc="shards", unit="img", mininterval=0.5) as bar:
             written = engine.write_shards(staging, tasks, options, bar.update)
         shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         for task, shard in zip(tasks, written, strict=True):
@@ -166,12 +166,12 @@ def build(options: BuildOptions) -> str:
 class LocalEngine:
     """Spawned processes on this machine; the default."""
 
-    def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Progress) -> None:
+    def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Advance) -> None:
         """Processes every photograph whose chunk is not in the spool yet."""
         fill(spool, plan.items, lambda items: process_all(items, plan.settings, options.workers), on_progress)
 
     def write_shards(
-        self, staging: Path, tasks: Sequence[ShardTask], options: BuildOptions, on_progress: Progress
+        self, staging: Path, tasks: Sequence[ShardTask], options: BuildOptions, on_progress: Advance
     ) -> list[dict[str, Any]]:
         """Writes the shards one after the other: copying is bound by the disk."""
         return [write_shard(staging, task, on_progress) for task in tasks]
@@ -189,7 +189,7 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> As
     Raises:
       DatasetError: nothing is left.
     """
-    with tqdm(total=len(facts), desc="duplicates", unit="img", mininterval=0.5) as bar:
+    with Progress(total=len(facts), desc="duplicates", unit="img", mininterval=0.5) as bar:
         coarse = read_coarse_pictures(spool, len(facts))
         pairs = list(near_pairs(coarse, lambda item: read_fine_picture(spool, item), bar.update))
     stratify = plan.listing.stratify or list(plan.listing.labels)[:1]

@@ -16,11 +16,11 @@ look with python -m tfrecord_tools.inspect.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import flags
 
+from dr_edge import command
 from tfrecord_tools.catalogue import DATASETS
 
 FLAGS = flags.FLAGS
@@ -80,9 +80,8 @@ flags.mark_flags_as_required(["dataset", "out"])
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags are written --name=value.")
+        raise command.unexpected(argv[1:])
     from tfrecord_tools.assembly import BuildOptions, build
-    from tfrecord_tools.writer import BuildError
 
     out = Path(FLAGS.out).expanduser()
     options = BuildOptions(
@@ -105,15 +104,12 @@ def main(argv: list[str]) -> None:
     )
     try:
         print(build(options))
-    except (ValueError, BuildError) as err:
-        sys.exit(f"error: {err}")
     except OSError as err:  # a full disk, no permission: what is finished stays
-        sys.exit(f"error: {err}. What is finished is kept: put that right and run the same command again.")
-    except KeyboardInterrupt:
-        sys.exit(
-            f"Interrupted. Run the same command again: it goes on from {out.parent}/.{out.name}.building"
-        )
+        raise command.Failure(f"{command.words(err)} What is finished is kept; then run the same command again.") from err
+    except KeyboardInterrupt as stop:
+        message = f"Interrupted. Run the same command again: it goes on from {out.parent}/.{out.name}.building"
+        raise command.Failure(message, command.INTERRUPTED) from stop
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

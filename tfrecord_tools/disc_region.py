@@ -14,16 +14,15 @@ import dataclasses
 import hashlib
 import math
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
-from dr_edge import glaucoma, metadata
+from dr_edge import command, glaucoma, metadata
 from dr_edge.data.records import SPLITS, Record, encode, shard_name
 from dr_edge.fundus.crop import FieldOfView, crop_square
 from tfrecord_tools.reading import Example, read_examples
@@ -154,7 +153,7 @@ def cut_records(records: Path, run: TrainedRun, out: Path, size: int, margin: fl
 
 def _regions(records: Path, split: str, run: TrainedRun, margin: float) -> Iterator[tuple[Example, Region | None]]:
     """Yields each example of a split with the region of its disc, None where none is found."""
-    from tqdm import tqdm
+    from dr_edge.progress import Progress
 
     place = run.task.masks.index(DISC)
     waiting: list[Example] = []
@@ -166,7 +165,7 @@ def _regions(records: Path, split: str, run: TrainedRun, margin: float) -> Itera
             yield example, disc_region(probability, margin)
         waiting.clear()
 
-    for example in tqdm(read_examples(records, split), desc=f"discs of {split}", unit="img", mininterval=0.5):
+    for example in Progress(read_examples(records, split), desc=f"discs of {split}", unit="img", mininterval=0.5):
         waiting.append(example)
         if len(waiting) == BATCH:
             yield from answer()
@@ -198,17 +197,14 @@ def _write_split(staging: Path, split: str, found: list[Record], labels: Mapping
 
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags are written --name=value.")
+        raise command.unexpected(argv[1:])
     from dr_edge import quiet
 
     quiet.import_tensorflow()
     from dr_edge.trained import load_run
 
     out = Path(FLAGS.out).expanduser()
-    try:
-        content = cut_records(Path(FLAGS.records).expanduser(), load_run(FLAGS.run_dir), out, FLAGS.region_size, FLAGS.margin)
-    except (ValueError, OSError, RuntimeError) as err:
-        sys.exit(f"error: {err}")
+    content = cut_records(Path(FLAGS.records).expanduser(), load_run(FLAGS.run_dir), out, FLAGS.region_size, FLAGS.margin)
     counts = ", ".join(f"{content['splits'][split]['examples']} {split}" for split in SPLITS)
     print(f"{counts}; no disc found in {content['rejected']} (rejected.csv). Written to {os.fspath(out)}")
 
@@ -220,4 +216,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("region_size", 128, "side of a region in pixels", lower_bound=32, upper_bound=2048)
     flags.DEFINE_float("margin", 2.0, "side of a region in disc diameters", lower_bound=1.0, upper_bound=6.0)
     flags.mark_flags_as_required(["records", "run_dir", "out"])
-    app.run(main)
+    command.run(main)

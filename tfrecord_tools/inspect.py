@@ -9,7 +9,6 @@ below, for each split and class, some examples as they lie in their frame, as a 
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
+from dr_edge import command
 from dr_edge.data.records import SPLITS
 from dr_edge.metadata import read_manifest, write_bytes
 from tfrecord_tools.copies import words
@@ -126,30 +126,28 @@ def main(argv: list[str]) -> None:
             "One directory of records is needed: python -m tfrecord_tools.inspect RECORDS --out=SHEET.png"
         )
     import cv2
-    from tqdm import tqdm
+
+    from dr_edge.progress import Progress
 
     out = Path(FLAGS.out).expanduser() if FLAGS.out else None
     if out is not None and out.suffix.lower() not in ENDINGS:
-        sys.exit(f"error: --out={FLAGS.out}: a sheet is written as .png or .jpg. Give it one of these endings.")
+        raise ValueError(f"--out={FLAGS.out}: a sheet is written as .png or .jpg. Give it one of these endings.")
     records = Path(argv[1]).expanduser()
-    try:
-        manifest = read_manifest(records, "dataset")
-        label = FLAGS.label or next(iter(manifest["labels"]), None)
-        if label is not None and label not in manifest["labels"]:
-            sys.exit(f"error: no label {label!r} in {records}. It has: {', '.join(manifest['labels'])}.")
-        total = sum(content["examples"] for content in manifest["splits"].values())
-        with tqdm(total=total, desc="read", unit="img", mininterval=0.5) as bar:
-            found = survey(records, manifest, label, FLAGS.examples, bar.update)
-        print(table(manifest, found))
-        if out is not None:
-            picture = draw_sheet(manifest, found, label, FLAGS.examples)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            ending = ENDINGS[out.suffix.lower()]
-            write_bytes(out, cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-            print(f"Contact sheet: {out}")
-    except (ValueError, OSError) as err:
-        sys.exit(f"error: {err}")
+    manifest = read_manifest(records, "dataset")
+    label = FLAGS.label or next(iter(manifest["labels"]), None)
+    if label is not None and label not in manifest["labels"]:
+        raise ValueError(f"No label {label!r} in {records}. It has: {', '.join(manifest['labels'])}.")
+    total = sum(content["examples"] for content in manifest["splits"].values())
+    with Progress(total=total, desc="read", unit="img", mininterval=0.5) as bar:
+        found = survey(records, manifest, label, FLAGS.examples, bar.update)
+    print(table(manifest, found))
+    if out is not None:
+        picture = draw_sheet(manifest, found, label, FLAGS.examples)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        ending = ENDINGS[out.suffix.lower()]
+        write_bytes(out, cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+        print(f"Contact sheet: {out}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

@@ -17,6 +17,7 @@ from typing import Any
 
 from absl import app, flags
 
+from dr_edge import command
 from dr_edge.data.wire import WireError, parse_example, read_frames
 from dr_edge.metadata import MANIFESTS, ManifestError, read_manifest, sha256_file
 
@@ -235,15 +236,15 @@ def _check_table(path: Path, findings: Findings) -> None:
 def main(argv: list[str]) -> None:
     if len(argv) != 2:
         raise app.UsageError("One directory of records is needed: python -m tfrecord_tools.verify RECORDS")
-    from tqdm import tqdm
+    from dr_edge.progress import Progress
 
     records = Path(argv[1]).expanduser()
     try:
         splits = read_manifest(records, "dataset")["splits"]
         total = sum(content["examples"] for content in splits.values())
-    except (ManifestError, KeyError, TypeError) as err:
-        sys.exit(f"{records}: {err}")
-    with tqdm(total=total, desc="verify", unit="img", mininterval=0.5) as bar:
+    except (KeyError, TypeError) as err:
+        raise command.Failure(f"{records}/dataset.json: {err}: not as this release writes it. Build again.") from err
+    with Progress(total=total, desc="verify", unit="img", mininterval=0.5) as bar:
         problems = verify(records, decode=FLAGS.decode, on_progress=bar.update)
     if not problems:
         print(f"{records}: {total} examples, all is well.")
@@ -256,4 +257,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

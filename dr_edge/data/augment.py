@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gin
-import tensorflow as tf
 
 from dr_edge.data import degrade
+from dr_edge.framework import tf
 
 LIMITS = {
     "rotation": 180.0, "shift": 0.5, "zoom": 0.9, "shear": 45.0, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0,

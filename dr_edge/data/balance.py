@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
+
+from dr_edge.framework import tf
 
 SHUFFLE_BUFFER = 4096  # serialised examples of about 30 kB: 120 MB
 

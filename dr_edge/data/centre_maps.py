@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+from dr_edge.framework import tf
 
 SIGMA = 0.03  # of the image's side: about a third of an optic disc's diameter
 

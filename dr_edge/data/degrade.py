@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-import tensorflow as tf
+from dr_edge.framework import tf
 
 LIT_ABOVE = 4.0  # grey levels from the background; JPEG noise stays below
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import tensorflow as tf
-
 from dr_edge.data import records as records_lib
 from dr_edge.data.centre_maps import centre_maps
 from dr_edge.data.tasks import Task
+from dr_edge.framework import tf
 
 
 def with_target(parsed: dict[str, tf.Tensor], task: Task, image_size: int) -> dict[str, tf.Tensor]:

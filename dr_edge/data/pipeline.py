@@ -15,13 +15,13 @@ from typing import Any
 
 import gin
 import numpy as np
-import tensorflow as tf
 
 from dr_edge import metadata
 from dr_edge.data import balance as balance_lib
 from dr_edge.data import examples as examples_lib
 from dr_edge.data import records as records_lib
 from dr_edge.data.tasks import Task
+from dr_edge.framework import tf
 from dr_edge.fundus import graham
 
 BALANCES = ("none", "oversample", "loss_weights")

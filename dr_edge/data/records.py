@@ -119,7 +119,7 @@ def parse(
       "mask/<name>" [] string ("" : missing), "centre/<name>" [2] float32 (NaN: missing), and, if asked for,
       "photograph" [] string.
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     text = tf.io.FixedLenFeature([], tf.string)
     maybe_text = tf.io.FixedLenFeature([], tf.string, default_value="")
@@ -165,7 +165,7 @@ def decode_image(encoded: Any, image_size: int) -> Any:
 
     The accurate DCT is asked for, so that the pixels equal those that OpenCV and phones decode (within 1 grey level).
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     is_jpeg = tf.io.is_jpeg(encoded)
     image = tf.cond(
@@ -178,7 +178,7 @@ def decode_image(encoded: Any, image_size: int) -> Any:
 
 def decode_mask(encoded: Any, image_size: int) -> Any:
     """Decodes "mask/<name>" to [image_size, image_size] float32 of 0 or 1; a missing mask ("") gives -1 everywhere."""
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     def present() -> Any:
         return tf.cast(tf.io.decode_png(encoded, channels=1)[..., 0] > 127, tf.float32)

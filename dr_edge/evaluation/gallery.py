@@ -7,12 +7,12 @@ import dataclasses
 import os
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation import outliers
 from dr_edge.evaluation.predictions import MISSING, Predictions, examples_by_id
 from dr_edge.explanation import answers, heatmaps, overlay
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 
 SIDE = 288  # pixels of each picture in the report
@@ -97,7 +97,7 @@ def cards(
     ids = {str(predictions.ids[row]) for row, _ in chosen}
     examples = examples_by_id(run, records, split, ids) if ids else {}
     result = []
-    with tqdm(total=len(chosen), desc=f"heat maps: {title}", unit="image", dynamic_ncols=True) as bar:
+    with Progress(total=len(chosen), desc=f"heat maps: {title}", unit="image", dynamic_ncols=True) as bar:
         for start in range(0, len(chosen), BATCH_SIZE):
             part = chosen[start : start + BATCH_SIZE]
             shown = [examples[str(predictions.ids[row])] for row, _ in part]

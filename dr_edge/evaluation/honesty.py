@@ -13,13 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge import bootstrap, metadata
 from dr_edge.evaluation import heat_verdict
 from dr_edge.evaluation.heat_verdict import ALIKE, ALL, LAST
 from dr_edge.evaluation.predictions import Predictions, examples_by_id
 from dr_edge.explanation import heatmaps
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 
 METHODS = ("gradcam", "layercam", "saliency")
@@ -73,7 +73,7 @@ def check(
         LAST: shuffled(run.model, last_only=True),
         ALL: shuffled(run.model, last_only=False),
     }
-    with tqdm(
+    with Progress(
         total=len(methods) * (1 + len(models)), desc="sanity check of the heat maps", unit="model"
     ) as bar:
         for method in methods:
@@ -102,7 +102,7 @@ def shuffled(model: Any, last_only: bool) -> Any:
       model: a flat Keras model with the layers `penultimate` and `logits`.
       last_only: shuffle the weights of these two layers only.
     """
-    import keras
+    from dr_edge.framework import keras
 
     copy = keras.models.clone_model(model)
     rng = np.random.default_rng(SEED)
@@ -210,7 +210,7 @@ def _lesions(
         result["cells"] = cells = int(run.model.get_layer(heatmaps.FEATURE_LAYER).output.shape[1])
         perfect = np.stack([_coarse(mask, cells) for mask in lesions])
         result["ceiling"] = _shares(perfect, lesions, fovs, patients)["ratio"]
-    for method in tqdm(methods, desc="heat inside lesions", unit="method"):
+    for method in Progress(methods, desc="heat inside lesions", unit="method"):
         maps = _maps(run.model, method, pictures, predictions.predicted[chosen], run.background)
         result[method] = _shares(maps, lesions, fovs, patients)
     return result

@@ -9,13 +9,13 @@ import os
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation import charts, report, words
 from dr_edge.evaluation.gallery import Card, data_url
 from dr_edge.evaluation.predictions import examples_by_id
 from dr_edge.explanation import answers, overlay
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 
 TEMPLATE = "mask_report.html.j2"
@@ -47,7 +47,7 @@ def cards(
         else {}
     )
     result = []
-    for row in tqdm(rows, desc=f"outlines: {title}", unit="image", dynamic_ncols=True):
+    for row in Progress(rows, desc=f"outlines: {title}", unit="image", dynamic_ncols=True):
         example = examples[str(scores.ids[row])]
         truth = np.stack([example[f"mask/{name}"] for name in run.task.masks], axis=-1)
         probabilities = run.probabilities(run.model.predict_on_batch(example["image"][None]))[0]

@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge import glaucoma
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.predictions import with_features
 from dr_edge.fundus.crop import FieldOfView, uncrop_points
 from dr_edge.glaucoma import THRESHOLD
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 
 DISC, CUP, FOVEA, GLAUCOMA = "optic_disc", "optic_cup", "fovea", "glaucoma"
@@ -86,7 +86,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
     network, has_features = with_features(run.model)
     rows: dict[str, list[np.ndarray]] = {}
     total = pipeline.example_count(info, split, run.task)
-    with tqdm(total=total, desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
+    with Progress(total=total, desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
         for batch in pipeline.evaluation_batches(records, split, run.task, batch_size, extra_labels=extra):
             truth, outputs = batch["label"].numpy()[..., : len(masks)], network.predict_on_batch(batch["image"])
             logits = outputs[0] if has_features else outputs

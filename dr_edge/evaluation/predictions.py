@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dr_edge import metadata
 from dr_edge.data.tasks import Task
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
 
 CSV_FILE = "predictions.csv"
@@ -79,7 +79,7 @@ def predict_split(
         batches = batches.shard(stride, 0)
     network, has_features = with_features(run.model)
     columns: dict[str, list[np.ndarray]] = {}
-    with tqdm(total=-(-total // stride), desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
+    with Progress(total=-(-total // stride), desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
         for batch in batches:
             part = {key: batch[key].numpy() for key in COLUMNS}
             outputs = network.predict_on_batch(batch["image"])
@@ -113,7 +113,7 @@ def with_features(model: Any) -> tuple[Any, bool]:
     """Returns a model that gives [logits, penultimate features], and True; `model` and False without such a
     layer.
     """
-    import keras
+    from dr_edge.framework import keras
 
     if "penultimate" not in {layer.name for layer in model.layers}:
         return model, False
@@ -215,9 +215,8 @@ def examples_by_id(
       id -> {"image": [S, S, 3] float32 0..255, "photograph": [S, S, 3] uint8, "mask/<name>": [S, S] float32
       of 0 and 1, or -1 everywhere where there is no such mask}.
     """
-    import tensorflow as tf
-
     from dr_edge.data import records as records_lib
+    from dr_edge.framework import tf
 
     found: dict[str, dict[str, Any]] = {}
     for serialized in tf.data.TFRecordDataset(records_lib.shard_paths(records, split)):

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from tqdm import tqdm
 
 from dr_edge import fitted, fitting, metadata, reliability
 from dr_edge.explanation import answers, heatmaps, overlay, page, pictures
+from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun, load_run
 
 BATCH_SIZE = 8
@@ -65,7 +65,7 @@ def explain(
     rejected: list[pictures.Rejected] = []
     taken: set[str] = set()
     with metadata.staged_directory(out) as staging:
-        with tqdm(total=total, desc="heat maps", unit="image", dynamic_ncols=True) as bar:
+        with Progress(total=total, desc="heat maps", unit="image", dynamic_ncols=True) as bar:
             for batch in _batched(source, rejected, bar):
                 rows += _explain_batch(run, batch, methods, diseases, staging, taken, is_unlike)
                 bar.update(len(batch))
@@ -122,7 +122,7 @@ def _source(run: TrainedRun, images: str, split: str) -> tuple[Iterator[Any], in
 
 
 def _batched(
-    source: Iterable[pictures.Picture | pictures.Rejected], rejected: list[pictures.Rejected], bar: tqdm
+    source: Iterable[pictures.Picture | pictures.Rejected], rejected: list[pictures.Rejected], bar: Progress
 ) -> Iterator[list[pictures.Picture]]:
     """Yields lists of up to BATCH_SIZE pictures; rejected files go to `rejected`."""
     batch: list[pictures.Picture] = []

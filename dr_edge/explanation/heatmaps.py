@@ -86,8 +86,7 @@ def heat_maps(
 
 
 def _require_keras_3() -> None:
-    import keras
-    import tensorflow as tf
+    from dr_edge.framework import keras, tf
 
     if tf.keras.Model is not keras.Model:
         raise RuntimeError(
@@ -212,7 +211,7 @@ def attributions(
     Returns:
       [B, S, S, 3] float32 whose sum per image approaches logit(image) - logit(blank) (completeness).
     """
-    import tensorflow as tf
+    from dr_edge.framework import tf
 
     blank = tf.fill(tf.shape(images), tf.constant(background, tf.float32))
     difference = tf.constant(images) - blank

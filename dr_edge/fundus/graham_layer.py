@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
+from dr_edge.framework import keras, ops
 from dr_edge.fundus.crop import disc_mask
 from dr_edge.fundus.graham import EMPTY, GRAHAM, GREY, LUMINANCE, NEUTRAL, blur_plan, disc_weight
 

@@ -7,8 +7,7 @@ The input is added back at the end, so an untrained block does no harm.
 
 from __future__ import annotations
 
-import keras
-from keras import layers
+from dr_edge.framework import keras, layers
 
 
 def channel_attention(features: keras.KerasTensor, reduction: int = 4, name: str = "channel_attention") -> keras.KerasTensor:

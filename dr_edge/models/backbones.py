@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gin
-import keras
 import numpy as np
-from keras import layers
+
+from dr_edge.framework import keras, layers
 
 STRIDES = (8, 16, 32)
 IMAGENET_MEANS, IMAGENET_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of 0..1

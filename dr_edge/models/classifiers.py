@@ -13,9 +13,8 @@ import os
 from typing import Any
 
 import gin
-import keras
-from keras import layers
 
+from dr_edge.framework import keras, layers
 from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
 

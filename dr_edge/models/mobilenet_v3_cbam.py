@@ -9,9 +9,8 @@ import functools
 from collections.abc import Callable
 
 import gin
-import keras
-from keras import layers
 
+from dr_edge.framework import keras, layers
 from dr_edge.models import attention, backbones
 
 

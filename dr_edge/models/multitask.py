@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gin
-import keras
 import numpy as np
 
+from dr_edge.framework import keras
 from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import gin
-import keras
 import numpy as np
-from keras import ops
+
+from dr_edge.framework import keras, ops
 
 Builder = Callable[[int, int], keras.Model]
 SCORES = "ordinal_scores"

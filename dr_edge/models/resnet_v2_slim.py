@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import gin
-import keras
-from keras import layers
+
+from dr_edge.framework import keras, layers
 
 
 def residual_block(x: keras.KerasTensor, channels: int, stride: int, name: str) -> keras.KerasTensor:

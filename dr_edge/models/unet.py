@@ -12,9 +12,8 @@ import math
 from collections.abc import Sequence
 
 import gin
-import keras
-from keras import layers
 
+from dr_edge.framework import keras, layers
 from dr_edge.models.backbones import Encoder
 
 NORMALISATIONS = ("batch", "group", "none")

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from tqdm import tqdm
-
 from dr_edge.prediction.schema import ANSWERED, UNREADABLE, Answer
+from dr_edge.progress import Progress
 
 FEW = 4  # so many photographs take about a second; more are worth a line also where nobody watches
 SHOWN = 20  # lines of the summary; of more photographs those that were not answered are shown first
-LOG_SECONDS = 10.0  # between two reports where no terminal is
 
 
 class Console:
@@ -34,15 +32,15 @@ class Console:
         terminal = stream is not None and stream.isatty()
         self._summarised = stream is not None and (terminal or directory is not None)
         shown = stream is not None and total > 1 and (terminal or total > FEW)
-        self._bar = tqdm(
+        self._bar = Progress(
             total=total, desc="photographs", unit="photograph", file=stream, disable=not shown, dynamic_ncols=True,
-            mininterval=0.1 if terminal else LOG_SECONDS, leave=not terminal,
+            leave=not terminal,
         )  # fmt: skip
 
     @contextlib.contextmanager
     def printing(self, out: TextIO) -> Iterator[None]:
         """Takes the bar away while something is written to `out`, which may be the same terminal."""
-        with tqdm.external_write_mode(file=out) if out is sys.stdout and out.isatty() else contextlib.nullcontext():
+        with Progress.external_write_mode(file=out) if out is sys.stdout and out.isatty() else contextlib.nullcontext():
             yield
 
     def add(self, answer: Answer) -> None:

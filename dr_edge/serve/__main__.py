@@ -17,7 +17,9 @@ import contextlib
 import ipaddress
 import os
 
-from absl import app, flags, logging
+from absl import flags, logging
+
+from dr_edge import command
 
 FLAGS = flags.FLAGS
 
@@ -49,44 +51,38 @@ flags.DEFINE_string("tls_key", None, "PEM file.")
 def main(argv: list[str]) -> int:
     """Serves until it is told to stop; returns the exit status."""
     if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
-    logging.set_verbosity(logging.INFO)
+        raise command.unexpected(argv[1:])
     try:
         import uvicorn
 
         from dr_edge.serve.app import create_app
     except ImportError as err:
-        logging.error('%s. Install what the server needs: pip install "dr_edge[serve]"', err)
-        return 1
+        raise command.Failure(f'{err}. Install what the server needs: pip install "dr_edge[serve]"') from err
     from dr_edge.prediction.bundle import open_bundle
     from dr_edge.prediction.model import Model
     from dr_edge.serve import callers, startup, tls, vendor
     from dr_edge.serve.protocol import limited_protocol
     from dr_edge.serve.settings import Settings
 
-    try:
-        if (FLAGS.tls_certificate is None) != (FLAGS.tls_key is None):
-            raise ValueError("--tls_certificate and --tls_key go together.")
-        upload = FLAGS.max_upload_mb << 20
-        settings = Settings(
-            workers=FLAGS.workers or os.cpu_count() or 1,
-            queue=FLAGS.queue,
-            max_upload_bytes=upload,
-            max_buffered_bytes=max(Settings.max_buffered_bytes, 2 * upload),
-            max_pixels=FLAGS.max_megapixels * 1_000_000,
-            allowed_hosts=callers.hosts_for(FLAGS.host, _is_loopback(FLAGS.host), tuple(FLAGS.allowed_hosts)),
-        )
-        protocol = limited_protocol(settings)
-        secure = FLAGS.tls_certificate is not None
-        if secure:
-            protocol = tls.behind_tls(protocol, settings, tls.tls_context(FLAGS.tls_certificate, FLAGS.tls_key))
-        listening = startup.listen(FLAGS.host, FLAGS.port)
-        bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
-        Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
-        application = create_app(bundle, settings)
-    except (ValueError, OSError) as err:
-        logging.error("%s", err)
-        return 1
+    if (FLAGS.tls_certificate is None) != (FLAGS.tls_key is None):
+        raise ValueError("--tls_certificate and --tls_key go together.")
+    upload = FLAGS.max_upload_mb << 20
+    settings = Settings(
+        workers=FLAGS.workers or os.cpu_count() or 1,
+        queue=FLAGS.queue,
+        max_upload_bytes=upload,
+        max_buffered_bytes=max(Settings.max_buffered_bytes, 2 * upload),
+        max_pixels=FLAGS.max_megapixels * 1_000_000,
+        allowed_hosts=callers.hosts_for(FLAGS.host, _is_loopback(FLAGS.host), tuple(FLAGS.allowed_hosts)),
+    )
+    protocol = limited_protocol(settings)
+    secure = FLAGS.tls_certificate is not None
+    if secure:
+        protocol = tls.behind_tls(protocol, settings, tls.tls_context(FLAGS.tls_certificate, FLAGS.tls_key))
+    listening = startup.listen(FLAGS.host, FLAGS.port)
+    bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
+    Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
+    application = create_app(bundle, settings)
     startup.quiet_asyncio()
     if vendor.problems():
         logging.warning("The page cannot grade in the browser yet: run `python -m dr_edge.serve.vendor` once.")
@@ -116,4 +112,4 @@ def _is_loopback(host: str) -> bool:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

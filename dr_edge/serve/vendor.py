@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from dr_edge import metadata
 
@@ -155,9 +156,17 @@ def _run_npm(program: str, directory: Path) -> None:
         raise RuntimeError(f"npm ci failed with exit status {done.returncode}:\n{last}")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says a mistake as every command of this project does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit status 2."""
+        self.exit(2, f"error: {message}. See {self.prog} --help.\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m dr_edge.serve.vendor", description=__doc__,
+    parser = _Parser(prog="python -m dr_edge.serve.vendor", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--check", action="store_true", help="only say what is missing or changed")
     parser.add_argument("--npm", default="npm", help="the npm program (default: %(default)s)")
@@ -169,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         written = vendor(npm=options.npm)
     except (RuntimeError, OSError) as err:
-        print(f"vendor: {err}", file=sys.stderr)
+        print(f"error: {err}", file=sys.stderr)
         return 1
     print(f"{len(written)} files written to {TARGET}." if written else f"Nothing to do: {TARGET} is complete.")
     return 0

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import keras
-import tensorflow as tf
+from dr_edge.framework import keras, tf
 
 
 class WeightAverage:

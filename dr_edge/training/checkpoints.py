@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from dr_edge import metadata
+from dr_edge.framework import keras
 
 _NAME = re.compile(r"^step-(\d{8})$")
 _NUMBER = re.compile(r"_\d+(?=/|$)")

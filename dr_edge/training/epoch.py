@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
+from dr_edge.framework import keras, tf
 from dr_edge.training.monitor import Monitor
 
 LOSS_EVERY = 10  # steps between two looks at the loss: reading it waits for the device

@@ -6,7 +6,7 @@ small batches need.
 
 from __future__ import annotations
 
-import keras
+from dr_edge.framework import keras
 
 
 def freeze(model: keras.Model, backbone: bool, batch_norm: bool) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from dr_edge import metadata
+from dr_edge.framework import keras
 from dr_edge.trained import MODEL_FILE, load_run
 
 

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import gin
-import keras
-import tensorflow as tf
 from absl import logging
 
 from dr_edge import losses, metadata
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
+from dr_edge.framework import keras, tf
 from dr_edge.training import checkpoints, initial, optimizers, run_directory, strategies, workers
 from dr_edge.training import parts as parts_lib
 from dr_edge.training import precision as precision_lib
@@ -30,6 +29,9 @@ from dr_edge.training.monitor import Monitor
 from dr_edge.training.selection import is_better, is_exhausted, undefined
 from dr_edge.training.step import build_predict_step, build_train_step
 from dr_edge.training.validation import validate
+
+# How a gin file chooses them; dr_edge.choices reads other spellings.
+FORMS = {"model": "@models.unet", "optimizer": "@optimizers.adam", "loss": "@losses.focal()", "strategy": "@strategies.mirrored"}
 
 
 class Interrupted(Exception):
@@ -44,7 +46,7 @@ def train(
     model: Callable[..., keras.Model] = gin.REQUIRED,
     epochs: int = gin.REQUIRED,
     batch_size: int = gin.REQUIRED,
-    learning_rate: optimizers.Schedule = gin.REQUIRED,
+    learning_rate: optimizers.Schedule | float = gin.REQUIRED,
     optimizer: Callable[..., keras.Optimizer] = optimizers.adam,
     loss: losses.Loss | None = None,
     strategy: Callable[[], tf.distribute.Strategy] = strategies.one_device,
@@ -72,7 +74,7 @@ def train(
       model: (image_size, outputs) -> Keras model from images 0..255 to logits, for example @mobilenet_v3_cbam.
       epochs: passes over the training split.
       batch_size: examples per step, over all devices.
-      learning_rate: a schedule factory, for example @schedules.cosine().
+      learning_rate: a schedule factory, for example @schedules.cosine(), or a number: a constant one.
       optimizer: learning rate -> Keras optimizer, for example @optimizers.adam.
       loss: (label, logits) -> [B]; None: cross-entropy for classification, else binary cross-entropy.
       strategy: where to run, for example @strategies.mirrored.
@@ -104,6 +106,8 @@ def train(
     _check_settings(
         task, epochs=epochs, batch_size=batch_size, checkpoint_epochs=checkpoint_epochs, keep_checkpoints=keep_checkpoints
     )
+    learning_rate = _as_schedule(learning_rate)
+    _check_factories(model=model, optimizer=optimizer, loss=loss, strategy=strategy)
     _check_numbers(ema_decay, checkpoint_minutes=checkpoint_minutes, clip_norm=clip_norm)
     precision_lib.check(precision)
     where = strategy()  # first: several machines must be joined before TensorFlow does anything
@@ -239,6 +243,25 @@ def train(
     if chief:
         run_directory.write_run(run_path, finished)
     return finished
+
+
+def _as_schedule(learning_rate: Any) -> optimizers.Schedule:
+    """Returns a schedule factory; of a number, one of that constant rate. Raises ValueError for anything else."""
+    if isinstance(learning_rate, int | float) and not isinstance(learning_rate, bool) and learning_rate > 0:
+        return optimizers.constant(learning_rate=learning_rate)
+    if not callable(learning_rate):
+        raise ValueError(
+            f"train.learning_rate must be a number above 0, or a schedule. Received: {learning_rate!r}. For example "
+            f"train.learning_rate = @schedules.cosine()."
+        )
+    return learning_rate
+
+
+def _check_factories(**factories: Any) -> None:
+    """Raises ValueError where what makes a part of the run cannot be called: a text, or a finished part."""
+    for name, factory in factories.items():
+        if not callable(factory) and not (factory is None and name == "loss"):
+            raise ValueError(f"train.{name} must be a function, as {FORMS[name]}. Received: {factory!r}.")
 
 
 def _check_settings(task: Task, **counts: int) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
+from dr_edge.framework import tf
+from dr_edge.progress import Progress
 from dr_edge.training.run_directory import MetricsLog
 
 
@@ -41,7 +41,7 @@ class Monitor:
         self._images_per_step = images_per_step
         self._log = MetricsLog(run_dir, epochs) if run_dir else None
         self._writer = tf.summary.create_file_writer(str(run_dir / "tensorboard")) if run_dir else None
-        self._bar = tqdm(
+        self._bar = Progress(
             total=total_steps,
             initial=step,
             unit="step",

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import gin
-import keras
+
+from dr_edge.framework import keras
 
 Schedule = Callable[[int, int], Any]
 

@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
-import tensorflow as tf
 from absl import logging
 
+from dr_edge.framework import keras, tf
 from dr_edge.training import checkpoints
 from dr_edge.training import precision as precision_lib
 from dr_edge.training.averaging import WeightAverage

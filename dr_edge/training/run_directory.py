@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import gin
-import keras
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from dr_edge import metadata
+from dr_edge.framework import keras, tf
 from dr_edge.training import checkpoints
 
 try:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import keras
-import tensorflow as tf
-
+from dr_edge.framework import keras, tf
 from dr_edge.losses import Loss
 from dr_edge.training.averaging import WeightAverage
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import gin
-import tensorflow as tf
 
+from dr_edge.framework import tf
 from dr_edge.training import workers
 
 

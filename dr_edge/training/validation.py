@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from dr_edge import metrics as metrics_lib
 from dr_edge import multilabel_metrics
 from dr_edge.data.tasks import Task
+from dr_edge.framework import tf
 from dr_edge.losses import Loss
 
 

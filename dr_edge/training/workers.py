@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import tensorflow as tf
+from dr_edge.framework import tf
 
 FIRST_PORT, PORTS = 20000, 20000  # of a SLURM job: its number decides, so that jobs of one node do not collide
 LOST = (

@@ -109,7 +109,8 @@ def _literal(expression: str, text: str) -> Any:
     try:
         return ast.literal_eval(expression.strip())
     except (ValueError, SyntaxError) as err:
-        raise ValueError(f"Cannot read the values of {text!r}: {err}. References need quotes: '@optimizers.adamw'.") from err
+        reason = str(err).partition(" (<")[0]  # Python's inner name of what it read
+        raise ValueError(f"Cannot read the values of {text!r}: {reason}. References need quotes: '@optimizers.adamw'.") from err
 
 
 def _choice(name: str, values: Sequence[Any], text: str) -> Dimension:

@@ -35,8 +35,10 @@ CONTINUES = "continues"  # user attribute: the number of the lost trial whose va
 
 def check_sampler(sampler: str, dimensions: Sequence[Dimension], trials: int | None) -> None:
     """Raises ValueError where a sampler does not fit what is searched."""
-    if sampler not in SAMPLERS or not dimensions:
-        raise ValueError(f"A search needs --grid or --search, and a sampler of {SAMPLERS}. Received: {sampler!r}.")
+    if not dimensions:
+        raise ValueError("A search needs --grid or --search, which name the bindings to vary. Received: neither.")
+    if sampler not in SAMPLERS:
+        raise ValueError(f"--sampler must be one of {', '.join(SAMPLERS)}. Received: {sampler!r}.")
     if sampler == "grid" and any(dimension.kind != "choice" for dimension in dimensions):
         raise ValueError("A grid needs listed values: --grid. Ranges (--search) need --sampler=tpe or random.")
     if sampler != "grid" and (trials is None or trials < 1):

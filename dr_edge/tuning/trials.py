@@ -16,7 +16,7 @@ from dr_edge import metadata
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: between fork and exec little is safe
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
-_LOGGED_ERROR = re.compile(r"E\d{4} [\d:.]+\s+\d+ train\.py:\d+\] (.*)")
+_SAID_ERROR = re.compile(r"error: (.*)")  # the last line of a command that fails
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def failure(code: int, said: str) -> str:
         hint = ", often for lack of memory: try a smaller train.batch_size" if code == -signal.SIGKILL else ""
         return f"killed by signal {-code} ({signal.Signals(-code).name}){hint}"
     lines = [line.strip() for line in re.split(r"[\r\n]+", said) if line.strip()]
-    logged = [match[1] for line in lines if (match := _LOGGED_ERROR.match(line))]
+    logged = [match[1] for line in lines if (match := _SAID_ERROR.match(line))]
     return logged[-1][:500] if logged else f"{(lines or ['it said nothing'])[-1][:500]} (exit status {code})"
 
 

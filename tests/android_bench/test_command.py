@@ -22,7 +22,7 @@ def test_help_teaches_and_is_quick(command):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
-def test_imports_no_tensorflow_and_only_metadata():
+def test_imports_no_tensorflow_and_only_metadata_and_how_commands_speak():
     code = (
         "import sys, importlib, pkgutil, android_bench\n"
         "for found in pkgutil.iter_modules(android_bench.__path__, 'android_bench.'): importlib.import_module(found.name)\n"
@@ -30,7 +30,7 @@ def test_imports_no_tensorflow_and_only_metadata():
         "'dr_edge', 'cv2', 'ai_edge'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "['dr_edge', 'dr_edge.metadata']", done.stderr
+    assert done.stdout.strip() == "['dr_edge', 'dr_edge.command', 'dr_edge.metadata']", done.stderr
 
 
 def test_host_report_and_comparison(command, bundle_files, read_report, tmp_path):

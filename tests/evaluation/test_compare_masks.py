@@ -193,5 +193,5 @@ def test_the_command_prints_and_writes(tmp_path):
     assert refused.returncode == 1 and "Traceback" not in refused.stderr
     unused = [*command, "--records=somewhere", "--batch_size=4", "--nohonesty"]
     refused = subprocess.run(unused, capture_output=True, text=True, timeout=60)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "compare does not use --records, --batch_size, --honesty" in refused.stdout + refused.stderr

@@ -59,7 +59,7 @@ def test_bad_ranges_are_refused(text):
 
 
 def test_the_reason_of_a_failure_is_the_trainings_own_words():
-    said = "bar 3%|\rE1120 17:01:02.123456 139872 train.py:57] The loss became nan at step 3.\nmore\n"
+    said = "epoch 1: 3 of 9 step\nerror: The loss became nan at step 3.\nmore\n"
     assert trials.failure(1, said) == "The loss became nan at step 3."
     assert trials.failure(1, "Traceback\nKeyError: 'x'\n") == "KeyError: 'x' (exit status 1)"
     assert trials.failure(-9, "") == "killed by signal 9 (SIGKILL), often for lack of memory: try a smaller train.batch_size"

@@ -142,7 +142,7 @@ def test_another_machine_is_given_up_when_its_beat_stops(storage, monkeypatch):
         ({"dimensions": RANGES}, "A grid needs listed values"),
         ({"dimensions": (), "sampler": "tpe"}, "needs --grid or --search"),
         ({"dimensions": RANGES, "sampler": "tpe"}, "needs --trials=N"),
-        ({"sampler": "best"}, "a sampler of"),
+        ({"sampler": "best"}, "--sampler must be one of"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, says, storage):
