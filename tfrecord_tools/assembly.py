@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from tfrecord_tools.pool import process_all
 from tfrecord_tools.process import Settings
 from tfrecord_tools.split import Assignment, Fractions, assign, choose_fractions, count_classes
 from tfrecord_tools.spool import Fact, fill, read_coarse_pictures, read_facts, read_fine_picture
+from tfrecord_tools.summary import summary, top_reasons
 from tfrecord_tools.writer import (
     ShardTask,
     finish,
@@ -158,9 +158,9 @@ def build(options: BuildOptions) -> str:
         shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         for task, shard in zip(tasks, written, strict=True):
             shards[task.split].append(shard)
-        manifest = write_tables_and_describe(staging / "records", plan, facts, assignment, shards)
+        manifest, rejected = write_tables_and_describe(staging / "records", plan, facts, assignment, shards)
         finish(staging, options.out, manifest)
-    return summary(options.out, manifest)
+    return summary(options.out, manifest, rejected)
 
 
 class LocalEngine:
@@ -195,9 +195,8 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> As
     stratify = plan.listing.stratify or list(plan.listing.labels)[:1]
     assignment = assign(facts, pairs, plan.fractions, seed, stratify)
     if not assignment.splits:
-        reasons = Counter([fact.reason or assignment.reasons[index] for index, fact in enumerate(facts)])
-        listed = "".join(f"\n  {count} x {reason}" for reason, count in reasons.most_common(5))
-        raise DatasetError(f"No photograph of {len(facts)} is left to write.{listed}")
+        gone = [(fact.path or fact.image_id, fact.reason or assignment.reasons[i]) for i, fact in enumerate(facts)]
+        raise DatasetError("\n".join([f"No photograph of {len(facts)} is left to write.", *top_reasons(gone)]))
     assignment.copies = count_copies(facts, pairs, assignment.splits)
     return assignment
 
@@ -208,8 +207,8 @@ def write_tables_and_describe(
     facts: Sequence[Fact],
     assignment: Assignment,
     shards: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[str, Any]:
-    """Writes splits.csv and rejected.csv and returns the content of dataset.json."""
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Writes splits.csv and rejected.csv; returns the content of dataset.json and the rows of rejected.csv."""
     taken = {index: facts[index] for index in assignment.splits}
     rows = [
         (fact.image_id, fact.patient, assignment.splits[index], fact.sha256) for index, fact in taken.items()
@@ -233,7 +232,7 @@ def write_tables_and_describe(
             "masks": {name: sum(name in fact.masks for fact in members) for name in plan.listing.masks},
             "shards": list(shards[split]),
         }
-    return {
+    manifest = {
         "dataset": plan.arguments["dataset"],
         "image_size": plan.settings.image_size,
         "preprocess": plan.arguments["preprocess"],
@@ -242,6 +241,8 @@ def write_tables_and_describe(
         "centres": list(plan.listing.centres),
         "splits": splits,
         "rejected": len(rejected),
+        "patients": plan.listing.patients,
+        "notes": list(plan.listing.notes),
         "copies": assignment.copies,
         "quality": {
             "edges": [round(float(edge), 3) for edge in edges],
@@ -251,17 +252,4 @@ def write_tables_and_describe(
         "arguments": dict(plan.arguments),
         "build_key": plan.key,
     }
-
-
-def summary(out: Path, manifest: Mapping[str, Any]) -> str:
-    """Returns a table of what was written."""
-    lines = [f"{'split':<6} {'images':>7} {'patients':>8} {'shards':>6}  classes"]
-    for split, content in manifest["splits"].items():
-        classes = "  ".join(
-            f"{label}: {' '.join(str(count) for value, count in counts.items())}"
-            for label, counts in content["classes"].items()
-        )
-        shards = len(content["shards"])
-        lines.append(f"{split:<6} {content['examples']:>7} {content['patients']:>8} {shards:>6}  {classes}")
-    lines.append(f"{manifest['rejected']} rejected (rejected.csv says why). Written to {out}")
-    return "\n".join(lines)
+    return manifest, rejected

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from dr_edge.data.records import MISSING_LABEL, SPLITS
 
 LATERALITIES = ("left", "right", "")
 MASK_RULES = ("at_least", "at_most", "contours", "none")
+_SPLIT = re.compile(
+    r"(?:[a-z0-9]\W+)?(?:(?P<train>train|training)|(?P<val>val|valid|validation|dev)|(?P<test>test|testing))"
+    r"(?:[\W_]*(?:set|data|images?|imgs?|photos?|photographs?|labels?|split|\d+))*",
+    re.IGNORECASE,
+)
 
 
 class DatasetError(ValueError):
@@ -93,6 +99,8 @@ class Listing:
       masks, centres: names that the items may carry.
       rejected: (file, reason) of what the label files name and the directory lacks, and the reverse.
       stratify: label names whose combination is balanced over the splits; the first label where empty.
+      patients: one sentence that says how the patients are known; "" where the data set states them.
+      notes: sentences that the user should read: what was taken how, and what looks odd.
       source: title, address and licence as its publisher states them.
     """
 
@@ -102,6 +110,8 @@ class Listing:
     centres: Sequence[str] = ()
     rejected: Sequence[tuple[str, str]] = ()
     stratify: Sequence[str] = ()
+    patients: str = ""
+    notes: Sequence[str] = ()
     source: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -151,6 +161,12 @@ def check_listing(listing: Listing, name: str) -> None:
         ):
             if unknown := sorted(set(names) - set(known)):
                 raise DatasetError(f"{name}: {item.image_id}: {kind} {unknown} is none of {list(known)}.")
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split that a folder, file or cell is named after ("Training set", "valid", "test_images"), or None."""
+    found = _SPLIT.fullmatch(name.strip())
+    return found.lastgroup if found else None
 
 
 def stable_hash(*parts: str | int) -> str:

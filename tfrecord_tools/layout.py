@@ -12,6 +12,8 @@ from tfrecord_tools.items import DatasetError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".ppm", ".dcm")
 
+NOT_PHOTOGRAPHS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information")
+
 
 def checked_directory(data_dir: Path | None, name: str) -> Path:
     """Returns `data_dir` if it is a directory that holds something.
@@ -50,9 +52,12 @@ def relative(path: Path, root: Path) -> str:
 
 
 def list_images(directory: Path, *, recursive: bool = False) -> Iterator[Path]:
-    """Yields the image files of `directory` in the order of their names; hidden ones (.DS_Store, ._x) are skipped."""
+    """Yields the image files of `directory` in the order of their names; hidden ones (.DS_Store, ._x) and what archivers
+    and file servers add (__MACOSX) are skipped.
+    """
     for path in sorted(directory.rglob("*") if recursive else directory.iterdir()):
-        hidden = any(part.startswith(".") for part in path.relative_to(directory).parts)
+        parts = path.relative_to(directory).parts
+        hidden = any(part.startswith(".") or part in NOT_PHOTOGRAPHS for part in parts)
         if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not path.is_dir():
             yield path
 

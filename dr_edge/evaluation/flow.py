@@ -11,6 +11,7 @@ from typing import Any
 from absl import logging
 
 from dr_edge import fitted, metadata, metrics, multilabel_metrics
+from dr_edge.data import coverage, pipeline
 from dr_edge.evaluation import (
     calibration,
     gallery,
@@ -56,6 +57,7 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
             f"The records of the run, {records}, are not there. Say where they are: --records=DIR."
         )
     check_records(records, run)
+    _check_split(records, settings.split, run)
     final = run.directory / "evaluation" / settings.split
     _check_replaceable(final)
     write = segmentation.evaluate_masks if run.task.kind == "segmentation" else _evaluate_classes
@@ -67,6 +69,18 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
         metadata.write_manifest(staging, "evaluation", content)
     _replace(next_one, final)
     return content
+
+
+def _check_split(records: str, split: str, run: TrainedRun) -> None:
+    """Warns of classes that the split lacks.
+
+    Raises:
+      ValueError: the split holds no example.
+    """
+    info = pipeline.read_info(records)
+    coverage.check_not_empty(info, split, run.task)
+    for text in coverage.cautions(info, split, run.task):
+        logging.warning("%s", text)
 
 
 def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging: Path) -> dict[str, Any]:

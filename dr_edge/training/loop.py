@@ -17,7 +17,7 @@ import gin
 from absl import logging
 
 from dr_edge import losses, metadata
-from dr_edge.data import pipeline
+from dr_edge.data import coverage, pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.framework import keras, tf
 from dr_edge.training import checkpoints, initial, optimizers, run_directory, strategies, workers
@@ -127,6 +127,10 @@ def train(
             f"{records} holds no validation example for the task {task.name!r}, by which the best epoch is chosen. "
             f"Build the records again with a larger --val_fraction."
         )
+    coverage.check_training_classes(info, task)
+    if chief:
+        for text in [*coverage.cautions(info, "val", task), *coverage.cautions(info, "test", task)]:
+            logging.warning("%s", text)
     run_path = Path(run_dir)
     if chief and run_directory.claim(run_path, records) == "finished" or run_directory.is_finished(run_path):
         logging.info("%s is finished already; nothing to do.", run_path)

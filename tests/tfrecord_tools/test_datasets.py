@@ -231,10 +231,10 @@ def test_folder_per_class(tmp_path: Path, save_photo: Save):
         save_photo(tmp_path / name, 1)
     (tmp_path / "empty").mkdir()
     listing, items = listed("folder", tmp_path)
-    assert list(listing.labels["class"]) == ["empty", "glaucoma", "normal"]
-    assert items["normal/1_left.jpg"].labels["class"] == 2 and items["normal/1_left.jpg"].patient == "1"
+    assert list(listing.labels["class"]) == ["glaucoma", "normal"]
+    assert items["normal/1_left.jpg"].labels["class"] == 1 and items["normal/1_left.jpg"].patient == "1"
     assert items["normal/1_right.jpg"].laterality == "right"
-    assert dict(listing.rejected) == {"empty": "the class folder holds no photograph"}
+    assert dict(listing.rejected) == {"empty": "the folder holds no photograph; not a class"}
 
 
 def test_folder_with_splits_on_top(tmp_path: Path, save_photo: Save):

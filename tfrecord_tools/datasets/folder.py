@@ -1,57 +1,68 @@
-"""Folder per class: `DIR/<class>/<photograph>`, or `DIR/{train,val,test}/<class>/<photograph>`, whose split is kept.
+"""Folder per class: `DIR/<class>/<photograph>`, also `DIR/{train,val,test}/<class>/...` or `DIR/<class>/{train,val,test}/...`,
+whose split is kept.
 
-The classes are the names of the folders in alphabetical order; the label is called `class`. Names that end in `_left` or
-`_right` are taken as eyes of one patient: to keep two strangers together does no harm, to part two eyes does.
+The classes are the names of the folders that hold photographs, in alphabetical order; the label is called `class`. Folders
+named after the five grades of DR give `dr_grade`, too. Eyes of one patient are told by their names, see `eyes.py`.
 """
 
 from __future__ import annotations
 
-import re
+import dataclasses
+from collections import Counter
 from pathlib import Path
 
-from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import checked_directory, list_images, relative
+from dr_edge.data.tasks import GRADE_NAMES
+from tfrecord_tools.class_names import DR_GRADE, check_spellings, icdr_grade, is_icdr, plain
+from tfrecord_tools.eyes import SIDES, Eye, group_eyes, patients_in_words
+from tfrecord_tools.items import DatasetError, Item, Listing, Request, split_of
+from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_images, relative
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-EYE = re.compile(r"^(?P<patient>.+)[_-](?P<side>left|right)$", re.IGNORECASE)
+SHOWN = 5
+MOST_CLASSES = 8  # more folders of the same names below all classes are patients
+
+
+@dataclasses.dataclass(frozen=True)
+class _Photograph:
+    """A photograph below a class folder."""
+
+    path: Path
+    name: str  # of its class folder
+    below: str  # its path below the class folder
+    split: str | None
 
 
 def listing(request: Request) -> Listing:
     """Reads the class of each photograph from the name of its folder."""
     root = checked_directory(request.data_dir, "folder")
-    tops = _subfolders(root)
-    official = {
-        folder: SPLIT_NAMES[folder.name.lower()] for folder in tops if folder.name.lower() in SPLIT_NAMES
-    }
-    if official and len(official) < len(tops):
-        odd = sorted(folder.name for folder in tops if folder not in official)
-        raise DatasetError(f"{root} mixes splits and other folders ({', '.join(odd)}). Move the others away.")
-    parents: dict[Path, str | None] = dict(official) if official else {root: None}
-    folders = [(folder, split) for parent, split in parents.items() for folder in _subfolders(parent)]
-    names = tuple(sorted({folder.name for folder, _ in folders}))
+    rejected: list[tuple[str, str]] = []
+    notes: list[str] = []
+    photographs: list[_Photograph] = []
+    for parent, split in _parents(root, rejected, notes):
+        for folder in _holding_folders(parent, root, rejected):
+            photographs += _photographs(folder, split)
+    counts = Counter(photograph.name for photograph in photographs)
+    names = tuple(sorted(counts))
     if len(names) < 2:
         raise DatasetError(
-            f"{root} holds {len(names)} class folders ({', '.join(names)}); two or more are needed."
+            f"{root} holds {len(names)} class folders with photographs ({', '.join(names)}); two or more are needed: "
+            f"{root.name}/<class>/<photograph>."
         )
-    items: list[Item] = []
-    rejected: list[tuple[str, str]] = []
-    for folder, split in folders:
-        before = len(items)
-        for path in list_images(folder, recursive=True):
-            items.append(_item(path, root, names.index(folder.name), split))
-        if len(items) == before:
-            rejected.append((relative(folder, root), "the class folder holds no photograph"))
+    notes += check_spellings(counts, f"the class folders of {root}")
+    photographs = _splits_below(photographs, root)
+    _check_level(photographs, root)
+    notes += _sub_folders(photographs)
+    eyes = group_eyes([photograph.below for photograph in photographs])
+    labels: dict[str, tuple[str, ...]] = {"class": names}
+    if is_icdr(names):
+        labels[DR_GRADE] = GRADE_NAMES
+        said = ", ".join(f"{name} = {icdr_grade(name)}" for name in sorted(names, key=lambda name: icdr_grade(name) or 0))
+        notes.append(f"The folders are named after grades of DR, so each photograph has a dr_grade, too: {said}.")
     return Listing(
-        labels={"class": names},
-        items=items,
+        labels=labels,
+        items=[_item(photo, root, labels, eye) for photo, eye in zip(photographs, eyes, strict=True)],
         rejected=rejected,
+        patients=patients_in_words(eyes),
+        notes=notes,
         source={
             "title": "folder per class",
             "address": "local files",
@@ -60,18 +71,129 @@ def listing(request: Request) -> Listing:
     )
 
 
-def _subfolders(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
+def _parents(root: Path, rejected: list[tuple[str, str]], notes: list[str]) -> list[tuple[Path, str | None]]:
+    """Returns the directories that hold class folders, with their official split.
+
+    Raises:
+      DatasetError: folders of splits and others side by side.
+    """
+    parent = _unwrapped(root, root, rejected, notes)
+    tops = _holding_folders(parent, root, rejected)
+    official = {folder: split for folder in tops if (split := split_of(folder.name))}
+    if official and len(official) < len(tops):
+        odd = sorted(folder.name for folder in tops if folder not in official)
+        raise DatasetError(f"{parent} mixes splits and other folders ({', '.join(odd)}). Move the others away.")
+    if not official:
+        return [(parent, None)]
+    return [(_unwrapped(folder, root, rejected, notes), split) for folder, split in official.items()]
 
 
-def _item(path: Path, root: Path, index: int, split: str | None) -> Item:
-    name = relative(path, root)
-    eye = EYE.match(path.stem)
+def _unwrapped(parent: Path, root: Path, rejected: list[tuple[str, str]], notes: list[str]) -> Path:
+    """Returns the first directory from `parent` down that is more than a wrapping around one folder of folders."""
+    while True:
+        folders = _holding_folders(parent, root, [])
+        if len(folders) != 1 or any(list_images(parent)) or any(list_images(folders[0])):
+            return parent
+        inner = _holding_folders(folders[0], root, [])
+        if len(inner) == 1 and any(list_images(inner[0])):
+            return parent
+        _holding_folders(parent, root, rejected)
+        parent = folders[0]
+        notes.append(f"The class folders were taken from {relative(parent, root)}/, the only folder there.")
+
+
+def _holding_folders(directory: Path, root: Path, rejected: list[tuple[str, str]]) -> list[Path]:
+    """Returns the visible subfolders that hold a photograph at any depth; the others go to `rejected`."""
+    found = []
+    for path in sorted(directory.iterdir()):
+        if not path.is_dir() or path.name.startswith("."):
+            continue
+        if path.name in NOT_PHOTOGRAPHS:
+            _add(rejected, (relative(path, root), "made by an archiver or a file server; not a class"))
+        elif any(list_images(path, recursive=True)):
+            found.append(path)
+        else:
+            _add(rejected, (relative(path, root), "the folder holds no photograph; not a class"))
+    return found
+
+
+def _add(rejected: list[tuple[str, str]], entry: tuple[str, str]) -> None:
+    if entry not in rejected:
+        rejected.append(entry)
+
+
+def _photographs(folder: Path, split: str | None) -> list[_Photograph]:
+    return [
+        _Photograph(path, folder.name, relative(path, folder), split)
+        for path in list_images(folder, recursive=True)
+    ]
+
+
+def _splits_below(photographs: list[_Photograph], root: Path) -> list[_Photograph]:
+    """Reads the split from <class>/{train,val,test}/...
+
+    Raises:
+      DatasetError: only some photographs lie in such folders.
+    """
+    firsts = [photo.below.split("/")[0] if "/" in photo.below else "" for photo in photographs]
+    splits = [split_of(first) if first else None for first in firsts]
+    if not any(splits):
+        return photographs
+    odd = [
+        photo for photo, split in zip(photographs, splits, strict=True) if split is None or photo.split is not None
+    ]
+    if odd:
+        raise DatasetError(
+            f"{root}: some class folders have sub-folders for splits ({next(filter(split_of, firsts))}), but not "
+            f"{relative(odd[0].path, root)}. Put each photograph into train, val or test, or none."
+        )
+    return [
+        dataclasses.replace(photo, split=split, below=photo.below.split("/", 1)[1])
+        for photo, split in zip(photographs, splits, strict=True)
+    ]
+
+
+def _check_level(photographs: list[_Photograph], root: Path) -> None:
+    """Raises DatasetError where the classes seem to lie one level deeper: hospital_a/{healthy,sick}, hospital_b/{healthy,sick}."""
+    below: dict[str, set[str]] = {}
+    for photo in photographs:
+        first = photo.below.split("/")[0] if "/" in photo.below else ""
+        below.setdefault(photo.name, set()).add("" if first.casefold() in SIDES else plain(first))
+    sets = list(below.values())
+    common = set.intersection(*sets)
+    alike = 2 <= len(common) <= MOST_CLASSES and len(common) * 2 >= len(set.union(*sets))
+    if not alike or any("" in names for names in sets):
+        return
+    tops = ", ".join(sorted(below)[:SHOWN])
+    first, top = sorted(common)[0], sorted(below)[0]
+    raise DatasetError(
+        f"{root}: the folders {tops} all hold folders of the same names ({', '.join(sorted(common)[:SHOWN])}). Classes must be on top: if "
+        f"the inner ones are the classes, move their photographs to {first}/{top}/ and so on; if not, give each a name of its own."
+    )
+
+
+def _sub_folders(photographs: list[_Photograph]) -> list[str]:
+    """Returns a note for each class that gathers two or more named sub-folders, unless there are so many that each is a patient."""
+    notes = []
+    for name in sorted({photo.name for photo in photographs}):
+        parts = Counter(photo.below.split("/")[0] for photo in photographs if photo.name == name and "/" in photo.below)
+        shown = [part for part in sorted(parts) if part.casefold() not in SIDES]
+        if 2 <= len(shown) <= SHOWN and all(parts[part] > 2 for part in shown):
+            listed = ", ".join(f"{part} ({parts[part]})" for part in shown)
+            notes.append(f"Class {name!r} takes in the photographs of its sub-folders: {listed}. They are one class.")
+    return notes
+
+
+def _item(photo: _Photograph, root: Path, labels: dict[str, tuple[str, ...]], eye: Eye) -> Item:
+    name = relative(photo.path, root)
+    values = {"class": labels["class"].index(photo.name)}
+    if DR_GRADE in labels:
+        values[DR_GRADE] = icdr_grade(photo.name) or 0
     return Item(
         image_id=name,
         path=name,
-        patient=eye["patient"] if eye else name,
-        labels={"class": index},
-        split=split,
-        laterality=eye["side"].lower() if eye else "",
+        patient=eye.patient if eye.told else name,
+        labels=values,
+        split=photo.split,
+        laterality=eye.side,
     )

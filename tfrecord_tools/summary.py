@@ -1,0 +1,138 @@
+"""What a build tells at its end: photographs per class and split, patients, copies, what was rejected and why, what to do next."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dr_edge.data.records import MISSING_LABEL, SPLITS
+from tfrecord_tools.copies import SHOWN_NAMES
+
+TOP_REASONS = 5
+# What differs between two photographs that are rejected for one reason: quoted names, paths, numbers.
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.\w{2,5}\b|\d+(?:\.\d+)?")
+GIN_FILES = {
+    "synthetic": "demo.gin", "idrid": "idrid_referable.gin", "eyepacs": "eyepacs_referable.gin", "drishti": "system_c.gin", "messidor": "system_a_messidor_small.gin", "refuge": "system_c.gin",
+}  # fmt: skip
+
+
+def summary(out: Path, manifest: Mapping[str, Any], rejected: Sequence[tuple[str, str]]) -> str:
+    """Returns what is printed at the end of a build.
+
+    Args:
+      out: directory of the records.
+      manifest: content of dataset.json.
+      rejected: rows of rejected.csv.
+    """
+    lines = [f"{'split':<6} {'images':>7} {'patients':>8} {'shards':>6}  classes"]
+    for split, content in manifest["splits"].items():
+        shards = len(content["shards"])
+        lines.append(
+            f"{split:<6} {content['examples']:>7} {content['patients']:>8} {shards:>6}  {_contents(manifest, content)}"
+        )
+    lines += [manifest["patients"]] if manifest["patients"] else []
+    lines += _copies(manifest["copies"])
+    lines.append(f"{len(rejected)} rejected (rejected.csv says why). Written to {out}")
+    lines += top_reasons(rejected)
+    lines += [f"note: {text}" for text in manifest["notes"]]
+    lines += [f"caution: {text}" for text in cautions(manifest)]
+    command = next_command(out, manifest)
+    return "\n".join([*lines, f"next: {command}"] if command else lines)
+
+
+def _contents(manifest: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    """Returns "class: healthy 12, sick 9; masks: optic_disc 21" of one split."""
+    parts = []
+    for label, counts in content["classes"].items():
+        names = manifest["labels"][label]
+        found = [f"{name} {counts.get(str(index), 0)}" for index, name in enumerate(names)]
+        missing = counts.get(str(MISSING_LABEL), 0)
+        parts.append(f"{label}: {', '.join([*found, f'missing {missing}'] if missing else found)}")
+    if content["masks"]:
+        parts.append("masks: " + ", ".join(f"{name} {count}" for name, count in content["masks"].items()))
+    return "; ".join(parts)
+
+
+def _copies(copies: Mapping[str, Any]) -> list[str]:
+    if not copies or copies["files"] == copies["photographs"]:
+        return []
+    aside = copies["exact"]["set_aside"] + copies["near"]["set_aside"]
+    names = ", ".join(copies["largest"]["images"][:SHOWN_NAMES])
+    return [
+        f"Copies: {copies['files']} files show {copies['photographs']} photographs; copies stay in one split or are set aside "
+        f"({aside}); the largest group has {copies['largest']['files']} ({names})."
+    ]
+
+
+def top_reasons(rejected: Sequence[tuple[str, str]]) -> list[str]:
+    """Returns the most frequent reasons, one line each: how often, and one file as an example."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for file, reason in rejected:
+        groups.setdefault(_PARTICULARS.sub("~", reason), []).append((file, reason))
+    largest = sorted(groups.values(), key=len, reverse=True)
+    lines = [
+        f"  {len(members)} x {members[0][1]}" + (f" ({members[0][0]})" if members[0][0] not in members[0][1] else "")
+        for members in largest[:TOP_REASONS]
+    ]
+    rest = sum(len(members) for members in largest[TOP_REASONS:])
+    return [*lines, f"  {rest} for other reasons"] if rest else lines
+
+
+def cautions(manifest: Mapping[str, Any]) -> list[str]:
+    """Returns a sentence for each class without a photograph in a split, and for each empty split."""
+    splits = manifest["splits"]
+    said = []
+    needs = {"val": "train chooses the best epoch and the thresholds by it", "test": "evaluate has nothing to judge by"}
+    for split in SPLITS:
+        if splits[split]["examples"] == 0:
+            said.append(f"{split} is empty: {needs.get(split, 'nothing can be trained')}. {_more(manifest, split)}")
+    for label, names in manifest["labels"].items():
+        totals = {s: [splits[s]["classes"][label].get(str(i), 0) for i in range(len(names))] for s in SPLITS}
+        for index, name in enumerate(names):
+            counts = {split: totals[split][index] for split in SPLITS}
+            where = ", ".join(f"{count} in {split}" for split, count in counts.items() if count)
+            lacking = [split for split in SPLITS if not counts[split] and splits[split]["examples"]]
+            if "train" in lacking:
+                said.append(
+                    f"{label}: no training photograph of {name!r} ({where or 'none at all'}): train refuses a task in which it is a class. "
+                    f"Add photographs of it{', or lower --val_fraction and --test_fraction' if where else ''}."
+                )
+            elif lacking:
+                said.append(f"{label}: {' and '.join(lacking)} hold no {name!r} ({where}): it cannot be judged there.")
+    return said
+
+
+def _more(manifest: Mapping[str, Any], split: str) -> str:
+    share = manifest["arguments"].get(f"{split}_fraction")
+    if share == 0:
+        return f"--{split}_fraction was 0." if split != "train" else "Add photographs."
+    return f"Build from more photographs{f', or with a larger --{split}_fraction' if split != 'train' else ''}."
+
+
+def next_command(out: Path, manifest: Mapping[str, Any]) -> str:
+    """Returns the command that trains on the records; "" where it depends on what is wanted."""
+    labels, masks = manifest["labels"], manifest["masks"]
+    gin_file, binding = GIN_FILES.get(manifest["dataset"], ""), ""
+    if "dr_grade" in labels and not gin_file:
+        gin_file = "idrid_referable.gin"
+    elif {"optic_disc", "optic_cup"} <= set(masks) and not gin_file:
+        gin_file = "system_c.gin"
+    elif labels and not gin_file:
+        name = next(iter(labels))
+        gin_file = "folder.gin"
+        binding = "" if name == "class" else f" --gin_param={_quoted(f'tasks.label.name = {name!r}')}"
+        binding += f" --gin_param={_quoted(f'tasks.label.class_names = {tuple(labels[name])!r}')}"
+    if not gin_file:
+        return ""
+    return (
+        f"python -m dr_edge.train --gin_file=gin_configs/{gin_file}{binding} --records={shlex.quote(str(out))} "
+        f"--run_dir={shlex.quote(f'runs/{out.name}')}"
+    )
+
+
+def _quoted(text: str) -> str:
+    """Returns a gin binding quoted for a shell, in double quotes where they serve: bindings hold single ones."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
