@@ -5,29 +5,47 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
+from dr_edge.fundus.dicom_jpeg import with_colours
+from dr_edge.fundus.dicom_values import check_attributes, eight_bits, grey_levels, grey_table
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
 
 _JPEG_BASELINE = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _RLE = "1.2.840.10008.1.2.5"
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # the whole data set is compressed: a kilobyte may unpack to anything
-_GREY_OR_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422")
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_READABLE = (*_COLOUR, *_GREY, "PALETTE COLOR")
 
 
-def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | bytes:
-    """Returns the single frame of a DICOM file: [H, W, 3] uint8 RGB, or the bytes of the JPEG that it wraps.
+@dataclass(frozen=True)
+class EmbeddedJpeg:
+    """The JPEG that a DICOM file wraps.
 
-    Reads baseline-JPEG and uncompressed (also RLE) transfer syntaxes. More than 8 bits are mapped to 8 by the
-    stored bit depth; MONOCHROME1 is inverted.
+    Attributes:
+      data: the JPEG, changed so that decoders take its colours as the DICOM states them.
+      table: [256] uint8, what becomes of its decoded grey levels; None where they stay.
+    """
+
+    data: bytes
+    table: np.ndarray | None = None
+
+
+def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | EmbeddedJpeg:
+    """Returns the single frame of a DICOM file: [H, W, 3] uint8 RGB, or the JPEG that it wraps.
+
+    Reads baseline-JPEG and uncompressed (also RLE) transfer syntaxes, as pydicom does: `pixel_array`, rescale, window or VOI LUT of
+    grey pictures, then 8 bits of the range that these leave (see `dicom_values.py`); MONOCHROME1 is inverted.
 
     Raises:
       PhotographError: pydicom is not installed, the file is cut off, holds no or several frames, lacks what a
-        decoder must know of it, or is compressed in a way that needs a decoder we do not have.
+        decoder must know of it, contradicts itself, or is compressed in a way that needs a decoder we do not have.
     """
     try:
         import pydicom
@@ -50,17 +68,19 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | bytes:
     except Exception as err:  # pydicom raises its own, struct's and zlib's errors on damaged files
         raise PhotographError("corrupt", f"the DICOM cannot be read: {type(err).__name__}: {err}") from err
     check_size(height, width, max_pixels)
-    readable = photometric in _GREY_OR_COLOUR or syntax in _JPEG_BASELINE
-    if frames != 1 or not readable:
+    if frames != 1 or photometric not in _READABLE:
         raise PhotographError(
             "unsupported DICOM",
-            f"{frames} frames, {photometric}. One grey, RGB, YBR_FULL or palette frame is read.",
+            f"{frames} frames, {photometric}. One frame of {', '.join(_READABLE)} is read.",
         )
+    if content is None and ("FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset):
+        raise PhotographError("unsupported DICOM", "floating point pixels. Store 8 or 16 bits.")
     if not content:
         raise PhotographError("truncated", f"the DICOM's {len(data)} bytes hold no pixel data.")
     try:
         if syntax in _JPEG_BASELINE:
-            return _embedded_jpeg(content, (height, width))
+            return _embedded_jpeg(dataset, _only_frame(content), photometric, (height, width))
+        check_attributes(dataset)
         if syntax == _RLE:
             _check_rle(dataset, content, height * width)
         else:
@@ -97,8 +117,15 @@ def _check_syntax(syntax: str) -> None:
     # A JPEG 2000 decoder, where pydicom finds one, takes the size from the codestream, which may be any.
     if syntax not in (*_JPEG_BASELINE, *_UNCOMPRESSED, _RLE):
         raise PhotographError(
-            "unsupported DICOM", f"transfer syntax {syntax}. Store it uncompressed, or as baseline JPEG."
+            "unsupported DICOM", f"it is compressed by {_name(syntax)}. Store it uncompressed, or as baseline JPEG."
         )
+
+
+def _name(syntax: str) -> str:
+    from pydicom.uid import UID
+
+    name = UID(syntax).name
+    return f"{name} ({syntax})" if name != syntax else syntax
 
 
 def _bits_per_pixel(dataset: Any, photometric: str) -> int:
@@ -153,8 +180,7 @@ def _check_rle(dataset: Any, content: bytes, pixels: int) -> None:
             raise PhotographError("unsupported DICOM", f"an RLE segment holds more than its {pixels} pixels.")
 
 
-def _embedded_jpeg(content: bytes, size: tuple[int, int]) -> bytes:
-    frame = _only_frame(content)
+def _embedded_jpeg(dataset: Any, frame: bytes, photometric: str, size: tuple[int, int]) -> EmbeddedJpeg:
     header = read_header(frame)
     if header.format != "jpeg":
         raise PhotographError("corrupt", "the DICOM says JPEG, its frame is none.")
@@ -162,25 +188,28 @@ def _embedded_jpeg(content: bytes, size: tuple[int, int]) -> bytes:
         raise PhotographError(
             "corrupt", f"the DICOM states {size[1]}x{size[0]}, its JPEG {header.width}x{header.height}."
         )
-    return frame
+    samples = int(dataset.get("SamplesPerPixel") or 0)
+    if header.channels != (3 if photometric in _COLOUR else 1) or samples != header.channels or photometric == "PALETTE COLOR":
+        raise PhotographError(
+            "unsupported DICOM", f"{photometric} of {samples} samples, its JPEG has {header.channels}. Store RGB or grey."
+        )
+    check_attributes(dataset)
+    if photometric in _GREY:
+        return EmbeddedJpeg(with_colours(frame, None), grey_table(dataset, photometric, 8))
+    return EmbeddedJpeg(with_colours(frame, photometric == "RGB"))
 
 
 def _to_rgb(dataset: Any, photometric: str) -> np.ndarray:
     """Returns the pixels as RGB; where the data set is absurd, whatever array or error comes of it."""
     from pydicom.pixels import apply_color_lut, pixel_array
 
-    pixels = pixel_array(dataset, as_rgb=True, allow_excess_frames=False)  # YBR comes out as RGB
     bits = int(dataset.BitsStored)
+    pixels = pixel_array(dataset, as_rgb=True, allow_excess_frames=False)  # YBR comes out as RGB
+    if photometric in _GREY:
+        return cv2.cvtColor(grey_levels(pixels, dataset, photometric), cv2.COLOR_GRAY2RGB)
+    if int(dataset.PixelRepresentation) != 0 or (photometric != "RGB" and bits != 8 and photometric in _COLOUR):
+        raise PhotographError("unsupported DICOM", f"signed {photometric}, or {photometric} of {bits} bits. Store 8-bit RGB.")
     if photometric == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
         bits = pixels.dtype.itemsize * 8
-    if bits > 8:
-        pixels = pixels >> (bits - 8)
-    pixels = np.clip(pixels, 0, 255).astype(np.uint8)
-    if photometric == "MONOCHROME1":
-        pixels = 255 - pixels
-    return (
-        cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
-        if pixels.ndim == 2
-        else np.ascontiguousarray(pixels[..., :3])
-    )
+    return np.ascontiguousarray(eight_bits(pixels, bits)[..., :3])

@@ -10,46 +10,14 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-MAX_PIXELS = 100_000_000
-_SMALLEST_SIDE = 16  # below this there is no picture to speak of
+from dr_edge.fundus.format_names import HEAD_BYTES, SUPPORTED, file_name, read_format
+from dr_edge.fundus.header_types import MAX_PIXELS, ImageHeader, PhotographError, check_size
+from dr_edge.fundus.tiff_header import parse_tiff
+from dr_edge.fundus.webp_header import parse_heic, parse_webp
 
-
-class PhotographError(ValueError):
-    """A file that cannot be taken as a photograph.
-
-    Attributes:
-      reason: short, stable text for `rejected.csv` ('truncated', 'empty file', 'unsupported format' ...).
-    """
-
-    def __init__(self, reason: str, detail: str):
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-
-    def __reduce__(self):  # so that a worker process can hand it back
-        return type(self), (self.reason, str(self)[len(self.reason) + 2 :])
-
-
-@dataclass(frozen=True)
-class ImageHeader:
-    """Type and stored size of an image file.
-
-    Attributes:
-      format: 'jpeg', 'png', 'tiff', 'bmp' or 'dicom'.
-      height: stored rows, before any EXIF rotation; 0 for DICOM, whose data set is read by `dicom.py`.
-      width: stored columns; 0 for DICOM.
-      channels: stored channels, alpha included; 0 for DICOM.
-      alpha: True when the file carries transparency.
-      orientation: 1..8, what a JPEG's EXIF states; 1 for others, which their decoder turns.
-    """
-
-    format: str
-    height: int
-    width: int
-    channels: int
-    alpha: bool = False
-    orientation: int = 1
+__all__ = ["MAX_PIXELS", "ImageHeader", "PhotographError", "check_size", "read_header"]
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -63,30 +31,17 @@ def read_header(data: bytes) -> ImageHeader:
     """
     if not data:
         raise PhotographError("empty file", "it holds zero bytes. Fetch it again.")
-    if data[128:132] == b"DICM":
+    format_ = read_format(data)
+    if format_ is None:
+        raise PhotographError(
+            "unsupported format", f"it is {file_name(data[:HEAD_BYTES])}. Supported: {SUPPORTED}; convert it."
+        )
+    if format_ == "dicom":
         return ImageHeader("dicom", 0, 0, 0)
-    for magic, parse in _PARSERS:
-        if data.startswith(magic):
-            try:
-                return parse(data)
-            except (struct.error, IndexError) as err:
-                raise PhotographError("truncated", f"the {len(data)} bytes end inside the header.") from err
-    raise PhotographError(
-        "unsupported format",
-        f"it begins with {data[:8].hex()}. Supported: JPEG, PNG, TIFF, BMP, DICOM; convert it.",
-    )
-
-
-def check_size(height: int, width: int, max_pixels: int) -> None:
-    """Raises PhotographError when a stored size is below 16 pixels a side or above `max_pixels` in all."""
-    if height * width > max_pixels:
-        raise PhotographError(
-            "too many pixels", f"{width}x{height} is more than the limit of {max_pixels}; it was not decoded."
-        )
-    if min(height, width) < _SMALLEST_SIDE:
-        raise PhotographError(
-            "too small", f"{width}x{height}. At least {_SMALLEST_SIDE} pixels a side are needed."
-        )
+    try:
+        return _PARSERS[format_](data)
+    except (struct.error, IndexError) as err:
+        raise PhotographError("truncated", f"the {len(data)} bytes end inside the header.") from err
 
 
 # A marker inside entropy-coded data: FF, then neither a stuffed 00, a restart D0-D7, nor a fill FF.
@@ -172,11 +127,10 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
 def _parse_png(data: bytes) -> ImageHeader:
-    width, height, _, colour_type = struct.unpack_from(">IIBB", data, 16)
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", data, 16)
     if data[12:16] != b"IHDR" or colour_type not in _PNG_CHANNELS or not height or not width:
         raise PhotographError("corrupt", "the PNG's first chunk is no valid IHDR.")
-    alpha = colour_type in (4, 6)
-    at = 8
+    alpha, orientation, at = colour_type in (4, 6), 1, 8
     while True:
         if at + 12 > len(data):
             raise PhotographError("truncated", f"the PNG's {len(data)} bytes end before its IEND chunk.")
@@ -188,50 +142,13 @@ def _parse_png(data: bytes) -> ImageHeader:
         if zlib.crc32(memoryview(data)[at + 4 : at + 8 + length]) != stored:
             raise PhotographError("corrupt", f"the checksum of the PNG's {name!r} chunk does not match.")
         alpha = alpha or name == b"tRNS"
+        if name == b"eXIf":
+            orientation = exif_orientation(b"Exif\0\0" + data[at + 8 : at + 8 + length]) or 1
+        if name == b"fdAT":
+            raise PhotographError("unsupported format", "an animated PNG. Save one picture of it.")
         if name == b"IEND":
-            return ImageHeader("png", height, width, _PNG_CHANNELS[colour_type], alpha)
+            return ImageHeader("png", height, width, _PNG_CHANNELS[colour_type], alpha, orientation, bits)
         at += 12 + length
-
-
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_TIFF_SIZES = {256: "width", 257: "height", 322: "tile width", 323: "tile height"}
-_TILE_PIXELS = 1 << 20  # a tile may exceed a small picture, up to this
-
-
-def _parse_tiff(data: bytes) -> ImageHeader:
-    order = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
-    at += 8 if big else 2
-    tags: dict[int, tuple[int, ...]] = {}
-    for index in range(min(entries, 4096)):
-        entry = at + index * (20 if big else 12)
-        tag, kind = struct.unpack_from(order + "HH", data, entry)
-        (count,) = struct.unpack_from(order + ("Q" if big else "I"), data, entry + 4)
-        unread = kind not in _TIFF_TYPES or count * 8 > len(data)
-        if tag in _TIFF_SIZES and (unread or count != 1 or tag in tags):  # libtiff takes the first, and more types
-            raise PhotographError(
-                "corrupt", f"the TIFF's {_TIFF_SIZES[tag]} is given twice, or as no single whole number."
-            )
-        if unread or tag in tags:
-            continue
-        code = _TIFF_TYPES[kind]
-        value = entry + (12 if big else 8)
-        if struct.calcsize(order + code * count) > (8 if big else 4):
-            (value,) = struct.unpack_from(order + ("Q" if big else "I"), data, value)
-        tags[tag] = struct.unpack_from(order + code * count, data, value)
-    if not tags.get(256) or not tags.get(257) or not tags[256][0] or not tags[257][0]:
-        raise PhotographError("corrupt", "the TIFF's first directory names no width and height.")
-    tile, pixels = tags.get(322, (0,))[0] * tags.get(323, (0,))[0], tags[256][0] * tags[257][0]
-    if tile > max(2 * pixels, _TILE_PIXELS):  # decoders reserve all of it
-        raise PhotographError("corrupt", f"a tile of {tile} pixels in a TIFF of {pixels}.")
-    offsets = tags.get(273) or tags.get(324) or ()
-    sizes = tags.get(279) or tags.get(325) or ()
-    if not offsets or any(o + s > len(data) for o, s in zip(offsets, sizes, strict=False)):
-        raise PhotographError("truncated", f"the TIFF's {len(data)} bytes end before its picture data do.")
-    channels = tags.get(277, (1,))[0]
-    return ImageHeader("tiff", tags[257][0], tags[256][0], channels, alpha=bool(tags.get(338)))
 
 
 def _parse_bmp(data: bytes) -> ImageHeader:
@@ -252,12 +169,11 @@ def _parse_bmp(data: bytes) -> ImageHeader:
     return ImageHeader("bmp", height, width, max(1, bits // 8))
 
 
-_PARSERS = (
-    (b"\xff\xd8\xff", _parse_jpeg),
-    (b"\x89PNG\r\n\x1a\n", _parse_png),
-    (b"II*\x00", _parse_tiff),
-    (b"MM\x00*", _parse_tiff),
-    (b"II+\x00", _parse_tiff),
-    (b"MM\x00+", _parse_tiff),
-    (b"BM", _parse_bmp),
-)
+_PARSERS = {
+    "jpeg": _parse_jpeg,
+    "png": _parse_png,
+    "tiff": parse_tiff,
+    "bmp": _parse_bmp,
+    "webp": parse_webp,
+    "heic": parse_heic,
+}

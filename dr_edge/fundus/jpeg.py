@@ -52,7 +52,7 @@ def decode_jpeg(data: bytes, header: ImageHeader, denominator: int = 1) -> np.nd
     if image is None:  # inks, or a subsampling that only OpenCV takes; it turns the picture by itself
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _OPENCV_REDUCED[denominator])
         return image if image is None or denominator == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return _upright(image, header.orientation)
+    return upright(image, header.orientation)
 
 
 def _decode(data: bytes, header: ImageHeader, denominator: int, strict: bool) -> np.ndarray | None:
@@ -87,8 +87,8 @@ def _is_damage(warning: str, data: bytes) -> bool:
     return warning.startswith(("Corrupt JPEG data", "Premature end of JPEG"))
 
 
-def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns a picture as its EXIF orientation (1..8) says."""
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns a picture [H, W, C] as its EXIF orientation (1..8) says."""
     if orientation in (2, 5, 7):
         image = cv2.flip(image, 1)
     elif orientation == 4:

@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 
 from dr_edge.fundus.fov import FieldOfView, NotFundusError, find_fov
-from dr_edge.fundus.image_header import MAX_PIXELS, read_header
-from dr_edge.fundus.photograph import decode_photograph, decode_scaled
+from dr_edge.fundus.image_header import MAX_PIXELS
+from dr_edge.fundus.photograph import decode
 
 MIN_SIDE_MARGIN = 1.1  # scaled decoding keeps a little more than the crop needs, for the area filter to work on
 
@@ -49,7 +49,7 @@ def locate(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Locate
     """Decodes a photograph and finds its field of view.
 
     Args:
-      data: the whole file: JPEG, PNG, TIFF, BMP or DICOM.
+      data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM.
       image_size: side in pixels of the crop that will be cut out.
       max_pixels: larger photographs are refused before they are decoded.
 
@@ -57,23 +57,13 @@ def locate(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Locate
       PhotographError: the bytes are no readable photograph; `.reason` says why.
       cv2.error, MemoryError: OpenCV cannot work on it.
     """
-    header = read_header(data)
-    image, denominator = decode_scaled(data, max_pixels=max_pixels, min_side=round(image_size * MIN_SIDE_MARGIN))
+    decoded = decode(data, max_pixels=max_pixels, min_side=round(image_size * MIN_SIDE_MARGIN))
     fov: FieldOfView | Refusal
     try:
-        fov = find_fov(image)
-        if denominator > 1 and 2 * fov.radius < image_size:  # a small disc in a large frame
-            image, denominator = decode_photograph(data, max_pixels=max_pixels), 1
-            fov = find_fov(image)
+        fov = find_fov(decoded.image)
+        if decoded.denominator > 1 and 2 * fov.radius < image_size:  # a small disc in a large frame
+            decoded = decode(data, max_pixels=max_pixels)
+            fov = find_fov(decoded.image)
     except NotFundusError as err:
         fov = Refusal(err.reason, str(err)[len(err.reason) + 2 :])
-    size = _upright_size(image.shape[:2], denominator, (header.height, header.width))
-    return Located(image, denominator, size, fov)
-
-
-def _upright_size(decoded: tuple[int, ...], denominator: int, stored: tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of the upright photograph; EXIF may have swapped what the header states."""
-    if denominator == 1:
-        return int(decoded[0]), int(decoded[1])
-    upright = min(stored, stored[::-1], key=lambda size: abs(size[0] / denominator - decoded[0]))
-    return int(upright[0]), int(upright[1])
+    return Located(decoded.image, decoded.denominator, decoded.size, fov)

@@ -3,24 +3,44 @@
 Size and completeness are checked on the bytes before anything is decoded (`image_header.py`), the type is
 decided by the content, EXIF orientation is applied, transparency is laid over black, and a JPEG may be
 decoded at 1/2, 1/4 or 1/8 of its size when no more is needed: a full-size fundus photograph then takes a
-quarter of the time. A picture with a hole in it is refused (`jpeg.py`).
+quarter of the time. A picture with a hole in it is refused (`jpeg.py`, `tiff.py`), and so is one whose 16-bit samples
+hold 12 bits or fewer (`sixteen_bits.py`).
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from dr_edge.fundus.image_header import MAX_PIXELS, ImageHeader, PhotographError, check_size, read_header
-from dr_edge.fundus.jpeg import decode_jpeg
+from dr_edge.fundus.jpeg import decode_jpeg, upright
+from dr_edge.fundus.sixteen_bits import check_brightness
 
-__all__ = ["PhotographError", "decode_photograph", "decode_scaled", "read_file", "read_photograph", "read_scaled"]
+__all__ = [
+    "Decoded", "PhotographError", "decode", "decode_photograph", "decode_scaled", "read_file", "read_photograph", "read_scaled",
+]  # fmt: skip
 
 BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
 HEADROOM = 1 << 20
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded photograph.
+
+    Attributes:
+      image: [H, W, 3] uint8 RGB, upright; a JPEG may be reduced.
+      denominator: 1, 2, 4 or 8: pixel edge x of `image` is x * denominator in the photograph.
+      size: (height, width) of the upright photograph in pixels.
+    """
+
+    image: np.ndarray
+    denominator: int
+    size: tuple[int, int]
 
 
 def read_photograph(
@@ -29,7 +49,7 @@ def read_photograph(
     """Reads a photograph file.
 
     Args:
-      path: JPEG (CMYK and progressive too), PNG (8 or 16 bit, grey, palette, alpha), TIFF, BMP or DICOM. Its
+      path: JPEG (CMYK and progressive too), PNG (8 or 16 bit, grey, palette, alpha), TIFF, BMP, WebP, HEIC or DICOM. Its
         name does not matter, its content does.
       max_pixels: a larger picture is refused before it is decoded.
       min_side: when given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as the shorter side
@@ -40,7 +60,8 @@ def read_photograph(
 
     Raises:
       PhotographError: with `.reason`: 'no file', 'file too large', 'empty file', 'unsupported format',
-        'truncated', 'damaged JPEG data', 'corrupt', 'too many pixels', 'too small', 'unsupported DICOM', 'pydicom is missing'.
+        'truncated', 'damaged JPEG data', 'damaged TIFF data', 'corrupt', 'too many pixels', 'too small', 'several pages',
+        'unsupported DICOM', 'pydicom is missing', 'pi-heif is missing'.
     """
     return read_scaled(path, max_pixels=max_pixels, min_side=min_side)[0]
 
@@ -62,7 +83,7 @@ def read_scaled(
     try:
         return decode_scaled(data, max_pixels=max_pixels, min_side=min_side)
     except PhotographError as err:
-        raise PhotographError(err.reason, f"{path}: {str(err)[len(err.reason) + 2 :]}") from err
+        raise PhotographError(err.reason, f"{path}: {err.detail}") from err
 
 
 def read_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -89,19 +110,53 @@ def decode_scaled(
     data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None
 ) -> tuple[np.ndarray, int]:
     """As `decode_photograph`, and returns (image, denominator) like `read_scaled`."""
+    decoded = decode(data, max_pixels=max_pixels, min_side=min_side)
+    return decoded.image, decoded.denominator
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Decoded:
+    """Decodes the bytes of a file, and says how large the photograph is.
+
+    Args:
+      data, max_pixels, min_side: as for `read_photograph`.
+
+    Raises:
+      PhotographError: as `read_photograph`.
+    """
     if min_side is not None and min_side < 1:
         raise ValueError(f"min_side must be at least 1. Received: {min_side}.")
     header = read_header(data)
     if header.format == "dicom":
-        from dr_edge.fundus.dicom import read_frame
+        return _decode_dicom(data, max_pixels, min_side)
+    if header.format == "heic":
+        from dr_edge.fundus.heic import decode_heic
 
-        frame = read_frame(data, max_pixels=max_pixels)
-        if isinstance(frame, np.ndarray):
-            return frame, 1
-        return decode_scaled(frame, max_pixels=max_pixels, min_side=min_side)
+        image = decode_heic(data, max_pixels)
+        return Decoded(image, 1, image.shape[:2])
     check_size(header.height, header.width, max_pixels)
     denominator = _denominator(header, min_side)
-    return _decode(data, header, denominator), denominator
+    image = _decode(data, header, denominator)
+    return Decoded(image, denominator, _upright_size(image.shape[:2], denominator, (header.height, header.width)))
+
+
+def _decode_dicom(data: bytes, max_pixels: int, min_side: int | None) -> Decoded:
+    from dr_edge.fundus.dicom import read_frame
+
+    frame = read_frame(data, max_pixels=max_pixels)
+    if isinstance(frame, np.ndarray):
+        return Decoded(frame, 1, frame.shape[:2])
+    decoded = decode(frame.data, max_pixels=max_pixels, min_side=min_side)
+    if frame.table is None:
+        return decoded
+    return Decoded(cv2.LUT(decoded.image, frame.table), decoded.denominator, decoded.size)
+
+
+def _upright_size(decoded: tuple[int, ...], denominator: int, stored: tuple[int, int]) -> tuple[int, int]:
+    """Returns (height, width) of the upright photograph; EXIF may have swapped what the header states."""
+    if denominator == 1:
+        return int(decoded[0]), int(decoded[1])
+    turned = min(stored, stored[::-1], key=lambda size: abs(size[0] / denominator - decoded[0]))
+    return int(turned[0]), int(turned[1])
 
 
 def _denominator(header: ImageHeader, min_side: int | None) -> int:
@@ -112,18 +167,26 @@ def _denominator(header: ImageHeader, min_side: int | None) -> int:
 
 
 def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
-    flags = cv2.IMREAD_UNCHANGED if header.alpha else cv2.IMREAD_COLOR_RGB
+    # OpenCV turns a picture by its EXIF, but not where it leaves the channels as they are; a WebP's EXIF it does not always find.
+    unchanged = (header.alpha and header.format != "tiff") or header.format == "webp"  # of a TIFF it lays alpha over black itself
+    flags = cv2.IMREAD_UNCHANGED if unchanged else cv2.IMREAD_COLOR_RGB
     try:
         if header.format == "jpeg":
             image = decode_jpeg(data, header, denominator)
+        elif header.format == "tiff":
+            from dr_edge.fundus.tiff import decode_tiff
+
+            image = decode_tiff(data, header, flags)
         else:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as err:
         raise PhotographError("corrupt", f"the {header.format} cannot be decoded: {err.err}.") from err
     if image is None:
         raise PhotographError("corrupt", f"the {header.format} of {len(data)} bytes cannot be decoded.")
-    if header.alpha:
-        image = _over_black(image)
+    if unchanged:
+        image = upright(_over_black(image), header.orientation)
+    if header.bits == 16:
+        check_brightness(image, header.format, lambda: _decode_deep(data, header))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise PhotographError(
             "unsupported format",
@@ -137,6 +200,14 @@ def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
             f"{image.shape[1]}x{image.shape[0]} were decoded. Store it anew.",
         )
     return image
+
+
+def _decode_deep(data: bytes, header: ImageHeader) -> np.ndarray | None:
+    if header.format == "tiff":
+        from dr_edge.fundus.tiff import decode_tiff
+
+        return decode_tiff(data, header, cv2.IMREAD_UNCHANGED)
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
 def _over_black(image: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def read_crop(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Pho
     """Decodes a photograph, finds its field of view and cuts it out.
 
     Args:
-      data: the whole file: JPEG, PNG, TIFF, BMP or DICOM.
+      data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM.
       image_size: S, side of the crop in pixels.
       max_pixels: larger photographs are refused before they are decoded.
 

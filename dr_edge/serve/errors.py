@@ -19,6 +19,7 @@ PHOTOGRAPH_STATUS = {
     "unsupported format": 415,
     "unsupported DICOM": 415,
     "pydicom is missing": 415,
+    "pi-heif is missing": 415,
 }
 UNPROCESSABLE = 422
 INTERNAL = "The server failed on this request; its log says where."
