@@ -18,8 +18,9 @@ export class PhotographError extends Error {
 /**
  * Returns type and stored size of an image file, and checks that the file is whole.
  * @param {Uint8Array} bytes the whole file
- * @returns {{format: string, width: number, height: number, orientation: number}} size before any EXIF rotation; the
- *   orientation that a JPEG's EXIF states, else 1
+ * @returns {{format: string, width: number, height: number, orientation: number, bits: number}} size before any EXIF
+ *   rotation, 0 of a HEIC, which only its decoder knows; the orientation that the EXIF of a JPEG, PNG or WebP states, else
+ *   1; the bits of a sample
  * @throws {PhotographError}
  */
 export function readHeader(bytes) {
@@ -32,34 +33,54 @@ export function readHeader(bytes) {
       throw new PhotographError('unsupported format', `${known}. Save it as JPEG or PNG and choose that.`);
     }
     const header = parse(bytes, view);
-    checkSize(header.width, header.height);
-    return header;
+    if (header.format !== 'heic') checkSize(header.width, header.height);
+    return {bits: 8, ...header};
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new PhotographError('truncated', `the ${bytes.length} bytes end inside the header. Choose it again.`);
   }
 }
 
+const HEIC_BRANDS = ['heic', 'heix', 'heim', 'heis', 'hevm', 'hevs'];
+
 function parserOf(bytes) {
   if (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff) return readJpeg;
   if (bytes[0] === 0x89 && textAt(bytes, 1, 3) === 'PNG') return readPng;
   if (textAt(bytes, 0, 2) === 'BM') return readBmp;
+  if (textAt(bytes, 0, 4) === 'RIFF' && textAt(bytes, 8, 4) === 'WEBP') return readWebp;
+  if (isHeic(bytes)) return readHeic;
   return null;
+}
+
+const brands = (bytes) => {
+  const end = Math.min(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0), bytes.length);
+  const found = [textAt(bytes, 8, 4)];
+  for (let at = 16; at + 4 <= end; at += 4) found.push(textAt(bytes, at, 4));
+  return found;
+};
+
+function isHeic(bytes) {
+  if (textAt(bytes, 4, 4) !== 'ftyp') return false;
+  const found = brands(bytes);
+  return found.some((brand) => HEIC_BRANDS.includes(brand)) && !found.some((brand) => brand.startsWith('avi'));
 }
 
 function unsupported(bytes) {
   const start = textAt(bytes, 0, 4);
-  if (start === 'II*\0' || start === 'MM\0*') return 'it is a TIFF, which browsers do not show';
-  if (textAt(bytes, 4, 4) === 'ftyp') return 'it is HEIC, AVIF or a film';
+  if (['II*\0', 'MM\0*', 'II+\0', 'MM\0+'].includes(start)) return 'it is a TIFF, which browsers do not show';
+  if (textAt(bytes, 4, 4) === 'ftyp') return 'it is AVIF or a film';
+  if (start === 'GIF8') return 'it is a GIF, which holds 256 colours at most';
+  if (textAt(bytes, 4, 4) === 'jP  ' || start === '\xff\x4f\xff\x51') return 'it is JPEG 2000';
   if (start === '%PDF') return 'it is a PDF';
-  return 'it is no JPEG, PNG or BMP';
+  return 'it is no JPEG, PNG, WebP or BMP';
 }
 
 function textAt(bytes, start, length) {
   return String.fromCharCode(...bytes.subarray(start, start + length));
 }
 
-function checkSize(width, height) {
+/** Refuses a size below 16 pixels a side or above the limit in all. */
+export function checkSize(width, height) {
   if (width * height > MAX_PIXELS) {
     throw new PhotographError(
       'too many pixels',
@@ -114,13 +135,18 @@ function readJpeg(bytes, view) {
 /** Returns the orientation (1..8) that an EXIF segment states, or null; what is damaged states none. */
 function exifOrientation(bytes, view, start, length) {
   if (textAt(bytes, start, 6) !== 'Exif\0\0' || length < 14 || start + length > bytes.length) return null;
-  const tiff = start + 6;
+  return tiffOrientation(bytes, view, start + 6, start + length);
+}
+
+/** Returns the orientation (1..8) that EXIF from its byte order on states, or null. */
+function tiffOrientation(bytes, view, tiff, end) {
+  if (end - tiff < 8 || end > bytes.length || !['II', 'MM'].includes(textAt(bytes, tiff, 2))) return null;
   const little = textAt(bytes, tiff, 2) === 'II';
   const directory = tiff + view.getUint32(tiff + 4, little);
-  if (directory + 2 > start + length) return null;
+  if (directory + 2 > end) return null;
   for (let i = 0; i < view.getUint16(directory, little); i++) {
     const entry = directory + 2 + 12 * i;
-    if (entry + 12 > start + length) return null;
+    if (entry + 12 > end) return null;
     if (view.getUint16(entry, little) !== 0x0112) continue;
     const value = view.getUint16(entry + 8, little);
     return value >= 1 && value <= 8 ? value : null;
@@ -146,6 +172,7 @@ function readPng(bytes, view) {
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   if (textAt(bytes, 12, 4) !== 'IHDR' || !width || !height)
     throw new PhotographError('corrupt', "the PNG's first chunk is no valid IHDR.");
+  let orientation = 1;
   for (let at = 8; ;) {
     const length = at + 12 <= bytes.length ? view.getUint32(at) : Infinity;
     if (at + 12 + length > bytes.length)
@@ -157,7 +184,9 @@ function readPng(bytes, view) {
     if (checksum(bytes.subarray(at + 4, at + 8 + length)) !== view.getUint32(at + 8 + length)) {
       throw new PhotographError('corrupt', `the checksum of the PNG's ${name} chunk does not match.`);
     }
-    if (name === 'IEND') return {format: 'png', width, height, orientation: 1};
+    if (name === 'eXIf') orientation = tiffOrientation(bytes, view, at + 8, at + 8 + length) ?? 1;
+    if (name === 'fdAT') throw new PhotographError('unsupported format', 'an animated PNG. Save one picture of it.');
+    if (name === 'IEND') return {format: 'png', width, height, orientation, bits: bytes[24]};
     at += 12 + length;
   }
 }
@@ -190,4 +219,60 @@ function readBmp(bytes, view) {
     throw new PhotographError('truncated', `the BMP needs ${needed} bytes, it has ${bytes.length}. Choose it again.`);
   }
   return {format: 'bmp', width, height, orientation: 1};
+}
+
+function readWebp(bytes, view) {
+  const end = 8 + view.getUint32(4, true);
+  if (end > bytes.length) throw new PhotographError('truncated', `the WebP states ${end} bytes. Choose it again.`);
+  const animated = new PhotographError('unsupported format', 'an animated WebP. Save one picture of it as JPEG or PNG.');
+  let canvas = null;
+  let picture = null;
+  let orientation = 1;
+  for (let at = 12; at + 8 <= end; ) {
+    const [name, length, body] = [textAt(bytes, at, 4), view.getUint32(at + 4, true), at + 8];
+    if (body + length > end) throw new PhotographError('truncated', 'the WebP ends inside a chunk. Choose it again.');
+    if (name === 'VP8X' && canvas === null) {
+      const side = (start) => 1 + view.getUint16(start, true) + 65536 * view.getUint8(start + 2);
+      canvas = [side(body + 4), side(body + 7)];
+      if (bytes[body] & 2) throw animated;
+    } else if (name === 'ANIM' || name === 'ANMF') {
+      throw animated;
+    } else if (name === 'VP8 ' || name === 'VP8L') {
+      if (picture !== null) throw new PhotographError('corrupt', `the WebP holds a second picture at byte ${at}.`);
+      picture = webpSize(view, name, body);
+    } else if (name === 'EXIF') {
+      const start = textAt(bytes, body, 6) === 'Exif\0\0' ? body + 6 : body;
+      orientation = tiffOrientation(bytes, view, start, body + length) ?? 1;
+    }
+    at = body + length + (length % 2);
+  }
+  if (picture === null || (canvas !== null && String(canvas) !== String(picture)))
+    throw new PhotographError('corrupt', `the WebP states ${canvas} pixels, its picture ${picture}. Store it anew.`);
+  return {format: 'webp', width: picture[0], height: picture[1], orientation};
+}
+
+/** Returns [width, height] of the bit stream of a WebP. */
+function webpSize(view, name, at) {
+  const broken = new PhotographError('corrupt', "the WebP's picture does not begin as one.");
+  if (name === 'VP8 ') {
+    if (view.getUint8(at + 3) !== 0x9d || view.getUint16(at + 4) !== 0x012a) throw broken;
+    return [view.getUint16(at + 6, true) & 0x3fff, view.getUint16(at + 8, true) & 0x3fff];
+  }
+  if (view.getUint8(at) !== 0x2f) throw broken;
+  const packed = view.getUint32(at + 1, true);
+  return [1 + (packed & 0x3fff), 1 + ((packed >>> 14) & 0x3fff)];
+}
+
+function readHeic(bytes, view) {
+  let [at, count] = [0, 0];
+  while (at < bytes.length) {
+    let length = view.getUint32(at);
+    view.getUint32(at + 4);
+    if (length === 1) length = Number(view.getBigUint64(at + 8));
+    else if (length === 0) break; // to the end of the file
+    if (length < 8 && count) throw new PhotographError('corrupt', `a box of ${length} bytes at byte ${at} of the HEIC.`);
+    [at, count] = [at + Math.max(length, 8), count + 1];
+  }
+  if (at > bytes.length) throw new PhotographError('truncated', `the HEIC's boxes need ${at} bytes. Choose it again.`);
+  return {format: 'heic', width: 0, height: 0, orientation: 1};
 }

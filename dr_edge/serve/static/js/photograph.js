@@ -5,7 +5,7 @@
 // blocks). Only strips of rows ever stand in memory as bytes, so that 40 megapixels do not end a phone's browser.
 
 import {roundHalfEven} from './fundus/picture.js';
-import {PhotographError, readHeader} from './image_header.js';
+import {PhotographError, checkSize, readHeader} from './image_header.js';
 import {sha256} from './sha256.js';
 
 const MARGIN = 1.1; // as dr_edge/fundus/locate.py: a little more than the crop needs, for the area filter to work on
@@ -22,22 +22,48 @@ const STRIP = 256; // rows
 export async function openPhotograph(file, size) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const header = readHeader(bytes);
+  if (header.orientation !== 1 && header.format !== 'jpeg') {
+    // Browsers differ in whether they turn it.
+    throw new PhotographError('unsupported format', `a ${header.format} that its EXIF turns. Save it upright, or as JPEG.`);
+  }
   const hash = await sha256(bytes);
   let bitmap;
   try {
     const options = {imageOrientation: 'from-image', colorSpaceConversion: 'none', premultiplyAlpha: 'default'};
     bitmap = await createImageBitmap(new Blob([bytes], {type: `image/${header.format}`}), options);
   } catch (error) {
+    if (header.format === 'heic') {
+      const words = 'this browser cannot show HEIC. Save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible).';
+      throw new PhotographError('unsupported format', words);
+    }
     throw new PhotographError('corrupt', `the ${header.format} cannot be decoded by this browser (${error.message}).`);
   }
   const {width, height} = bitmap;
+  checkSize(width, height);
   const full = {width, height, rows: stripReader(bitmap)};
+  if (header.bits === 16) checkBrightness(full);
   const kept = new Map([[1, full]]);
   const reduced = (denominator) => {
     if (!kept.has(denominator)) kept.set(denominator, averaged(full, denominator, header.orientation));
     return kept.get(denominator);
   };
   return {bitmap, width, height, denominator: denominatorFor(header, size), reduced, sha256: hash};
+}
+
+/** Refuses a 16-bit picture that holds 14 bits or fewer and would be nearly black: dr_edge/fundus/sixteen_bits.py. */
+export function checkBrightness(source) {
+  let [brightest, lit, bright] = [0, 0, 0];
+  for (let top = 0; top < source.height; top += STRIP) {
+    const strip = source.rows(top, Math.min(source.height, top + STRIP));
+    for (const value of strip) {
+      if (value > brightest) brightest = value;
+      if (value > 0) lit++;
+      if (value > 16) bright++;
+    }
+  }
+  if (brightest > 64 && bright >= lit / 1000) return;
+  const words = 'fewer bits stored in 16, or a picture that is nearly black. Save it as 8-bit, from the range of its values.';
+  throw new PhotographError('unsupported format', words);
 }
 
 /** Returns how far a photograph may be reduced for a crop of `size` pixels: JPEG only, as in Python. */
