@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from dr_edge import fitting, metadata, reliability
+from dr_edge import fitting, locks, metadata, reliability
 from dr_edge.data.records import shard_paths
 from dr_edge.fitting import Fit
 from dr_edge.trained import MODEL_FILE, TrainedRun
@@ -128,7 +128,7 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
     if _is_own_place(run, records):
         try:
             _store(directory, fit, source)
-        except OSError as err:
+        except (OSError, locks.InUse) as err:
             logging.warning("%s cannot be written (%s): what was fitted is not kept.", directory, err)
     return fit
 

@@ -12,11 +12,14 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from dr_edge import locks
 
 # kind -> (file name, schema version, keys that must be there)
 MANIFESTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
@@ -138,23 +141,43 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 def staged_directory(final: str | os.PathLike) -> Iterator[Path]:
     """Yields a new directory beside `final`; on success it takes the name `final`, on failure it is removed.
 
+    One process at a time: the next one is told who writes there. What a killed process left is removed.
+
     Raises:
       FileExistsError: `final` stands there already (an empty directory is taken over).
+      InUse: another process writes there now.
     """
+    final = Path(final)
+    check_new(final)
+    with locks.held(final) as lock:
+        check_new(final)  # the process before may have ended meanwhile
+        if lock.held:
+            _remove_leftovers(final)
+        staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
+        staging.mkdir()
+        try:
+            yield staging
+            if final.is_dir():
+                final.rmdir()
+            os.replace(staging, final)
+        finally:
+            if staging.exists():
+                shutil.rmtree(staging)
+
+
+def check_new(final: str | os.PathLike) -> None:
+    """Raises FileExistsError where something stands at `final` that is no empty directory."""
     final = Path(final)
     if final.exists() and (not final.is_dir() or any(final.iterdir())):
         raise FileExistsError(f"{final} exists and is not empty. Remove it or write to another directory.")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
-    staging.mkdir()
-    try:
-        yield staging
-        if final.is_dir():
-            final.rmdir()
-        os.replace(staging, final)
-    finally:
-        if staging.exists():
-            shutil.rmtree(staging)
+
+
+def _remove_leftovers(final: Path) -> None:
+    """Removes the staging directories of processes that were killed; `final` must be locked."""
+    name = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{8}}\.tmp")
+    for path in final.parent.iterdir():
+        if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
 
 
 def sha256_file(path: str | os.PathLike) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from dr_edge import command
+from dr_edge import command, locks
 
 FLAGS = flags.FLAGS
 
@@ -62,10 +62,11 @@ def _search() -> int:
     settings.check(FLAGS.gin_file, FLAGS.gin_param, dimensions, FLAGS.maximize)
     directory.mkdir(parents=True, exist_ok=True)
     content = {"gin_files": list(FLAGS.gin_file), "gin_params": list(FLAGS.gin_param), "records": FLAGS.records}
-    search = study_lib.Search(
-        storage, directory.name, sampler, dimensions, FLAGS.trials, FLAGS.seed, FLAGS.maximize, content,
-        lambda: trials.set_aside(directory),
-    )  # fmt: skip
+    with locks.held(directory / "study", "opened", wait=True):  # two that start at once would both make the study
+        search = study_lib.Search(
+            storage, directory.name, sampler, dimensions, FLAGS.trials, FLAGS.seed, FLAGS.maximize, content,
+            lambda: trials.set_aside(directory),
+        )  # fmt: skip
 
     def publish() -> list[dict]:
         rows = report.table(search.counted(), search.dimensions)

@@ -148,6 +148,9 @@ def build(options: BuildOptions) -> str:
         return f"{options.out} holds this build already: nothing to do."
     engine = LocalEngine() if options.runner == "local" else _beam_engine()
     with staging_directory(options.out, plan.key, plan.arguments) as staging:
+        if is_built(options.out, plan.key):  # by another process, since this one looked first
+            shutil.rmtree(staging)
+            return f"{options.out} holds this build already: nothing to do."
         with Progress(total=len(plan.items), desc="photographs", unit="img", mininterval=0.5) as bar:
             engine.fill_spool(staging / "spool", plan, options, bar.update)
         facts = read_facts(staging / "spool", len(plan.items))

@@ -171,6 +171,17 @@ def read_facts(spool: Path, items: int) -> list[Fact]:
     return facts
 
 
+def accepted_any(spool: Path) -> bool:
+    """Says whether a spool, perhaps of another build, holds a photograph that was not rejected, or what cannot be read."""
+    for notes in spool.glob(NOTES.replace("{:06d}", "*")):
+        try:
+            if any(not fact["reason"] for fact in json.loads(notes.read_text(encoding="utf-8"))["facts"]):
+                return True
+        except (ValueError, KeyError, TypeError):
+            return True
+    return False
+
+
 def read_frame(spool: Path, fact: Fact) -> bytes:
     """Returns the TFRecord frame of a fact, checksums included."""
     path = spool / FRAMES.format(fact.chunk)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import hashlib
 import io
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dr_edge.data.records import SPLITS, shard_name
+from dr_edge.locks import InUse, take
 from dr_edge.metadata import (
     ManifestError,
     manifest_path,
@@ -29,7 +30,7 @@ from dr_edge.metadata import (
     write_text,
 )
 from tfrecord_tools.items import stable_hash
-from tfrecord_tools.spool import Fact, read_frame
+from tfrecord_tools.spool import Fact, accepted_any, read_frame
 
 
 class BuildError(RuntimeError):
@@ -66,29 +67,34 @@ def is_built(out: Path, key: str) -> bool:
 def staging_directory(out: Path, key: str, arguments: Mapping[str, Any]) -> Iterator[Path]:
     """Yields `.NAME.building` beside `out`, locked, kept on failure so that the same build goes on from it.
 
+    An unfinished build of other arguments that accepted no photograph gives way, and one that comes to nothing (ValueError)
+    is not kept: it would only block the corrected command.
+
     Raises:
       BuildError: another build's files stand there, or a build is running.
     """
     staging = out.parent / f".{out.name}.building"
     staging.mkdir(parents=True, exist_ok=True)
-    with open(staging / "lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            raise BuildError(
-                f"Another build is writing {out} now ({staging} is locked). Wait for it."
-            ) from err
+    try:
+        lock = take(staging / "lock", out)
+    except InUse as err:
+        raise BuildError(f"Another build is writing: {err}") from err
+    try:
         note = staging / "build.json"
         if note.is_file():
             try:
                 found = json.loads(note.read_text(encoding="utf-8"))
             except (json.JSONDecodeError, UnicodeDecodeError) as err:
                 raise BuildError(f"{note} is damaged ({err}). Remove {staging} and build again.") from err
-            if found.get("key") != key:
+            if found.get("key") != key and not accepted_any(staging / "spool"):
+                for name in ("spool", "records"):
+                    shutil.rmtree(staging / name, ignore_errors=True)
+                write_json(note, {"key": key, "arguments": dict(arguments)})
+            elif found.get("key") != key:
                 raise BuildError(
                     f"{staging} holds an unfinished build with other arguments or files "
                     f"({difference(found.get('arguments', {}), arguments)}). Finish it with its own arguments, "
-                    f"or remove that directory."
+                    f"or give it up: rm -r {shlex.quote(str(staging))}"
                 )
         elif any(path.name != "lock" and path.suffix != ".tmp" for path in staging.iterdir()):
             raise BuildError(f"{staging} holds files that are no build's. Remove that directory.")
@@ -96,7 +102,13 @@ def staging_directory(out: Path, key: str, arguments: Mapping[str, Any]) -> Iter
             write_json(note, {"key": key, "arguments": dict(arguments)})
         for name in ("spool", "records"):
             (staging / name).mkdir(exist_ok=True)
-        yield staging
+        try:
+            yield staging
+        except ValueError:
+            shutil.rmtree(staging)
+            raise
+    finally:
+        lock.release()
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-from dr_edge import fitted, metadata, metrics, multilabel_metrics
+from dr_edge import fitted, locks, metadata, metrics, multilabel_metrics
 from dr_edge.data import coverage, pipeline
 from dr_edge.evaluation import (
     calibration,
@@ -60,6 +60,12 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
     _check_split(records, settings.split, run)
     final = run.directory / "evaluation" / settings.split
     _check_replaceable(final)
+    with locks.held(final):
+        return _write(run, records, settings, final)
+
+
+def _write(run: TrainedRun, records: str, settings: Settings, final: Path) -> dict[str, Any]:
+    """Evaluates into a new directory and puts it in the place of `final`, which this process has locked."""
     write = segmentation.evaluate_masks if run.task.kind == "segmentation" else _evaluate_classes
     next_one = final.with_name(f".{settings.split}.next")
     if next_one.exists():

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dr_edge import locks, metadata
+
 # Of a directory; without a suffix a file may be anything, and DICOM files often have none.
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", "")
 NAMED = 5  # of what was passed over
@@ -63,17 +65,19 @@ def new_directory(path: str | os.PathLike | None) -> Iterator[Path | None]:
 
     Raises:
       FileExistsError: something stands there, and it is no empty directory.
+      InUse: another process writes there now.
     """
     if path is None:
         yield None
         return
     directory = Path(path)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise FileExistsError(f"{directory} exists and is not empty. Remove it or write to another directory.")
+    metadata.check_new(directory)
     made = [place for place in (directory, *directory.parents) if not place.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        yield directory
+        with locks.held(directory):
+            metadata.check_new(directory)
+            yield directory
     finally:
         for place in made:
             if any(place.iterdir()):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,13 @@ import gin
 import numpy as np
 from absl import logging
 
-from dr_edge import metadata
+from dr_edge import locks, metadata
 from dr_edge.framework import keras, tf
 from dr_edge.training import checkpoints
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 CONFIG_FILE = "config.gin"
-_HELD: dict[Path, int] = {}  # run directory -> descriptor with the lock
+LOCK_FILE = ".lock"
+_HELD: dict[Path, locks.Lock] = {}  # run directory -> its lock
 
 
 def configuration(records: str | Path) -> str:
@@ -44,24 +39,28 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
     Returns:
       "new", "resume" (a run of the same configuration was interrupted) or "finished" (it is complete).
 
-    A directory in which another configuration has trained nothing yet is taken over, unless a live process works in it.
+    A directory in which another configuration has trained nothing yet is taken over. Of several workers of one run the
+    first claims it.
 
     Raises:
+      InUse: another process trains there now; says which.
       ValueError: the directory holds a run of another configuration or of other records, or no run at all.
     """
     configured = configuration(records)
     path = Path(run_dir)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        path.mkdir(parents=True, exist_ok=True)
-        _hold(path)
-        metadata.write_text(path / CONFIG_FILE, configured)
-        return "new"
     config_file = path / CONFIG_FILE
-    if not config_file.is_file():
+    if path.exists() and not config_file.is_file() and not _is_empty(path):
         raise ValueError(f"{path} exists and holds no run. Choose another --run_dir, or remove it.")
+    if config_file.is_file() and is_finished(path) and config_file.read_text(encoding="utf-8") == configured:
+        return "finished"  # also where nothing can be written any more
+    path.mkdir(parents=True, exist_ok=True)
+    release(path)
+    _HELD[path.resolve()] = locks.take(path / LOCK_FILE, path, "trained")
+    if not config_file.is_file():
+        metadata.write_text(config_file, configured)
+        return "new"
     before, now = config_file.read_text(encoding="utf-8"), configured
-    free = _hold(path)
-    if before != now and free and not _holds_training(path):
+    if before != now and not _holds_training(path):
         logging.info("%s holds no checkpoint of the configuration before; it is taken for this one.", path)
         metadata.write_text(config_file, configured)
         return "new"
@@ -83,28 +82,12 @@ def release(run_dir: str | Path) -> None:
     """Lets go of a run directory that `claim` took."""
     held = _HELD.pop(Path(run_dir).resolve(), None)
     if held is not None:
-        os.close(held)
+        held.release()
 
 
-def _hold(path: Path) -> bool:
-    """Marks `path` as worked in until `release` or the end of the process; False where another process holds it.
-
-    The mark is a lock on the directory. Where a file system has none (some network drives), nobody is known to hold it.
-    """
-    release(path)
-    if fcntl is None:
-        return True
-    held = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(held)
-        return False
-    except OSError:
-        os.close(held)
-        return True
-    _HELD[path.resolve()] = held
-    return True
+def _is_empty(path: Path) -> bool:
+    """Says whether a directory holds nothing but perhaps the lock of a process that was killed at its start."""
+    return path.is_dir() and all(entry.name == LOCK_FILE for entry in path.iterdir())
 
 
 def _holds_training(path: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dr_edge.metadata import read_manifest
+from tfrecord_tools import assembly
 from tfrecord_tools.reading import read_examples
 from tfrecord_tools.verify import verify
 from tfrecord_tools.writer import BuildError
@@ -172,6 +173,9 @@ def test_foreign_and_unfinished_directories_are_refused(grading_folder: Path, tm
     staging = tmp_path / ".out.building"
     staging.mkdir()
     (staging / "build.json").write_text(json.dumps({"key": "x", "arguments": {"seed": 7}}), encoding="utf-8")
+    (staging / "spool").mkdir()
+    notes = {"sha256": {}, "facts": [{"reason": "no field of view"}, {"reason": ""}]}
+    (staging / "spool" / "chunk-000000.json").write_text(json.dumps(notes), encoding="utf-8")
     with pytest.raises(BuildError, match="seed: 7 there, 0 now"):
         run_build("aptos", grading_folder, tmp_path / "out")
     (staging / "build.json").write_text("{", encoding="utf-8")
@@ -181,6 +185,37 @@ def test_foreign_and_unfinished_directories_are_refused(grading_folder: Path, tm
     (staging / "precious").touch()
     with pytest.raises(BuildError, match="files that are no build's"):
         run_build("aptos", grading_folder, tmp_path / "out")
+
+
+def test_an_unfinished_build_that_accepted_nothing_gives_way(grading_folder: Path, tmp_path: Path, run_build: Run):
+    staging = tmp_path / ".out.building"
+    (staging / "spool").mkdir(parents=True)
+    (staging / "build.json").write_text(json.dumps({"key": "x", "arguments": {"seed": 7}}), encoding="utf-8")
+    notes = {"sha256": {}, "facts": [{"reason": "no field of view"}] * 2}
+    (staging / "spool" / "chunk-000000.json").write_text(json.dumps(notes), encoding="utf-8")
+    out = run_build("aptos", grading_folder, tmp_path / "out")
+    assert read_manifest(out, "dataset")["splits"]["train"]["examples"] and not staging.exists()
+
+
+def test_a_build_that_came_to_nothing_does_not_block_the_corrected_command(
+    grading_folder: Path, tmp_path: Path, run_build: Run
+):
+    with pytest.raises(ValueError, match="No photograph of .* is left"):
+        run_build("aptos", grading_folder, tmp_path / "out", min_quality=1.0)
+    assert not list(tmp_path.iterdir())
+    run_build("aptos", grading_folder, tmp_path / "out")
+
+
+def test_a_build_that_another_process_has_finished_meanwhile_is_not_made_again(
+    grading_folder: Path, tmp_path: Path, run_build: Run, monkeypatch: pytest.MonkeyPatch
+):
+    out = run_build("aptos", grading_folder, tmp_path / "out")
+    before = digests(out)
+    looks = iter([False])  # at the first look it was not there yet
+    real = assembly.is_built
+    monkeypatch.setattr(assembly, "is_built", lambda *asked: next(looks, True) and real(*asked))
+    run_build("aptos", grading_folder, tmp_path / "out")
+    assert digests(out) == before and not (tmp_path / ".out.building").exists()
 
 
 def test_second_build_of_one_output_at_the_same_time_is_refused(

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from dr_edge import metadata
+from dr_edge import locks, metadata
 from dr_edge.data import augment, pipeline, tasks
 from dr_edge.training import checkpoints, loop, optimizers
 from dr_edge.training.run_directory import read_metrics
@@ -201,15 +201,25 @@ def test_a_run_that_lives_is_not_taken_over(coloured_records, tmp_path, clean_gi
     gin.bind_parameter("train.epochs", 2)
     run_directory.claim(tmp_path / "run", coloured_records)
     run_directory.release(tmp_path / "run")
-    program = "import fcntl, os, sys; fcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    program = (
+        "import pathlib, sys; from dr_edge import locks; path = pathlib.Path(sys.argv[1]); "
+        "lock = locks.take(path / '.lock', path, 'trained'); print('held', flush=True); sys.stdin.read()"
+    )
     other = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert other.stdout.readline() == "held\n"
-    gin.bind_parameter("train.epochs", 3)
-    with pytest.raises(ValueError, match="already holds a run of another configuration"):
+    named = rf"is being trained by process {other.pid} on .* since 20\d\d-.*Wait until it ends"
+    with pytest.raises(locks.InUse, match=named):  # also with the same command
         run_directory.claim(tmp_path / "run", coloured_records)
-    other.communicate("")
+    with pytest.raises(locks.InUse, match=named):
+        loop.train(**arguments(coloured_records, tmp_path / "run"))
+    gin.bind_parameter("train.epochs", 3)
+    with pytest.raises(locks.InUse, match=named):
+        run_directory.claim(tmp_path / "run", coloured_records)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    other.kill()  # a killed process blocks nobody
+    other.wait()
     assert run_directory.claim(tmp_path / "run", coloured_records) == "new"
     run_directory.release(tmp_path / "run")
 

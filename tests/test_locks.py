@@ -1,0 +1,115 @@
+"""One process writes a directory; the next is told which; a killed one blocks nobody."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dr_edge import locks, metadata
+from dr_edge.prediction import files
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STAGING = """
+import pathlib, sys
+from dr_edge import metadata
+with metadata.staged_directory(sys.argv[1]) as staging:
+    (staging / "half").touch()
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_writer(target: Path) -> Iterator[subprocess.Popen]:
+    """A process that writes `target` until its standard input ends."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAGING, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_second_is_told_who_writes(tmp_path):
+    with another_writer(tmp_path / "ñ 眼") as other:
+        with pytest.raises(locks.InUse) as caught, metadata.staged_directory(tmp_path / "ñ 眼"):
+            raise AssertionError("it was let in")
+        said = str(caught.value)
+        assert f"process {other.pid} on {socket.gethostname()} since 20" in said and "python -c" in said and "Wait until it ends" in said
+        other.communicate("")
+        assert other.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["ñ 眼"], "the lock or the staging directory stayed"
+    with pytest.raises(FileExistsError), metadata.staged_directory(tmp_path / "ñ 眼"):
+        pass
+
+
+def test_a_killed_process_blocks_nobody_and_its_leftovers_go(tmp_path):
+    (tmp_path / ".other.12345678.tmp").mkdir()  # of another target
+    with another_writer(tmp_path / "out") as other:
+        other.kill()
+        other.wait()
+    assert any(path.name.startswith(".out.") and path.name.endswith(".tmp") for path in tmp_path.iterdir())
+    with metadata.staged_directory(tmp_path / "out") as staging:
+        (staging / "whole").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.12345678.tmp", "out"]
+
+
+def test_where_there_are_no_locks_it_is_said_and_work_goes_on(tmp_path, monkeypatch, caplog):
+    def refuse(*given: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    (tmp_path / ".out.12345678.tmp").mkdir()  # perhaps somebody's work
+    with metadata.staged_directory(tmp_path / "out"):
+        pass
+    assert "has no locks (No locks available): nothing stops a second command" in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.12345678.tmp", "out"]
+
+
+def test_a_lock_file_that_was_removed_meanwhile_is_no_lock(tmp_path):
+    path = tmp_path / "lock"
+    first = locks.take(path, tmp_path)
+    path.unlink()  # as the holder does when it lets go
+    second = locks.take(path, tmp_path)
+    with pytest.raises(locks.InUse):
+        locks.take(path, tmp_path)
+    first.release()  # must not take the other's file away
+    second.release()
+    second.release()
+
+
+def test_pictures_of_two_commands_do_not_mix(tmp_path):
+    pictures = tmp_path / "pictures"
+    with another_writer(pictures), pytest.raises(locks.InUse, match="by process"), files.new_directory(pictures):
+        pass
+    with files.new_directory(tmp_path / "new" / "pictures") as directory:
+        assert directory is not None and directory.is_dir()
+    assert not (tmp_path / "new").exists()
+
+
+def test_waiting_is_possible_for_what_takes_a_moment(tmp_path):
+    with another_writer(tmp_path / "study") as other:
+        assert other.stdin is not None
+        other.stdin.close()  # it ends, in a moment
+        with locks.held(tmp_path / "study", wait=True) as lock:
+            assert lock.held
+
+
+def test_two_evaluations_of_one_split_do_not_mix(stand_in_run):
+    from dr_edge.evaluation import flow
+
+    final = stand_in_run / "evaluation" / "test"
+    with locks.held(final), pytest.raises(locks.InUse, match=rf"test is being written by process {os.getpid()} on"):
+        flow.evaluate(stand_in_run, flow.Settings("test"))
