@@ -4,7 +4,7 @@
   python -m dr_edge.evaluate --run_dir=RUN --split=val --records=OTHER_RECORDS
   python -m dr_edge.evaluate compare RUN_A RUN_B --split=test --out=comparison.json
 
-Leaves in RUN/evaluation/<split>: metrics.json (accuracy, AUC with its 95 % bootstrap interval by patient,
+Leaves in RUN/evaluation/<split>: metrics.json (a verdict: better than guessing, not told from it, or worse; accuracy, AUC with its 95 % bootstrap interval by patient,
 quadratic weighted kappa, per class precision, recall and F1, confusion matrix, operating points, calibration,
 subgroups, whether the heat maps passed their checks; Dice and vCDR for a segmentation run), predictions.csv (a
 row per image) and report.html (self-contained; open it in a browser). An older evaluation of the same split is
@@ -69,6 +69,7 @@ def _evaluate() -> None:
 
     settings = flow.Settings(FLAGS.split, FLAGS.records, FLAGS.batch_size, FLAGS.examples, FLAGS.honesty)
     content = flow.evaluate(FLAGS.run_dir, settings)
+    print(content["verdict"]["text"])
     print(words.one_line(content))
     print(f"report: {Path(FLAGS.run_dir, 'evaluation', FLAGS.split, flow.REPORT_FILE)}")
     print(f"next: {next_step(FLAGS.run_dir)}")

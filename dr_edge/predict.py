@@ -6,7 +6,8 @@
 Prints one JSON document: "answers" holds a line per photograph with its status ("answered", "out_of_distribution",
 "too_poor_to_grade", "not_a_fundus_photograph", "unreadable"), calibrated probabilities, the decision at the operating
 point (masks, vertical cup-to-disc ratio and the fovea for a segmentation bundle), quality and distance from the training images.
-Of two classes act on "decision": "prediction" is only the likelier class; sensitivity and specificity there are those of the
+Of a model that was worse than guessing on its test photographs, or could not be told from it, every message starts with that
+("bundle" holds the verdict). Of two classes act on "decision": "prediction" is only the likelier class; sensitivity and specificity there are those of the
 validation images, and --operating_point chooses another point. Of a directory, files named as pictures are read, not its
 subdirectories; what was passed over is said on standard error.
 --overlay leaves a PNG per photograph with its heat map or masks. On standard error: progress with the time left, and on a

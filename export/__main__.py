@@ -52,6 +52,7 @@ def main(argv: list[str]) -> int:
         raise command.Failure(str(err)) from err
     config.warn_unused(asked)
     print(summary(report))
+    print(report["verdict"]["text"])
     print(f"bundle: {FLAGS.out}")
     print(next_steps(FLAGS.out))
     return 0

@@ -111,7 +111,8 @@ def export_run(
         for file, ood in familiarity.thresholds(directory, with_distance, fit.ood, basis.records, run.task).items():
             rows[file] |= {"ood": ood, "ood_beyond": familiarity.share_beyond(outputs[file], ood)}
         candidates = _float_candidates(build, done, settings)
-        report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, candidates, settings)
+        unseen = settings.split == "test" or not fitted.is_trained_on(run, source)
+        report = _report(run, fit, graph, ref, rows, done, finetuned, threshold, candidates, settings, unseen)
         report["calibration_images"] = len(photographs)
         training = training_facts(run, basis)
         measured = any(fmt.calibrated and fmt.name != "qat_int8" for fmt in made)  # that one's ranges are fine-tuned
@@ -217,6 +218,7 @@ def _report(
     threshold: float | None,
     candidates: Sequence[str],
     settings: Settings,
+    unseen: bool,
 ) -> dict[str, Any]:
     """Returns the content of parity.json."""
     point = None if threshold is None else {"name": settings.operating_point, "threshold": threshold}
@@ -224,6 +226,7 @@ def _report(
         "split": settings.split,
         "images": len(ref.photographs),
         "patients": len(np.unique(ref.groups)),
+        "verdict": parity.verdict_of(run.task, ref, settings.split, unseen),
         "drop_reference": "graph",
         "operating_point": point,
         **parity.reference_rows(run.task, ref, threshold, fit.operating_points),

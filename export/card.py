@@ -10,6 +10,7 @@ from dr_edge.evaluation.heat_verdict import DRAWN
 from dr_edge.evaluation.words import interval, number
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
+from dr_edge.verdict import BETTER, UNRELIABLE
 from export.comparison import metric_name
 from export.manifest import DRAWN_WARNING
 
@@ -35,6 +36,7 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         "**Research software. Not a medical device; not for diagnosis or treatment decisions.**",
         "",
+        *_verdict(report["verdict"]),
         "## What it does",
         "",
         f"- Task: {task.name} ({task.kind}); outputs in this order: {', '.join(task.class_names)}.",
@@ -76,6 +78,14 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
     ]
     return "\n".join(lines)
+
+
+def _verdict(verdict: Mapping[str, Any]) -> list[str]:
+    """Returns the lines that say whether the model is better than guessing, above everything else."""
+    if verdict["status"] == BETTER:
+        return [verdict["text"], ""]
+    lines = [f"**{verdict['text']}**", ""]
+    return [*lines, "**Do not rely on an answer of this model.**", ""] if verdict["status"] in UNRELIABLE else lines
 
 
 def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:

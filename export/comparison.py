@@ -99,9 +99,8 @@ def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[s
     found = masks >= MASK_THRESHOLD
     dice, _ = overlap(labels, found)
     statistics = {f"dice {name}": _mean_where(dice[:, index]) for index, name in enumerate(task.class_names)}
-    if DISC in task.masks and CUP in task.masks:
-        disc, cup = task.masks.index(DISC), task.masks.index(CUP)
-        true, own = (_ratios(values, disc, cup) for values in (labels > 0, found))
+    true, own = (ratios(task, values) for values in (labels > 0, found))
+    if true is not None and own is not None:
         labelled = np.isfinite(true)
         errors = np.where(np.isfinite(own), np.abs(own - true), 1.0)
         statistics["vcdr_accuracy"] = _mean_where(np.where(labelled, 1 - errors, np.nan))
@@ -109,8 +108,13 @@ def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[s
     return statistics
 
 
-def _ratios(masks: np.ndarray, disc: int, cup: int) -> np.ndarray:
-    """Returns the vertical cup-to-disc ratio of [N, S, S, M] bool masks: [N] float64, NaN where disc or cup is empty."""
+def ratios(task: Task, masks: np.ndarray) -> np.ndarray | None:
+    """Returns the vertical cup-to-disc ratio of [N, S, S, M] bool masks: [N] float64, NaN where disc or cup is empty; None
+    for a task without them.
+    """
+    if not {DISC, CUP} <= set(task.masks):
+        return None
+    disc, cup = task.masks.index(DISC), task.masks.index(CUP)
     return np.array([vcdr(mask[..., disc], mask[..., cup]) for mask in masks], np.float64)
 
 

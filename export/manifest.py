@@ -103,6 +103,7 @@ def write_metadata(
             **training,
         },
         "warning": DRAWN_WARNING if training["dataset"] == DRAWN else None,
+        "verdict": report["verdict"],
         "records": report["records"],
         "parity": {"split": report["split"], "images": report["images"]},
         "oldest_runtime_tested": {suffix: OLDEST_TESTED[suffix] for suffix in sorted({fmt.suffix for fmt in formats})},

@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import metrics, multilabel_metrics
+from dr_edge import glaucoma, metrics, multilabel_metrics
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation import verdict
+from dr_edge.evaluation.constant_masks import ConstantMasks
+from dr_edge.evaluation.mask_scores import overlap
 from dr_edge.metadata import finite_or_none
 from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
@@ -121,6 +124,25 @@ def score(task: Task, labels: np.ndarray, probabilities: np.ndarray, groups: np.
     if task.kind == "multilabel":
         return multilabel_metrics.multilabel_metrics(labels, probabilities, task.class_names, groups=groups)
     return metrics.classification_metrics(labels, probabilities, task.class_names, ordered=task.ordered, groups=groups)
+
+
+def verdict_of(task: Task, ref: Reference, split: str, unseen: bool) -> dict[str, Any]:
+    """Returns whether what an app will say is better than guessing: the deployable graph's outputs against the labels.
+
+    Args:
+      task: the run's task.
+      ref: from `reference`.
+      split, unseen: as in `evaluation.verdict.of_answers`.
+    """
+    if task.kind != "segmentation":
+        return verdict.of_answers(task, ref.labels, ref.outputs["probabilities"].astype(np.float64), ref.groups, split, unseen)
+    labels, found = ref.labels[..., : len(task.masks)], ref.outputs["masks"][..., : len(task.masks)] >= glaucoma.THRESHOLD
+    constant = ConstantMasks()
+    constant.add(labels)
+    true_ratios, found_ratios = comparison.ratios(task, labels > 0), comparison.ratios(task, found)
+    dice, _ = overlap(labels, found)
+    names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
+    return verdict.of_masks(names, true_ratios, found_ratios, dice, constant.dice(), ref.groups, split, unseen)
 
 
 def reference_rows(

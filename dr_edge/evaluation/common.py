@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dr_edge import fitted, metadata
@@ -35,6 +35,11 @@ class Settings:
     batch_size: int = 16
     examples: int = 6
     honesty: bool = True
+
+
+def is_unseen(content: Mapping[str, Any]) -> bool:
+    """Says whether the images of a metrics.json had no part in training or in choosing the best epoch."""
+    return content["split"] == "test" or not content["trained_on_these_records"]
 
 
 def describe(

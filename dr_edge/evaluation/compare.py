@@ -22,6 +22,7 @@ from dr_edge.evaluation.paired import Pair, differences
 from dr_edge.evaluation.predictions import MISSING, Predictions, from_csv
 from dr_edge.evaluation.words import number
 
+UNJUDGED = "Not known whether it is better than guessing: evaluate it again."  # by an earlier release
 NAMES = {"auc": "AUC", "accuracy": "accuracy", "qwk": "quadratic weighted kappa"}
 
 Rows = TypeVar("Rows", Predictions, MaskScores)
@@ -38,7 +39,7 @@ def compare(
       draws: bootstrap draws.
 
     Returns:
-      runs [A, B], split, task, images, patients, left_out (images that only one run judged), notes (sentences: what is
+      runs [A, B], verdicts (sentences: is each better than guessing), split, task, images, patients, left_out (images that only one run judged), notes (sentences: what is
       missing, and which run was trained elsewhere), and metrics {name: {a, b, difference (B - A), interval, b_better
       (share of draws), draws, less_is_better}}; a metric that is undefined on these images is left out. The metrics
       are auc, accuracy and qwk, with only_a_right and only_b_right (answers) beside them; or, of masks, those of
@@ -57,6 +58,7 @@ def compare(
     task = _same_task(contents, run_a, run_b)
     _check_same_data(contents, run_a, run_b, split)
     result: dict[str, Any] = {"runs": [str(run_a), str(run_b)], "split": split, "task": task.name, "notes": _trained_elsewhere(contents)}
+    result["verdicts"] = [content.get("verdict", {}).get("text", UNJUDGED) for content in contents]
     if task.kind == "segmentation":
         names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
         scores = [mask_table.from_csv(directory, names) for directory in directories]
@@ -85,8 +87,7 @@ def table(result: dict[str, Any]) -> str:
     width = max([26] + [len(name) + 2 for name in result["metrics"]])
     lines = [
         f"{result['task']}, {result['split']} split, {judged}{others}",
-        f"A = {result['runs'][0]}",
-        f"B = {result['runs'][1]}",
+        *(f"{side} = {run}\n    {said}" for side, run, said in zip("AB", result["runs"], result["verdicts"], strict=True)),
         " " * width + f"{'A':>8}{'B':>8}{'B - A':>9}   95 % interval      B better in",
     ]
     for name, entry in result["metrics"].items():

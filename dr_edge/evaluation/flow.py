@@ -23,10 +23,11 @@ from dr_edge.evaluation import (
     report,
     segmentation,
     subgroups,
+    verdict,
 )
 from dr_edge.evaluation.common import REPORT_FILE as REPORT_FILE
 from dr_edge.evaluation.common import Settings as Settings
-from dr_edge.evaluation.common import describe
+from dr_edge.evaluation.common import describe, is_unseen
 from dr_edge.evaluation.predictions import Predictions
 from dr_edge.explanation.pictures import check_records
 from dr_edge.fitted import Basis
@@ -102,7 +103,11 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     options = {"ordered": task.ordered} if task.kind == "classification" else {}
     distant, distances = outliers.check(basis, test.features)
     points, notes = _operating_points(run, basis, records, settings, test)
-    content = describe(run, records, settings, basis, notes) | {
+    described = describe(run, records, settings, basis, notes)
+    content = described | {
+        "verdict": verdict.of_answers(
+            task, test.labels, test.probabilities, test.patients, settings.split, is_unseen(described)
+        ),
         "images": len(test),
         "metrics": compute(
             test.labels, test.probabilities, task.class_names, groups=test.patients, **options

@@ -10,6 +10,7 @@ import numpy as np
 
 from dr_edge import glaucoma
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.constant_masks import ConstantMasks
 from dr_edge.evaluation.predictions import with_features
 from dr_edge.fundus.crop import FieldOfView, uncrop_points
 from dr_edge.glaucoma import THRESHOLD
@@ -35,6 +36,7 @@ class MaskScores:
         photograph and in diameters of the labelled disc; NaN where that is not known.
       features: [N, F] float32 of the layer `penultimate`; None where they were read from a file or the model has no
         such layer.
+      constant_dice: [N, M] float, Dice of one mask for all images (`constant_masks`); None where they were read from a file.
     """
 
     ids: np.ndarray
@@ -50,6 +52,7 @@ class MaskScores:
     fovea_pixels: np.ndarray
     fovea_disc_diameters: np.ndarray
     features: np.ndarray | None = None
+    constant_dice: np.ndarray | None = None
 
 
 def overlap(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +88,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
     extra = (GLAUCOMA,) if GLAUCOMA in info.content["labels"] else ()
     network, has_features = with_features(run.model)
     rows: dict[str, list[np.ndarray]] = {}
+    constant = ConstantMasks()
     total = pipeline.example_count(info, split, run.task)
     with Progress(total=total, desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
         for batch in pipeline.evaluation_batches(records, split, run.task, batch_size, extra_labels=extra):
@@ -95,6 +99,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
                     f"{run.directory}: the model gives outputs that are not finite. Train again."
                 )
             probabilities = run.probabilities(logits)
+            constant.add(truth)
             dice, iou = overlap(truth, probabilities[..., : len(masks)] >= THRESHOLD)
             part = {
                 key: batch[key].numpy() for key in ("id", "patient", "laterality", "quality", "source_size")
@@ -123,7 +128,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
     return MaskScores(
         text["id"], text["patient"], text["laterality"], joined["dice"], joined["iou"], measured[0], measured[1],
         joined["quality"].astype(float), joined["source_size"].astype(int), joined["glaucoma"].astype(int),
-        measured[2], measured[3], joined.get("features"),
+        measured[2], measured[3], joined.get("features"), constant.dice(),
     )  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from dr_edge import bootstrap, fitted, glaucoma, metadata
-from dr_edge.evaluation import mask_report, mask_table, outliers, predictions, subgroups
-from dr_edge.evaluation.common import REPORT_FILE, Settings, describe
+from dr_edge.evaluation import mask_report, mask_table, outliers, predictions, subgroups, verdict
+from dr_edge.evaluation.common import REPORT_FILE, Settings, describe, is_unseen
 from dr_edge.evaluation.mask_scores import CUP as CUP
 from dr_edge.evaluation.mask_scores import DISC as DISC
 from dr_edge.evaluation.mask_scores import MaskScores, score_split
@@ -35,7 +35,9 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
     scores = score_split(run, records, settings.split, settings.batch_size)
     names = run.task.class_names[: len(run.task.masks)]  # the rest are heat maps of points
     distant, distances = outliers.check(basis, scores.features)
-    content = describe(run, records, settings, basis) | {
+    described = describe(run, records, settings, basis)
+    content = described | {
+        "verdict": _verdict(run, scores, settings.split, is_unseen(described)),
         "images": len(scores.ids),
         "metrics": mask_metrics(names, scores),
         "subgroups": subgroups.mask_subgroups(names, scores),
@@ -53,6 +55,15 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
     )
     metadata.write_text(staging / REPORT_FILE, mask_report.render(run, content, scores, pictures))
     return content
+
+
+def _verdict(run: TrainedRun, scores: MaskScores, split: str, unseen: bool) -> dict[str, Any]:
+    names = run.task.class_names[: len(run.task.masks)]
+    has_ratio = {DISC, CUP} <= set(run.task.masks)
+    true, found = (scores.true_vcdr, scores.found_vcdr) if has_ratio else (None, None)
+    if scores.constant_dice is None:
+        raise ValueError("A verdict needs the scores that `score_split` made: those of a file hold no constant mask.")
+    return verdict.of_masks(names, true, found, scores.dice, scores.constant_dice, scores.patients, split, unseen)
 
 
 def mask_metrics(class_names: Sequence[str], scores: MaskScores) -> dict[str, Any]:
@@ -100,7 +111,7 @@ def _vcdr_metrics(scores: MaskScores) -> dict[str, Any] | None:
     true, found = scores.true_vcdr[both], scores.found_vcdr[both]
     error = found - true
     spread = float(error.std(ddof=1)) if error.size > 1 else None
-    varied = error.size > 2 and true.std() > 0 and found.std() > 0
+    varied = error.size > 2 and np.ptp(true) > 0 and np.ptp(found) > 0
     return {
         "images": int(both.sum()),
         "not_found": int((labelled & ~both).sum()),

@@ -32,6 +32,7 @@ from dr_edge.prediction.schema import (
     Prediction,
     Size,
 )
+from dr_edge.verdict import with_caution
 
 PRESENT = 0.5  # a disease of a multilabel task is called present from this calibrated probability on
 DISC, CUP = "optic disc", "optic cup"
@@ -110,7 +111,9 @@ def interpret(
         unusual = dataclasses.replace(facts, status=OUT_OF_DISTRIBUTION, reason="distance", message=message)
         return _with_label(unusual, label)
     meaning = {"classification": _classified, "multilabel": _found, "segmentation": _segmented}[bundle.kind]
-    return _with_label(meaning(facts, bundle, photograph, outputs), label)
+    answer = meaning(facts, bundle, photograph, outputs)
+    message = with_caution(bundle.verdict, answer.message)
+    return _with_label(dataclasses.replace(answer, message=message), label)
 
 
 def _classified(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[str, np.ndarray]) -> Answer:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dr_edge import metadata
+from dr_edge import metadata, verdict
 from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
 
 DEFAULT_ARTIFACTS = ("float32", "float16", "static_int8", "qat_int8", "dynamic_int8", "int16x8")
@@ -79,6 +79,11 @@ class Bundle:
         """Those of `class_names` that are one point each (the fovea): their mask is a heat map of it."""
         stated = self.manifest["task"].get("centres", ())
         return tuple(name for name in self.class_names if name in stated)
+
+    @property
+    def verdict(self) -> Mapping[str, Any]:
+        """Whether the model is better than guessing (`dr_edge.verdict`); "unknown" for an older bundle."""
+        return verdict.of_bundle(self.manifest)
 
     @property
     def ood_threshold(self) -> float | None:

@@ -21,6 +21,7 @@ from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.console import Console
 from dr_edge.prediction.predictor import Predictor
 from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, UNREADABLE, Answer
+from dr_edge.verdict import BETTER, stated
 
 
 def predict_files(
@@ -54,6 +55,8 @@ def predict_files(
       KeyboardInterrupt: Ctrl-C, after the document was closed.
     """
     paths, passed = files.expand(arguments)
+    if bundle.verdict["status"] != BETTER:
+        passed.append(bundle.verdict["text"])
     unchecked = bundle.manifest.get("ood", {}).get("reason")
     if unchecked:
         passed.append(f"No photograph is checked for being unlike those of training: {unchecked}.")
@@ -127,6 +130,7 @@ def description(bundle: Bundle) -> dict[str, Any]:
         "sha256": bundle.sha256,
         "image_size": bundle.image_size,
         "warning": bundle.manifest.get("warning"),
+        "verdict": stated(bundle.verdict),
     }
 
 

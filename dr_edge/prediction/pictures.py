@@ -14,6 +14,7 @@ from dr_edge.explanation import overlay
 from dr_edge.explanation.overlay import Caption
 from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.schema import ANSWERED, Answer
+from dr_edge.verdict import with_caution, with_title
 
 STATUS_WORDS = {"out_of_distribution": "unusual: not graded", "too_poor_to_grade": "too poor to grade"}
 LEGEND_ROW = 30
@@ -111,11 +112,13 @@ def _caption(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) 
         point = answer.decision
         shown = point.probability if point.positive else 1 - point.probability
         note = f"{point.operating_point}: positive from {100 * point.threshold:.1f} %"
-        return Caption(title, point.class_name, shown, detail or note, correct, name)
+        return Caption(title, with_title(bundle.verdict, point.class_name), shown, detail or note, correct, name)
     if answer.prediction is not None:
-        return Caption(title, answer.prediction.class_name, answer.prediction.probability, detail, correct, name)
-    first, _, rest = answer.message.partition(". ")
-    return Caption(title, first.rstrip("."), None, detail or rest, correct, name)
+        said = with_title(bundle.verdict, answer.prediction.class_name)
+        return Caption(title, said, answer.prediction.probability, detail, correct, name)
+    caution = with_caution(bundle.verdict, "")
+    first, _, rest = answer.message.removeprefix(caution).partition(". ")
+    return Caption(title, with_title(bundle.verdict, first.rstrip(".")), None, detail or rest, correct, name)
 
 
 def _title(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) -> str:

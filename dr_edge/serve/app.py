@@ -102,7 +102,7 @@ class Server:
             "max_upload_bytes": self.settings.max_upload_bytes,
             "max_pixels": self.settings.max_pixels,
         }
-        content = json.dumps({**self.bundle.manifest, "serve": serve}, allow_nan=False).encode()
+        content = json.dumps({**self.bundle.manifest, "verdict": dict(self.bundle.verdict), "serve": serve}, allow_nan=False).encode()
         return Asset(content, None, "application/json", hashlib.sha256(content).hexdigest())
 
     async def artifact(self, name: str) -> Asset:

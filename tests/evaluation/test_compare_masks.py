@@ -65,7 +65,7 @@ def test_the_table_comes_back_as_it_was(tmp_path):
     again = mask_table.from_csv(evaluated(tmp_path / "a", scores) / "evaluation" / "test", NAMES)
     for field in dataclasses.fields(MaskScores):
         expected, found = getattr(scores, field.name), getattr(again, field.name)
-        if field.name == "features":  # too many to be kept
+        if field.name in ("features", "constant_dice"):  # too many to be kept
             assert found is None
         elif expected.dtype.kind == "f":
             np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -21,6 +21,11 @@ from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, Answer
 from dr_edge.serve.assets import STATIC
 
 SIDE = 40
+POOR = {
+    "status": "worse", "title": "Worse than guessing", "text": "Worse than guessing: AUC 0.14.", "baseline": "guessing",
+    "caution": "Worse than guessing on the test images: AUC 0.14. Do not rely on this answer.", "value": 0.14,
+    "interval": [0.1, 0.2], "split": "test", "images": 40, "patients": 30, "parts": [],
+}  # fmt: skip
 POINT = OperatingPoint("sensitivity_90", 0.3, 0.9123, 0.7)
 TASKS = {
     "two classes": ("classification", ["non-referable", "referable"]),
@@ -37,7 +42,7 @@ const words = await import(`${root}/words.js`);
 console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
   const arrays = Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, Float32Array.from(values)]));
   const answer = interpret(manifest, facts, quality, arrays);
-  const {title, short, tone} = words.headline(answer);
+  const {title, short, tone} = words.headline(answer, manifest);
   const heat = answer.outputs.probabilities ? words.heatTitle(answer, manifest) : null;
   return {answer, heat, said: [title, short, tone, words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)]};
 })));
@@ -72,7 +77,7 @@ def cases() -> list[dict[str, Any]]:
                 outputs = {"probabilities": np.array([[0.6, 0.4], [0.8, 0.2]][index - 1], np.float32), "ood_distance": np.array([2], np.float32)}
             score = 0.1 if index == 0 else rng.uniform(0.25, 1)
             quality = Quality(*rng.uniform(0.05, 1, 5).round(3).tolist(), score=float(score))
-            made.append({"name": name, "kind": kind, "classes": classes, "outputs": outputs, "quality": quality})
+            made.append({"name": name, "kind": kind, "classes": classes, "outputs": outputs, "quality": quality, "poor": index in (3, 5)})
     return made
 
 
@@ -83,6 +88,7 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
         "image_size": SIDE,
         "ood": {"threshold": 9.0},
         "operating_points": [point] if case["name"] == "two classes" else [],
+        "verdict": POOR if case["poor"] else POOR | {"status": "better", "title": "Better than guessing"},
     }
 
 
@@ -113,13 +119,18 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
     data = json.dumps({"root": (STATIC / "js").as_uri(), "input": values})
     done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    seen, headlines, titles = set(), set(), set()
+    seen, headlines, titles, poor = set(), set(), set(), set()
     for case, value, row in zip(made, values, json.loads(done.stdout), strict=True):
         said = python_answer(case, value["manifest"], box, size)
         expected = said.to_json()
         answer = row["answer"]
         seen.add((case["name"], expected["status"]))
         headlines.add(row["said"][2])
+        if case["poor"] and expected["status"] == "answered":  # nobody may read the answer alone
+            poor.add(case["name"])
+            assert answer["message"].startswith(POOR["caution"]) and row["said"][2] == "stop"
+            assert row["said"][0].startswith("Worse than guessing: ") and row["said"][1].startswith("Worse than guessing: ")
+            assert POOR["caution"] not in row["said"][3]  # the card shows it once, on a line of its own
         if row["heat"] is not None and expected["status"] == "answered":
             assert row["heat"] == python_title(case, value["manifest"], said)
             titles.add(row["heat"])
@@ -133,12 +144,12 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
             assert same(answer["vcdr"], expected["vcdr"], 0.02)
             title, _, _, words = row["said"][:4]
             assert ". " not in title  # one sentence, and the others below it
-            assert answer["vcdr"] is not None or answer["message"] == f"{title}. {words}".strip()
+            assert answer["vcdr"] is not None or answer["message"].endswith(f"{title}. {words}".strip().removeprefix(f"{POOR['title']}: "))
             assert same(answer["points"], expected["points"], 0.11) and bool(expected["points"]) == ("point" in case["name"])
         assert all(isinstance(words, str) and "undefined" not in words and "null" not in words for words in row["said"])
     assert {(name, "answered") for name in TASKS} <= seen
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
-    assert headlines == {"good", "warn", "plain"}
+    assert headlines == {"good", "warn", "plain", "stop"} and poor == set(TASKS)
     assert "Grad-CAM of non-referable (likelier), not of referable" in titles and "Grad-CAM of non-referable" in titles
 
 
@@ -159,7 +170,7 @@ console.log(JSON.stringify([savedDocument(manifest, artifact, entries), savedDoc
 
 
 def test_what_is_saved_has_every_field_of_an_answer(node: str) -> None:
-    described = {"task": {"name": "referable_dr", "class_names": ["non-referable", "referable"]}, "image_size": SIDE}
+    described = {"task": {"name": "referable_dr", "class_names": ["non-referable", "referable"]}, "image_size": SIDE, "verdict": POOR}
     data = json.dumps({"root": (STATIC / "js").as_uri(), "manifest": described})
     done = subprocess.run([node, "--input-type=module", "--eval", SAVE], input=data, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,18 @@ export function interpret(manifest, facts, quality, outputs) {
     return {...answer, status: 'out_of_distribution', reason: 'distance', message};
   }
   const meaning = {classification: classified, multilabel: found, segmentation: segmented}[manifest.task.kind];
-  return meaning(answer, manifest, outputs);
+  const said = meaning(answer, manifest, outputs);
+  return {...said, message: cautionWords(manifest) + said.message};
+}
+
+/** Returns what an answer's message starts with where the model was not told from guessing (dr_edge/verdict.py); else ''. */
+export function cautionWords({verdict}) {
+  return isUnreliable({verdict}) ? `${verdict.caution} ` : '';
+}
+
+/** Says whether the model was not told from guessing, so that no answer may be read as a fact. */
+export function isUnreliable({verdict}) {
+  return ['worse', 'not_told'].includes(verdict?.status);
 }
 
 function worst(graded) {

@@ -1,6 +1,6 @@
 // The card of one answer: verdict, pictures, probabilities, quality, the label beside it.
 
-import {percent} from './answer.js';
+import {isUnreliable, percent} from './answer.js';
 import {fact, make, row} from './elements.js';
 import {cropFigure, photographFigure} from './pictures.js';
 import {explanation, headline, operatingWords, whereWords} from './words.js';
@@ -14,13 +14,16 @@ import {explanation, headline, operatingWords, whereWords} from './words.js';
  */
 export async function card(entry, manifest, onLabel) {
   const {answer} = entry;
-  const {title, tone} = headline(answer);
+  const {title, tone} = headline(answer, manifest);
   const verdict = make(
     'div.verdict',
     {'data-tone': tone},
     make('p.verdict-file', {textContent: answer.file}),
     make('h2', {id: 'answer-title', textContent: title}),
     make('p', {textContent: explanation(answer, manifest)}),
+    answer.status === 'answered' && isUnreliable(manifest)
+      ? make('p.unreliable', {textContent: manifest.verdict.caution})
+      : null,
     answer.status === 'answered' ? make('p.not', {textContent: 'Not a diagnosis, and no medical device.'}) : null,
   );
   const figures = [await photographFigure(entry), cropFigure(entry, manifest)].filter(Boolean);

@@ -25,6 +25,9 @@ async function start() {
   $('about').textContent = aboutWords(state.manifest);
   $('warning').textContent = state.manifest.warning ?? '';
   $('warning').hidden = !state.manifest.warning;
+  const {verdict} = state.manifest;
+  $('verdict').textContent = verdict?.text ?? '';
+  $('verdict').hidden = !verdict || verdict.status === 'better';
   const engine = new BrowserEngine(state.manifest);
   try {
     await engine.start();
@@ -97,7 +100,7 @@ async function work() {
     }
     if (!state.entries.includes(entry)) continue; // removed meanwhile
     entry.file = null; // the preview is kept, the photograph itself is not needed any more
-    const {short} = headline(entry.answer);
+    const {short} = headline(entry.answer, state.manifest);
     setItem(entry, short);
     $('spoken').textContent = `${entry.name}: ${short}`;
     if (entry === state.wanted || (state.wanted === null && state.shown === null)) {

@@ -23,6 +23,8 @@ const NOTHING = {
   milliseconds: {},
 };
 
+const STATED = ['status', 'title', 'text', 'baseline', 'value', 'interval', 'split', 'images', 'patients']; // of a verdict
+
 /**
  * Returns the answers as one document; labels beside them, no pictures.
  * @param {object} manifest the bundle's metadata.json
@@ -45,6 +47,7 @@ export function savedDocument(manifest, artifact, entries) {
       sha256: artifact?.sha256 ?? null,
       image_size: manifest.image_size,
       warning: manifest.warning ?? null,
+      verdict: manifest.verdict ? Object.fromEntries(STATED.map((key) => [key, manifest.verdict[key] ?? null])) : null,
     },
     answers,
     complete: answers.length === entries.length,

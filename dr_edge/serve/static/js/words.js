@@ -1,6 +1,6 @@
 // Answers in plain words: what is asked, what was found, and how sure that is.
 
-import {percent} from './answer.js';
+import {cautionWords, isUnreliable, percent} from './answer.js';
 
 const QUESTIONS = {
   referable_dr: 'Is there diabetic retinopathy that a specialist should see (grade 2 or more)?',
@@ -18,10 +18,17 @@ export function question(manifest) {
 }
 
 /**
- * Returns the headline of an answer and its tone.
+ * Returns the headline of an answer and its tone; of a model that was not told from guessing it starts with that.
  * @returns {{title: string, short: string, tone: 'good' | 'warn' | 'stop' | 'plain'}} short: for a list
  */
-export function headline(answer) {
+export function headline(answer, manifest) {
+  const {title, short, tone} = bareHeadline(answer, manifest);
+  if (answer.status !== 'answered' || !isUnreliable(manifest)) return {title, short, tone};
+  const first = manifest.verdict.title;
+  return {title: `${first}: ${title}`, short: `${first}: ${short}`, tone: 'stop'};
+}
+
+function bareHeadline(answer, manifest) {
   switch (answer.status) {
     case 'unreadable':
       return {title: 'This file cannot be read', short: 'cannot be read', tone: 'stop'};
@@ -55,8 +62,13 @@ export function headline(answer) {
     const title = `Cup-to-disc ratio ${answer.vcdr.toFixed(2)}`;
     return {title, short: title, tone: 'plain'};
   }
-  const [first] = answer.message.replace(/\.$/, '').split('. '); // in a list, more would push the others out of sight
+  const [first] = bareMessage(answer, manifest).replace(/\.$/, '').split('. '); // in a list, more would push the others out of sight
   return {title: first, short: first, tone: 'plain'};
+}
+
+function bareMessage(answer, manifest) {
+  const caution = cautionWords(manifest);
+  return answer.message.startsWith(caution) ? answer.message.slice(caution.length) : answer.message;
 }
 
 /** Returns one or two sentences that explain the headline. */
@@ -76,11 +88,12 @@ export function explanation(answer, manifest) {
   if (answer.status === 'out_of_distribution') {
     return 'This photograph differs from those that the model was trained on. An answer would be guessing, so none is given.';
   }
-  const title = headline(answer).title.toLowerCase();
-  const message = answer.message.toLowerCase();
+  const title = bareHeadline(answer, manifest).title.toLowerCase();
+  const whole = bareMessage(answer, manifest);
+  const message = whole.toLowerCase();
   if (message === title || message === `${title}.`) return ''; // the headline says it all
-  if (!message.startsWith(`${title}: `) && !message.startsWith(`${title}. `)) return answer.message;
-  const rest = answer.message.slice(title.length + 2);
+  if (!message.startsWith(`${title}: `) && !message.startsWith(`${title}. `)) return whole;
+  const rest = whole.slice(title.length + 2);
   return rest.charAt(0).toUpperCase() + rest.slice(1);
 }
 
