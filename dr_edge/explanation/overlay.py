@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from dr_edge import glaucoma
+from dr_edge.explanation.field import field_of_view
 
 PANEL = 448  # side of each picture in pixels
 MARGIN = 20
@@ -70,15 +71,15 @@ def colours(heat: np.ndarray) -> np.ndarray:
 
 def lay_over(photograph: np.ndarray, heat: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
     """Lays a heat map over a photograph whose own colours are muted, so that the heat's can be told from
-    them.
+    them. Outside the field of view none is drawn: what spoke for an answer there is no part of the eye.
 
     Args:
-      photograph: [H, W, 3] uint8 RGB.
-      heat: [H, W] float in 0..1.
+      photograph: [S, S, 3] uint8 RGB.
+      heat: [S, S] float in 0..1.
       opacity: of the hottest place, 0..1.
 
     Returns:
-      [H, W, 3] uint8 RGB.
+      [S, S, 3] uint8 RGB.
 
     Raises:
       ValueError: the shapes differ or the heat leaves 0..1.
@@ -90,7 +91,7 @@ def lay_over(photograph: np.ndarray, heat: np.ndarray, opacity: float = OPACITY)
         )
     if not (np.isfinite(heat).all() and heat.min() >= 0 and heat.max() <= 1):
         raise ValueError(f"Heat must lie in 0..1. Received: {heat.min()} to {heat.max()}.")
-    weight = (opacity * heat)[..., None]
+    weight = (opacity * heat * field_of_view(photograph))[..., None]
     grey = cv2.cvtColor(photograph, cv2.COLOR_RGB2GRAY)[..., None]
     muted = (1 - MUTING) * photograph + MUTING * 0.85 * grey
     return np.rint(muted * (1 - weight) + colours(heat) * weight).astype(np.uint8)

@@ -15,6 +15,7 @@ import pytest
 from photographs import with_orientation
 
 from dr_edge.explanation import overlay
+from dr_edge.explanation.field import field_of_view
 from dr_edge.fundus.fov import NotFundusError, crop_square, find_fov
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
 from dr_edge.fundus.photograph import decode_photograph, decode_scaled
@@ -317,12 +318,28 @@ def test_heat_is_laid_over_as_python_lays_it(node: str) -> None:
     picture, heat = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8), rng.random((24, 24)).astype(np.float32)
     rgba = np.dstack([picture, np.full((24, 24), 255, np.uint8)])
     script = """
-const {layHeat} = await import(`${root}/overlay.js`);
-return Array.from(layHeat(Uint8ClampedArray.from(input.rgba), Float32Array.from(input.heat), 0.6));
+const {fieldOfView, layHeat} = await import(`${root}/overlay.js`);
+const rgba = Uint8ClampedArray.from(input.rgba);
+return Array.from(layHeat(rgba, Float32Array.from(input.heat), 0.6, fieldOfView(rgba, 24)));
 """
     found = run_node(node, script, {"rgba": rgba.ravel().tolist(), "heat": heat.ravel().tolist()})
     laid = np.array(found, np.uint8).reshape(24, 24, 4)[..., :3]
     assert np.abs(laid.astype(int) - overlay.lay_over(picture, heat)).max() <= 2
+
+
+def test_the_field_of_view_is_that_of_python(node: str) -> None:
+    """Whole, cut by the frame, a region that is all retina, black, and a lit pixel in a corner."""
+    eye = crop_square(*(lambda picture: (picture, find_fov(picture)))(draw_fundus(21, size=300).image), 96)
+    cut, spot = eye.copy(), eye.copy()
+    cut[:14], spot[2, 2] = 0, 200
+    crops = [eye, cut, np.ascontiguousarray(eye[30:70, 30:70]), np.zeros_like(eye), spot]
+    script = """
+const {fieldOfView} = await import(`${root}/overlay.js`);
+return input.map(({rgba, size}) => Array.from(fieldOfView(Uint8ClampedArray.from(rgba), size)));
+"""
+    values = [{"rgba": np.dstack([crop, np.full(crop.shape[:2], 255, np.uint8)]).ravel().tolist(), "size": len(crop)} for crop in crops]
+    for crop, found in zip(crops, run_node(node, script, values), strict=True):
+        assert (np.array(found, bool).reshape(crop.shape[:2]) == field_of_view(crop)).all()
 
 
 def test_hashes_are_those_of_python(node: str) -> None:

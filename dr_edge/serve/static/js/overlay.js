@@ -17,6 +17,7 @@ export const MASK_COLOURS = [
   [150, 235, 140],
 ];
 export const OPACITY = 0.6;
+const [LIT, RETINA] = [10, 30]; // of 255; outside the field of view a camera leaves less, and surely less than the second
 const MUTING = 0.6; // of the photograph's own colours, so that the heat's can be told from them
 
 /** Returns the colour of a heat in 0..1, [r, g, b]. */
@@ -39,18 +40,55 @@ export function enlarge(map, size) {
 }
 
 /**
- * Lays a heat map over a picture.
+ * Finds the field of view in a crop, as dr_edge/explanation/field.py does: what has something lit on either side along its
+ * row and its column; where the corners are dark, within the disc.
+ * @param {Uint8ClampedArray} rgba the crop, size * size * 4
+ * @param {number} size pixels
+ * @returns {Uint8Array} size * size, 1 inside
+ */
+export function fieldOfView(rgba, size) {
+  const brightest = Uint8Array.from({length: size * size}, (_, i) =>
+    Math.max(rgba[4 * i], rgba[4 * i + 1], rgba[4 * i + 2]),
+  );
+  const middle = (size - 1) / 2;
+  const inDisc = (x, y) => (x - middle) ** 2 + (y - middle) ** 2 <= (size / 2) ** 2;
+  let [corners, retina] = [0, 0];
+  const spans = [0, 1].map(() => Array.from({length: size}, () => [size, -1])); // first and last lit pixel of each line
+  for (let y = 0, i = 0; y < size; y++) {
+    for (let x = 0; x < size; x++, i++) {
+      if (!inDisc(x, y)) [corners, retina] = [corners + 1, retina + (brightest[i] > RETINA ? 1 : 0)];
+      if (brightest[i] <= LIT) continue;
+      for (const [span, at] of [
+        [spans[0][y], x],
+        [spans[1][x], y],
+      ]) {
+        span[0] = Math.min(span[0], at);
+        span[1] = Math.max(span[1], at);
+      }
+    }
+  }
+  const bounded = retina * 2 <= corners;
+  const within = ([first, last], at) => at >= first && at <= last;
+  return Uint8Array.from({length: size * size}, (_, i) => {
+    const [x, y] = [i % size, Math.floor(i / size)];
+    return within(spans[0][y], x) && within(spans[1][x], y) && (!bounded || inDisc(x, y)) ? 1 : 0;
+  });
+}
+
+/**
+ * Lays a heat map over a picture; outside the field of view none is drawn.
  * @param {Uint8ClampedArray} rgba the crop, size * size * 4
  * @param {Float32Array} heat 0..1, size * size
  * @param {number} opacity of the hottest place, 0..1; 0 shows the picture as it is
+ * @param {Uint8Array} field from `fieldOfView`
  * @returns {Uint8ClampedArray} rgba
  */
-export function layHeat(rgba, heat, opacity) {
+export function layHeat(rgba, heat, opacity, field) {
   const out = new Uint8ClampedArray(rgba);
   if (opacity === 0) return out;
   for (let i = 0, o = 0; i < heat.length; i++, o += 4) {
     const value = Math.min(1, Math.max(0, heat[i]));
-    const weight = opacity * value;
+    const weight = opacity * value * field[i];
     const grey = 0.299 * rgba[o] + 0.587 * rgba[o + 1] + 0.114 * rgba[o + 2];
     const colour = heatColour(value);
     for (let c = 0; c < 3; c++) {

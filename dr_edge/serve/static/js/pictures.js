@@ -1,7 +1,7 @@
 // The two pictures of an answer: the photograph with its field of view, and the crop with heat map or masks.
 
 import {make} from './elements.js';
-import {MASK_COLOURS, OPACITY, enlarge, heatColour, layHeat, layMasks, layPoints, separate} from './overlay.js';
+import {MASK_COLOURS, OPACITY, enlarge, fieldOfView, heatColour, layHeat, layMasks, layPoints, separate} from './overlay.js';
 import {resizeForShow} from './fundus/crop.js';
 import {cropWords, heatTitle, heatWords} from './words.js';
 
@@ -101,8 +101,9 @@ function layer({answer, heat, masks}, manifest, rgba) {
   }
   if (heat) {
     const map = enlarge(heat, SHOWN);
+    const field = fieldOfView(rgba, SHOWN);
     return {
-      draw: (opacity) => layHeat(rgba, map, opacity),
+      draw: (opacity) => layHeat(rgba, map, opacity, field),
       title: `${heatTitle(answer, manifest)}. `,
       words: heatWords(answer, manifest),
       key: heatScale(),
