@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from absl import logging
 
 from dr_edge import fitting, locks, metadata, reliability
+from dr_edge.data import positive
 from dr_edge.data.records import shard_paths
 from dr_edge.fitting import Fit
 from dr_edge.trained import MODEL_FILE, TrainedRun
@@ -59,7 +61,7 @@ def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
     same = is_trained_on(run, given)  # the run's own, perhaps moved elsewhere
     if stored is not None and not at_hand and not same:
         logging.info("The run's records, %s, are not there: temperature, thresholds and distance as stored.", run.records)
-        return Basis(_read(run.directory / DIRECTORY, stored), None, True)
+        return Basis(_read(run, stored), None, True)
     source, own = (run.records if at_hand else str(given)), at_hand or same
     missing = [split for split in ("train", "val") if not has_split(source, split)]
     if missing and not _is_stored_for(stored, source):
@@ -123,11 +125,11 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
     directory = run.directory / DIRECTORY
     stored = _stored(run)
     if stored is not None and stored["dataset_sha256"] == source["dataset_sha256"]:
-        return _read(directory, stored)
+        return _read(run, stored)
     fit = fitting.fit(run, records)
     if _is_own_place(run, records):
         try:
-            _store(directory, fit, source)
+            _store(directory, fit, source, run.task.positive)
         except (OSError, locks.InUse) as err:
             logging.warning("%s cannot be written (%s): what was fitted is not kept.", directory, err)
     return fit
@@ -136,7 +138,7 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
 def stored_fit(run: TrainedRun) -> Fit | None:
     """Returns what is stored beside the run for its model; None where nothing is."""
     stored = _stored(run)
-    return None if stored is None else _read(run.directory / DIRECTORY, stored)
+    return None if stored is None else _read(run, stored)
 
 
 def calibrated(run: TrainedRun) -> TrainedRun:
@@ -171,7 +173,7 @@ def _dataset_sha256(records: str | os.PathLike) -> str:
     return metadata.sha256_file(metadata.manifest_path(records, "dataset"))
 
 
-def _store(directory: Path, fit: Fit, source: dict[str, str]) -> None:
+def _store(directory: Path, fit: Fit, source: dict[str, str], ill: Sequence[int]) -> None:
     if directory.exists():  # of another model or other records: this run was trained anew in its directory
         shutil.rmtree(directory)
     with metadata.staged_directory(directory) as staging:
@@ -183,12 +185,14 @@ def _store(directory: Path, fit: Fit, source: dict[str, str]) -> None:
             "calibration": fit.calibration,
             "ood": fit.ood,
             "operating_points": fit.operating_points,
+            "positive": list(ill),  # of whose probability the thresholds are
             "files": {path.name: metadata.sha256_file(path) for path in sorted(staging.iterdir())},
         }
         metadata.write_manifest(staging, "reliability", content)
 
 
-def _read(directory: Path, stored: dict[str, Any]) -> Fit:
+def _read(run: TrainedRun, stored: dict[str, Any]) -> Fit:
+    directory = run.directory / DIRECTORY
     metadata.check_files(directory, stored["files"])
     features = None
     if FEATURES_FILE in stored["files"]:
@@ -196,4 +200,5 @@ def _read(directory: Path, stored: dict[str, Any]) -> Fit:
             features = reliability.FeatureStatistics(
                 arrays["means"], arrays["whitening"], stored["ood"]["shrinkage"], stored["ood"]["images"]
             )
-    return Fit(stored["temperature"], stored["calibration"], features, stored["ood"], stored["operating_points"])
+    points = positive.of_disease(stored["operating_points"], stored.get("positive", (1,)), run.task.positive)
+    return Fit(stored["temperature"], stored["calibration"], features, stored["ood"], points)

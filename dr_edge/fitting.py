@@ -78,8 +78,9 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
         probabilities = run.task.probabilities(val["logits"] / temperature)
         calibration["ece_before"] = _ece(run.task.probabilities(val["logits"]), val["labels"])
         calibration["ece_after"] = _ece(probabilities, val["labels"])
-        if len(run.task.class_names) == 2:
-            points = operating_points(probabilities[:, 1], val["labels"])
+        if run.task.positive:
+            ill = run.task.is_positive(val["labels"]).astype(int)
+            points = operating_points(run.task.positive_probability(probabilities), ill)
     features, ood = _familiarity(predict, records, run.task, max_images, val.get("features"))
     return Fit(temperature, calibration, features, ood, points)
 
@@ -134,8 +135,8 @@ def operating_points(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, A
     """Chooses thresholds of the positive class's probability on the validation split.
 
     Args:
-      scores: [N] calibrated probability of class 1.
-      labels: [N] 0 or 1.
+      scores: [N] calibrated probability of the disease (`Task.positive_probability`).
+      labels: [N] 0 or 1, 1 with the disease.
 
     Returns:
       One dict per rule of `evaluation.operating_points.RULES`: name, threshold, sensitivity, specificity, split; []

@@ -28,23 +28,25 @@ def classification_metrics(
     ordered: bool = False,
     groups: np.ndarray | None = None,
     draws: int = bootstrap.DRAWS,
+    positive: Sequence[int] = (1,),
 ) -> dict[str, Any]:
     """Computes the metrics of a task with one class per image.
 
     Args:
       labels: [N] int, 0..C-1.
       probabilities: [N, C], rows sum to 1; the predicted class is the most probable.
-      class_names: C names; of two classes the second is the positive one.
+      class_names: C names.
       ordered: the classes are grades, so that quadratic weighted kappa (QWK) has a meaning; two classes
         always have it.
       groups: [N] patient of each image for the bootstrap; None takes each image as its own patient.
       draws: bootstrap draws; 0 leaves the intervals out (None), for a training loop.
+      positive: of two classes the one that means the disease (`Task.positive`); of more, and where it is (), not used.
 
     Returns:
       images, patients, accuracy, balanced_accuracy (mean recall of the classes present), macro_f1, auc (two
-      classes: of class 1; more: mean one-versus-rest), qwk, log_loss, <accuracy|auc|qwk>_interval [low,
+      classes: of the positive one; more: mean one-versus-rest), qwk, log_loss, <accuracy|auc|qwk>_interval [low,
         high], auc_draws,
-      average_precision (two classes), per_class {name: {precision, recall, f1, auc, support}},
+      average_precision (two classes, of the positive one), per_class {name: {precision, recall, f1, auc, support}},
       confusion [C][C] (rows: label, columns: predicted), notes [str]. None where undefined.
 
     Raises:
@@ -77,7 +79,8 @@ def classification_metrics(
     )
     areas = [area_under_curve(labels == index, probabilities[:, index]) for index in classes]
     binary = len(classes) == 2
-    auc, auc_statistic = _overall_auc(labels, probabilities, areas, present)
+    disease = positive[0] if len(positive) == 1 else 1  # the AUC is the same for both
+    auc, auc_statistic = _overall_auc(labels, probabilities, areas, present, disease)
     if auc is None:
         notes.append("AUC is undefined: all images are of one class.")
     elif auc == 1.0:
@@ -95,7 +98,7 @@ def classification_metrics(
         "auc": auc,
         "qwk": _kappa(labels, predicted, classes) if graded else None,
         "log_loss": float(metrics.log_loss(labels, _clipped(probabilities), labels=classes)),
-        "average_precision": _average_precision(labels, probabilities) if binary else None,
+        "average_precision": _average_precision(labels == disease, probabilities[:, disease]) if binary and positive else None,
         "per_class": {
             name: {
                 "precision": finite_or_none(precision[index]),
@@ -149,15 +152,15 @@ def check_labels(labels: np.ndarray, lowest: int, highest: int) -> None:
 
 
 def _overall_auc(
-    labels: np.ndarray, probabilities: np.ndarray, areas: Sequence[float | None], present: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray, areas: Sequence[float | None], present: np.ndarray, disease: int
 ) -> tuple[float | None, bootstrap.Statistic | None]:
-    """Returns the AUC of class 1 (two classes) or the mean one-versus-rest AUC of the classes present, and
+    """Returns the AUC of class `disease` (two classes) or the mean one-versus-rest AUC of the classes present, and
     its statistic.
     """
     if len(present) < 2:
         return None, None
     if len(areas) == 2:
-        return areas[1], bootstrap.weighted_auc(labels == 1, probabilities[:, 1])
+        return areas[disease], bootstrap.weighted_auc(labels == disease, probabilities[:, disease])
     each = [bootstrap.weighted_auc(labels == index, probabilities[:, index]) for index in present]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -200,10 +203,10 @@ def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> float | None:
     return float(roc_auc_score(positive, scores)) if 0 < positive.sum() < positive.size else None
 
 
-def _average_precision(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+def _average_precision(positive: np.ndarray, scores: np.ndarray) -> float | None:
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(labels == 1, probabilities[:, 1])) if (labels == 1).any() else None
+    return float(average_precision_score(positive, scores)) if positive.any() else None
 
 
 def _kappa(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[int]) -> float | None:

@@ -31,7 +31,7 @@ from export.graph import (
     check_preprocess,
     deployable_graph,
 )
-from export.manifest import records_used, training_facts, write_metadata
+from export.manifest import positive_words, records_used, training_facts, write_metadata
 from export.photographs import training_photographs
 from export.settings import Settings, limits
 from export.verdict import advice, failures
@@ -125,13 +125,14 @@ def export_run(
         metadata.write_text(directory / REPORT_FILE, page)
         metadata.write_text(directory / "labels.txt", "".join(f"{name}\n" for name in run.task.class_names))
         metadata.write_text(directory / "MODEL_CARD.md", card.model_card(run, fit, report, training))
-        vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model))
+        note = positive_words(run.task) if run.task.kind == "classification" else ""
+        vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model), note)
         if settings.triton and any(fmt.suffix == "onnx" for fmt in made):
             server = build(dataclasses.replace(SERVER, batch=None))
             shapes = {name: server.model.output[name].shape[1:] for name in server.outputs}
             content = onnx.convert_float32(server.model)
             _check_batches(content, ref, report, settings)
-            triton.write_repository(directory, content, run.image_size, shapes, run.task.class_names)
+            triton.write_repository(directory, content, run.image_size, shapes, run.task.class_names, note)
         write_metadata(directory, run, graph, fit, wanted, training, report)
     return report
 

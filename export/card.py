@@ -12,7 +12,7 @@ from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
 from export.comparison import metric_name
-from export.manifest import DRAWN_WARNING
+from export.manifest import DRAWN_WARNING, positive_words
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",
@@ -40,6 +40,7 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "## What it does",
         "",
         f"- Task: {task.name} ({task.kind}); outputs in this order: {', '.join(task.class_names)}.",
+        *_disease(task),
         f"- Network: {run.content['model']['name']}, {run.content['model']['parameters']:,} parameters, "
         f"{run.image_size} x {run.image_size} pixels.",
         f"- Input: the square crop around the field of view of a colour fundus photograph, RGB, 8 bits. "
@@ -69,7 +70,7 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         "## Reading the outputs",
         "",
-        *_reading(fit, report),
+        *_reading(fit, report, task.positive_name),
         "",
         "## Limits",
         "",
@@ -86,6 +87,14 @@ def _verdict(verdict: Mapping[str, Any]) -> list[str]:
         return [verdict["text"], ""]
     lines = [f"**{verdict['text']}**", ""]
     return [*lines, "**Do not rely on an answer of this model.**", ""] if verdict["status"] in UNRELIABLE else lines
+
+
+def _disease(task: Task) -> list[str]:
+    """Says which outputs mean the disease."""
+    if task.kind != "classification":
+        return []
+    lines = [f"- {positive_words(task)}"]
+    return lines + ([] if task.caution is None else [f"- **{task.caution}**"])
 
 
 def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
@@ -230,7 +239,7 @@ def _artifacts(report: Mapping[str, Any]) -> list[str]:
     return lines + [f"\n{name} could not be made: {reason}." for name, reason in report["not_made"].items()]
 
 
-def _reading(fit: Fit, report: Mapping[str, Any]) -> list[str]:
+def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
     lines = []
     if fit.calibration.get("temperature") is not None:
         lines.append(
@@ -245,7 +254,7 @@ def _reading(fit: Fit, report: Mapping[str, Any]) -> list[str]:
         )
     for point in fit.operating_points:
         lines.append(
-            f"- Operating point {point['name']}: threshold {point['threshold']:.3f}; on {point['split']} sensitivity "
+            f"- Operating point {point['name']}: {disease} from a probability of {point['threshold']:.3f} on; on {point['split']} sensitivity "
             f"{point['sensitivity']:.3f}, specificity {point['specificity']:.3f}."
         )
     if "threshold" in fit.ood:

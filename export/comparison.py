@@ -36,7 +36,7 @@ def class_statistics(
       task: classification or multilabel.
       labels: [N] int, or [N, L] of 0, 1, -1 (missing).
       probabilities: [N, C].
-      threshold: of class 1 at the operating point, for tasks of two classes.
+      threshold: of the disease's probability at the operating point, for classifications that have one.
 
     Returns:
       Name -> function of bootstrap weights. Higher is better for all of them.
@@ -47,18 +47,23 @@ def class_statistics(
     classes = len(task.class_names)
     statistics = {"accuracy": bootstrap.weighted_mean(predicted == labels)}
     if classes == 2:
-        statistics["auc"] = bootstrap.weighted_auc(labels == 1, probabilities[:, 1])
+        disease = task.positive[0] if task.positive else 1  # the AUC is the same for both
+        statistics["auc"] = bootstrap.weighted_auc(labels == disease, probabilities[:, disease])
     else:
         present = [index for index in range(classes) if (labels == index).any()]
         each = [bootstrap.weighted_auc(labels == index, probabilities[:, index]) for index in present]
         statistics["auc"] = _mean_of(each)
     if classes == 2 or task.ordered:
         statistics["qwk"] = bootstrap.weighted_kappa(labels, predicted, classes)
-    if classes == 2 and threshold is not None:
-        positive = probabilities[:, 1] >= threshold
-        statistics["sensitivity"] = bootstrap.weighted_share(positive, labels == 1)
-        statistics["specificity"] = bootstrap.weighted_share(~positive, labels == 0)
+    if threshold is not None and task.positive:
+        statistics |= _shares(task, labels, probabilities, threshold)
     return statistics
+
+
+def _shares(task: Task, labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, bootstrap.Statistic]:
+    """Returns sensitivity and specificity for the task's positive classes at a threshold of their probability."""
+    ill, called = task.is_positive(labels), task.positive_probability(probabilities) >= threshold
+    return {"sensitivity": bootstrap.weighted_share(called, ill), "specificity": bootstrap.weighted_share(~called, ~ill)}
 
 
 def _multilabel_statistics(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, bootstrap.Statistic]:
@@ -134,14 +139,19 @@ def with_intervals(statistics: Mapping[str, bootstrap.Statistic], groups: np.nda
 
 
 def at_operating_points(
-    points: Sequence[Mapping[str, Any]], labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray
+    task: Task,
+    points: Sequence[Mapping[str, Any]],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Measures sensitivity and specificity at thresholds that were chosen elsewhere.
 
     Args:
-      points: each with "name" and "threshold" of class 1's probability.
-      labels: [N] 0 or 1.
-      probabilities: [N, 2].
+      task: classification; says which classes are the disease.
+      points: each with "name" and "threshold" of the disease's probability.
+      labels: [N] class.
+      probabilities: [N, C].
       groups: [N] patient of each image.
 
     Returns:
@@ -149,11 +159,7 @@ def at_operating_points(
     """
     rows = []
     for point in points:
-        positive = probabilities[:, 1] >= point["threshold"]
-        statistics = {
-            "sensitivity": bootstrap.weighted_share(positive, labels == 1),
-            "specificity": bootstrap.weighted_share(~positive, labels == 0),
-        }
+        statistics = _shares(task, labels, probabilities, point["threshold"])
         rows.append({"name": point["name"], "threshold": point["threshold"], **with_intervals(statistics, groups)})
     return rows
 

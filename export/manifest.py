@@ -102,7 +102,7 @@ def write_metadata(
             "best": run.content["best"],
             **training,
         },
-        "warning": DRAWN_WARNING if training["dataset"] == DRAWN else None,
+        "warning": _warning(run.task, training),
         "verdict": report["verdict"],
         "records": report["records"],
         "parity": {"split": report["split"], "images": report["images"]},
@@ -111,6 +111,26 @@ def write_metadata(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     metadata.write_manifest(directory, "bundle", content)
+
+
+def positive_words(task: Task) -> str:
+    """Returns which of `probabilities` mean the disease, for those who read the outputs themselves."""
+    if not task.positive:
+        return "None of the classes is stated to be a disease: there is no operating point, and nobody is referred."
+    places = " and ".join(str(index) for index in task.positive)
+    one = len(task.positive) == 1
+    return (
+        f"{task.disease}. Output {places} of `probabilities` (counted from 0) "
+        f"{'is' if one else 'are'} the disease; thresholds, sensitivity and specificity are of "
+        f"{'that probability' if one else 'the sum of these probabilities'}."
+    )
+
+
+def _warning(task: Task, training: Mapping[str, Any]) -> str | None:
+    """Returns what whoever reads an answer must be told; None for nothing."""
+    said = [DRAWN_WARNING] if training["dataset"] == DRAWN else []
+    said += [] if task.caution is None else [task.caution]
+    return " ".join(said) or None
 
 
 def training_facts(run: TrainedRun, basis: Basis) -> dict[str, Any]:
@@ -151,8 +171,19 @@ def records_used(
 
 
 def _stated_task(task: Task) -> dict[str, Any]:
-    """Returns what an app must know of the task; "centres" names the classes whose mask is a heat map of one point."""
-    stated = {"name": task.name, "kind": task.kind, "class_names": list(task.class_names)}
+    """Returns what an app must know of the task; "centres" names the classes whose mask is a heat map of one point.
+
+    Of a classification, which classes are the disease: "positive_class" (and "negative_class") in words, "positive_index" where it is one, else None,
+    and "positive_indices". The thresholds of the operating points are of the sum of their probabilities.
+    """
+    stated: dict[str, Any] = {"name": task.name, "kind": task.kind, "class_names": list(task.class_names)}
+    if task.kind == "classification":
+        stated |= {
+            "positive_class": task.positive_name or None,
+            "negative_class": task.negative_name or None,
+            "positive_index": task.positive[0] if len(task.positive) == 1 else None,
+            "positive_indices": list(task.positive),
+        }
     return stated | {"centres": list(task.class_names[len(task.masks) :])} if task.draws_centres else stated
 
 

@@ -123,7 +123,9 @@ def score(task: Task, labels: np.ndarray, probabilities: np.ndarray, groups: np.
     """Returns the task's metrics of [N, C] probabilities (see dr_edge.metrics)."""
     if task.kind == "multilabel":
         return multilabel_metrics.multilabel_metrics(labels, probabilities, task.class_names, groups=groups)
-    return metrics.classification_metrics(labels, probabilities, task.class_names, ordered=task.ordered, groups=groups)
+    return metrics.classification_metrics(
+        labels, probabilities, task.class_names, ordered=task.ordered, groups=groups, positive=task.positive
+    )
 
 
 def verdict_of(task: Task, ref: Reference, split: str, unseen: bool) -> dict[str, Any]:
@@ -153,8 +155,8 @@ def reference_rows(
     Args:
       task: the run's task.
       ref: from `reference`.
-      threshold: of class 1 at the operating point, or None.
-      points: all operating points of a task of two classes.
+      threshold: of the disease's probability at the operating point, or None.
+      points: all operating points of a classification.
 
     Returns:
       "keras": all metrics of the training-time pipeline with intervals; "graph": those of the deployable Keras graph, its
@@ -176,7 +178,7 @@ def reference_rows(
     graph_row = comparison.compare(own, base, ref.groups)
     graph_row |= {"max_difference": float(difference.max()), "mean_difference": float(difference.mean())}
     for row, values in ((keras_row, ref.pipeline), (graph_row, graph)):
-        row["operating_points"] = comparison.at_operating_points(points, ref.labels, values, ref.groups)
+        row["operating_points"] = comparison.at_operating_points(task, points, ref.labels, values, ref.groups)
     return {"keras": keras_row, "graph": graph_row}
 
 
@@ -190,7 +192,7 @@ def measure(
       fmt: its format.
       task: the run's task.
       ref: from `reference`.
-      threshold: of class 1 at the operating point, or None.
+      threshold: of the disease's probability at the operating point, or None.
       threads: of the runtime.
 
     Returns:

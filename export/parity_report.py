@@ -72,18 +72,21 @@ def _drops(report: Mapping[str, Any], metric: str) -> Markup | None:
 def _scatters(
     run: TrainedRun, ref: Reference, outputs: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[dict[str, Any]]:
-    """Returns one chart per artifact: its probability against Keras', of class 1 or of Keras' answer."""
+    """Returns one chart per artifact: its probability against Keras', of the disease or of Keras' answer."""
     if run.task.kind == "segmentation":
         return []
     base = ref.outputs["probabilities"]
-    if len(run.task.class_names) == 2 and run.task.kind == "classification":
-        column, name = np.ones(len(base), int), run.task.class_names[1]
-    else:
-        column, name = base.argmax(axis=1), "Keras' answer"
+    answer, name = base.argmax(axis=1), run.task.positive_name or "Keras' answer"
+
+    def scores(probabilities: np.ndarray) -> np.ndarray:
+        if run.task.positive:
+            return run.task.positive_probability(probabilities)
+        return np.take_along_axis(probabilities, answer[:, None], axis=1)[:, 0]
+
     shown = np.random.default_rng(0).permutation(len(base))[:MOST_POINTS]
     made = []
     for file, values in outputs.items():
-        x, y = base[shown, column[shown]], values["probabilities"][shown, column[shown]]
+        x, y = scores(base)[shown], scores(values["probabilities"])[shown]
         axes = (f"Keras: probability of {name}", "artifact")
         made.append({"file": file, "svg": charts.scatter(x, y, axes, None, (0.0, 1.0, 0.0, 1.0))})
     return made

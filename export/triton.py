@@ -21,7 +21,7 @@ MODELS: Mapping[str, str | None] = {
 
 
 def write_repository(
-    directory: Path, content: bytes, side: int, outputs: Mapping[str, Sequence[int]], labels: Sequence[str]
+    directory: Path, content: bytes, side: int, outputs: Mapping[str, Sequence[int]], labels: Sequence[str], note: str = ""
 ) -> None:
     """Writes the model repository of a bundle.
 
@@ -31,24 +31,29 @@ def write_repository(
       side: S of its input [B, S, S, 3] uint8.
       outputs: output name -> shape without the batch.
       labels: class names, for Triton's classification extension.
+      note: a sentence for the configuration's head: which outputs mean the disease. The extension answers with the likeliest
+        class and knows no threshold.
     """
     for name, precision in MODELS.items():
         model = directory / DIRECTORY / name
         (model / "1").mkdir(parents=True)
         metadata.write_bytes(model / "1" / "model.onnx", content)
         metadata.write_text(model / "labels.txt", "".join(f"{label}\n" for label in labels))
-        metadata.write_text(model / "config.pbtxt", configuration(name, precision, side, outputs))
+        metadata.write_text(model / "config.pbtxt", configuration(name, precision, side, outputs, note))
 
 
-def configuration(name: str, precision: str | None, side: int, outputs: Mapping[str, Sequence[int]]) -> str:
+def configuration(
+    name: str, precision: str | None, side: int, outputs: Mapping[str, Sequence[int]], note: str = ""
+) -> str:
     """Returns the config.pbtxt of one model (inference.ModelConfig in protobuf text).
 
     Args:
       name: of the model.
       precision: None for ONNX Runtime alone, "FP32" or "FP16" through TensorRT.
-      side, outputs: see `write_repository`.
+      side, outputs, note: see `write_repository`.
     """
-    lines = [
+    lines = [f"# {line}" for line in note.splitlines()]
+    lines += [
         f'name: "{name}"',
         'backend: "onnxruntime"',
         f"max_batch_size: {MAX_BATCH}",

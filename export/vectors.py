@@ -32,13 +32,16 @@ given exactly <name>.input.npy, gives the outputs within the tolerances.
 TOLERANCES = {"probabilities": 1e-4, "heatmap": 5e-3, "ood_distance": 1e-2, "masks": 1e-3}
 
 
-def write_vectors(directory: Path, side: int, graph: Callable[[np.ndarray], Mapping[str, np.ndarray]]) -> None:
+def write_vectors(
+    directory: Path, side: int, graph: Callable[[np.ndarray], Mapping[str, np.ndarray]], note: str = ""
+) -> None:
     """Writes the test vectors of a bundle.
 
     Args:
       directory: of the bundle.
       side: S of the graph's input.
       graph: from [1, S, S, 3] uint8 to the outputs of the deployable Keras graph.
+      note: a sentence for the README: which outputs mean the disease.
     """
     target = directory / DIRECTORY
     target.mkdir()
@@ -65,7 +68,7 @@ def write_vectors(directory: Path, side: int, graph: Callable[[np.ndarray], Mapp
         )
     kept = {name: TOLERANCES[name] for name in rows[0]["outputs"]}
     metadata.write_json(target / "vectors.json", {"vectors": rows, "tolerances": kept})
-    metadata.write_text(target / "README.txt", README)
+    metadata.write_text(target / "README.txt", README + (f"\n{note}\n" if note else ""))
 
 
 def _save(path: Path, value: np.ndarray) -> None:

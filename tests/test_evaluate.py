@@ -250,8 +250,14 @@ def test_thresholds_that_come_from_the_judged_records_are_called_so(run_dir, hos
 
 
 def test_thresholds_are_not_chosen_on_another_hospital(write_run, make_model, hospital, stand_in_records, tmp_path):
-    """Grades and diseases: their thresholds are not stored, so that they are left out where the run's records are gone."""
-    for task in (tasks.dr_grade(), tasks.diseases(("glaucoma",))):
+    """Diseases: their thresholds are not stored, so that they are left out where the run's records are gone; grades: they are."""
+    grades = write_run(tmp_path / "grades", tasks.dr_grade(), make_model(5))
+    own = flow.evaluate(grades, flow.Settings(examples=0, honesty=False))
+    lose_records(grades)
+    elsewhere = flow.evaluate(grades, flow.Settings(records=str(hospital), examples=0, honesty=False))
+    thresholds = [[point["threshold"] for point in content["operating_points"]] for content in (own, elsewhere)]
+    assert len(thresholds[0]) > 1 and thresholds[0] == thresholds[1] and elsewhere["notes"] == []
+    for task in (tasks.diseases(("glaucoma",)),):
         run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
         own = flow.evaluate(run, flow.Settings(examples=0, honesty=False))
         lose_records(run)

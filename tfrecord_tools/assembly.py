@@ -20,6 +20,7 @@ from tfrecord_tools.copies import count_copies
 from tfrecord_tools.duplicates import near_pairs
 from tfrecord_tools.items import DatasetError, Item, Listing, Request, sample, stable_hash
 from tfrecord_tools.pool import process_all
+from tfrecord_tools.positive_classes import positive_classes
 from tfrecord_tools.process import Settings
 from tfrecord_tools.split import Assignment, Fractions, assign, choose_fractions, count_classes
 from tfrecord_tools.spool import Fact, fill, read_coarse_pictures, read_facts, read_fine_picture
@@ -57,6 +58,7 @@ class BuildOptions:
     shard_examples: int = 512
     max_pixels: int = 100_000_000
     table: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    positive: Sequence[str] = ()
     runner: str = "local"
     beam_options: Sequence[str] = ()
 
@@ -66,12 +68,14 @@ class Plan:
     """What is known before the first photograph is opened.
 
     Attributes:
+      positive: label -> names of its classes that mean the disease; [] where nobody says it.
       items: sorted by image id.
       arguments: everything that decides the bytes of the records, but the files themselves.
       key: hash of the arguments and of the names and sizes of the files.
     """
 
     listing: Listing
+    positive: Mapping[str, Sequence[str]]
     items: Sequence[Item]
     settings: Settings
     fractions: Fractions
@@ -91,8 +95,11 @@ def plan_build(options: BuildOptions) -> Plan:
         raise ValueError("--beam_option needs a Beam runner. Add --runner=DirectRunner, or leave it out.")
     if options.table and options.dataset != "csv":
         raise ValueError(f"--{next(iter(options.table))} is for --dataset=csv only. Leave it out.")
+    if options.positive and options.dataset not in ("folder", "csv"):
+        raise ValueError("--positive is for --dataset=folder and csv only: the other data sets say what is the disease.")
     request = Request(options.data_dir, options.limit, options.seed, options.table)
     listing = list_dataset(options.dataset, request)
+    positive = positive_classes(listing.labels, options.positive)
     items = sample(listing.items, options.limit, options.seed)
     fractions = choose_fractions({item.split for item in items}, options.val_fraction, options.test_fraction)
     settings = Settings(
@@ -116,8 +123,10 @@ def plan_build(options: BuildOptions) -> Plan:
         "table": dict(options.table),
         "versions": {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__},
     }
+    if options.positive:  # else the key of an earlier release's build stays
+        arguments["positive"] = sorted(options.positive)
     return Plan(
-        listing, items, settings, fractions, arguments, _key(arguments, items, listing, options.data_dir)
+        listing, positive, items, settings, fractions, arguments, _key(arguments, items, listing, options.data_dir)
     )
 
 
@@ -240,6 +249,7 @@ def write_tables_and_describe(
         "image_size": plan.settings.image_size,
         "preprocess": plan.arguments["preprocess"],
         "labels": {name: list(classes) for name, classes in plan.listing.labels.items()},
+        "positive": {name: list(classes) for name, classes in plan.positive.items()},
         "masks": list(plan.listing.masks),
         "centres": list(plan.listing.centres),
         "splits": splits,

@@ -68,6 +68,11 @@ flags.DEFINE_string(
 flags.DEFINE_string("split_column", None, "--dataset=csv: column of train, val, test or empty")
 flags.DEFINE_string("laterality_column", None, "--dataset=csv: column of left, right or empty")
 flags.DEFINE_list("mask_columns", [], "--dataset=csv: columns of mask files, lit where the structure is")
+flags.DEFINE_list(
+    "positive",
+    [],
+    "--dataset=folder and csv: the classes that mean the disease, where their names do not say it; COLUMN=NAME of several columns",
+)
 flags.DEFINE_string(
     "runner", "local", "local processes, or an Apache Beam runner: DirectRunner, FlinkRunner ..."
 )
@@ -98,6 +103,7 @@ def main(argv: list[str]) -> None:
         min_quality=FLAGS.min_quality,
         shard_examples=FLAGS.shard_examples,
         max_pixels=FLAGS.max_megapixels * 1_000_000,
+        positive=tuple(FLAGS.positive),
         runner=FLAGS.runner,
         beam_options=tuple(FLAGS.beam_option),
         table={name: FLAGS[name].value for name in TABLE_FLAGS if FLAGS[name].value},

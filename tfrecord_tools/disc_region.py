@@ -132,8 +132,9 @@ def cut_records(records: Path, run: TrainedRun, out: Path, size: int, margin: fl
         write_table(staging / "splits.csv", ("image", "patient", "split", "sha256"), rows)
         write_table(staging / "rejected.csv", ("file", "reason"), rejected)
         histogram, edges = np.histogram(scores, bins=10, range=(0.0, 1.0))
-        content = {
-            **{key: source[key] for key in ("dataset", "labels", "source")},
+        kept: dict[str, Any] = {key: source[key] for key in ("dataset", "labels", "positive", "source") if key in source}
+        content: dict[str, Any] = {
+            **kept,
             "image_size": size,
             "preprocess": {"method": "crop"},
             "masks": [],

@@ -10,6 +10,7 @@ from typing import Any
 
 from dr_edge.data.records import MISSING_LABEL, SPLITS
 from tfrecord_tools.copies import SHOWN_NAMES
+from tfrecord_tools.positive_classes import disease_lines, undecided
 
 TOP_REASONS = 5
 # What differs between two photographs that are rejected for one reason: quoted names, paths, numbers.
@@ -33,6 +34,7 @@ def summary(out: Path, manifest: Mapping[str, Any], rejected: Sequence[tuple[str
         lines.append(
             f"{split:<6} {content['examples']:>7} {content['patients']:>8} {shards:>6}  {_contents(manifest, content)}"
         )
+    lines += disease_lines(manifest["labels"], manifest["positive"])
     lines += [manifest["patients"]] if manifest["patients"] else []
     lines += _copies(manifest["copies"])
     lines.append(f"{len(rejected)} rejected (rejected.csv says why). Written to {out}")
@@ -84,7 +86,7 @@ def top_reasons(rejected: Sequence[tuple[str, str]]) -> list[str]:
 def cautions(manifest: Mapping[str, Any]) -> list[str]:
     """Returns a sentence for each class without a photograph in a split, and for each empty split."""
     splits = manifest["splits"]
-    said = []
+    said = undecided(manifest["labels"], manifest["positive"])
     needs = {"val": "train chooses the best epoch and the thresholds by it", "test": "evaluate has nothing to judge by"}
     for split in SPLITS:
         if splits[split]["examples"] == 0:
@@ -124,7 +126,8 @@ def next_command(out: Path, manifest: Mapping[str, Any]) -> str:
         name = next(iter(labels))
         gin_file = "folder.gin"
         binding = "" if name == "class" else f" --gin_param={_quoted(f'tasks.label.name = {name!r}')}"
-        binding += f" --gin_param={_quoted(f'tasks.label.class_names = {tuple(labels[name])!r}')}"
+        if not manifest["positive"][name]:  # training would only ask
+            return ""
     if not gin_file:
         return ""
     return (

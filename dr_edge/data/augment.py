@@ -53,10 +53,10 @@ def augmentation(
       blur: half of the examples are blurred by a Gaussian of a sigma up to this fraction of the side.
       jpeg: half of the examples are compressed again as JPEG, at a quality of 100 down to 100 * (1 - jpeg).
       cutout: half of the examples lose a disc of a radius up to this fraction of the side, within the field of view.
-      only_unhealthy: leave the examples alone that show no disease: class 0, or no label of 1 (multilabel).
+      only_unhealthy: leave the examples alone that show no disease: a label of 0, or no label of 1 (multilabel).
 
     Returns:
-      (image [S, S, 3] float32 0..255, label, seed [2] int32, background grey level, centres=None) -> (image, label), and
+      (image [S, S, 3] float32 0..255, label (of a classification 1 for the ill, 0 for the others), seed [2] int32, background grey level, centres=None) -> (image, label), and
       the moved centres where some were given ([N, 2] float32, x and y in pixels, pixel centres at .5; NaN stays NaN). A
       label of [S, S, M] is taken as masks and moved with the image; cut-out leaves it as it is.
 

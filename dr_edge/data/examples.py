@@ -10,17 +10,27 @@ from dr_edge.data.tasks import Task
 from dr_edge.framework import tf
 
 
-def with_target(parsed: dict[str, tf.Tensor], task: Task, image_size: int) -> dict[str, tf.Tensor]:
-    """Adds "label": [] int32 (classification, -1: left out), [L] float32 (multilabel, -1: missing) or [S, S, M] float32."""
+def with_target(
+    parsed: dict[str, tf.Tensor], task: Task, image_size: int, tables: Sequence[Sequence[int]]
+) -> dict[str, tf.Tensor]:
+    """Adds "label": [] int32 (classification, -1: left out), [L] float32 (multilabel, -1: missing) or [S, S, M] float32.
+
+    Args:
+      parsed: from `records.parse`.
+      task: what is asked.
+      image_size: S.
+      tables: from `label_values.tables`, one for each label of the task.
+    """
+
+    def looked_up(name: str, table: Sequence[int]) -> tf.Tensor:
+        value = parsed[f"label/{name}"]
+        return tf.where(value >= 0, tf.gather(tf.constant(table, tf.int32), tf.maximum(value, 0)), -1)
+
+    found = [looked_up(name, table) for name, table in zip(task.labels, tables, strict=True)]
     if task.kind == "classification":
-        value = parsed[f"label/{task.labels[0]}"]
-        if task.mapping:
-            table = tf.constant(task.mapping, tf.int32)
-            value = tf.where(value >= 0, tf.gather(table, tf.maximum(value, 0)), -1)
-        label = value
+        label = found[0]
     elif task.kind == "multilabel":
-        # A grade of 1 or more is a disease that is present.
-        label = tf.stack([tf.cast(tf.minimum(parsed[f"label/{name}"], 1), tf.float32) for name in task.labels])
+        label = tf.stack([tf.cast(value, tf.float32) for value in found])
     else:
         label = tf.stack([records_lib.decode_mask(parsed[f"mask/{name}"], image_size) for name in task.masks], axis=-1)
     target = {"label": label}
@@ -41,11 +51,24 @@ def parser(
     return parse
 
 
-def labelled(task: Task, image_size: int) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+def labelled(
+    task: Task, image_size: int, tables: Sequence[Sequence[int]]
+) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
     def add(parsed: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        return with_target(parsed, task, image_size)
+        return with_target(parsed, task, image_size, tables)
 
     return add
+
+
+def illness(label: tf.Tensor, task: Task) -> tf.Tensor:
+    """Returns [] int32, 1 where the class of a classification shows a disease, else 0; 1 where none of its classes is known
+    to be a disease. Other labels stay as they are.
+    """
+    if task.kind != "classification":
+        return label
+    if not task.unhealthy:
+        return tf.ones([], tf.int32)
+    return tf.cast(tf.reduce_any(tf.equal(label, tf.constant(task.unhealthy, label.dtype, [len(task.unhealthy)]))), tf.int32)
 
 
 def is_used(task: Task) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:

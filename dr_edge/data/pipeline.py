@@ -19,8 +19,9 @@ import numpy as np
 from dr_edge import metadata
 from dr_edge.data import balance as balance_lib
 from dr_edge.data import examples as examples_lib
+from dr_edge.data import label_values
 from dr_edge.data import records as records_lib
-from dr_edge.data.tasks import Task
+from dr_edge.data.tasks import LabelTask, Task
 from dr_edge.framework import tf
 from dr_edge.fundus import graham
 
@@ -72,13 +73,28 @@ def check_task(info: RecordsInfo, task: Task) -> None:
                 f"Task {task.name!r} reads the {kind} {missing}, but {info.directory} holds {sorted(held)}. "
                 f"Choose another task or build records of a data set that has them."
             )
-    if task.kind == "classification" and not task.mapping:
-        held = list(info.content["labels"][task.labels[0]])
-        if sorted(held) == sorted(task.class_names) and held != list(task.class_names):
+    label_values.check(info, task)
+
+
+def resolve(info: RecordsInfo, task: Task | LabelTask) -> Task:
+    """Returns the task for these records: `tasks.label` takes its class names, and which are the disease, from them.
+
+    Raises:
+      ValueError: the records do not hold the label, other names were given, or which class is the disease is not known.
+    """
+    if isinstance(task, LabelTask):
+        held = info.content["labels"]
+        if task.name not in held:
             raise ValueError(
-                f"Task {task.name!r} names the classes {list(task.class_names)}, {info.directory} holds them in the order {held}: "
-                f"each would be called by another's name. Give them in that order."
+                f"tasks.label.name = {task.name!r}, but {info.directory} holds the labels {sorted(held)}. Give one of these."
             )
+        return task.resolve(held[task.name], label_values.stated(info, task.name))
+    if task.positive_assumed:
+        raise ValueError(
+            f"Which class of task {task.name!r} is the disease? Its names {list(task.class_names)} do not say it safely: give the "
+            f"task positive=(index of the class,)."
+        )
+    return task
 
 
 def class_counts(info: RecordsInfo, split: str, task: Task) -> np.ndarray:
@@ -90,15 +106,20 @@ def class_counts(info: RecordsInfo, split: str, task: Task) -> np.ndarray:
     stated = info.content["splits"].get(split, {})
     if task.kind == "segmentation":
         return np.asarray([stated.get("examples", 0)])
+    tables = label_values.tables(info, task)
     if task.kind == "multilabel":
-        per_label = [stated.get("classes", {}).get(name, {}) for name in task.labels]
-        present = [sum(count for value, count in counts.items() if int(value) > 0) for counts in per_label]
-        return np.asarray([[counts.get("0", 0), there] for counts, there in zip(per_label, present, strict=True)])
-    totals = np.zeros(len(task.class_names), np.int64)
-    for value, count in stated.get("classes", {}).get(task.labels[0], {}).items():
-        index = _mapped(task, int(value))
-        if index >= 0:
-            totals[index] += count
+        return np.asarray([_counted(info, stated, name, table, 2) for name, table in zip(task.labels, tables, strict=True)])
+    return _counted(info, stated, task.labels[0], tables[0], len(task.class_names))
+
+
+def _counted(info: RecordsInfo, stated: Mapping[str, Any], label: str, table: Sequence[int], classes: int) -> np.ndarray:
+    """Counts the examples of a split by what `table` makes of the values of a label: [classes] int64."""
+    totals = np.zeros(classes, np.int64)
+    for value, count in stated.get("classes", {}).get(label, {}).items():
+        if int(value) >= len(table):
+            raise ValueError(f"{info.directory} counts images of the value {value} of {label!r}, of which it has no name.")
+        if int(value) >= 0 and table[int(value)] >= 0:
+            totals[table[int(value)]] += count
     return totals
 
 
@@ -116,16 +137,6 @@ def label_counts(info: RecordsInfo, split: str, label: str) -> np.ndarray:
         if int(value) >= 0:
             totals[int(value)] += count
     return totals
-
-
-def _mapped(task: Task, value: int) -> int:
-    """Returns the class of a label value, -1 where the image is left out."""
-    if value < 0:
-        return -1
-    table = task.mapping or tuple(range(len(task.class_names)))
-    if value >= len(table):
-        raise ValueError(f"Task {task.name!r} has no class for label value {value} of {task.labels[0]!r}: {table}.")
-    return table[value]
 
 
 def evaluation_batches(
@@ -159,7 +170,7 @@ def evaluation_batches(
     check_task(info, task)
     dataset = tf.data.TFRecordDataset(records_lib.shard_paths(records, split))
     dataset = dataset.map(examples_lib.parser(task, photograph, extra_labels), num_parallel_calls=2)
-    dataset = dataset.map(examples_lib.labelled(task, info.image_size)).filter(examples_lib.is_used(task))
+    dataset = dataset.map(examples_lib.labelled(task, info.image_size, label_values.tables(info, task))).filter(examples_lib.is_used(task))
     decode = examples_lib.decoded(task, info.image_size, photograph, extra_labels)
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.batch(batch_size).prefetch(2)
@@ -230,7 +241,7 @@ def training_batches(
     file_seed, shuffle_seed, sample_seed, *class_seeds = epoch_seeds(seed, epoch, 3 + len(strata))
     paths = list(np.random.default_rng(file_seed).permutation(records_lib.shard_paths(records, "train")))
     parse = examples_lib.parser(task, extra_labels=() if balance_label is None else (balance_label,))
-    labelled = tf.data.TFRecordDataset(paths).map(parse).map(examples_lib.labelled(task, info.image_size))
+    labelled = tf.data.TFRecordDataset(paths).map(parse).map(examples_lib.labelled(task, info.image_size, label_values.tables(info, task)))
     labelled = labelled.filter(examples_lib.is_used(task))
     if balance == "oversample":
         stratum = "label" if balance_label is None else f"label/{balance_label}"
@@ -249,13 +260,13 @@ def training_batches(
         if augmentation is not None:
             place = tf.cast(tf.stack([position, epoch]), tf.int32)
             own_seed = tf.random.experimental.stateless_fold_in(place, shuffle_seed)
-            changed = augmentation(image, label, own_seed, info.background, batch.get("centres"))
+            # A class says nothing of illness by its number: what augmentation is told of a classification is 1 for the ill.
+            told = examples_lib.illness(label, task)
+            changed = augmentation(image, told, own_seed, info.background, batch.get("centres"))
             image = changed[0]
             if label.shape.rank == 3:  # a missing mask stays missing where the warp brought in new pixels
                 missing = tf.reduce_any(label < 0, axis=[0, 1], keepdims=True)
                 label = tf.where(missing, -1.0, changed[1])
-            else:
-                label = changed[1]
             batch |= {"centres": changed[2]} if len(changed) > 2 else {}
         label = examples_lib.with_centre_maps(label, batch.get("centres"), task)
         return {**batch, "image": image, "label": label}

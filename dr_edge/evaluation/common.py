@@ -67,7 +67,10 @@ def describe(
         },
         "trained_on_these_records": fitted.is_trained_on(run, records),
         "fitted": {"on_own_records": None if basis.fit is None else basis.own, "reason": basis.reason},
-        "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own) + list(notes),
+        "positive_class": run.task.positive_name or None,
+        "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own)
+        + [run.task.caution] * (run.task.caution is not None)
+        + list(notes),
         "image_size": run.image_size,
         "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),
     }

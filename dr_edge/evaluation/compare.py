@@ -234,7 +234,8 @@ def _statistics(task: Task, table: Predictions) -> dict[str, Statistic]:
         return mean | {"accuracy": _pooled(right.sum(axis=1), known.sum(axis=1))}
     classes = len(task.class_names)
     if classes == 2:
-        auc = bootstrap.weighted_auc(table.labels == 1, table.probabilities[:, 1])
+        disease = task.positive[0] if task.positive else 1
+        auc = bootstrap.weighted_auc(table.labels == disease, table.probabilities[:, disease])
     else:
         present = np.unique(table.labels)
         each = [bootstrap.weighted_auc(table.labels == index, table.probabilities[:, index]) for index in present]

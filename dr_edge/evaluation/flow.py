@@ -12,6 +12,7 @@ from absl import logging
 
 from dr_edge import fitted, locks, metadata, metrics, multilabel_metrics
 from dr_edge.data import coverage, pipeline
+from dr_edge.data.tasks import Task
 from dr_edge.evaluation import (
     calibration,
     gallery,
@@ -99,8 +100,6 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     if fit is not None:  # what is judged here is what a bundle will say
         run = dataclasses.replace(run, temperature=fit.temperature)
     test = predictions.predict_split(run, records, settings.split, settings.batch_size)
-    compute = metrics.classification_metrics if task.kind == "classification" else multilabel_metrics.multilabel_metrics
-    options = {"ordered": task.ordered} if task.kind == "classification" else {}
     distant, distances = outliers.check(basis, test.features)
     points, notes = _operating_points(run, basis, records, settings, test)
     described = describe(run, records, settings, basis, notes)
@@ -109,9 +108,7 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
             task, test.labels, test.probabilities, test.patients, settings.split, is_unseen(described)
         ),
         "images": len(test),
-        "metrics": compute(
-            test.labels, test.probabilities, task.class_names, groups=test.patients, **options
-        ),
+        "metrics": _metrics(task, test),
         "operating_points": points,
         "calibration": calibration.calibrate(task, fit, test),
         "subgroups": subgroups.subgroup_metrics(task, test),
@@ -137,6 +134,15 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     return content
 
 
+def _metrics(task: Task, test: Predictions) -> dict[str, Any]:
+    """Computes the metrics of a classification or multilabel task."""
+    if task.kind == "multilabel":
+        return multilabel_metrics.multilabel_metrics(test.labels, test.probabilities, task.class_names, groups=test.patients)
+    return metrics.classification_metrics(
+        test.labels, test.probabilities, task.class_names, task.ordered, test.patients, positive=task.positive
+    )
+
+
 def _operating_points(
     run: TrainedRun, basis: Basis, records: str, settings: Settings, test: Predictions
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -148,7 +154,7 @@ def _operating_points(
     asked = operating_points.questions(run.task, test)
     if basis.fit is None or not asked:
         return [], []
-    # Those of a task of two classes are the run's own, which its bundle carries, too.
+    # Those of a classification are the run's own, which its bundle carries, too.
     chosen = [{point["name"]: point["threshold"] for point in basis.fit.operating_points}]
     if not chosen[0]:
         val = _validation(run, basis, records, settings, test)

@@ -191,7 +191,7 @@ def _lesions(
 ) -> dict[str, Any] | None:
     held = metadata.read_manifest(records, "dataset").get("masks", [])
     names = tuple(name for name in held if name not in ANATOMY)
-    right = np.flatnonzero((predictions.predicted == predictions.labels) & (predictions.labels > 0))
+    right = np.flatnonzero((predictions.predicted == predictions.labels) & np.isin(predictions.labels, run.task.unhealthy))
     if not names or right.size == 0:
         return None
     chosen = np.random.default_rng(SEED).permutation(right)[:images]

@@ -43,7 +43,6 @@ RULES = {
     "specificity_90": Rule("specificity ≥ 0.90", "specificity", 0.90),
 }
 HALF = Rule("probability ≥ 0.50", "fixed", 0.50)
-REFERABLE_FROM = 2  # of the International Clinical DR scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Question:
 
 
 def questions(task: Task, predictions: Predictions) -> list[Question]:
-    """Returns the questions of yes or no behind a task: its second class of two; each disease, where it is labelled;
-    of DR's five grades whether they are referable (grade >= 2, moderate NPDR or worse); of other tasks none.
+    """Returns the questions of yes or no behind a task: whether its class is one of the positive ones (of DR's five grades
+    whether they are referable); each disease of a multilabel task, where it is labelled; of other tasks none.
     """
     labels, scores, groups = predictions.labels, predictions.probabilities, predictions.patients
     if task.kind == "multilabel":
@@ -74,11 +73,9 @@ def questions(task: Task, predictions: Predictions) -> list[Question]:
             Question(name, labels[rows, place], scores[rows, place], groups[rows])
             for place, (name, rows) in enumerate(zip(task.class_names, known, strict=True))
         ]
-    if task.kind == "classification" and len(task.class_names) == 2:
-        return [Question(task.class_names[1], labels, scores[:, 1], groups)]
-    if task.name == "dr_grade":
-        yes = (labels >= REFERABLE_FROM).astype(int)
-        return [Question(f"grade >= {REFERABLE_FROM}", yes, scores[:, REFERABLE_FROM:].sum(axis=1), groups)]
+    if task.positive:
+        yes = task.is_positive(labels).astype(int)
+        return [Question(task.positive_name, yes, task.positive_probability(scores), groups)]
     return []
 
 

@@ -89,13 +89,12 @@ def environment(*directories: Path) -> jinja2.Environment:
 def _roc_chart(task: Task, content: dict[str, Any], test: Predictions) -> dict[str, Any] | None:
     """Returns {"svg", "legend"}: one curve with its band, or one curve per class."""
     single = task.kind == "classification"
-    if single and len(task.class_names) == 2:
-        found = roc.curve(
-            f"AUC {words.number(content['metrics']['auc'])}", test.labels == 1, test.probabilities[:, 1]
-        )
+    if single and len(task.class_names) == 2 and task.positive:
+        ill, scores = task.is_positive(test.labels), task.positive_probability(test.probabilities)
+        found = roc.curve(f"AUC {words.number(content['metrics']['auc'])}", ill, scores)
         if found is None:
             return None
-        band = roc.band(test.labels == 1, test.probabilities[:, 1], test.patients)
+        band = roc.band(ill, scores, test.patients)
         dots = [
             charts.Dot(point["name"], 1 - point["specificity"], point["sensitivity"])
             for point in content["operating_points"]
@@ -114,17 +113,23 @@ def _roc_chart(task: Task, content: dict[str, Any], test: Predictions) -> dict[s
 
 def _score_chart(task: Task, test: Predictions) -> dict[str, Any] | None:
     """Returns the histogram of the positive class's probability by label; None unless the task has two
-    classes.
+    classes, one of them positive.
     """
-    if task.kind != "classification" or len(task.class_names) != 2:
+    if len(task.class_names) != 2 or not task.positive:
         return None
     edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+    scores = task.positive_probability(test.probabilities)
     counts = [
-        (f"labelled {name}", np.histogram(test.probabilities[test.labels == index, 1], edges)[0])
-        for index, name in enumerate(task.class_names)
+        (f"labelled {name}", np.histogram(scores[test.labels == index], edges)[0])
+        for index, name in _healthy_first(task)
     ]
-    svg = charts.histogram(edges, counts, f"probability of {task.class_names[1]}")
+    svg = charts.histogram(edges, counts, f"probability of {task.positive_name}")
     return {"svg": svg, "legend": [name for name, _ in counts]}
+
+
+def _healthy_first(task: Task) -> list[tuple[int, str]]:
+    """Returns (index, class name), those without the disease first: they get the same colour whatever the folders' names."""
+    return sorted(enumerate(task.class_names), key=lambda pair: pair[0] in task.positive)
 
 
 def _reliability_chart(calibration: dict[str, Any]) -> dict[str, Any]:
@@ -146,9 +151,10 @@ def _balance_chart(records: str | os.PathLike, task: Task) -> dict[str, Any]:
 
     info = pipeline.read_info(records)
     rows: list[tuple[str, list[int]]] = []
-    names = list(task.class_names)
+    order = [index for index, _ in _healthy_first(task)]
+    names = [task.class_names[index] for index in order]
     for split in info.content["splits"]:
-        counts = pipeline.class_counts(info, split, task)
+        counts = pipeline.class_counts(info, split, task)[order]
         if task.kind == "multilabel":
             rows += [
                 (f"{split} {name}", [int(absent), int(present)])

@@ -24,7 +24,7 @@ def subgroup_metrics(task: Task, predictions: Predictions) -> list[dict[str, Any
     """Computes accuracy and AUC for each subgroup of at least SMALLEST images.
 
     Returns:
-      Rows {kind, name, images, patients, positives (two classes), accuracy, accuracy_interval, auc,
+      Rows {kind, name, images, patients, positives (where the task knows them), accuracy, accuracy_interval, auc,
       auc_interval} for classification; mean_f1 and mean_auc with their intervals in place of these for
       multilabel. A kind with
       fewer than two such groups is left out: there is nothing to compare.
@@ -110,8 +110,8 @@ def _row(task: Task, predictions: Predictions, kind: str, name: str, chosen: np.
         means = {key: full[key] for key in ("images", "patients", "mean_f1", "mean_auc")}
         return row | means | multilabel_metrics.mean_intervals(labels, probabilities, patients, DRAWS)
     full = metrics.classification_metrics(
-        labels, probabilities, task.class_names, task.ordered, patients, DRAWS
+        labels, probabilities, task.class_names, task.ordered, patients, DRAWS, task.positive
     )
     wanted = ("images", "patients", "accuracy", "accuracy_interval", "auc", "auc_interval")
-    positives = {"positives": int((labels == 1).sum())} if len(task.class_names) == 2 else {}
+    positives = {"positives": int(task.is_positive(labels).sum())} if task.positive else {}
     return row | positives | {key: full[key] for key in wanted}

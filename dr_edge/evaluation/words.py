@@ -67,7 +67,8 @@ def summary(content: dict[str, Any]) -> list[str]:
         return lines
     stated = with_interval("AUC", values["auc"], values["auc_interval"])
     if len(task.class_names) == 2:
-        negative, positive = task.class_names
+        disease = task.positive[0] if task.positive else 1
+        negative, positive = task.class_names[1 - disease], task.class_names[disease]
         lines.append(
             f"Shown one {positive} and one {negative} image, it gives the {positive} one the higher "
             f"probability "

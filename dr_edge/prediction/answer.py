@@ -102,18 +102,18 @@ def interpret(
             f"Too poor to grade: quality {graded.score:.2f}, {bundle.min_quality:.2f} is needed "
             f"({_worst(graded)}). Take the photograph again."
         )
-        return _with_label(dataclasses.replace(facts, status=TOO_POOR, reason="quality", message=message), label)
+        return _with_label(bundle, dataclasses.replace(facts, status=TOO_POOR, reason="quality", message=message), label)
     if distribution is not None and not distribution.inside:
         message = (
             f"Unlike the photographs that the model was trained on (distance {distribution.distance:.1f}, at most "
             f"{distribution.threshold:.1f}): not graded."
         )
         unusual = dataclasses.replace(facts, status=OUT_OF_DISTRIBUTION, reason="distance", message=message)
-        return _with_label(unusual, label)
+        return _with_label(bundle, unusual, label)
     meaning = {"classification": _classified, "multilabel": _found, "segmentation": _segmented}[bundle.kind]
     answer = meaning(facts, bundle, photograph, outputs)
     message = with_caution(bundle.verdict, answer.message)
-    return _with_label(dataclasses.replace(answer, message=message), label)
+    return _with_label(bundle, dataclasses.replace(answer, message=message), label)
 
 
 def _classified(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[str, np.ndarray]) -> Answer:
@@ -126,20 +126,22 @@ def _classified(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[s
     else:
         side = "reaches" if decision.positive else "is below"
         message = (
-            f"{decision.class_name}: the probability of {bundle.class_names[1]}, {percent(decision.probability)}, {side} "
+            f"{decision.class_name}: the probability of {decision.positive_class}, {percent(decision.probability)}, {side} "
             f"the threshold of {100 * decision.threshold:.1f} % ({decision.operating_point})."
         )
+        if len(bundle.class_names) > 2:
+            message += f" Likeliest class: {prediction.class_name}, {percent(prediction.probability)}."
     return dataclasses.replace(facts, prediction=prediction, decision=decision, message=message)
 
 
 def _decided(bundle: Bundle, point: OperatingPoint, probabilities: np.ndarray) -> Decision | None:
-    if len(bundle.class_names) != 2:
+    if not bundle.positive:
         return None
-    probability = float(probabilities[1])
+    probability = float(probabilities[list(bundle.positive)].sum())
     positive = probability >= point.threshold
     return Decision(
-        point.name, point.threshold, probability, positive, bundle.class_names[int(positive)],
-        point.sensitivity, point.specificity,
+        point.name, point.threshold, bundle.positive_name, probability, positive,
+        bundle.positive_name if positive else bundle.negative_name, point.sensitivity, point.specificity,
     )  # fmt: skip
 
 
@@ -195,10 +197,11 @@ def _half_up(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-def _with_label(answer: Answer, label: str | None) -> Answer:
+def _with_label(bundle: Bundle, answer: Answer, label: str | None) -> Answer:
     if label is None:
         return answer
-    said = answer.decision or answer.prediction
+    # Of several classes a decision names no single one.
+    said = (answer.decision if len(bundle.class_names) == 2 else None) or answer.prediction
     agrees = None if said is None else said.class_name == label
     return dataclasses.replace(answer, label=Label(label, agrees))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from dr_edge import metadata, verdict
 from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
+from dr_edge.prediction import disease
 
 DEFAULT_ARTIFACTS = ("float32", "float16", "static_int8", "qat_int8", "dynamic_int8", "int16x8")
 # For screening a missed disease costs more than a visit too many; the first of these that the bundle states decides.
@@ -75,6 +76,21 @@ class Bundle:
         return tuple(self.manifest["task"]["class_names"])
 
     @property
+    def positive(self) -> tuple[int, ...]:
+        """Indices of the classes that mean the disease; () where none does, or the task is no classification."""
+        return tuple(self.manifest["task"].get("positive_indices", ()))
+
+    @property
+    def positive_name(self) -> str:
+        """The classes of the disease in words, for example "glaucoma" or "grade >= 2"."""
+        return str(self.manifest["task"].get("positive_class") or "")
+
+    @property
+    def negative_name(self) -> str:
+        """The other classes in words."""
+        return str(self.manifest["task"].get("negative_class") or "")
+
+    @property
     def centres(self) -> tuple[str, ...]:
         """Those of `class_names` that are one point each (the fovea): their mask is a heat map of it."""
         stated = self.manifest["task"].get("centres", ())
@@ -114,6 +130,7 @@ def open_bundle(
     directory = Path(directory)
     manifest = metadata.read_manifest(directory, "bundle")
     _check_task(directory, manifest)
+    manifest = disease.stated(directory, manifest)
     entry = _choose(directory, manifest["artifacts"], artifact)
     name, expected = entry["file"], entry["sha256"]
     if Path(name).name != name:

@@ -126,6 +126,7 @@ def description(bundle: Bundle) -> dict[str, Any]:
     return {
         "task": bundle.manifest["task"]["name"],
         "class_names": list(bundle.class_names),
+        "positive_class": bundle.positive_name or None,
         "artifact": bundle.artifact,
         "sha256": bundle.sha256,
         "image_size": bundle.image_size,

@@ -126,8 +126,9 @@ def _title(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) ->
         return overlay.found_title(bundle.class_names, bundle.centres)
     if "heatmap" not in outputs:
         return "no heat map: " + bundle.manifest.get("outputs_left_out", {}).get("heatmap", "the bundle has none")
-    explained = bundle.class_names[int(outputs["probabilities"].argmax())]
-    if answer.decision is not None and answer.decision.class_name != explained:
+    index = int(outputs["probabilities"].argmax())
+    explained = bundle.class_names[index]
+    if answer.decision is not None and answer.decision.positive != (index in bundle.positive):
         # The threshold is not 0.5: the graph explains the likelier class, which is not what was decided.
         return f"Grad-CAM of {explained} (likelier), not of {answer.decision.class_name}"
     return f"Grad-CAM of {explained}"

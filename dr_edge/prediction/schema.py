@@ -71,10 +71,15 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What is decided at an operating point; its sensitivity and specificity are those on the validation images."""
+    """What is decided at an operating point; its sensitivity and specificity are those on the validation images.
+
+    `probability` is that of `positive_class`, the disease: of several classes the sum. `positive`: it reaches `threshold`.
+    `class_name`: the answer; of several classes on its side their names together.
+    """
 
     operating_point: str
     threshold: float
+    positive_class: str
     probability: float
     positive: bool
     class_name: str
@@ -141,7 +146,7 @@ class Answer:
       reason: short and stable, where the status is not "answered"; else None.
       message: one or two sentences for people.
       photograph, crop, quality, distribution, outputs: facts, None where they could not be found.
-      prediction: classification tasks. decision: two classes with an operating point. findings: multilabel tasks.
+      prediction: classification tasks. decision: those with an operating point. findings: multilabel tasks.
       masks, points, vcdr: segmentation tasks; points is None where the task has none; vcdr is the vertical cup-to-disc
         ratio, None where disc or cup was not found.
       label: None where none was given.

@@ -18,7 +18,7 @@ from absl import logging
 
 from dr_edge import losses, metadata
 from dr_edge.data import coverage, pipeline
-from dr_edge.data.tasks import Task
+from dr_edge.data.tasks import LabelTask, Task
 from dr_edge.framework import keras, tf
 from dr_edge.training import checkpoints, initial, optimizers, run_directory, strategies, workers
 from dr_edge.training import parts as parts_lib
@@ -42,7 +42,7 @@ class Interrupted(Exception):
 def train(
     records: str = gin.REQUIRED,
     run_dir: str = gin.REQUIRED,
-    task: Task = gin.REQUIRED,
+    task: Task | LabelTask = gin.REQUIRED,
     model: Callable[..., keras.Model] = gin.REQUIRED,
     epochs: int = gin.REQUIRED,
     batch_size: int = gin.REQUIRED,
@@ -115,6 +115,7 @@ def train(
         raise ValueError(f"train.xla needs one device, found {where.num_replicas_in_sync}. Bind train.xla = False.")
     chief = strategies.worker(where)[0] == 0
     info = pipeline.read_info(records)
+    task = pipeline.resolve(info, task)
     pipeline.check_task(info, task)
     examples = pipeline.example_count(info, "train", task)
     if examples < batch_size:
@@ -135,6 +136,8 @@ def train(
     if chief and run_directory.claim(run_path, records) == "finished" or run_directory.is_finished(run_path):
         logging.info("%s is finished already; nothing to do.", run_path)
         return metadata.read_manifest(run_path, "run")
+    if task.kind == "classification":
+        logging.info("%s.", task.disease)
     loss = loss or (losses.cross_entropy() if task.kind == "classification" else losses.binary_cross_entropy())
     steps_per_epoch = examples // batch_size
     keras.utils.set_random_seed(seed)
@@ -268,9 +271,9 @@ def _check_factories(**factories: Any) -> None:
             raise ValueError(f"train.{name} must be a function, as {FORMS[name]}. Received: {factory!r}.")
 
 
-def _check_settings(task: Task, **counts: int) -> None:
+def _check_settings(task: Task | LabelTask, **counts: int) -> None:
     """Raises ValueError where a binding is of the wrong kind, which gin itself does not notice."""
-    if not isinstance(task, Task):
+    if not isinstance(task, (Task, LabelTask)):
         raise ValueError(f"train.task must be a task. Received: {task!r}. Write it with brackets: @tasks.referable_dr().")
     for name, value in counts.items():
         if not isinstance(value, int) or value < 1:

@@ -10,7 +10,7 @@ import pytest
 from dr_edge import metadata
 from dr_edge.data import coverage, pipeline, tasks
 
-LABEL = tasks.label("class", ("healthy", "sick", "other"))
+LABEL = tasks.label("class").resolve(("healthy", "sick", "other"))
 
 
 def info_of(**splits: dict) -> pipeline.RecordsInfo:

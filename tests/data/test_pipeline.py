@@ -34,10 +34,14 @@ def test_images_that_the_task_leaves_out_are_left_out(coloured_records):
 def test_class_names_in_another_order_than_the_records_are_refused(coloured_records):
     info = pipeline.read_info(coloured_records)
     names = info.content["labels"]["dr_grade"]
-    pipeline.check_task(info, tasks.label("dr_grade", names))
-    pipeline.check_task(info, tasks.label("dr_grade", [f"{name}, as we call it" for name in names]))
+    pipeline.check_task(info, pipeline.resolve(info, tasks.label("dr_grade", names)))
+    renamed = pipeline.resolve(info, tasks.label("dr_grade", rename={"0": "no DR", "1": "mild"}))
+    pipeline.check_task(info, renamed)
+    assert renamed.class_names == ("no DR", "mild", "2", "3", "4") and renamed.positive == (2, 3, 4)
+    with pytest.raises(ValueError, match="no 'healthy'"):
+        pipeline.resolve(info, tasks.label("dr_grade", ["healthy", *names[1:]]))
     with pytest.raises(ValueError, match="called by another's name"):
-        pipeline.check_task(info, tasks.label("dr_grade", names[::-1]))
+        pipeline.resolve(info, tasks.label("dr_grade", names[::-1]))
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch(coloured_records):

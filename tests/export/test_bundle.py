@@ -33,6 +33,10 @@ def test_the_bundle_says_what_it_holds(exported):
         "name": "referable_dr",
         "kind": "classification",
         "class_names": ["non-referable", "referable"],
+        "positive_class": "referable",
+        "negative_class": "non-referable",
+        "positive_index": 1,
+        "positive_indices": [1],
     }
     assert content["inputs"] == [
         {"name": "image", "shape": [1, 96, 96, 3], "dtype": "uint8", "unit": content["inputs"][0]["unit"]}

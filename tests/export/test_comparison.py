@@ -136,10 +136,10 @@ def test_intervals_of_masks_hold_their_values():
 
 def test_operating_points_are_those_of_scikit_learn():
     labels, probabilities, groups = _binary()
-    (row,) = comparison.at_operating_points([{"name": "p", "threshold": 0.3}], labels, probabilities, groups)
+    (row,) = comparison.at_operating_points(tasks.referable_dr(), [{"name": "p", "threshold": 0.3}], labels, probabilities, groups)
     positive = probabilities[:, 1] >= 0.3
     assert row["sensitivity"] == pytest.approx(metrics.recall_score(labels, positive))
     assert row["specificity"] == pytest.approx(metrics.recall_score(labels, positive, pos_label=0))
     assert row["sensitivity_interval"][0] < row["sensitivity"] < row["sensitivity_interval"][1]
-    (row,) = comparison.at_operating_points([{"name": "p", "threshold": 0.3}], np.ones(300, int), probabilities, groups)
+    (row,) = comparison.at_operating_points(tasks.referable_dr(), [{"name": "p", "threshold": 0.3}], np.ones(300, int), probabilities, groups)
     assert row["specificity"] is None and row["specificity_interval"] is None

@@ -32,10 +32,11 @@ def test_the_repository_is_what_triton_reads(model_config, tmp_path):
     from google.protobuf import text_format
 
     outputs = {"probabilities": (2,), "heatmap": (5, 5), "ood_distance": (1,)}
-    triton.write_repository(tmp_path, b"onnx", 160, outputs, ["a", "b"])
+    triton.write_repository(tmp_path, b"onnx", 160, outputs, ["a", "b"], "Output 0 is the disease.\nSay so.")
     for name, precision in triton.MODELS.items():
         directory = tmp_path / "triton" / name
         config = text_format.Parse((directory / "config.pbtxt").read_text(), model_config())
+        assert (directory / "config.pbtxt").read_text().startswith("# Output 0 is the disease.\n# Say so.\n")
         assert config.name == name and config.backend == "onnxruntime" and config.max_batch_size == 8
         assert [(value.name, list(value.dims)) for value in config.input] == [("image", [160, 160, 3])]
         assert config.input[0].data_type == 2  # TYPE_UINT8

@@ -55,8 +55,8 @@ def test_systems_d_and_e_with_the_backbone_of_a_phone(settings):
 
 
 def test_your_own_folders(settings):
-    train = settings("folder", "tasks.label.class_names = ('healthy', 'sick')", "backbones.mobilenet_v2.weights = None")
-    assert (train["task"].name, train["task"].class_names) == ("class", ("healthy", "sick"))
+    train = settings("folder", "backbones.mobilenet_v2.weights = None")
+    assert train["task"].resolve(("glaucoma", "normal")).class_names == ("glaucoma", "normal")
     assert train["model"](64, 2).name == "mobilenet_v2_cbam"
 
 

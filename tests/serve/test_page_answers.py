@@ -14,7 +14,7 @@ import pytest
 from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.quality import Quality
 from dr_edge.fundus.read_crop import Photograph
-from dr_edge.prediction import flow, pictures
+from dr_edge.prediction import disease, flow, pictures
 from dr_edge.prediction.answer import interpret, unreadable
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
 from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, Answer
@@ -29,6 +29,9 @@ POOR = {
 POINT = OperatingPoint("sensitivity_90", 0.3, 0.9123, 0.7)
 TASKS = {
     "two classes": ("classification", ["non-referable", "referable"]),
+    "disease first": ("classification", ["glaucoma", "normal"]),
+    "two diseases": ("classification", ["cataract", "glaucoma", "normal"]),
+    "names that say nothing": ("classification", ["a", "b", "c"]),
     "five grades": ("classification", ["no DR", "mild NPDR", "moderate NPDR", "severe NPDR", "PDR"]),
     "diseases": ("multilabel", ["glaucoma", "diabetic_retinopathy"]),
     "masks": ("segmentation", ["optic disc", "optic cup"]),
@@ -72,7 +75,7 @@ def cases() -> list[dict[str, Any]]:
             else:
                 values = rng.uniform(0.001, 1, len(classes)) ** 2
                 outputs["probabilities"] = (values / (values.sum() if kind == "classification" else 1)).astype(np.float32)
-                outputs["ood_distance"] = np.array([rng.uniform(1, 11)], np.float32)
+                outputs["ood_distance"] = np.array([rng.uniform(1, 8 if index in (3, 5) else 11)], np.float32)
             if name == "two classes" and index in (1, 2):  # above the threshold of 0.3 and below a half; below both
                 outputs = {"probabilities": np.array([[0.6, 0.4], [0.8, 0.2]][index - 1], np.float32), "ood_distance": np.array([2], np.float32)}
             score = 0.1 if index == 0 else rng.uniform(0.25, 1)
@@ -82,14 +85,17 @@ def cases() -> list[dict[str, Any]]:
 
 
 def manifest(case: dict[str, Any]) -> dict[str, Any]:
+    """Returns what an opened bundle of the case says of itself."""
     point = {"name": POINT.name, "threshold": POINT.threshold, "sensitivity": POINT.sensitivity, "specificity": POINT.specificity}
-    return {
-        "task": {"name": "any", "kind": case["kind"], "class_names": case["classes"], "centres": [n for n in case["classes"] if n == "fovea"]},
+    decided = case["kind"] == "classification" and case["name"] != "names that say nothing"
+    content = {
+        "task": {"name": "dr_grade" if case["name"] == "five grades" else "any", "kind": case["kind"], "class_names": case["classes"], "centres": [n for n in case["classes"] if n == "fovea"]},
         "image_size": SIDE,
         "ood": {"threshold": 9.0},
-        "operating_points": [point] if case["name"] == "two classes" else [],
+        "artifacts": {},
         "verdict": POOR if case["poor"] else POOR | {"status": "better", "title": "Better than guessing"},
     }
+    return disease.stated(Path("bundle"), content) | {"operating_points": [point] if decided else []}
 
 
 def python_title(case: dict[str, Any], content: dict[str, Any], answer: Answer) -> str:
@@ -119,7 +125,7 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
     data = json.dumps({"root": (STATIC / "js").as_uri(), "input": values})
     done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    seen, headlines, titles, poor = set(), set(), set(), set()
+    seen, headlines, titles, poor, decided = set(), set(), set(), set(), set()
     for case, value, row in zip(made, values, json.loads(done.stdout), strict=True):
         said = python_answer(case, value["manifest"], box, size)
         expected = said.to_json()
@@ -131,6 +137,10 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
             assert answer["message"].startswith(POOR["caution"]) and row["said"][2] == "stop"
             assert row["said"][0].startswith("Worse than guessing: ") and row["said"][1].startswith("Worse than guessing: ")
             assert POOR["caution"] not in row["said"][3]  # the card shows it once, on a line of its own
+        if expected["decision"] is not None and not case["poor"]:  # the disease is never green, wherever its name stands
+            ill = {"glaucoma", "cataract or glaucoma", "referable", "grade >= 2"}
+            assert (row["said"][2] == "warn") == (expected["decision"]["class_name"] in ill) == expected["decision"]["positive"]
+            decided.add((case["name"], expected["decision"]["class_name"]))
         if row["heat"] is not None and expected["status"] == "answered":
             assert row["heat"] == python_title(case, value["manifest"], said)
             titles.add(row["heat"])
@@ -150,6 +160,8 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
     assert {(name, "answered") for name in TASKS} <= seen
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
     assert headlines == {"good", "warn", "plain", "stop"} and poor == set(TASKS)
+    assert {("disease first", "glaucoma"), ("disease first", "normal"), ("two diseases", "cataract or glaucoma")} <= decided
+    assert ("five grades", "grade >= 2") in decided and {name for name, _ in decided}.isdisjoint({"names that say nothing"})
     assert "Grad-CAM of non-referable (likelier), not of referable" in titles and "Grad-CAM of non-referable" in titles
 
 

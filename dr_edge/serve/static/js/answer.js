@@ -90,6 +90,11 @@ function worst(graded) {
   return words.reduce((least, one) => (one[1] < least[1] ? one : least))[0];
 }
 
+/** Returns the indices of the classes that mean the disease; the server states them for old bundles, too. */
+export function positiveIndices(manifest) {
+  return manifest.task.positive_indices ?? [];
+}
+
 /** Returns the operating point that decides, or null. */
 export function operatingPoint(manifest) {
   const points = manifest.operating_points ?? [];
@@ -102,7 +107,8 @@ function classified(answer, manifest, {probabilities}) {
   const names = manifest.task.class_names;
   const index = probabilities.indexOf(Math.max(...probabilities));
   const prediction = {class_name: names[index], index, probability: probabilities[index]};
-  const point = names.length === 2 ? operatingPoint(manifest) : null;
+  const positives = positiveIndices(manifest);
+  const point = positives.length ? operatingPoint(manifest) : null;
   if (point === null) {
     return {
       ...answer,
@@ -111,20 +117,23 @@ function classified(answer, manifest, {probabilities}) {
       message: `${prediction.class_name}, probability ${percent(prediction.probability)}.`,
     };
   }
-  const probability = probabilities[1];
+  const probability = positives.reduce((sum, i) => sum + probabilities[i], 0);
   const positive = probability >= point.threshold;
   const decision = {
     operating_point: point.name,
     threshold: point.threshold,
+    positive_class: manifest.task.positive_class,
     probability,
     positive,
-    class_name: names[positive ? 1 : 0],
+    class_name: positive ? manifest.task.positive_class : manifest.task.negative_class,
     sensitivity: point.sensitivity,
     specificity: point.specificity,
   };
+  const likeliest =
+    names.length > 2 ? ` Likeliest class: ${prediction.class_name}, ${percent(prediction.probability)}.` : '';
   const message =
-    `${decision.class_name}: the probability of ${names[1]}, ${percent(probability)}, ${positive ? 'reaches' : 'is below'} ` +
-    `the threshold of ${(100 * point.threshold).toFixed(1)} % (${point.name}).`;
+    `${decision.class_name}: the probability of ${decision.positive_class}, ${percent(probability)}, ${positive ? 'reaches' : 'is below'} ` +
+    `the threshold of ${(100 * point.threshold).toFixed(1)} % (${point.name}).${likeliest}`;
   return {...answer, prediction, decision, message};
 }
 

@@ -43,10 +43,11 @@ export async function card(entry, manifest, onLabel) {
 function probabilities(answer, manifest) {
   const values = answer.outputs?.probabilities;
   if (!values || answer.status !== 'answered') return null;
-  const mark = answer.decision ? answer.decision.threshold : null;
-  const positive = manifest.task.class_names[1];
-  const rows = Object.entries(values).map(([name, value]) =>
-    row(name, value, percent(value), {mark: answer.decision && name === positive ? mark : null}),
+  const {decision} = answer;
+  const shown = {...values};
+  if (decision) shown[decision.positive_class] = decision.probability; // a row of its own where it is several classes
+  const rows = Object.entries(shown).map(([name, value]) =>
+    row(name, value, percent(value), {mark: name === decision?.positive_class ? decision.threshold : null}),
   );
   const kind =
     manifest.task.kind === 'multilabel' ? 'Calibrated probability of each disease' : 'Calibrated probabilities';
@@ -121,7 +122,8 @@ function labelled(entry, manifest, onLabel) {
   select.value = entry.label ?? '';
   const said = make('span.agrees', {role: 'status'});
   const compare = () => {
-    const answered = entry.answer.decision ?? entry.answer.prediction;
+    const two = manifest.task.class_names.length === 2; // of several classes a decision names no single one
+    const answered = (two ? entry.answer.decision : null) ?? entry.answer.prediction;
     const agrees = select.value && answered ? answered.class_name === select.value : null;
     said.dataset.agrees = String(agrees);
     said.textContent =

@@ -36,13 +36,14 @@ const STATED = ['status', 'title', 'text', 'baseline', 'value', 'interval', 'spl
 export function savedDocument(manifest, artifact, entries) {
   const answers = entries
     .filter(({answer}) => answer !== null)
-    .map(({answer, label}) => ({...NOTHING, ...answer, label: compared(answer, label)}));
+    .map(({answer, label}) => ({...NOTHING, ...answer, label: compared(answer, label, manifest)}));
   return {
     schema: 'dr_edge.prediction',
     schema_version: 1,
     bundle: {
       task: manifest.task.name,
       class_names: manifest.task.class_names,
+      positive_class: manifest.task.positive_class ?? null,
       artifact: artifact?.file ?? null,
       sha256: artifact?.sha256 ?? null,
       image_size: manifest.image_size,
@@ -56,8 +57,9 @@ export function savedDocument(manifest, artifact, entries) {
   };
 }
 
-function compared(answer, label) {
+function compared(answer, label, manifest) {
   if (label === null) return null;
-  const said = answer.decision ?? answer.prediction;
+  const two = manifest.task.class_names.length === 2; // of several classes a decision names no single one
+  const said = (two ? answer.decision : null) ?? answer.prediction;
   return {given: label, agrees: said ? said.class_name === label : null};
 }

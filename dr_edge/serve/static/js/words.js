@@ -1,6 +1,6 @@
 // Answers in plain words: what is asked, what was found, and how sure that is.
 
-import {cautionWords, isUnreliable, percent} from './answer.js';
+import {cautionWords, isUnreliable, percent, positiveIndices} from './answer.js';
 
 const QUESTIONS = {
   referable_dr: 'Is there diabetic retinopathy that a specialist should see (grade 2 or more)?',
@@ -51,7 +51,7 @@ function bareHeadline(answer, manifest) {
   }
   if (answer.prediction) {
     const {class_name: name, probability} = answer.prediction;
-    return {title: name, short: `${name} · ${percent(probability)}`, tone: 'plain'};
+    return {title: name, short: `${name} · ${percent(probability)}`, tone: 'plain'}; // no threshold: nothing is all clear
   }
   if (answer.findings) {
     const present = answer.findings.filter((row) => row.present).map((row) => row.class_name);
@@ -74,10 +74,11 @@ function bareMessage(answer, manifest) {
 /** Returns one or two sentences that explain the headline. */
 export function explanation(answer, manifest) {
   if (answer.decision) {
-    const {probability, threshold, positive} = answer.decision;
-    const positiveName = manifest.task.class_names[1];
+    const {probability, threshold, positive, positive_class: disease} = answer.decision;
     const side = positive ? 'at or above' : 'below';
-    return `Probability of “${positiveName}”: ${percent(probability)}, ${side} the threshold of ${(100 * threshold).toFixed(1)} %.`;
+    const sure = `Probability of “${disease}”: ${percent(probability)}, ${side} the threshold of ${(100 * threshold).toFixed(1)} %.`;
+    const {class_name: likeliest, probability: own} = answer.prediction;
+    return manifest.task.class_names.length > 2 ? `${sure} Likeliest class: ${likeliest}, ${percent(own)}.` : sure;
   }
   if (answer.prediction) return `Probability ${percent(answer.prediction.probability)}.`;
   if (answer.vcdr != null) {
@@ -99,7 +100,7 @@ export function explanation(answer, manifest) {
 
 /** Returns what the operating point did on the validation photographs. */
 export function operatingWords(decision, manifest) {
-  const [negative, positive] = manifest.task.class_names;
+  const {negative_class: negative, positive_class: positive} = manifest.task;
   const share = (value) => `${Math.round(100 * value)} %`;
   return (
     `Operating point “${decision.operating_point}”: on the validation photographs this threshold called ${share(decision.sensitivity)} of those ` +
@@ -110,8 +111,9 @@ export function operatingWords(decision, manifest) {
 /** Returns the title of the heat map, as dr_edge/prediction/pictures.py words it. */
 export function heatTitle(answer, manifest) {
   const explained = likelier(answer, manifest);
+  const ill = positiveIndices(manifest).includes(manifest.task.class_names.indexOf(explained));
   // The threshold is not 0.5: the graph explains the likelier class, which may not be what was decided.
-  return answer.decision && answer.decision.class_name !== explained
+  return answer.decision && answer.decision.positive !== ill
     ? `Grad-CAM of ${explained} (likelier), not of ${answer.decision.class_name}`
     : `Grad-CAM of ${explained}`;
 }

@@ -1,0 +1,64 @@
+"""Bundles of earlier releases: their disease is read from the names, or stays the second class with a caution."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from dr_edge import metadata
+from dr_edge.prediction.bundle import open_bundle
+from dr_edge.prediction.flow import predict_files
+from dr_edge.prediction.predictor import Predictor
+
+SAID = ("positive_class", "negative_class", "positive_index", "positive_indices")
+
+
+@pytest.fixture
+def old_bundle(bundle_dir, changed):
+    """old_bundle(class names): as exported before the disease was stated."""
+
+    def make(names):
+        content = json.loads((bundle_dir / "metadata.json").read_text())
+        task = {key: value for key, value in content["task"].items() if key not in SAID}
+        return changed(bundle_dir, {"task": task | {"name": "class", "class_names": names}})
+
+    return make
+
+
+def test_the_second_class_is_the_disease_where_its_name_says_so(old_bundle):
+    bundle = open_bundle(old_bundle(["normal", "glaucoma"]))
+    assert (bundle.positive, bundle.positive_name, bundle.negative_name) == ((1,), "glaucoma", "normal")
+    assert bundle.manifest["warning"] is None and bundle.operating_point.name == "sensitivity_90"
+
+
+def test_the_same_decisions_are_told_the_other_way_round_where_the_first_is(old_bundle, bundle_dir, photographs):
+    """Its thresholds are of the healthy class's probability: that of specificity 0.90 there has sensitivity 0.90 here."""
+    before, after = open_bundle(bundle_dir), open_bundle(old_bundle(["glaucoma", "normal"]))
+    was = next(point for point in before.manifest["operating_points"] if point["name"] == "specificity_90")
+    point = after.operating_point
+    assert (point.name, point.sensitivity, point.specificity) == ("sensitivity_90", was["specificity"], was["sensitivity"])
+    assert point.sensitivity >= 0.9 and point.threshold == pytest.approx(1 - was["threshold"])
+    assert "'normal' for the disease" in after.manifest["warning"]
+    one, other = Predictor(open_bundle(bundle_dir, operating_point="specificity_90")), Predictor(after)
+    for name in ("a.jpg", "b.png", "c.tif"):
+        data = (photographs / name).read_bytes()
+        first, second = one.predict(data).answer.decision, other.predict(data).answer.decision
+        assert second.positive is not first.positive and second.positive_class == "glaucoma"
+        assert second.class_name == ("glaucoma" if second.positive else "normal")
+
+
+def test_where_the_names_say_nothing_a_caution_stands_in_every_document(old_bundle, photographs):
+    bundle, out, notes = open_bundle(old_bundle(["a", "b"])), io.StringIO(), io.StringIO()
+    assert bundle.positive == (1,) and "'b' is taken for it" in bundle.manifest["warning"]
+    predict_files(bundle, [str(photographs / "a.jpg")], out, notes=notes)
+    content = json.loads(out.getvalue())
+    assert content["bundle"]["positive_class"] == "b" and "'b' is taken for it" in content["bundle"]["warning"]
+    assert "'b' is taken for it" in notes.getvalue()
+
+
+@pytest.mark.parametrize("indices", [[0, 1], [2], "1"])
+def test_indices_that_cannot_be_are_refused(bundle_dir, changed, indices):
+    with pytest.raises(metadata.ManifestError, match="are the disease"):
+        open_bundle(changed(bundle_dir, {"task.positive_indices": indices}))
