@@ -17,12 +17,11 @@ so. About 100 images per second and core for MobileNetV3 Small at 224 px.
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from absl import app, flags
 
-from dr_edge import command
+from dr_edge import command, metadata, next_steps
 
 FLAGS = flags.FLAGS
 
@@ -72,16 +71,11 @@ def _evaluate() -> None:
     print(content["verdict"]["text"])
     print(words.one_line(content))
     print(f"report: {Path(FLAGS.run_dir, 'evaluation', FLAGS.split, flow.REPORT_FILE)}")
-    print(f"next: {next_step(FLAGS.run_dir)}")
-
-
-def next_step(run_dir: str) -> str:
-    """Returns the command that makes a bundle of the run."""
-    return shlex.join(["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path(run_dir, 'bundle')}"])
+    records = FLAGS.records or metadata.read_manifest(FLAGS.run_dir, "run")["records"]
+    print(f"next: {next_steps.after_evaluation(FLAGS.run_dir, records, FLAGS.split)}")
 
 
 def _compare(run_a: str, run_b: str) -> None:
-    from dr_edge import metadata
     from dr_edge.evaluation import compare
 
     result = compare.compare(run_a, run_b, FLAGS.split)

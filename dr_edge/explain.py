@@ -13,12 +13,11 @@ picture on one core, scorecam more.
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 from absl import app, flags
 
-from dr_edge import command
+from dr_edge import command, next_steps
 
 FLAGS = flags.FLAGS
 
@@ -51,13 +50,8 @@ def main(argv: list[str]) -> int:
     done = flow.explain(FLAGS.run_dir, FLAGS.images, FLAGS.methods, FLAGS.out, FLAGS.limit, FLAGS.split, FLAGS.diseases)
     page = Path(FLAGS.out, "index.html")
     print(f"{done['pictures']} pictures of {done['images']} images, {done['rejected']} left out: {page}")
-    print(f"next: {next_step(FLAGS.run_dir)}")
+    print(f"next: {next_steps.after_explanation(FLAGS.run_dir)}")
     return 0
-
-
-def next_step(run_dir: str) -> str:
-    """Returns the command that makes a bundle of the run."""
-    return shlex.join(["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path(run_dir, 'bundle')}"])
 
 
 if __name__ == "__main__":

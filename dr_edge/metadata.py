@@ -96,7 +96,7 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
             f"It is written by: {WRITTEN_BY[kind]}"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise ManifestError(f"{path} is not valid JSON ({err}). Write the directory again.") from err
     if not isinstance(content, dict) or content.get("schema") != f"dr_edge.{kind}":
@@ -115,12 +115,15 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Writes `content` as JSON under a temporary name and renames it to `path`. Refuses NaN and infinity."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    if any("\ud800" <= sign <= "\udfff" for sign in text):  # a path whose bytes are no UTF-8; escaped, it is read back as it was
+        text = json.dumps(content, indent=2, ensure_ascii=True, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes UTF-8 `text` under a temporary name and renames it to `path`."""
-    write_bytes(path, text.encode("utf-8"))
+    """Writes UTF-8 `text` under a temporary name and renames it to `path`; what UTF-8 cannot hold stands escaped."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
@@ -178,6 +181,19 @@ def _remove_leftovers(final: Path) -> None:
     for path in final.parent.iterdir():
         if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+
+
+def safe_name(text: str, otherwise: str) -> str:
+    """Returns `text` as a part of a file name: letters, digits, ".", "-" and "_" only, its last 100 bytes of UTF-8.
+
+    File systems take 255 bytes, and endings and temporary names are added to it.
+
+    Args:
+      text: any name.
+      otherwise: what it is called where nothing is left.
+    """
+    stem = re.sub(r"[^\w.-]+", "_", text).strip("._")
+    return stem.encode("utf-8")[-100:].decode("utf-8", "ignore") or otherwise
 
 
 def sha256_file(path: str | os.PathLike) -> str:

@@ -123,7 +123,7 @@ def export_run(
             raise ParityFailure([failure.sentence for failure in found], report, advice(found, report, wanted, settings))
         page = parity_report.render(run, report, ref, outputs, settings.photographs_in_report)
         metadata.write_text(directory / REPORT_FILE, page)
-        metadata.write_text(directory / "labels.txt", "".join(f"{name}\n" for name in run.task.class_names))
+        metadata.write_text(directory / "labels.txt", triton.label_lines(run.task.class_names))
         metadata.write_text(directory / "MODEL_CARD.md", card.model_card(run, fit, report, training))
         note = positive_words(run.task) if run.task.kind == "classification" else ""
         vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model), note)

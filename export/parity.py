@@ -18,6 +18,7 @@ import numpy as np
 
 from dr_edge import glaucoma, metrics, multilabel_metrics
 from dr_edge.data import pipeline
+from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation import verdict
 from dr_edge.evaluation.constant_masks import ConstantMasks
@@ -80,8 +81,8 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
             for photograph in batch["photograph"].numpy():
                 parts["outputs"].append(call(photograph[None]))
                 bar.update()
-            parts["ids"].append(batch["id"].numpy().astype(str))
-            parts["groups"].append(batch["patient"].numpy().astype(str))
+            parts["ids"].append(as_text(batch["id"].numpy()))
+            parts["groups"].append(as_text(batch["patient"].numpy()))
             parts["labels"].append(np.rint(batch["label"].numpy()).astype(label_type))
     if not parts["labels"]:
         raise ValueError(f"{records}: the split {split!r} holds no image for the task {run.task.name!r}.")

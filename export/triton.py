@@ -20,6 +20,11 @@ MODELS: Mapping[str, str | None] = {
 }
 
 
+def label_lines(labels: Sequence[str]) -> str:
+    """Returns the content of a labels.txt: a class name a line, line breaks within one as blanks."""
+    return "".join(f"{' '.join(label.split())}\n" for label in labels)
+
+
 def write_repository(
     directory: Path, content: bytes, side: int, outputs: Mapping[str, Sequence[int]], labels: Sequence[str], note: str = ""
 ) -> None:
@@ -38,7 +43,7 @@ def write_repository(
         model = directory / DIRECTORY / name
         (model / "1").mkdir(parents=True)
         metadata.write_bytes(model / "1" / "model.onnx", content)
-        metadata.write_text(model / "labels.txt", "".join(f"{label}\n" for label in labels))
+        metadata.write_text(model / "labels.txt", label_lines(labels))
         metadata.write_text(model / "config.pbtxt", configuration(name, precision, side, outputs, note))
 
 

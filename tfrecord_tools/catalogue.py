@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 
-from tfrecord_tools.items import Listing, Request, check_listing
+from tfrecord_tools.items import Listing, Request, check_listing, with_readable_names
 
 # name on the command line -> module in tfrecord_tools/datasets
 DATASETS = {
@@ -38,5 +38,6 @@ def list_dataset(name: str, request: Request) -> Listing:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ValueError(f"Unknown data set {name!r}.{hint} Known: {', '.join(sorted(DATASETS))}.")
     listing = importlib.import_module(f"tfrecord_tools.datasets.{DATASETS[name]}").listing(request)
+    listing = with_readable_names(listing)
     check_listing(listing, name)
     return listing

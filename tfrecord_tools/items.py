@@ -132,6 +132,33 @@ class Request:
     table: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
+def with_readable_names(listing: Listing) -> Listing:
+    """Moves photographs whose name is no text to `rejected`: records, tables and reports could not hold it.
+
+    Such a name was written by an old system or an unpacker in another encoding, and the file system keeps its bytes.
+
+    Raises:
+      DatasetError: the name of a class, mask or label is no text.
+    """
+    for name in (*listing.labels, *(value for names in listing.labels.values() for value in names), *listing.masks):
+        if not _is_text(name):
+            raise DatasetError(f"The name {readable(name)} is no UTF-8 text. Rename the folder or file, and build again.")
+    taken = [item for item in listing.items if all(map(_is_text, (item.image_id, item.path, item.patient)))]
+    left = [item for item in listing.items if item not in taken] if len(taken) < len(listing.items) else []
+    rejected = [(readable(file), readable(reason)) for file, reason in listing.rejected]
+    rejected += [(readable(item.path), "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it") for item in left]
+    return dataclasses.replace(listing, items=taken, rejected=rejected)
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)
+
+
+def readable(name: str) -> str:
+    """Returns a file name as text; bytes that are no UTF-8 stand as \\x..."""
+    return name if _is_text(name) else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def check_listing(listing: Listing, name: str) -> None:
     """Checks that ids are unique and that each label, mask and centre was declared.
 

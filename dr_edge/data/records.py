@@ -196,6 +196,11 @@ def shard_name(split: str, index: int, count: int) -> str:
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
 
 
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Returns ids [N] bytes, as TensorFlow reads them from records, as [N] str; numpy's own astype(str) takes ASCII only."""
+    return np.array([value.decode("utf-8") for value in values], dtype=str)
+
+
 def shard_paths(records: str | os.PathLike, split: str) -> list[str]:
     """Returns the sorted shard paths of `split`, having checked that none is missing.
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dr_edge import glaucoma
+from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.constant_masks import ConstantMasks
 from dr_edge.evaluation.predictions import with_features
@@ -121,7 +122,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
         raise ValueError(f"{records}: split {split!r} holds no image with the masks {', '.join(masks)}.")
     joined = {key: np.concatenate(values) for key, values in rows.items()}
     text = {
-        key: np.array([value.decode("utf-8") for value in joined[key]])
+        key: as_text(joined[key])
         for key in ("id", "patient", "laterality")
     }
     measured = joined["measured"].T

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge import metadata
+from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
 from dr_edge.progress import Progress
 from dr_edge.trained import TrainedRun
@@ -97,9 +98,9 @@ def predict_split(
             f"{run.directory}: the model gives outputs that are not finite. It diverged; train again."
         )
     return Predictions(
-        ids=_text(joined["id"]),
-        patients=_text(joined["patient"]),
-        laterality=_text(joined["laterality"]),
+        ids=as_text(joined["id"]),
+        patients=as_text(joined["patient"]),
+        laterality=as_text(joined["laterality"]),
         labels=joined["label"].astype(int),
         logits=joined["logits"],
         probabilities=run.probabilities(joined["logits"]),
@@ -200,10 +201,6 @@ def from_csv(evaluation: str | os.PathLike, task: Task) -> Predictions:
         quality=np.array([float(row["quality"]) for row in rows]),
         source_size=np.array([[int(row["source_height"]), int(row["source_width"])] for row in rows]),
     )
-
-
-def _text(values: np.ndarray) -> np.ndarray:
-    return np.array([value.decode("utf-8") for value in values])
 
 
 def examples_by_id(

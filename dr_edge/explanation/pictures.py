@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import glob
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,7 +128,7 @@ def check_records(records: str | os.PathLike, run: TrainedRun) -> None:
 
 def file_name(name: str, taken: set[str]) -> str:
     """Returns a file-system safe stem for `name` that is not in `taken` yet, and adds it there."""
-    stem = re.sub(r"[^\w.-]+", "_", name).strip("._")[-80:] or "image"
+    stem = metadata.safe_name(name, "image")
     candidate, number = stem, 2
     while candidate.lower() in taken:  # some file systems do not tell A from a
         candidate, number = f"{stem}-{number}", number + 1

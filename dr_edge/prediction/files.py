@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def picture_name(path: Path, taken: set[str]) -> str:
     """Returns a file name for the overlay of `path` that is not in `taken` yet, and adds it there."""
-    stem = re.sub(r"[^\w.-]+", "_", path.stem).strip("._")[-80:] or "photograph"
+    stem = metadata.safe_name(path.stem, "photograph")
     name, number = f"{stem}.png", 2
     while name.lower() in taken:  # some file systems do not tell A from a
         name, number = f"{stem}-{number}.png", number + 1

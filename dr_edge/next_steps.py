@@ -1,0 +1,27 @@
+"""The command that leads on from a finished one, quoted so that it can be pasted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+
+def after_evaluation(run_dir: str | os.PathLike, records: str | os.PathLike, split: str) -> str:
+    """Returns the command that shows where the run looks on what it was evaluated on; where that stands, of its bundle.
+
+    Args:
+      run_dir: a finished run.
+      records: the records directory that it was evaluated on.
+      split: and the split.
+    """
+    heatmaps = Path(run_dir, "heatmaps")
+    if heatmaps.exists():
+        return after_explanation(run_dir)
+    words = ["python", "-m", "dr_edge.explain", f"--run_dir={run_dir}", f"--images={records}", f"--split={split}"]
+    return shlex.join([*words, "--limit=12", f"--out={heatmaps}"])
+
+
+def after_explanation(run_dir: str | os.PathLike) -> str:
+    """Returns the command that makes a bundle of the run, in bundles/ and called as the run is."""
+    return shlex.join(["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path('bundles', Path(run_dir).resolve().name)}"])
