@@ -19,6 +19,7 @@ from tfrecord_tools.catalogue import list_dataset
 from tfrecord_tools.copies import count_copies
 from tfrecord_tools.duplicates import near_pairs
 from tfrecord_tools.items import DatasetError, Item, Listing, Request, sample, stable_hash
+from tfrecord_tools.leftovers import leftovers
 from tfrecord_tools.pool import process_all
 from tfrecord_tools.positive_classes import positive_classes
 from tfrecord_tools.process import Settings
@@ -36,6 +37,8 @@ from tfrecord_tools.writer import (
 )
 
 BUILDER_VERSION = 1  # raise it when the same photographs give other bytes
+READER_VERSION = 2  # of DICOM, TIFF and others; since 1, JPEG, PNG and BMP give the same pixels
+UNCHANGED = (".jpg", ".jpeg", ".png", ".bmp")
 QUALITY_BINS = 10
 Advance = Callable[[int], None]
 
@@ -121,13 +124,36 @@ def plan_build(options: BuildOptions) -> Plan:
         "shard_examples": options.shard_examples,
         "max_pixels": options.max_pixels,
         "table": dict(options.table),
-        "versions": {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__},
+        "versions": _versions(items),
     }
     if options.positive:  # else the key of an earlier release's build stays
         arguments["positive"] = sorted(options.positive)
-    return Plan(
-        listing, positive, items, settings, fractions, arguments, _key(arguments, items, listing, options.data_dir)
-    )
+    if options.data_dir is not None:  # the records of this very build may lie among the photographs
+        own = Path(os.path.relpath(options.out, options.data_dir)).as_posix()
+        listing = dataclasses.replace(listing, rejected=[row for row in listing.rejected if row[0] != own])
+    key = _key(arguments, items, listing, options.data_dir)
+    if options.data_dir is not None:  # not part of the key: a new text beside the photographs makes no new build
+        table = _table_path(options)
+        rest, notes = leftovers(listing, options.dataset, options.data_dir, options.out, table)
+        listing = dataclasses.replace(listing, rejected=[*listing.rejected, *rest], notes=[*listing.notes, *notes])
+    return Plan(listing, positive, items, settings, fractions, arguments, key)
+
+
+def _versions(items: Sequence[Item]) -> dict[str, Any]:
+    """Returns what else decides the bytes of the records; for the formats whose pixels never changed, as earlier releases did."""
+    versions: dict[str, Any] = {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__}
+    if any(Path(item.path).suffix.lower() not in UNCHANGED for item in items if item.path):
+        versions["reader"] = READER_VERSION
+    return versions
+
+
+def _table_path(options: BuildOptions) -> str:
+    """Returns the path of the table of --dataset=csv as the adapter finds it; "" for other data sets."""
+    name = str(options.table.get("csv", ""))
+    if not name or options.data_dir is None:
+        return ""
+    path = Path(name).expanduser()
+    return str(path if path.is_absolute() or path.is_file() else options.data_dir / path)
 
 
 def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, data_dir: Path | None) -> str:

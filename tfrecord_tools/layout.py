@@ -8,9 +8,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dr_edge.fundus.format_names import is_picture
 from tfrecord_tools.items import DatasetError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".ppm", ".dcm")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".gif", ".jp2", ".avif", ".ppm",
+    ".dcm", ".dicom",
+)  # fmt: skip
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 
 NOT_PHOTOGRAPHS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information")
 
@@ -52,14 +57,21 @@ def relative(path: Path, root: Path) -> str:
 
 
 def list_images(directory: Path, *, recursive: bool = False) -> Iterator[Path]:
-    """Yields the image files of `directory` in the order of their names; hidden ones (.DS_Store, ._x) and what archivers
-    and file servers add (__MACOSX) are skipped.
+    """Yields the image files of `directory` in the order of their names: by their suffix, or by their content (a DICOM export has
+    no suffixes); also those of formats that are refused by name. Hidden ones (.DS_Store, ._x) and what archivers and file servers
+    add (__MACOSX) are skipped.
     """
     for path in sorted(directory.rglob("*") if recursive else directory.iterdir()):
         parts = path.relative_to(directory).parts
-        hidden = any(part.startswith(".") or part in NOT_PHOTOGRAPHS for part in parts)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not hidden and not path.is_dir():
+        if any(is_passed_over(part) for part in parts) or path.is_dir():
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES or is_picture(path):
             yield path
+
+
+def is_passed_over(name: str) -> bool:
+    """Tells whether a file or a folder is hidden, or made by an operating system, an archiver or a file server."""
+    return name.startswith(".") or name in NOT_PHOTOGRAPHS or name.lower() in SYSTEM_FILES
 
 
 def index_images(directories: Iterable[Path], *, recursive: bool = False) -> dict[str, Path]:

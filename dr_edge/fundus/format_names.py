@@ -5,6 +5,8 @@ Standard library only.
 
 from __future__ import annotations
 
+import os
+
 HEAD_BYTES = 160  # so many tell
 SUPPORTED = "JPEG, PNG, TIFF, BMP, WebP, HEIC, DICOM"
 _READ = (
@@ -25,6 +27,7 @@ _OTHERS = (
     (b"<?xml", "XML"), (b"<svg", "SVG"), (b"<!DOCTYPE html", "a web page"), (b"<html", "a web page"), (b"{", "JSON"),
 )  # fmt: skip
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevm", b"hevs"}
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 _AVIF_BRANDS = {b"avif", b"avis"}
 
 
@@ -59,6 +62,25 @@ def file_name(head: bytes) -> str:
         return "an empty file"
     text = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head[:HEAD_BYTES])
     return "a text" if text else f"a file that begins with {head[:8].hex()}"
+
+
+def is_picture(path: str | os.PathLike) -> bool:
+    """Tells by its first bytes whether a regular file is a picture, of a format that is read or of one that is refused by name."""
+    try:
+        if not os.path.isfile(path):  # a pipe would block for ever
+            return False
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return looks_like_picture(head)
+
+
+def looks_like_picture(head: bytes) -> bool:
+    """Tells whether the first bytes of a file are those of a picture."""
+    if head.startswith(b"BM"):  # so may a text begin: "BMI;age"
+        return len(head) > 18 and head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+    return read_format(head) is not None or picture_name(head) is not None
 
 
 def _brands(head: bytes) -> set[bytes]:

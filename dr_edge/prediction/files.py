@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dr_edge import locks, metadata
+from dr_edge.fundus.format_names import is_picture
 
-# Of a directory; without a suffix a file may be anything, and DICOM files often have none.
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", "")
+# Of a directory also files of other names are taken, if they begin as pictures do: DICOM files often have no suffix.
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".dcm", ".dicom")
 NAMED = 5  # of what was passed over
+
 
 def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Returns the files that files and directories stand for, in the order given; of a directory its pictures by name.
@@ -35,7 +37,7 @@ def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
             paths.append(path)
             continue
         entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        pictures = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in SUFFIXES]
+        pictures = [entry for entry in entries if _is_taken(entry)]
         passed = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries if entry not in pictures]
         more = f" and {len(passed) - NAMED} more" if len(passed) > NAMED else ""
         said = f"{', '.join(passed[:NAMED])}{more}"
@@ -43,9 +45,13 @@ def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
             there = f" It holds {said}." if passed else ""
             raise ValueError(f"{path} holds no pictures.{there} Name the files, or the directory that holds them.")
         if passed:
-            notes.append(f"{path}: passed over {said} (subdirectories, or no pictures by their names). Name them to have them read.")
+            notes.append(f"{path}: passed over {said} (subdirectories, or no pictures). Name them to have them read.")
         paths += pictures
     return paths, notes
+
+
+def _is_taken(path: Path) -> bool:
+    return path.is_file() and (path.suffix.lower() in SUFFIXES or is_picture(path))
 
 
 def picture_name(path: Path, taken: set[str]) -> str:
