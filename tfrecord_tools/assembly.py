@@ -100,7 +100,7 @@ def plan_build(options: BuildOptions) -> Plan:
         raise ValueError(f"--{next(iter(options.table))} is for --dataset=csv only. Leave it out.")
     if options.positive and options.dataset not in ("folder", "csv"):
         raise ValueError("--positive is for --dataset=folder and csv only: the other data sets say what is the disease.")
-    request = Request(options.data_dir, options.limit, options.seed, options.table)
+    request = Request(options.data_dir, options.limit, options.seed, options.table, options.out)
     listing = list_dataset(options.dataset, request)
     positive = positive_classes(listing.labels, options.positive)
     items = sample(listing.items, options.limit, options.seed)
@@ -268,6 +268,7 @@ def write_tables_and_describe(
             "patients": len({fact.patient for fact in members}),
             "classes": count_classes(members, plan.listing.labels),
             "masks": {name: sum(name in fact.masks for fact in members) for name in plan.listing.masks},
+            "empty_masks": {name: sum(name in fact.empty_masks for fact in members) for name in plan.listing.masks},
             "shards": list(shards[split]),
         }
     manifest = {

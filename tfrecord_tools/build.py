@@ -55,19 +55,33 @@ flags.DEFINE_float(
 )
 flags.DEFINE_integer("shard_examples", 512, "at most that many examples per shard", lower_bound=1)
 flags.DEFINE_integer("max_megapixels", 100, "refuse larger photographs before decoding them", lower_bound=1)
-flags.DEFINE_string("csv", None, "--dataset=csv: the table, one row per photograph")
+flags.DEFINE_string("csv", None, "--dataset=csv: the table (CSV, .xlsx, .xls), one row per photograph; several with commas between")
 flags.DEFINE_string(
-    "image_column", None, "--dataset=csv: column of the photograph's path relative to --data_dir"
+    "image_column", None, "--dataset=csv: column of the photograph's path relative to --data_dir, or of its name"
 )
 flags.DEFINE_list(
-    "label_columns", [], "--dataset=csv: columns of labels, whole numbers from 0 or names; empty is missing"
+    "label_columns",
+    [],
+    "--dataset=csv: columns of labels, as COLUMN or LABEL=COLUMN; whole numbers from 0 or names, empty is missing. Referable DR "
+    "needs the label dr_grade: --label_columns='dr_grade=DR grade'",
 )
 flags.DEFINE_string(
-    "patient_column", None, "--dataset=csv: column of the patient; without it each photograph is its own"
+    "patient_column", None, "--dataset=csv: column of the patient; without it eyes are kept together by their names"
 )
 flags.DEFINE_string("split_column", None, "--dataset=csv: column of train, val, test or empty")
-flags.DEFINE_string("laterality_column", None, "--dataset=csv: column of left, right or empty")
-flags.DEFINE_list("mask_columns", [], "--dataset=csv: columns of mask files, lit where the structure is")
+flags.DEFINE_string("laterality_column", None, "--dataset=csv: column of left, right, OS, OD or empty")
+flags.DEFINE_list(
+    "mask_columns",
+    [],
+    "--dataset=csv: columns of mask files, as STRUCTURE or STRUCTURE=COLUMN; lit (above half of the file's range) where the "
+    "structure is, unless --mask_values says otherwise",
+)
+flags.DEFINE_list(
+    "mask_values",
+    [],
+    "--dataset=csv: grey levels that are inside, per structure of --mask_columns: 'optic_disc>=1,optic_cup=2', 'optic_disc<=128', "
+    "'lesion=2-4'",
+)
 flags.DEFINE_list(
     "positive",
     [],
@@ -78,7 +92,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_multi_string("beam_option", [], "an option for that runner, without its dashes; may be repeated")
 TABLE_FLAGS = (
-    "csv", "image_column", "label_columns", "patient_column", "split_column", "laterality_column", "mask_columns",
+    "csv", "image_column", "label_columns", "patient_column", "split_column", "laterality_column", "mask_columns", "mask_values",
 )  # fmt: skip
 flags.mark_flags_as_required(["dataset", "out"])
 

@@ -158,12 +158,13 @@ def _by_folder(paths: Sequence[str]) -> list[str | None] | None:
     return None
 
 
-def patients_in_words(eyes: Sequence[Eye], column: str = "") -> str:
+def patients_in_words(eyes: Sequence[Eye], column: str = "", *, table: bool = False) -> str:
     """Returns one sentence that says how the patients of photographs are known.
 
     Args:
       eyes: what `group_eyes` read.
       column: the table's column of the patient; "" where there is none.
+      table: there is a table, which may have such a column.
     """
     told = [eye for eye in eyes if eye.told]
     if column and len(told) == len(eyes):
@@ -171,9 +172,10 @@ def patients_in_words(eyes: Sequence[Eye], column: str = "") -> str:
     several = Counter(eye.patient for eye in told)
     shared = sorted(name for name, count in several.items() if count > 1)
     if not shared:
+        more = "name the column with --patient_column" if table else "give each patient a folder, or use a CSV with --patient_column"
         return (
-            "Patients are not known: splits are by photograph, and two photographs of one patient may stand in two splits. If a "
-            "patient has several, name them alike (10_left, 10_right), give each patient a folder, or use a CSV with --patient_column."
+            f"Patients are not known: splits are by photograph, and two photographs of one patient may stand in two splits. If a "
+            f"patient has several, name them alike (10_left, 10_right), or {more}."
         )
     rest = len(eyes) - len(told)
     alone = f"; {rest} whose name says nothing are each a patient of its own" if rest else ""

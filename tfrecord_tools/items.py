@@ -15,7 +15,7 @@ from pathlib import Path
 from dr_edge.data.records import MISSING_LABEL, SPLITS
 
 LATERALITIES = ("left", "right", "")
-MASK_RULES = ("at_least", "at_most", "contours", "none")
+MASK_RULES = ("at_least", "at_most", "half", "between", "contours", "none")
 _SPLIT = re.compile(
     r"(?:[a-z0-9]\W+)?(?:(?P<train>train|training)|(?P<val>val|valid|validation|dev)|(?P<test>test|testing))"
     r"(?:[\W_]*(?:set|data|images?|imgs?|photos?|photographs?|labels?|split|\d+))*",
@@ -33,15 +33,18 @@ class MaskSource:
 
     Attributes:
       paths: files relative to the data directory, all in pixels of the photograph.
-      rule: "at_least" or "at_most" (the brightest channel against `value`; the union of the files), "contours" (texts of
-        one 'x, y' per line, one file per expert; the mean contour), or "none" (the structure was looked for and is not
-        there: an empty mask, no file).
-      value: grey level, 0..255, for the first two rules.
+      rule: "at_least" or "at_most" (the brightest channel against `value`; the union of the files), "half" (above half of the
+        one file's own range) or "between" (from `value` to `upper`, as stored), both checked by `mask_files`; "contours"
+        (texts of one 'x, y' per line, one file per expert; the mean contour), or "none" (the structure was looked for and
+        is not there: an empty mask, no file).
+      value: grey level; 0..255 for the first two rules.
+      upper: highest grey level inside, for "between".
     """
 
     paths: tuple[str, ...] = ()
     rule: str = "at_least"
     value: int = 128
+    upper: int = dataclasses.field(default=255, repr=False)
 
     def __post_init__(self) -> None:
         if self.rule not in MASK_RULES or bool(self.paths) == (self.rule == "none"):
@@ -124,12 +127,14 @@ class Request:
       limit: number of images to draw (adapters of files ignore it: `sample` applies it to them).
       seed: of drawn images.
       table: --dataset=csv only: the path of the CSV file and its column names (see datasets/table.py).
+      out: where the records will be written, for commands that messages show.
     """
 
     data_dir: Path | None
     limit: int | None = None
     seed: int = 0
     table: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
+    out: Path | None = None
 
 
 def with_readable_names(listing: Listing) -> Listing:

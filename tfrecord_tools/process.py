@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import stat
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,14 +17,14 @@ from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_mask, crop_poin
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
 from dr_edge.fundus.locate import Refusal, locate
-from dr_edge.fundus.photograph import decode_photograph
 from dr_edge.fundus.quality import quality
 from tfrecord_tools.duplicates import describe
-from tfrecord_tools.items import Item, MaskSource
+from tfrecord_tools.inside import Rejected, one_line, read_inside
+from tfrecord_tools.items import Item
+from tfrecord_tools.masks import read_masks
 
 ENCODED_QUALITY = 95  # what a model trains on: 4:4:4, since lesions are small and red
 PHOTOGRAPH_QUALITY = 90  # what overlays and calibration read
-MAX_FILE_BYTES = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +56,7 @@ class Outcome:
       reason: "" where taken.
       pixels: SHA-256 of the decoded photograph, equal for exact duplicates.
       picture: small pictures of the crop by which near-duplicates are found, see `duplicates.describe`.
+      empty_masks: names of the structures whose mask is empty.
     """
 
     item: Item
@@ -67,10 +64,7 @@ class Outcome:
     reason: str = ""
     pixels: str = ""
     picture: bytes = b""
-
-
-class Rejected(ValueError):
-    """An item that cannot become a record; the message is the reason in rejected.csv."""
+    empty_masks: tuple[str, ...] = ()
 
 
 def process(item: Item, settings: Settings) -> Outcome:
@@ -80,17 +74,13 @@ def process(item: Item, settings: Settings) -> Outcome:
     except Rejected as err:
         return Outcome(item, reason=str(err))
     except (PhotographError, NotFundusError) as err:
-        return Outcome(item, reason=_one_line(err))
+        return Outcome(item, reason=one_line(err))
     except cv2.error as err:
-        return Outcome(item, reason=f"OpenCV failed: {_one_line(err)}")
+        return Outcome(item, reason=f"OpenCV failed: {one_line(err)}")
     except MemoryError:
         return Outcome(item, reason="not enough memory to decode it; lower --max_megapixels or --workers")
     except Exception as err:  # noqa: BLE001 - one strange file must not end a build of many hours
-        return Outcome(item, reason=f"unexpected {type(err).__name__}: {_one_line(err)}")
-
-
-def _one_line(err: Exception | str) -> str:
-    return " ".join(str(err).split())[:300]
+        return Outcome(item, reason=f"unexpected {type(err).__name__}: {one_line(err)}")
 
 
 def _process(item: Item, settings: Settings) -> Outcome:
@@ -121,7 +111,8 @@ def _process(item: Item, settings: Settings) -> Outcome:
         },
         centres=_crop_centres(source["centres"], in_source, size),
     )
-    return Outcome(item, record, pixels=source["pixels"], picture=describe(crop))
+    empty = tuple(name for name, mask in sorted(source["masks"].items()) if not mask.any())
+    return Outcome(item, record, pixels=source["pixels"], picture=describe(crop), empty_masks=empty)
 
 
 def _crop_centres(
@@ -139,7 +130,7 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
     data = read_inside(settings.data_dir, item.path)
     found = locate(data, settings.image_size, settings.max_pixels)
     if isinstance(found.fov, Refusal):
-        raise Rejected(_one_line(f"{found.fov.reason}: {found.fov.detail}"))
+        raise Rejected(one_line(f"{found.fov.reason}: {found.fov.detail}"))
     size = found.size
     for name, (x, y) in item.centres.items():
         if not (0 <= x < size[1] and 0 <= y < size[0]):
@@ -155,7 +146,7 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
         "pixels": hashlib.sha256(repr(size).encode() + found.image.tobytes()).hexdigest(),
         "laterality": item.laterality,
         "labels": item.labels,
-        "masks": {name: read_mask(settings, source, size) for name, source in item.masks.items()},
+        "masks": read_masks(settings.data_dir, settings.max_pixels, item.masks, size, found.fov.scaled(found.denominator)),
         "centres": dict(item.centres),
     }
 
@@ -177,82 +168,6 @@ def _draw(seed: int, settings: Settings) -> dict[str, Any]:
         "masks": drawn.masks,
         "centres": drawn.centres,
     }
-
-
-def read_inside(data_dir: str, path: str) -> bytes:
-    """Reads a regular file that truly lies below `data_dir`.
-
-    Raises:
-      Rejected: missing, outside the directory (by '..' or by a symbolic link), not a regular file, or too large.
-    """
-    root = os.path.realpath(data_dir)
-    full = os.path.join(root, path)
-    real = os.path.realpath(full)
-    if os.path.commonpath([root, real]) != root:
-        raise Rejected("path or symbolic link leads outside the data directory")
-    try:
-        status = os.stat(real)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            raise Rejected("not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise Rejected(f"file too large: {status.st_size} bytes; at most {MAX_FILE_BYTES}")
-        return Path(real).read_bytes()
-    except FileNotFoundError as err:
-        raise Rejected("no such file") from err
-    except OSError as err:
-        raise Rejected(f"cannot be read: {err.strerror}") from err
-
-
-def read_mask(settings: Settings, source: MaskSource, size: tuple[int, int]) -> np.ndarray:
-    """Returns the [H, W] bool mask of a structure in pixels of the photograph.
-
-    Raises:
-      Rejected: a mask file is missing, unreadable or not of the photograph's size.
-    """
-    if source.rule == "contours":
-        return mean_shape([_fill_contour(settings, path, size) for path in source.paths])
-    union = np.zeros(size, bool)
-    for path in source.paths:
-        try:
-            level = decode_photograph(
-                read_inside(settings.data_dir, path), max_pixels=settings.max_pixels
-            ).max(axis=2)
-        except (Rejected, PhotographError) as err:
-            raise Rejected(f"mask {path}: {_one_line(err)}") from err
-        if level.shape != size:
-            raise Rejected(
-                f"mask {path} is {level.shape[0]}x{level.shape[1]}, the photograph {size[0]}x{size[1]}"
-            )
-        union |= level >= source.value if source.rule == "at_least" else level <= source.value
-    return union
-
-
-def _fill_contour(settings: Settings, path: str, size: tuple[int, int]) -> np.ndarray:
-    """Returns [H, W] bool inside a closed contour given as one 'x, y' per line, in pixels."""
-    try:
-        lines = read_inside(settings.data_dir, path).decode("utf-8", "replace").splitlines()
-        points = [[float(part) for part in line.replace(",", " ").split()] for line in lines if line.strip()]
-        contour = np.asarray(points, np.float64).reshape(-1, 2)
-    except ValueError as err:  # Rejected is one
-        raise Rejected(f"contour {path}: {_one_line(err)}") from err
-    if len(contour) < 3 or not np.isfinite(contour).all():
-        raise Rejected(f"contour {path}: {len(contour)} points, three or more finite ones are needed")
-    filled = np.zeros(size, np.uint8)
-    cv2.fillPoly(filled, [np.round(contour * 256).astype(np.int32)], 1, shift=8)
-    return filled.astype(bool)
-
-
-def mean_shape(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the mean of several experts' shapes, [H, W] bool: where the mean signed distance to their edges is inside."""
-    if len(masks) == 1:
-        return masks[0]
-    distance = np.zeros(masks[0].shape, np.float32)
-    for mask in masks:
-        inside = mask.astype(np.uint8)
-        distance += cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(
-            1 - inside, cv2.DIST_L2, 5
-        )
-    return distance > 0
 
 
 def _jpeg(image: np.ndarray, level: int) -> bytes:

@@ -44,6 +44,7 @@ class Fact:
     split: str | None = None
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     masks: Sequence[str] = ()
+    empty_masks: Sequence[str] = ()
     sha256: str = ""
     pixels: str = ""
     quality: float = 0.0
@@ -146,6 +147,7 @@ def _fact(outcome: Outcome, chunk: int, offset: int, length: int) -> Fact:
         split=item.split,
         labels=dict(record.labels),
         masks=sorted(record.masks),
+        empty_masks=list(outcome.empty_masks),
         sha256=record.sha256,
         pixels=outcome.pixels,
         quality=record.quality,

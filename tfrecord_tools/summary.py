@@ -14,7 +14,7 @@ from tfrecord_tools.positive_classes import disease_lines, undecided
 
 TOP_REASONS = 5
 # What differs between two photographs that are rejected for one reason: quoted names, paths, numbers.
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.\w{2,5}\b|\d+(?:\.\d+)?")
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.[A-Za-z]\w{1,4}\b|\d+(?:\.\d+)?")
 GIN_FILES = {
     "synthetic": "demo.gin", "idrid": "idrid_referable.gin", "eyepacs": "eyepacs_referable.gin", "drishti": "system_c.gin", "messidor": "system_a_messidor_small.gin", "refuge": "system_c.gin",
 }  # fmt: skip
@@ -54,7 +54,8 @@ def _contents(manifest: Mapping[str, Any], content: Mapping[str, Any]) -> str:
         missing = counts.get(str(MISSING_LABEL), 0)
         parts.append(f"{label}: {', '.join([*found, f'missing {missing}'] if missing else found)}")
     if content["masks"]:
-        parts.append("masks: " + ", ".join(f"{name} {count}" for name, count in content["masks"].items()))
+        empty = {name: f" ({count} empty)" if count else "" for name, count in content["empty_masks"].items()}
+        parts.append("masks: " + ", ".join(f"{name} {count}{empty[name]}" for name, count in content["masks"].items()))
     return "; ".join(parts)
 
 
@@ -91,19 +92,28 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
     for split in SPLITS:
         if splits[split]["examples"] == 0:
             said.append(f"{split} is empty: {needs.get(split, 'nothing can be trained')}. {_more(manifest, split)}")
+    for name in manifest["masks"]:
+        held, empty = (sum(splits[split][kind][name] for split in SPLITS) for kind in ("masks", "empty_masks"))
+        if held == 0:
+            said.append(f"no photograph has a mask of {name}.")
+        elif empty == held:
+            said.append(f"every mask of {name} is empty: nothing of it can be learned. Are its files and --mask_values right?")
     for label, names in manifest["labels"].items():
         totals = {s: [splits[s]["classes"][label].get(str(i), 0) for i in range(len(names))] for s in SPLITS}
+        groups: dict[tuple[str, ...], list[str]] = {}
         for index, name in enumerate(names):
             counts = {split: totals[split][index] for split in SPLITS}
-            where = ", ".join(f"{count} in {split}" for split, count in counts.items() if count)
-            lacking = [split for split in SPLITS if not counts[split] and splits[split]["examples"]]
-            if "train" in lacking:
+            where = ", ".join(f"{count} in {split}" for split, count in counts.items() if count) or "none at all"
+            lacking = tuple(split for split in SPLITS if not counts[split] and splits[split]["examples"])
+            groups.setdefault(("train",) if "train" in lacking else lacking, []).append(f"{name!r} ({where})")
+        for lacking, shown in groups.items():
+            if lacking == ("train",):
                 said.append(
-                    f"{label}: no training photograph of {name!r} ({where or 'none at all'}): train refuses a task in which it is a class. "
-                    f"Add photographs of it{', or lower --val_fraction and --test_fraction' if where else ''}."
+                    f"{label}: no training photograph of {', '.join(shown)}: train refuses a task in which that is a class. Add photographs, "
+                    f"or lower --val_fraction and --test_fraction where other splits hold some."
                 )
             elif lacking:
-                said.append(f"{label}: {' and '.join(lacking)} hold no {name!r} ({where}): it cannot be judged there.")
+                said.append(f"{label}: no {', '.join(shown)} in {' and '.join(lacking)}: it cannot be judged there.")
     return said
 
 

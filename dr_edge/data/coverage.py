@@ -39,7 +39,9 @@ def check_not_empty(info: pipeline.RecordsInfo, split: str, task: Task) -> None:
 def _lacking(info: pipeline.RecordsInfo, split: str, task: Task) -> list[str]:
     """Returns the names of what has no example in a split."""
     if task.kind == "segmentation":
-        held = info.content["splits"].get(split, {}).get("masks", {})
+        stated = info.content["splits"].get(split, {})
+        empty = stated.get("empty_masks", {})
+        held = {name: count - empty.get(name, 0) for name, count in stated.get("masks", {}).items()}
         return [f"mask of {name!r}" for name in task.masks if held.get(name) == 0]
     counts = pipeline.class_counts(info, split, task)
     if task.kind == "classification":

@@ -273,11 +273,12 @@ def test_csv_table(tmp_path: Path, save_photo: Save, save_grey, draw, run_build)
 @pytest.mark.parametrize(
     ("changes", "text", "message"),
     [
-        ({"csv": None}, "f,g\na,1\n", "--csv=FILE"),
+        ({"csv": None}, "f,g\na,1\n", "needs --csv=FILE"),
+        ({"csv": None, "image_column": None, "label_columns": []}, "f,g\na,1\n", r"needs --csv=FILE, --image_column=NAME, --label_columns or"),
         ({"label_columns": []}, "f,g\na,1\n", "what is there to learn"),
         ({}, "f,g\na,1\nb,two\n", "g mixes numbers and names"),
-        ({}, "f,g\na,\n", "label column g is empty"),
-        ({"image_column": "photo"}, "f,g\na,1\n", "no column photo; it has f, g"),
+        ({}, "f,g\na,\n", "column g is empty. Leave it out"),
+        ({"image_column": "photo"}, "f,g\na,1\n", "no column for --image_column=photo; it has f, g"),
         ({"split_column": "g"}, "f,g\na,1\n", "unknown g '1'. Known"),
         ({}, "f,g\n,1\n", "row 2: the photograph's name is empty"),
         ({}, "f,g\na,-1\n", "g holds '-1'"),
@@ -286,6 +287,8 @@ def test_csv_table(tmp_path: Path, save_photo: Save, save_grey, draw, run_build)
 )
 def test_csv_table_mistakes(tmp_path: Path, changes: dict, text: str, message: str):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
     table = {"csv": "t.csv", "image_column": "f", "label_columns": ["g"], **changes}
     with pytest.raises(DatasetError, match=message):
         listed("csv", tmp_path, table=table)

@@ -11,7 +11,8 @@ import pytest
 
 from tfrecord_tools import process as process_module
 from tfrecord_tools.items import Item, MaskSource
-from tfrecord_tools.process import Settings, mean_shape, process
+from tfrecord_tools.masks import mean_shape
+from tfrecord_tools.process import Settings, process
 from tfrecord_tools.reading import Example
 
 

@@ -35,7 +35,7 @@ def test_it_tells_classes_patients_rejections_and_the_next_command(photographs: 
     assert any("Patients are told by name: 16 photographs of 8 (such as 0) stay together; 2 whose" in line for line in said)
     assert any(line.startswith("2 rejected (rejected.csv says why)") for line in said)
     assert any("1 x " in line and "papers" in line for line in said)
-    assert any("val and test hold no 'rare' (1 in train)" in line for line in said)
+    assert any("class: no 'rare' (1 in train) in val and test" in line for line in said)
     assert said[-1].startswith("next: python -m dr_edge.train --gin_file=gin_configs/folder.gin")
     assert f"--records='{tmp_path}/own records' --run_dir='runs/own records'" in said[-1]
 

@@ -1,0 +1,182 @@
+"""What is inside in a mask that somebody drew."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfrecord_tools.mask_files import MaskError, check_masks, half, named_levels, parse_values, read_levels
+
+SIDE = 240
+
+
+def disc(radius: float) -> np.ndarray:
+    y, x = np.mgrid[:SIDE, :SIDE]
+    return np.hypot(x - 120, y - 110) < radius
+
+
+DISC, CUP = disc(20), disc(11)
+PIXELS = int(DISC.sum())
+MOST = 10**6
+
+
+def encoded(picture: np.ndarray, suffix: str = ".png", *options: int) -> bytes:
+    done, data = cv2.imencode(suffix, picture, list(options))
+    assert done
+    return data.tobytes()
+
+
+def inside(data: bytes) -> int:
+    return int(half(*read_levels(data, MOST), "optic_disc").sum())
+
+
+def as_pillow(picture: np.ndarray, mode: str, form: str = "PNG", palette: list[int] | None = None) -> bytes:
+    image = Image.fromarray(picture) if palette is None else Image.frombytes("P", picture.shape[::-1], picture.astype(np.uint8).tobytes())
+    if palette is not None:
+        image.putpalette(palette)
+    buffer = io.BytesIO()
+    (image.convert(mode) if palette is None else image).save(buffer, form)
+    return buffer.getvalue()
+
+
+GREY = DISC.astype(np.uint8) * 255
+COLOUR = np.dstack([np.zeros_like(GREY), np.zeros_like(GREY), GREY])
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("png", encoded(GREY)),
+        ("0 and 1", encoded(DISC.astype(np.uint8))),
+        ("16 bit", encoded(DISC.astype(np.uint16) * 65535)),
+        ("16 bit of 0 and 1", encoded(DISC.astype(np.uint16))),
+        ("1 bit", as_pillow(GREY, "1")),
+        ("bmp", encoded(GREY, ".bmp")),
+        ("tiff", encoded(GREY, ".tif")),
+        ("jpeg 95", encoded(GREY, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 95)),
+        ("jpeg 60", encoded(GREY, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 60)),
+        ("colour jpeg", encoded(np.dstack([GREY] * 3), ".jpg")),
+        ("red", encoded(COLOUR)),
+        ("dark grey", encoded(GREY // 3)),
+        ("blurred", encoded(cv2.GaussianBlur(GREY, (0, 0), 2))),
+        ("very soft", encoded(cv2.GaussianBlur(GREY, (0, 0), 4))),
+        ("antialiased", encoded(cv2.resize(cv2.resize(GREY, (960, 960), interpolation=cv2.INTER_LINEAR), (SIDE, SIDE), interpolation=cv2.INTER_AREA))),
+        ("palette", as_pillow(DISC.astype(np.uint8), "P", palette=[0, 0, 0, 128, 0, 0])),
+        ("grey palette", as_pillow(DISC.astype(np.uint8), "P", palette=[0, 0, 0, 255, 255, 255])),
+        ("opacity", encoded(np.dstack([np.full_like(GREY, 255)] * 3 + [GREY]))),
+        ("black with opacity", encoded(np.dstack([np.zeros_like(GREY)] * 3 + [GREY]))),
+        ("opaque", encoded(np.dstack([GREY] * 3 + [np.full_like(GREY, 255)]))),
+        ("four experts", encoded(sum((disc(r).astype(int) for r in (19, 20, 20, 21)), np.zeros((SIDE, SIDE), int)).astype(np.uint8) * 63)),
+        ("a stray third level", encoded(np.where(np.arange(SIDE * SIDE).reshape(SIDE, SIDE) == 7, 128, GREY).astype(np.uint8))),
+    ],
+)  # fmt: skip
+def test_about_the_same_pixels_in_every_form(name: str, data: bytes):
+    assert inside(data) == pytest.approx(PIXELS, rel=0.05), name
+
+
+def test_black_is_an_empty_mask_and_white_is_none():
+    assert inside(encoded(np.zeros_like(GREY))) == 0
+    with pytest.raises(MaskError, match="one grey level, 255, everywhere"):
+        inside(encoded(np.full_like(GREY, 255)))
+
+
+LABELS = DISC.astype(np.uint8) + CUP
+REFUGE = np.where(CUP, 0, np.where(DISC, 128, 255)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (encoded(LABELS), r"levels 0 \(98 %\), 1 .*, 2 .*which are inside\? .*--mask_values=\"optic_disc=2\""),
+        (encoded(LABELS * 127), "levels 0 .*, 127 .*, 254 .*which are inside"),
+        (encoded(REFUGE), "In REFUGE 0 is cup, 128"),
+        (encoded(REFUGE, ".bmp"), "In REFUGE"),
+        (encoded(REFUGE, ".jpg"), "third level near 1[23]"),
+        (encoded(LABELS * 127, ".jpg"), "third level near 1[23]"),
+        (encoded(cv2.GaussianBlur(LABELS * 127, (0, 0), 0.7)), "which are inside"),
+        (encoded((np.arange(SIDE * SIDE).reshape(SIDE, SIDE) // 240).astype(np.uint8)), "neither bright nor dark"),
+        (encoded(DISC.astype(np.uint8) * 3, ".jpg"), "levels 0 to .* Save it as PNG"),
+        (encoded(np.dstack([CUP * 255, np.zeros_like(GREY), (DISC & ~CUP) * 255]).astype(np.uint8)), "several colours"),
+        (as_pillow(LABELS, "P", palette=[0, 0, 0, 128, 0, 0, 0, 128, 0]), "which are inside"),
+        (encoded(LABELS.astype(np.uint16)), "which are inside"),
+    ],
+)  # fmt: skip
+def test_more_than_two_levels_are_asked_about(data: bytes, message: str):
+    with pytest.raises(MaskError, match=message):
+        inside(data)
+
+
+def test_values_by_the_flag():
+    assert parse_values(["optic_disc>=1", "optic_cup=2", " a<=128", "b = 3-5"]) == {
+        "optic_disc": (1, 65535), "optic_cup": (2, 2), "a": (0, 128), "b": (3, 5),
+    }  # fmt: skip
+    for wrong in ("optic_cup", "optic_cup=x", "=2", "a=5-3", "a>2"):
+        with pytest.raises(MaskError, match="--mask_values holds"):
+            parse_values([wrong])
+
+
+def test_named_levels():
+    levels, lossy = read_levels(encoded(LABELS), MOST)
+    assert (named_levels(levels, lossy, 1, 65535) == DISC).all() and (named_levels(levels, lossy, 2, 2) == CUP).all()
+    coloured, lossy = read_levels(as_pillow(LABELS, "P", palette=[0, 0, 0, 128, 0, 0, 0, 128, 0]), MOST)
+    assert (named_levels(coloured, lossy, 2, 2) == CUP).all()
+    levels, lossy = read_levels(encoded(REFUGE), MOST)
+    assert (named_levels(levels, lossy, 0, 128) == DISC).all() and (named_levels(levels, lossy, 0, 0) == CUP).all()
+    levels, lossy = read_levels(encoded(REFUGE, ".jpg"), MOST)
+    with pytest.raises(MaskError, match="=128 is too narrow"):
+        named_levels(levels, lossy, 128, 128)
+    assert named_levels(levels, lossy, 0, 0).sum() == pytest.approx(CUP.sum(), rel=0.1)
+
+
+def test_masks_that_cannot_be_true():
+    field = float(disc(100).sum())
+    check_masks({"optic_disc": DISC, "optic_cup": CUP, "vessels": disc(60)}, field)
+    with pytest.raises(MaskError, match="covers .* inverted"):
+        check_masks({"optic_disc": ~DISC}, field)
+    with pytest.raises(MaskError, match="100% of optic_cup lies outside optic_disc.*optic_disc>=1,optic_cup=2"):
+        check_masks({"optic_disc": DISC & ~CUP, "optic_cup": CUP}, field)
+    with pytest.raises(MaskError, match="the same pixels"):
+        check_masks({"optic_disc": DISC, "optic_cup": DISC}, field)
+    check_masks({"optic_disc": DISC, "optic_cup": np.zeros_like(DISC)}, field)
+
+
+def test_experts_of_drishti_at_half(real_data: Path):
+    """202 averaged maps of four experts, none refused, each as the adapter reads it."""
+    paths = sorted((real_data / "drishti").glob("**/SoftMap/*.png"))
+    assert paths
+    for path in paths:
+        levels, lossy = read_levels(path.read_bytes(), 10**8)
+        assert (half(levels, lossy, path.stem) == (levels >= 128)).all(), path
+
+
+def test_a_build_refuses_one_file_for_both_and_takes_levels(tmp_path: Path, save_photo: Callable, run_build: Callable, draw: Callable):
+    from tfrecord_tools.items import DatasetError
+    from tfrecord_tools.reading import read_examples
+
+    root = tmp_path / "data"
+    rows = ["image,mask"]
+    for seed in range(4):
+        save_photo(root / f"{seed}.png", seed)
+        truth = draw(seed).masks
+        (root / "m").mkdir(exist_ok=True)
+        cv2.imwrite(str(root / "m" / f"{seed}.png"), truth["optic_disc"].astype(np.uint8) + truth["optic_cup"])
+        rows.append(f"{seed}.png,m/{seed}.png")
+    (root / "t.csv").write_text("\n".join(rows), encoding="utf-8")
+    table = {"csv": "t.csv", "image_column": "image", "mask_columns": ["optic_disc=mask", "optic_cup=mask"]}
+    with pytest.raises(DatasetError, match=r'row 2: m/0.png stands under optic_disc and optic_cup.*"optic_disc>=1,optic_cup=2".*levels 0'):
+        run_build("csv", root, tmp_path / "out", table=table)
+    with pytest.raises(DatasetError, match="4 x mask m/0.png holds the grey levels 0"):
+        run_build("csv", root, tmp_path / "one", table=table | {"mask_columns": ["optic_disc=mask"]})
+    with pytest.raises(DatasetError, match="names lesion, which --mask_columns does not"):
+        run_build("csv", root, tmp_path / "out", table=table | {"mask_values": ["lesion=1"]})
+    table["mask_values"] = ["optic_disc>=1", "optic_cup=2"]
+    records = run_build("csv", root, tmp_path / "out", table=table, val_fraction=0.0, test_fraction=0.0)
+    for example in read_examples(records, "train"):
+        cup, disc = example.mask("optic_cup"), example.mask("optic_disc")
+        assert 0 < cup.sum() < disc.sum() and not (cup & ~disc).any()

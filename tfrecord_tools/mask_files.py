@@ -1,0 +1,231 @@
+"""What is inside in a mask file that somebody drew: half of the file's own range, or the grey levels that the user names.
+
+A mask has two levels: outside and inside, with soft or compressed edges between. Whatever else a file holds (labels 0, 1, 2;
+0, 128, 255; several colours; a photograph) is refused with what to do: a guess would be a wrong mask in silence.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.photograph import decode_photograph
+
+NUMBERED = 31  # up to this level three or more levels are numbers of structures, not grey
+LEAST_LOSSY_SPAN = 64  # grey levels; below, the noise of a JPEG cannot be told from a mask
+EDGE = 1 / 8  # of the range, from each end: what lies between is neither outside nor inside
+PLATEAU = 0.02  # of the lit area, after one step of erosion: a region of its own, no edge
+MOST_BETWEEN = 0.25  # of the picture
+MOST_COVERED = 0.5  # of the field of view
+MOST_OUTSIDE = 0.1  # of the cup, outside the disc
+FEW_LEVELS = 12
+SHOWN = 6
+_VALUE = re.compile(r"(?P<name>.+?)\s*(?:(?P<sign>>=|<=)\s*(?P<bound>\d+)|=\s*(?P<low>\d+)(?:\s*-\s*(?P<high>\d+))?)")
+
+
+class MaskError(ValueError):
+    """A file that cannot be taken as a mask; the message says why and what to do."""
+
+
+def parse_values(entries: list[str]) -> dict[str, tuple[int, int]]:
+    """Reads --mask_values: "optic_cup=2", "optic_disc>=1", "optic_disc<=128", "optic_disc=1-2" -> name -> (lowest, highest).
+
+    Raises:
+      MaskError: an entry that is none of these.
+    """
+    values = {}
+    for entry in entries:
+        found = _VALUE.fullmatch(entry.strip())
+        if found is None:
+            raise MaskError(
+                f"--mask_values holds {entry!r}. Write the grey levels that are inside: optic_cup=2, optic_disc>=1, optic_disc<=128 or optic_disc=1-2."
+            )
+        bound = int(found["bound"] or 0)
+        low = int(found["low"]) if found["low"] else bound if found["sign"] == ">=" else 0
+        high = int(found["high"] or found["low"]) if found["low"] else bound if found["sign"] == "<=" else 65535
+        if low > high:
+            raise MaskError(f"--mask_values holds {entry!r}: {low} is above {high}. Write the lower level first.")
+        values[found["name"]] = (low, high)
+    return values
+
+
+def read_levels(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
+    """Reads the grey levels of a mask file as they are stored.
+
+    Args:
+      data: the file; PNG (1 to 16 bit, palette, alpha), TIFF, BMP, JPEG or whatever else a photograph may be.
+      max_pixels: larger pictures are refused.
+
+    Returns:
+      [H, W] grey levels (the index where a palette holds colours, the opacity where only that varies), and whether the
+      file's compression changes levels (JPEG).
+
+    Raises:
+      PhotographError: unreadable.
+      MaskError: colours that are no one level.
+    """
+    header = read_header(data)
+    if header.format not in ("png", "tiff", "bmp"):
+        return _grey(decode_photograph(data, max_pixels=max_pixels), lossy=True), header.format not in ("dicom", "gif")
+    check_size(header.height, header.width, max_pixels)
+    raw = np.frombuffer(data, np.uint8)
+    if header.alpha:
+        picture = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
+        if picture is not None and picture.ndim == 3 and picture.shape[2] in (2, 4):
+            colours, opacity = picture[..., :-1], picture[..., -1]
+            if (colours == colours[:1, :1]).all() and opacity.min() != opacity.max():
+                return opacity, False
+        return _grey(decode_photograph(data, max_pixels=max_pixels), lossy=False), False
+    picture = cv2.imdecode(raw, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if picture is None:
+        raise PhotographError("corrupt", f"the {header.format} of {len(data)} bytes cannot be decoded.")
+    if picture.ndim == 3 and _is_palette(data) and not _is_grey(picture):
+        from PIL import Image
+
+        return np.asarray(Image.open(io.BytesIO(data))), False
+    if not np.isfinite(picture).all():
+        raise MaskError("holds values that are no numbers")
+    return (picture if picture.ndim == 2 else _grey(picture, lossy=False)), False
+
+
+def _is_palette(data: bytes) -> bool:
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[25] == 3
+
+
+def _is_grey(picture: np.ndarray) -> bool:
+    return bool((picture[..., 0] == picture[..., 1]).all() and (picture[..., 1] == picture[..., 2]).all())
+
+
+def _grey(picture: np.ndarray, *, lossy: bool) -> np.ndarray:
+    """Returns the brightest channel where the lit pixels are of one colour.
+
+    Raises:
+      MaskError: they are of several.
+    """
+    level = picture.max(axis=2)
+    lit = level >= (int(level.min()) + int(level.max()) + 1) // 2
+    if _is_grey(picture) or not lit.any() or level.max() == level.min():
+        return level
+    colours = picture[lit].astype(np.float32) / np.maximum(level[lit], 1)[:, None]
+    strange = np.abs(colours - np.median(colours, axis=0)).max(axis=1) > 0.5
+    if strange.mean() > (0.05 if lossy else 0.01):
+        raise MaskError("holds several colours. Save each structure as a grey file of its own, or all as grey levels 0, 1, 2")
+    return level
+
+
+def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
+    """Returns [H, W] bool, inside: above the middle of the file's own range. A file that is black everywhere is an empty mask.
+
+    Raises:
+      MaskError: more than two levels, or no mask at all.
+    """
+    low, high = float(levels.min()), float(levels.max())
+    if high == low:
+        if high == 0:
+            return np.zeros(levels.shape, bool)
+        raise MaskError(f"is of one grey level, {high:g}, everywhere")
+    values, counts = np.unique(levels, return_counts=True)
+    held = describe(values, counts)
+    if lossy and high - low < LEAST_LOSSY_SPAN:
+        raise MaskError(f"holds only the levels {low:g} to {high:g}, and its compression changes them. Save it as PNG")
+    if not lossy and len(values) > 2 and high <= NUMBERED:
+        raise MaskError(f"{held}: which are inside? {_hint(name, numbered=True)}")
+    position = (levels.astype(np.float64) - low) / (high - low)
+    inside = position >= 0.5
+    between = (position > EDGE) & (position < 1 - EDGE)
+    if between.mean() > MOST_BETWEEN:
+        raise MaskError(f"is no mask: {between.mean():.0%} of its pixels are neither bright nor dark")
+    third = _third_level(position, between, inside, low, high)
+    if third is not None:
+        raise MaskError(
+            f"{'holds a third level near ' + format(third, '.0f') if lossy else held}: which are inside? {_hint(name, numbered=False)}"
+        )
+    return inside
+
+
+def _third_level(
+    position: np.ndarray, between: np.ndarray, inside: np.ndarray, low: float, high: float
+) -> float | None:
+    """Returns a grey level between the two that fills a region of its own; None where there are edges only, or steps of agreement."""
+    levels, counts = np.unique(position[between], return_counts=True)
+    if len(levels) == 0:
+        return None
+    if 2 <= len(levels) <= FEW_LEVELS:  # experts' masks, averaged: even steps; of three experts most agree
+        steps = np.diff(np.concatenate([[0.0], levels, [1.0]]))
+        unit = 1 / round(1 / steps.min())
+        even = unit > 1 / FEW_LEVELS and np.abs(levels / unit - np.round(levels / unit)).max() < 0.06
+        agreed = len(levels) > 2 or (position >= 1 - EDGE).sum() >= 0.3 * (position > EDGE).sum()
+        if even and agreed:
+            return None
+    order = np.repeat(levels, counts)
+    ends = np.searchsorted(order, order + 0.1, side="right")
+    widest = int(np.argmax(ends - np.arange(len(order))))
+    share = (ends[widest] - widest) / len(order)
+    region = between & (position >= order[widest]) & (position <= order[widest] + 0.1)
+    inner = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8)).sum()
+    smaller = min(np.count_nonzero(inside), np.count_nonzero(~inside))  # the structure, also where it is the dark part
+    if share < 0.5 or inner <= max(4.0, PLATEAU * smaller):
+        return None
+    return low + (high - low) * float(np.median(position[region]))
+
+
+def describe(values: np.ndarray, counts: np.ndarray) -> str:
+    """Returns "holds the grey levels 0 (98 %), 1 (1 %), 2 (1 %)", the most frequent ones."""
+    frequent = sorted(np.argsort(-counts, kind="stable")[:SHOWN])
+    shown = ", ".join(f"{values[index]} ({100 * counts[index] / counts.sum():.2g} %)" for index in frequent)
+    return f"holds the grey levels {shown}{', ...' if len(values) > SHOWN else ''}"
+
+
+def _hint(name: str, *, numbered: bool) -> str:
+    if numbered:
+        return f'Say it: --mask_values="{name}=2", or {name}>=1. Where 1 is the disc\'s rim and 2 the cup: "optic_disc>=1,optic_cup=2"'
+    return (
+        f'Say it: --mask_values="{name}=128" or {name}<=128. In REFUGE 0 is cup, 128 the disc\'s rim and 255 background: '
+        f'"optic_disc<=128,optic_cup=0"'
+    )
+
+
+def named_levels(levels: np.ndarray, lossy: bool, low: int, high: int) -> np.ndarray:
+    """Returns [H, W] bool: low <= level <= high.
+
+    Raises:
+      MaskError: one single level of a file whose compression changes levels.
+    """
+    if lossy and low == high and low > 0:
+        raise MaskError(f"its compression changes levels, so that ={low} is too narrow. Give a range, such as {max(low - 30, 0)}-{low + 30}")
+    return (levels >= low) & (levels <= high + (30 if lossy and low == high else 0))
+
+
+def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
+    """Checks that masks of one photograph can be true.
+
+    Args:
+      masks: structure -> [H, W] bool.
+      field: pixels of the field of view.
+
+    Raises:
+      MaskError: a mask over most of the field of view, a cup outside the disc, or a cup that is the disc.
+    """
+    for name, mask in masks.items():
+        share = np.count_nonzero(mask) / max(field, 1.0)
+        if share > MOST_COVERED:
+            raise MaskError(
+                f"{name} covers {min(share, 1.0):.0%} of the field of view. Is the mask inverted? Then say what is inside: "
+                f'--mask_values="{name}<=127" (or {name}=0)'
+            )
+    disc, cup = masks.get("optic_disc"), masks.get("optic_cup")
+    if disc is None or cup is None or not cup.any():
+        return
+    outside = np.count_nonzero(cup & ~disc) / np.count_nonzero(cup)
+    if outside > MOST_OUTSIDE:
+        raise MaskError(
+            f"{outside:.0%} of optic_cup lies outside optic_disc. The mask of the disc takes in the cup: of one file with levels 1 (rim) and 2 (cup) that "
+            f'is --mask_values="optic_disc>=1,optic_cup=2"'
+        )
+    if (cup == disc).all():
+        raise MaskError("optic_cup and optic_disc are the same pixels: a cup-to-disc ratio of 1. Is one file named under both?")

@@ -1,0 +1,100 @@
+"""Masks of one photograph from the files that a data set names: grey levels, contours of several experts, or a user's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from dr_edge.fundus.fov import FieldOfView
+from dr_edge.fundus.image_header import PhotographError
+from dr_edge.fundus.photograph import decode_photograph
+from tfrecord_tools import mask_files
+from tfrecord_tools.inside import Rejected, one_line, read_inside
+from tfrecord_tools.items import MaskSource
+
+DRAWN = ("half", "between")  # rules for masks of a user's own table
+
+
+def read_masks(
+    data_dir: str, max_pixels: int, sources: Mapping[str, MaskSource], size: tuple[int, int], fov: FieldOfView
+) -> dict[str, np.ndarray]:
+    """Returns the [H, W] bool masks of a photograph; those of files that somebody drew are checked against each other and the field
+    of view.
+
+    Raises:
+      Rejected: a mask that cannot be read or cannot be true.
+    """
+    masks = {name: read_mask(data_dir, max_pixels, source, size, name) for name, source in sources.items()}
+    top, left, bottom, right = fov.box
+    shown = (min(bottom, size[0]) - max(top, 0)) * (min(right, size[1]) - max(left, 0))
+    field = min(shown, np.pi / 4 * (bottom - top) * (right - left))
+    try:
+        mask_files.check_masks({name: masks[name] for name, source in sources.items() if source.rule in DRAWN}, field)
+    except mask_files.MaskError as err:
+        raise Rejected(one_line(err)) from err
+    return masks
+
+
+def read_mask(data_dir: str, max_pixels: int, source: MaskSource, size: tuple[int, int], name: str = "mask") -> np.ndarray:
+    """Returns the [H, W] bool mask of a structure in pixels of the photograph.
+
+    Raises:
+      Rejected: a mask file is missing, unreadable or not of the photograph's size.
+    """
+    if source.rule == "contours":
+        return mean_shape([_fill_contour(data_dir, path, size) for path in source.paths])
+    union = np.zeros(size, bool)
+    for path in source.paths:
+        try:
+            data = read_inside(data_dir, path)
+            inside = _inside(data, source, max_pixels, name)
+        except (Rejected, PhotographError) as err:
+            raise Rejected(f"mask {path}: {one_line(err)}") from err
+        except mask_files.MaskError as err:
+            raise Rejected(f"mask {path} {one_line(err)}") from err
+        if inside.shape != size:
+            raise Rejected(
+                f"mask {path} is {inside.shape[0]}x{inside.shape[1]}, the photograph {size[0]}x{size[1]}"
+            )
+        union |= inside
+    return union
+
+
+def _inside(data: bytes, source: MaskSource, max_pixels: int, name: str) -> np.ndarray:
+    if source.rule in DRAWN:
+        levels, lossy = mask_files.read_levels(data, max_pixels)
+        if source.rule == "half":
+            return mask_files.half(levels, lossy, name)
+        return mask_files.named_levels(levels, lossy, source.value, source.upper)
+    level = decode_photograph(data, max_pixels=max_pixels).max(axis=2)
+    return level >= source.value if source.rule == "at_least" else level <= source.value
+
+
+def _fill_contour(data_dir: str, path: str, size: tuple[int, int]) -> np.ndarray:
+    """Returns [H, W] bool inside a closed contour given as one 'x, y' per line, in pixels."""
+    try:
+        lines = read_inside(data_dir, path).decode("utf-8", "replace").splitlines()
+        points = [[float(part) for part in line.replace(",", " ").split()] for line in lines if line.strip()]
+        contour = np.asarray(points, np.float64).reshape(-1, 2)
+    except ValueError as err:  # Rejected is one
+        raise Rejected(f"contour {path}: {one_line(err)}") from err
+    if len(contour) < 3 or not np.isfinite(contour).all():
+        raise Rejected(f"contour {path}: {len(contour)} points, three or more finite ones are needed")
+    filled = np.zeros(size, np.uint8)
+    cv2.fillPoly(filled, [np.round(contour * 256).astype(np.int32)], 1, shift=8)
+    return filled.astype(bool)
+
+
+def mean_shape(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the mean of several experts' shapes, [H, W] bool: where the mean signed distance to their edges is inside."""
+    if len(masks) == 1:
+        return masks[0]
+    distance = np.zeros(masks[0].shape, np.float32)
+    for mask in masks:
+        inside = mask.astype(np.uint8)
+        distance += cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(
+            1 - inside, cv2.DIST_L2, 5
+        )
+    return distance > 0
