@@ -41,7 +41,7 @@ def tables(info: RecordsInfo, task: Task) -> list[list[int]]:
     if task.kind == "segmentation":
         return []
     if task.kind == "multilabel":
-        return [_presence(info, name) for name in task.labels]
+        return [presence(info, name) for name in task.labels]
     return [_classes(info, task)]
 
 
@@ -112,7 +112,7 @@ def _check_order(info: RecordsInfo, task: Task, held: Sequence[str]) -> None:
         )
 
 
-def _presence(info: RecordsInfo, label: str) -> list[int]:
+def presence(info: RecordsInfo, label: str) -> list[int]:
     """Returns 1 for each value of a label that means that its disease is present: of numbers and grades those from 1 on."""
     names = list(info.content["labels"][label])
     ill: Sequence[int] = ()

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from dr_edge import glaucoma
 from dr_edge.data.records import as_text
@@ -83,10 +84,16 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
       ValueError: no image of the split has a mask that the task uses.
       RuntimeError: the model's output is not finite.
     """
-    from dr_edge.data import pipeline
+    from dr_edge.data import label_values, pipeline
 
     masks, info = run.task.masks, pipeline.read_info(records)
-    extra = (GLAUCOMA,) if GLAUCOMA in info.content["labels"] else ()
+    extra: tuple[str, ...] = ()
+    ill = np.zeros(0, int)
+    if GLAUCOMA in info.content["labels"]:
+        try:  # its values are numbered in the order of their names: "glaucoma" may well be 0
+            extra, ill = (GLAUCOMA,), np.array(label_values.presence(info, GLAUCOMA))
+        except ValueError as err:
+            logging.warning("%s Until then nothing is said of how well the ratio tells glaucoma.", err)
     network, has_features = with_features(run.model)
     rows: dict[str, list[np.ndarray]] = {}
     constant = ConstantMasks()
@@ -107,7 +114,8 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
             }
             part |= {"dice": dice, "iou": iou}
             part |= {"features": np.asarray(outputs[1], np.float32)} if has_features else {}
-            part["glaucoma"] = batch[f"label/{GLAUCOMA}"].numpy() if extra else np.full(len(dice), -1)
+            values = batch[f"label/{GLAUCOMA}"].numpy() if extra else np.full(len(dice), -1)
+            part["glaucoma"] = np.array([ill[value] if value >= 0 else -1 for value in values])
             centres = batch["centres"].numpy() if run.task.draws_centres else [None] * len(dice)
             boxes = batch["crop_box"].numpy()
             images = [

@@ -218,3 +218,25 @@ def test_a_segmentation_run_gets_its_report(write_run, tmp_path):
     assert (
         "Bland-Altman" in page and "outline optic disc and optic cup" in page and "The worst overlaps" in page
     )
+
+
+def test_glaucoma_is_what_the_records_call_so(write_run, stand_in_records, tmp_path):
+    """The value 0 may be the disease, as the names say; where they do not say it, no image counts as labelled."""
+    import keras
+
+    from dr_edge.evaluation.mask_scores import score_split
+    from dr_edge.trained import load_run
+
+    image = keras.Input((64, 64, 3), name="image")
+    model = keras.Model(image, keras.layers.Conv2D(2, 1, name="logits")(image))
+    run = load_run(write_run(tmp_path / "run", tasks.optic_disc_and_cup(), model))
+    found = {}
+    for number, names in enumerate((["absent", "present"], ["glaucoma", "normal"], ["ja", "nein"])):
+        records = shutil.copytree(stand_in_records, tmp_path / str(number))
+        content = metadata.read_manifest(records, "dataset")
+        metadata.write_manifest(records, "dataset", content | {"labels": content["labels"] | {"glaucoma": names}})
+        found[names[0]] = score_split(run, str(records), "val", 16).glaucoma
+    known = found["absent"] >= 0
+    assert known.any() and not known.all() and {0, 1} <= set(found["absent"])
+    np.testing.assert_array_equal(found["glaucoma"][known], 1 - found["absent"][known])
+    assert (found["glaucoma"][~known] == -1).all() and (found["ja"] == -1).all()
