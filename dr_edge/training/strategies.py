@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gin
+from absl import logging
 
 from dr_edge.framework import tf
 from dr_edge.training import workers
@@ -18,7 +19,22 @@ from dr_edge.training import workers
 @gin.configurable(module="strategies")
 def one_device() -> tf.distribute.Strategy:
     """The first GPU where there is one, else the CPU."""
+    _say_that_it_is_alone()
     return tf.distribute.get_strategy()
+
+
+def _say_that_it_is_alone() -> None:
+    """Warns where TF_CONFIG names several workers and this one would train as if there were no other."""
+    try:
+        count = len(workers.check_config(os.environ.get("TF_CONFIG", "")))
+    except ValueError:
+        return
+    if count > 1:
+        logging.warning(
+            "TF_CONFIG names %d workers, but train.strategy is not for several machines: this one trains alone. Bind "
+            "train.strategy = @strategies.multi_worker.",
+            count,
+        )
 
 
 @gin.configurable(module="strategies")
@@ -53,13 +69,11 @@ def multi_worker() -> tf.distribute.Strategy:
         config = workers.config_from_slurm(os.environ)
         if config is not None:
             os.environ["TF_CONFIG"] = config  # where TensorFlow looks
-    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    named = resolver.cluster_spec().as_dict().get("worker", [])
+    config = os.environ.get("TF_CONFIG", "")
+    named = workers.check_config(config) if config.strip() else []
     if len(named) < 2:
-        raise ValueError(
-            f"strategies.multi_worker needs TF_CONFIG with two or more workers (or srun), found {named}. On each machine: "
-            """TF_CONFIG='{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'"""
-        )
+        raise ValueError(f"strategies.multi_worker needs TF_CONFIG with two or more workers (or srun), found {named}. {workers.FORM}")
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
 
 

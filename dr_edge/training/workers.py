@@ -17,8 +17,43 @@ LOST = (
 )  # fmt: skip
 
 
+FORM = (
+    "On each machine, with its own index: "
+    """TF_CONFIG='{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'"""
+)
+
+
 class WorkerLost(RuntimeError):
     """Another worker of this run does not answer any more."""
+
+
+def check_config(text: str) -> list[str]:
+    """Checks the TF_CONFIG of a run of several machines and returns the addresses of its workers.
+
+    Raises:
+      ValueError: it cannot be read, or names something else than workers and this one among them; says what came.
+    """
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as err:
+        raise ValueError(f"TF_CONFIG is no JSON ({err.msg}, character {err.pos + 1}): {text[:100]}. {FORM}") from err
+    cluster = config.get("cluster") if isinstance(config, dict) else None
+    task = config.get("task") if isinstance(config, dict) else None
+    if not isinstance(cluster, dict) or not isinstance(task, dict):
+        raise ValueError(f"TF_CONFIG needs a cluster and a task. Received: {text[:100]}. {FORM}")
+    others = sorted(set(cluster) - {"worker"})
+    named = cluster.get("worker")
+    if others or not isinstance(named, list) or task.get("type") != "worker":
+        what = f"the cluster {sorted(cluster)} and a task of type {task.get('type')!r}"
+        raise ValueError(f"TF_CONFIG must call every machine a worker, the first one too. Received: {what}. {FORM}")
+    wrong = [address for address in named if not isinstance(address, str) or not re.fullmatch(r"[^\s/]+:\d{1,5}", address)]
+    if wrong or len(set(named)) < len(named):
+        raise ValueError(f"TF_CONFIG needs different addresses host:port. Received: {named}. {FORM}")
+    index = task.get("index")
+    place = int(index) if isinstance(index, int | str) and re.fullmatch(r"\d+", str(index)) else -1  # TensorFlow takes text, too
+    if not 0 <= place < len(named):
+        raise ValueError(f"TF_CONFIG needs the index of this worker, a number from 0 to {len(named) - 1}. Received: {index!r}. {FORM}")
+    return named
 
 
 def config_from_slurm(environment: Mapping[str, str]) -> str | None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver as reference
 
+from dr_edge.config import own_message
 from dr_edge.training import strategies, workers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,6 +48,45 @@ def test_a_node_list_with_two_brackets():
 @pytest.mark.parametrize("text", ["2", "2(x3),1", "1,4(x2)"])
 def test_tasks_per_node_are_read_as_tensorflow_reads_them(text):
     assert workers.expand_counts(text) == reference.expand_tasks_per_node(text)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("{'cluster': 1}", "TF_CONFIG is no JSON (Expecting property name enclosed in double quotes, character 2)"),
+        ("[]", "needs a cluster and a task"),
+        ("{}", "needs a cluster and a task"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}}', "needs a cluster and a task"),
+        ('{"cluster": {"chief": ["a:1"], "worker": ["b:2"]}, "task": {"type": "chief", "index": 0}}', "must call every machine a worker"),
+        ('{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}', "must call every machine a worker"),
+        ('{"cluster": {"worker": ["a", "b:2"]}, "task": {"type": "worker", "index": 0}}', "different addresses host:port"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "different addresses host:port"),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}', "a number from 0 to 1. Received: 2."),
+        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": "first"}}', "Received: 'first'."),
+    ],
+)
+def test_a_wrong_tf_config_is_one_sentence_that_shows_the_right_one(config, says, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(ValueError) as caught:
+        strategies.multi_worker()
+    said = own_message(caught.value)  # without the call that gin adds
+    assert says in said and "On each machine, with its own index: TF_CONFIG='{" in said and "\n" not in said
+
+
+def test_an_index_in_quotes_is_a_number():
+    text = '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": "1"}}'
+    assert workers.check_config(text) == ["a:1", "b:2"]
+
+
+def test_a_worker_that_would_train_alone_says_so(monkeypatch, caplog):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 0}}')
+    with caplog.at_level("WARNING", logger="absl"):
+        strategies.one_device()
+    assert "TF_CONFIG names 2 workers" in caplog.text and "@strategies.multi_worker" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("TF_CONFIG", "no JSON, and nobody's")
+    strategies.one_device()
+    assert not caplog.text
 
 
 def test_each_task_of_a_job_gets_the_same_cluster_and_its_own_place():
