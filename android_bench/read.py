@@ -35,7 +35,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is no file.")
     data = path.read_bytes()
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return {"format": "result protobuf", **parse_files.parse_result(data)}
     if text.lstrip().startswith("{"):

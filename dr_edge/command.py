@@ -27,6 +27,11 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 # What a user can act on; any other exception is a fault of the program, and its traceback is of use.
 EXPECTED = (ValueError, RuntimeError, OSError, FloatingPointError, ImportError, MemoryError)
 
+OF_THE_SYSTEM = (
+    "DataLossError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError", "UnavailableError", "UnknownError",
+    "FailedPreconditionError",
+)  # fmt: skip
+
 _ADVICE = {
     errno.ENOSPC: "Free some space, or write to another disk.",
     errno.EDQUOT: "Free some space, or write to another disk.",
@@ -76,7 +81,9 @@ def call(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at the end of the process
         return FAILED
-    except EXPECTED as err:
+    except Exception as err:
+        if not isinstance(err, EXPECTED) and not _is_of_the_system(err):
+            raise  # a fault of the program: its traceback is of use
         logging.debug("Where it failed:", exc_info=True)
         return _end(words(err), FAILED)
 
@@ -87,11 +94,18 @@ def words(err: BaseException) -> str:
         return f"Out of memory{f' ({err})' if str(err) else ''}. Use smaller images or batches, or fewer workers."
     if isinstance(err, ModuleNotFoundError) and str(err).startswith("No module named"):
         return f"The Python package {err.name!r} is missing. Install it: pip install {(err.name or '').partition('.')[0]}"
+    if _is_of_the_system(err):
+        return f"{str(getattr(err, 'message', err)).strip().splitlines()[0]} ({type(err).__name__} of TensorFlow)."
     if not isinstance(err, OSError) or err.errno is None:
         return str(err) or type(err).__name__
     place = "" if err.filename is None else f"{_text(err.filename)}: "
     advice = _ADVICE.get(err.errno, "")
     return f"{place}{err.strerror or os.strerror(err.errno)}. {advice}".strip()
+
+
+def _is_of_the_system(err: BaseException) -> bool:
+    """Says whether TensorFlow tells of files, memory or machines, and not of a graph."""
+    return type(err).__module__.startswith("tensorflow.") and type(err).__name__ in OF_THE_SYSTEM
 
 
 def name() -> str:

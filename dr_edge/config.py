@@ -76,6 +76,15 @@ def missing_flags(message: str) -> str:
     return f". Give {' and '.join(forms)}." if forms else ""
 
 
+def missing_bindings(message: str) -> str:
+    """Returns ". Bind them: --gin_param='...'" where gin misses bindings that are no flags, or ""."""
+    missing = re.search(r"Required bindings for `(.+?)` not provided in config: \[(.*)\]", message)
+    names = [name for name in re.findall(r"'(\w+)'", missing[2]) if name not in ("records", "run_dir")] if missing else []
+    if not missing or not names:
+        return ""
+    return ". Bind them: " + " ".join(f"--gin_param='{missing[1]}.{name} = VALUE'" for name in names) + "."
+
+
 def own_message(err: BaseException) -> str:
     """Returns an error's message without what gin adds to it: the call it passed through, which names no file."""
     return str(err).split("\n  In call to configurable")[0]

@@ -136,6 +136,8 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as err:  # a full disk names no file
+        raise OSError(err.errno, err.strerror, str(path)) from err
     finally:
         temporary.unlink(missing_ok=True)
 

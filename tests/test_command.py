@@ -189,3 +189,16 @@ def test_unexpected_arguments_hint_at_the_usual_causes():
     assert "Did you mean --verbosity=1?" in str(command.unexpected(["verbosity=1"]))
     assert "Did you mean --verbosity=VALUE?" in str(command.unexpected(["verbosity"]))
     assert "a value with blanks needs quotes" in str(command.unexpected(["3"]))
+
+
+def test_what_tensorflow_says_of_files_and_memory_is_one_line_and_what_it_says_of_a_graph_is_a_fault():
+    from dr_edge.framework import tf
+
+    said = command.words(tf.errors.UnknownError(None, None, "/full/events; No space left on device\nmore"))
+    assert said == "/full/events; No space left on device (UnknownError of TensorFlow)."
+
+    def main(argv: list[str]) -> int:
+        raise tf.errors.InvalidArgumentError(None, None, "shapes")
+
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        command.call(main, ["x"])

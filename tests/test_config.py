@@ -111,3 +111,11 @@ def test_the_flags_are_named_only_where_they_are_what_is_missing():
     assert config.missing_flags(missing.format("['task', 'run_dir']")) == ". Give --run_dir=RUN."
     assert config.missing_flags(missing.format("['label']")) == config.missing_flags("Another error.") == ""
     assert config.missing_flags("Required bindings for `cross_entropy` not provided in config: ['records']") == ""
+
+
+def test_other_bindings_that_are_missing_are_shown_as_one_types_them():
+    said = config.missing_bindings("Required bindings for `cosine` not provided in config: ['learning_rate']")
+    assert said == ". Bind them: --gin_param='cosine.learning_rate = VALUE'."
+    both = config.missing_bindings("Required bindings for `train` not provided in config: ['records', 'task', 'model']")
+    assert both == ". Bind them: --gin_param='train.task = VALUE' --gin_param='train.model = VALUE'."
+    assert config.missing_bindings("Another error.") == ""

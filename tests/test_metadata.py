@@ -80,3 +80,9 @@ def test_a_changed_file_is_found(tmp_path):
     (tmp_path / "a").unlink()
     with pytest.raises(metadata.ManifestError, match="a is missing"):
         metadata.check_files(tmp_path, files)
+
+
+def test_what_the_disk_refuses_names_the_file(tmp_path):
+    with pytest.raises(OSError) as caught:
+        metadata.write_text(tmp_path / "nowhere" / "a.json", "{}")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "a.json")

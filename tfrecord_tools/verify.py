@@ -225,7 +225,7 @@ def _check_counts(manifest: Mapping[str, Any], findings: Findings) -> None:
 def _check_table(path: Path, findings: Findings) -> None:
     if not path.is_file():
         return  # noted as missing
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         rows = {tuple(row) for row in list(csv.reader(file))[1:]}
     for row in sorted(rows - findings.rows)[:3]:
         findings.add(f"splits.csv: {','.join(row)}: no example says so")

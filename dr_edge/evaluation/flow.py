@@ -54,6 +54,8 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
     """
     run = load_run(run_dir)
     records = settings.records or run.records
+    if settings.records and not Path(records).is_dir():
+        raise ValueError(f"--records={records} is no directory. Give one that tfrecord_tools.build wrote.")
     if not Path(records).is_dir():
         raise ValueError(
             f"The records of the run, {records}, are not there. Say where they are: --records=DIR."

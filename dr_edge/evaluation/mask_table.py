@@ -49,7 +49,7 @@ def from_csv(evaluation: str | os.PathLike, class_names: Sequence[str]) -> MaskS
     path = Path(evaluation) / CSV_FILE
     if not path.is_file():
         raise metadata.ManifestError(f"{path} is missing. Run python -m dr_edge.evaluate again.")
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     wanted = ("id", "patient", *_overlaps(class_names), *MEASURES, *LAST)
     missing = [name for name in wanted if not rows or name not in rows[0]]

@@ -176,7 +176,7 @@ def from_csv(evaluation: str | os.PathLike, task: Task) -> Predictions:
     path = Path(evaluation) / CSV_FILE
     if not path.is_file():
         raise metadata.ManifestError(f"{path} is missing. Run python -m dr_edge.evaluate again.")
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     single = task.kind == "classification"
     names = ["label"] if single else [f"label_{name}" for name in task.class_names]
