@@ -44,7 +44,7 @@ def disease_lines(labels: Mapping[str, Sequence[str]], found: Mapping[str, Seque
 def undecided(labels: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns a sentence for each label of which nobody said which classes are the disease: how to say it."""
     return [
-        f"{label}: the names {', '.join(names)} do not say which class is the disease. Build again with --positive={names[0]} (or the "
+        f"{label}: the names {', '.join(names)} do not say which class is the disease. Build again with --positive={label}={names[0]} (or the "
         f'right one), or train with --gin_param="tasks.label.positive = ({names[0]!r},)"; train refuses to guess.'
         for label, names in labels.items()
         if not found[label] and len(names) > 1

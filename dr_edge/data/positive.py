@@ -46,6 +46,8 @@ SUBTYPES = (
     "standard", "stereo", "compress",
 )  # fmt: skip
 NUMBERED = _words("class grade level stage label severity score category dr r icdr retinopathy glaucoma disease dme")
+# Names that say nothing without that of their label: "glaucoma yes".
+BARE = _words("yes no true false present absent positive negative pos neg y n")
 # A label that is itself the good news ("normal": 1), or no disease at all.
 NOT_A_DISEASE = _words(
     "quality gradable gradability gradeable usable usability adequacy laterality eye side sex gender age camera device site "
@@ -101,7 +103,7 @@ def grade_of(name: str) -> int | None:
 
 
 def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str:
-    """Returns the positive classes in words: "glaucoma", "glaucoma or cataract", "dr_grade >= 2"; "" where there are none."""
+    """Returns the positive classes in words: "glaucoma", "glaucoma or cataract", "glaucoma yes", "dr_grade >= 2"; "" where there are none."""
     names, chosen = list(class_names), sorted(positive)
     if not chosen:
         return ""
@@ -113,6 +115,8 @@ def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") 
         )  # fmt: skip
     if label == GRADE_LABEL and tail and len(chosen) > 1:
         return f"grade >= {chosen[0]}"
+    if label and label != "class" and len(chosen) == 1 and _plain(names[chosen[0]]) in BARE:
+        return f"{label} {names[chosen[0]]}"
     if len(chosen) > 3:
         return f"any but {' and '.join(name for index, name in enumerate(names) if index not in chosen)}"
     return " or ".join(names[index] for index in chosen)

@@ -200,9 +200,11 @@ def _half_up(value: float) -> int:
 def _with_label(bundle: Bundle, answer: Answer, label: str | None) -> Answer:
     if label is None:
         return answer
-    # Of several classes a decision names no single one.
-    said = (answer.decision if len(bundle.class_names) == 2 else None) or answer.prediction
-    agrees = None if said is None else said.class_name == label
+    agrees: bool | None = None
+    if answer.decision is not None and len(bundle.class_names) == 2:
+        agrees = answer.decision.positive == (bundle.class_names.index(label) in bundle.positive)
+    elif answer.prediction is not None:  # of several classes a decision names no single one
+        agrees = answer.prediction.class_name == label
     return dataclasses.replace(answer, label=Label(label, agrees))
 
 

@@ -76,6 +76,7 @@ def test_words():
     assert positive.sentence(("glaucoma", "normal"), (0,)) == "Disease: glaucoma; healthy: normal"
     assert positive.named(("cataract", "glaucoma", "normal"), (0, 1)) == "cataract or glaucoma"
     assert positive.named(("0", "1"), (1,), "glaucoma") == "glaucoma 1"
+    assert positive.named(("no", "yes"), (1,), "glaucoma") == "glaucoma yes" and positive.named(("no", "yes"), (1,)) == "yes"
     assert tasks.dr_grade().positive_name == "grade >= 2"
     assert tasks.referable_dr().positive_name == "referable" and tasks.referable_dr().negative_name == "non-referable"
 

@@ -170,7 +170,7 @@ import fs from 'node:fs';
 const {root, manifest} = JSON.parse(fs.readFileSync(0, 'utf8'));
 const {savedDocument} = await import(`${root}/saved.js`);
 const {unreadable} = await import(`${root}/answer.js`);
-const decided = {status: 'answered', decision: {class_name: 'referable'}, prediction: {class_name: 'non-referable'}};
+const decided = {status: 'answered', decision: {class_name: 'referable', positive: true}, prediction: {class_name: 'non-referable'}};
 const entries = [
   {answer: unreadable({reason: 'truncated', message: 'truncated: it is.'}, 'a.jpg'), label: null},
   {answer: decided, label: 'referable'},
@@ -182,7 +182,7 @@ console.log(JSON.stringify([savedDocument(manifest, artifact, entries), savedDoc
 
 
 def test_what_is_saved_has_every_field_of_an_answer(node: str) -> None:
-    described = {"task": {"name": "referable_dr", "class_names": ["non-referable", "referable"]}, "image_size": SIDE, "verdict": POOR}
+    described = {"task": {"name": "referable_dr", "class_names": ["non-referable", "referable"], "positive_class": "referable", "positive_indices": [1]}, "image_size": SIDE, "verdict": POOR}
     data = json.dumps({"root": (STATIC / "js").as_uri(), "manifest": described})
     done = subprocess.run([node, "--input-type=module", "--eval", SAVE], input=data, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

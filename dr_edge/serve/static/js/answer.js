@@ -95,6 +95,15 @@ export function positiveIndices(manifest) {
   return manifest.task.positive_indices ?? [];
 }
 
+/** Says whether an answer is what the label of the photograph says; null where there is no answer. */
+export function agreement(answer, label, manifest) {
+  const names = manifest.task.class_names;
+  if (answer.decision && names.length === 2) {
+    return answer.decision.positive === positiveIndices(manifest).includes(names.indexOf(label));
+  }
+  return answer.prediction ? answer.prediction.class_name === label : null; // several classes: a decision names no single one
+}
+
 /** Returns the operating point that decides, or null. */
 export function operatingPoint(manifest) {
   const points = manifest.operating_points ?? [];

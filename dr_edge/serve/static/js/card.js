@@ -1,6 +1,6 @@
 // The card of one answer: verdict, pictures, probabilities, quality, the label beside it.
 
-import {isUnreliable, percent} from './answer.js';
+import {agreement, isUnreliable, percent} from './answer.js';
 import {fact, make, row} from './elements.js';
 import {cropFigure, photographFigure} from './pictures.js';
 import {explanation, headline, operatingWords, whereWords} from './words.js';
@@ -45,9 +45,11 @@ function probabilities(answer, manifest) {
   if (!values || answer.status !== 'answered') return null;
   const {decision} = answer;
   const shown = {...values};
-  if (decision) shown[decision.positive_class] = decision.probability; // a row of its own where it is several classes
+  const {class_names: names, positive_index: one, positive_class: several} = manifest.task;
+  const disease = names[one] ?? several;
+  if (decision) shown[disease] = decision.probability; // a row of its own where it is several classes
   const rows = Object.entries(shown).map(([name, value]) =>
-    row(name, value, percent(value), {mark: name === decision?.positive_class ? decision.threshold : null}),
+    row(name, value, percent(value), {mark: decision && name === disease ? decision.threshold : null}),
   );
   const kind =
     manifest.task.kind === 'multilabel' ? 'Calibrated probability of each disease' : 'Calibrated probabilities';
@@ -122,9 +124,7 @@ function labelled(entry, manifest, onLabel) {
   select.value = entry.label ?? '';
   const said = make('span.agrees', {role: 'status'});
   const compare = () => {
-    const two = manifest.task.class_names.length === 2; // of several classes a decision names no single one
-    const answered = (two ? entry.answer.decision : null) ?? entry.answer.prediction;
-    const agrees = select.value && answered ? answered.class_name === select.value : null;
+    const agrees = select.value ? agreement(entry.answer, select.value, manifest) : null;
     said.dataset.agrees = String(agrees);
     said.textContent =
       agrees === null

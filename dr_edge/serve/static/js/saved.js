@@ -1,5 +1,7 @@
 // What "Save" writes: the document of `python -m dr_edge.predict`, key by key (dr_edge/prediction/flow.py, schema.py).
 
+import {agreement} from './answer.js';
+
 // An answer of which nothing is known; whoever reads the file finds every field, as in Python's.
 const NOTHING = {
   status: null,
@@ -59,7 +61,5 @@ export function savedDocument(manifest, artifact, entries) {
 
 function compared(answer, label, manifest) {
   if (label === null) return null;
-  const two = manifest.task.class_names.length === 2; // of several classes a decision names no single one
-  const said = (two ? answer.decision : null) ?? answer.prediction;
-  return {given: label, agrees: said ? said.class_name === label : null};
+  return {given: label, agrees: agreement(answer, label, manifest)};
 }

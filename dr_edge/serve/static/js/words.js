@@ -13,7 +13,8 @@ const QUESTIONS = {
 
 /** Returns the question that a bundle answers. */
 export function question(manifest) {
-  const {name, class_names: names} = manifest.task;
+  const {name, class_names: names, positive_class: disease, negative_class: others} = manifest.task;
+  if (name === 'class' && disease) return `${disease[0].toUpperCase()}${disease.slice(1)} or ${others}?`;
   return QUESTIONS[name] ?? `${name.replaceAll('_', ' ')}: ${names.join(', ')}`;
 }
 

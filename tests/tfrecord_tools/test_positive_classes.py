@@ -1,0 +1,56 @@
+"""Which classes a build takes for the disease: as its names or --positive say; where neither does, it says so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tfrecord_tools.items import DatasetError
+from tfrecord_tools.positive_classes import disease_lines, positive_classes, undecided
+
+TABLE = {"glaucoma": ("0", "1"), "dr_grade": ("0", "1", "2", "3", "4"), "cataract": ("ja", "nein")}
+
+
+def test_names_and_the_flag():
+    assert positive_classes({"class": ("dr", "no_dr")}, ()) == {"class": ["dr"]}
+    assert positive_classes(TABLE, ()) == {"glaucoma": ["1"], "dr_grade": ["2", "3", "4"], "cataract": []}
+    assert positive_classes(TABLE, ["ja"])["cataract"] == ["ja"]
+    assert positive_classes(TABLE, ["glaucoma=0"])["glaucoma"] == ["0"]
+    assert positive_classes({"class": ("A", "B", "C")}, ["C", "A"]) == {"class": ["A", "C"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(["sick"], "no class is called so"), (["1"], "Write --positive=glaucoma=1"), (["ja", "nein"], "all classes"), (["glaucoma=2"], "no class")],
+)
+def test_what_the_flag_may_not_say(given, says):
+    with pytest.raises(DatasetError, match=says):
+        positive_classes(TABLE, given)
+
+
+def test_what_is_said():
+    found = positive_classes(TABLE, ())
+    assert disease_lines(TABLE, found) == [
+        "glaucoma: Disease: 1; without it: 0", "dr_grade: Referable: 2, 3, 4; not referable: 0, 1"
+    ]  # fmt: skip
+    (text,) = undecided(TABLE, found)
+    assert text.startswith("cataract: the names ja, nein do not say") and "--positive=cataract=ja" in text
+
+
+def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):
+    from tfrecord_tools.assembly import BuildOptions, build
+
+    for index, name in enumerate(("A", "B")):
+        for number in range(6):
+            save_photo(tmp_path / "photographs" / name / f"{name}{number}.png", 50 * index + number)
+    options = {"dataset": "folder", "data_dir": tmp_path / "photographs", "image_size": 64, "preprocess": "crop", "workers": 1}
+    said = build(BuildOptions(out=tmp_path / "asked", **options))
+    assert "do not say which class is the disease" in said and "next:" not in said
+    assert json.loads((tmp_path / "asked" / "dataset.json").read_text())["positive"] == {"class": []}
+    said = build(BuildOptions(out=tmp_path / "told", positive=("A",), **options))
+    assert "class: Disease: A; without it: B" in said and "class_names" not in said and "next: python -m dr_edge.train" in said
+    content = json.loads((tmp_path / "told" / "dataset.json").read_text())
+    assert content["positive"] == {"class": ["A"]} and content["arguments"]["positive"] == ["A"]
+    with pytest.raises(ValueError, match="for --dataset=folder and csv only"):
+        build(BuildOptions(dataset="synthetic", data_dir=None, out=tmp_path / "no", positive=("A",), limit=4))
