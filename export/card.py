@@ -32,7 +32,7 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
     """
     task = run.task
     lines = [
-        f"# Model card: {task.name}",
+        f"# Model card: {' or '.join(task.class_names) if task.name == 'class' else task.name}",
         "",
         "**Research software. Not a medical device; not for diagnosis or treatment decisions.**",
         "",
