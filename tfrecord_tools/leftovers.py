@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dr_edge.fundus.format_names import HEAD_BYTES, file_name, looks_like_picture
-from tfrecord_tools.items import Listing
+from tfrecord_tools.items import Listing, readable
 from tfrecord_tools.layout import is_passed_over
 
 OWN = ("folder", "csv")
@@ -34,18 +34,18 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path, table: str 
     known = {os.path.normpath(item.path) for item in listing.items} | {os.path.normpath(file) for file, _ in listing.rejected}
     known |= {os.path.normpath(path) for item in listing.items for mask in item.masks.values() for path in mask.paths}
     hidden: list[str] = []
-    rest = [path for path in _visible(root, out, hidden) if os.path.relpath(path, root) not in known]
+    rest = [path for path in _visible(root, out, hidden) if _name(path, root) not in known]
     notes = []
     if hidden:
         notes.append(f"{_counted(hidden, 'hidden or system file or folder', 'hidden or system files and folders')} passed over.")
     if dataset not in OWN:
-        named = [os.path.relpath(path, root) for path in rest]
+        named = [_name(path, root) for path in rest]
         if named:
             notes.append(f"{_counted(named, 'other file', 'other files')} of the download not read: no row names them.")
         return [], notes
     where = os.path.realpath(table) if table else ""
     rejected = [
-        (Path(os.path.relpath(path, root)).as_posix(), _reason(path, dataset, Path(table).name))
+        (Path(_name(path, root)).as_posix(), _reason(path, dataset, Path(table).name))
         for path in rest
         if os.path.realpath(path) != where
     ]
@@ -57,12 +57,16 @@ def _visible(root: Path, out: Path, hidden: list[str]) -> Iterator[str]:
     for directory, folders, files in os.walk(root):
         for name in sorted([*folders, *files]):
             if is_passed_over(name):
-                hidden.append(os.path.relpath(os.path.join(directory, name), root))
+                hidden.append(_name(os.path.join(directory, name), root))
         folders[:] = sorted(
             name for name in folders if not is_passed_over(name) and os.path.realpath(os.path.join(directory, name)) != os.path.realpath(out)
         )
         yield from (os.path.join(directory, name) for name in folders if os.path.islink(os.path.join(directory, name)))
         yield from (os.path.join(directory, name) for name in sorted(files) if not is_passed_over(name))
+
+
+def _name(path: str, root: Path) -> str:
+    return readable(os.path.relpath(path, root))
 
 
 def _counted(names: list[str], one: str, many: str) -> str:

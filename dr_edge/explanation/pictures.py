@@ -84,9 +84,14 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
     for path in paths:
         name = os.path.relpath(path, above)  # full paths say more about a computer than anybody needs
         try:
-            found = read_crop(photograph.read_file(path), run.image_size)
+            data = photograph.read_file(path)
         except photograph.PhotographError as err:
             yield Rejected(name, err.reason)
+            continue
+        try:
+            found = read_crop(data, run.image_size)
+        except photograph.PhotographError as err:
+            yield Rejected(name, str(err).rstrip("."))  # it says what to do, what to install for instance
             continue
         if found.crop is None:
             yield Rejected(name, found.refusal.reason if found.refusal else "no field of view")

@@ -124,8 +124,10 @@ def _check_syntax(syntax: str) -> None:
 def _name(syntax: str) -> str:
     from pydicom.uid import UID
 
-    name = UID(syntax).name
-    return f"{name} ({syntax})" if name != syntax else syntax
+    uid = UID(syntax)
+    if not uid.is_valid:
+        return "what is no transfer syntax"
+    return f"{uid.name} ({syntax})" if uid.name != syntax else syntax
 
 
 def _bits_per_pixel(dataset: Any, photometric: str) -> int:

@@ -33,6 +33,7 @@ def decode_heic(data: bytes, max_pixels: int) -> np.ndarray:
     try:
         for part in ("THUMBNAILS", "DEPTH_IMAGES", "AUX_IMAGES"):  # what phones add is not read
             setattr(pi_heif.options, part, False)
+        pi_heif.options.DECODE_THREADS = 1  # builds and the server use one process per core
         opened = pi_heif.open_heif(data, convert_hdr_to_8bit=True)
         picture = next(picture for picture in opened if picture.info["primary"])
         width, height = picture.size

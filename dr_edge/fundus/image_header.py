@@ -40,7 +40,7 @@ def read_header(data: bytes) -> ImageHeader:
         return ImageHeader("dicom", 0, 0, 0)
     try:
         return _PARSERS[format_](data)
-    except (struct.error, IndexError) as err:
+    except (struct.error, IndexError, OverflowError) as err:  # a BigTIFF may name a place beyond any memory
         raise PhotographError("truncated", f"the {len(data)} bytes end inside the header.") from err
 
 

@@ -99,7 +99,7 @@ def read_pages(data: bytes) -> list[Page]:
         pages.append(Page(at, tags))
         try:
             (at,) = struct.unpack_from(offset, data, end)
-        except struct.error:  # the first page is whole; old writers leave the last link out
+        except (struct.error, OverflowError):  # the first page is whole; old writers leave the last link out
             break
     if not pages:
         raise PhotographError("corrupt", "the TIFF holds no directory.")

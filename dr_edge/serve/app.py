@@ -39,7 +39,7 @@ FORM = {
                 "type": "object",
                 "required": ["image"],
                 "properties": {
-                    "image": {"type": "string", "format": "binary", "description": "JPEG, PNG, TIFF, BMP or DICOM."},
+                    "image": {"type": "string", "format": "binary", "description": "JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM."},
                     "label": {"type": "string", "description": "A class name to set the answer beside."},
                 },
             }

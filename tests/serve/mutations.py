@@ -9,9 +9,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
+
+HEIC = Path(__file__).parents[1] / "fundus" / "heic" / "eye.heic"
 
 
 def originals() -> dict[str, bytes]:
@@ -34,22 +37,30 @@ def originals() -> dict[str, bytes]:
         "tiff": encoded(".tif", bgr),
         "tiff_plain": encoded(".tif", bgr, cv2.IMWRITE_TIFF_COMPRESSION, 1),
         "bmp": encoded(".bmp", bgr),
+        "tiff_lzw": encoded(".tif", bgr, cv2.IMWRITE_TIFF_COMPRESSION, 5),
+        "webp": encoded(".webp", bgr, cv2.IMWRITE_WEBP_QUALITY, 90),
+        "webp_lossless": encoded(".webp", alpha, cv2.IMWRITE_WEBP_QUALITY, 101),
+        "heic": HEIC.read_bytes(),
         "dicom": _dicom(drawn),
+        "dicom_jpeg": _dicom(drawn, encoded(".jpg", bgr)),
     }
 
 
-def _dicom(image: np.ndarray) -> bytes:
+def _dicom(image: np.ndarray, jpeg: bytes | None = None) -> bytes:
     import pydicom
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
     meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.77.1.5.1"
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["fixed"])
     content = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     content.Rows, content.Columns, content.SamplesPerPixel = image.shape[0], image.shape[1], 3
     content.PhotometricInterpretation, content.PlanarConfiguration = "RGB", 0
     content.BitsAllocated, content.BitsStored, content.HighBit, content.PixelRepresentation = 8, 8, 7, 0
-    content.PixelData = image.tobytes()
+    if jpeg:
+        content.PhotometricInterpretation = "YBR_FULL_422"
+    content.PixelData = encapsulate([jpeg]) if jpeg else image.tobytes()
     out = io.BytesIO()
     content.save_as(out, enforce_file_format=True)
     return out.getvalue()
@@ -105,6 +116,9 @@ def _huge(data: bytes, rng: random.Random) -> bytes:
         changed[frame + 5 : frame + 9] = struct.pack(">HH", min(side, 65535), min(side, 65535))
     elif data.startswith(b"BM"):
         changed[18:26] = struct.pack("<ii", min(side, 2**31 - 1), rng.choice((1, -side, side)))
+    elif data[4:8] == b"ftyp":
+        at = data.index(b"ispe") + 8
+        changed[at : at + 8] = struct.pack(">II", side, side)
     else:
         for size in (112, 144):
             changed = bytearray(bytes(changed).replace(struct.pack("<H", size), struct.pack("<H", min(side, 65535))))
@@ -137,6 +151,11 @@ def _contradict(data: bytes, rng: random.Random) -> bytes:
         return _doubled_tag(data, rng)
     if data[128:132] == b"DICM":
         return _deflated_far_back(rng) if rng.random() < 0.2 else _odd_dicom(data, rng)
+    if data.startswith(b"RIFF"):
+        return b"RIFF" + struct.pack("<I", 2 * len(data) - 20) + data[8:] + data[12:]  # two pictures
+    if data[4:8] == b"ftyp":
+        at = data.index(b"ispe") + 8
+        return data[:at] + struct.pack(">II", *_sides(rng)) + data[at + 8 :]
     if data.startswith(b"\x89PNG"):
         at = 33 if rng.random() < 0.5 else len(data) - 12
         head = b"IHDR" + struct.pack(">II", *_sides(rng)) + data[24:29]
@@ -178,7 +197,7 @@ def _odd_dicom(data: bytes, rng: random.Random) -> bytes:
     import pydicom
 
     content = pydicom.dcmread(io.BytesIO(data))
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 and not content.file_meta.TransferSyntaxUID.is_compressed:
         content.PixelData = content.PixelData * rng.randint(2, 9)
     else:
         del content[rng.choice(_NEEDED)]

@@ -14,9 +14,11 @@ import warnings
 
 import httpx
 import mutations
+import pi_heif
 import pytest
 from PIL import Image, PngImagePlugin
 
+pi_heif.register_heif_opener()
 # Pillow gives a whole picture up for a text of more than a megabyte in it; libpng leaves the text out, and so does the server.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 COUNT, SEED, AT_A_TIME = 2000, 20261120, 4

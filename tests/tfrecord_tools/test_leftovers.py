@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from dr_edge.fundus.format_names import is_picture
 from dr_edge.metadata import read_manifest
+from tfrecord_tools.items import readable
 
 HEIC = Path(__file__).parents[1] / "fundus" / "heic" / "eye.heic"
 Run = Callable[..., Path]
@@ -31,7 +33,7 @@ def taken(records: Path) -> set[str]:
 def visible(root: Path) -> set[str]:
     paths = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
     system = {"Thumbs.db", "desktop.ini", "__MACOSX"}
-    return {path.as_posix() for path in paths if not any(part.startswith(".") or part in system for part in path.parts)}
+    return {readable(path.as_posix()) for path in paths if not any(part.startswith(".") or part in system for part in path.parts)}
 
 
 def save_dicom(path: Path, image) -> None:
@@ -82,6 +84,7 @@ def folder(tmp_path: Path, save_photo, draw) -> Path:
 
 
 def test_a_folder(folder: Path, tmp_path: Path, run_build: Run):
+    Path(folder / "sick" / os.fsdecode(b"M\xfcller.txt")).write_text("a name that is no text")
     out = run_build("folder", folder, tmp_path / "out", image_size=96)
     records, said = taken(out), reasons(out)
     assert visible(folder) <= records | set(said)
@@ -94,6 +97,7 @@ def test_a_folder(folder: Path, tmp_path: Path, run_build: Run):
         "beside.png": "no class folder",
     }.items():  # fmt: skip
         assert words in said[file], file
+    assert "a text" in said["sick/M\\xfcller.txt"]
     notes = read_manifest(out, "dataset")["notes"]
     assert any(note.startswith("4 hidden or system files and folders") and "desktop.ini" in note for note in notes)
 
@@ -137,8 +141,6 @@ def test_the_rest_of_a_download_is_counted(grading_folder: Path, tmp_path: Path,
 
 
 def test_pipes_and_texts_are_no_pictures(tmp_path: Path):
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text").write_bytes(b"BM and more of it than a bitmap's header takes")
     assert not is_picture(tmp_path / "pipe") and not is_picture(tmp_path / "text") and not is_picture(tmp_path)
