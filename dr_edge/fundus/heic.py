@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from dr_edge.fundus.header_types import PhotographError, check_size
+from dr_edge.fundus.hevc import check_whole
 
 INSTALL = "pip install dr_edge[heic]"
 
@@ -44,6 +45,7 @@ def decode_heic(data: bytes, max_pixels: int) -> np.ndarray:
         pixels = np.array(picture, copy=True)  # what libheif holds goes with `picture`
     except Exception as err:
         raise PhotographError("corrupt", f"the HEIC cannot be decoded: {_words(err)}") from err
+    check_whole(data)
     return _over_black(pixels, picture.mode, (height, width))
 
 

@@ -60,7 +60,7 @@ def read_photograph(
 
     Raises:
       PhotographError: with `.reason`: 'no file', 'file too large', 'empty file', 'unsupported format',
-        'truncated', 'damaged JPEG data', 'damaged TIFF data', 'corrupt', 'too many pixels', 'too small', 'several pages',
+        'truncated', 'damaged JPEG data', 'damaged TIFF data', 'damaged HEIC data', 'corrupt', 'too many pixels', 'too small', 'several pages',
         'unsupported DICOM', 'pydicom is missing', 'pi-heif is missing'.
     """
     return read_scaled(path, max_pixels=max_pixels, min_side=min_side)[0]

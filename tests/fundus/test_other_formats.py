@@ -6,6 +6,7 @@ since its encoder is GPL; pi-heif reads only.
 
 import builtins
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,65 @@ def test_a_heic_that_states_a_smaller_size_than_it_decodes_to_is_refused():
     data = (HEIC / "large.heic").read_bytes()
     at = data.index(b"ispe") + 8
     assert refusal(data[:at] + (64).to_bytes(4, "big") * 2 + data[at + 8 :]).reason == "corrupt"
+
+
+def box(name: bytes, *content: bytes) -> bytes:
+    body = b"".join(content)
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
+def grid(tile: bytes) -> bytes:
+    """A HEIC of 2 x 2 copies of the picture in `tile`, as phones store theirs in tiles: 160 x 128."""
+    coded = tile[tile.index(b"mdat") + 4 :]
+    at = tile.index(b"hvcC") - 4
+    hvcc = tile[at : at + int.from_bytes(tile[at : at + 4], "big")]
+    ispe = [box(b"ispe", bytes(4), struct.pack(">II", *size)) for size in ((80, 64), (160, 128))]
+    infe = b"".join(
+        box(b"infe", b"\2\0\0\0", struct.pack(">HH4s", item, 0, b"grid" if item == 5 else b"hvc1"), b"\0") for item in range(1, 6)
+    )
+    picture = b"\0\0\1\1" + struct.pack(">HH", 160, 128)
+
+    def file(start: int) -> bytes:
+        places = b"".join(struct.pack(">HHHHII", item, 0, 0, 1, start, len(coded)) for item in range(1, 5))
+        places += struct.pack(">HHHHII", 5, 1, 0, 1, 0, len(picture))
+        links = b"".join(struct.pack(">HB2B", item, 2, 0x81, 3 if item == 5 else 2) for item in range(1, 5))
+        links += struct.pack(">HB1B", 5, 1, 3)
+        meta = box(
+            b"meta", bytes(4), box(b"hdlr", bytes(8), b"pict", bytes(13)), box(b"pitm", bytes(4), struct.pack(">H", 5)),
+            box(b"iloc", b"\1\0\0\0\x44\0", struct.pack(">H", 5), places), box(b"iinf", bytes(4), struct.pack(">H", 5), infe),
+            box(b"iref", bytes(4), box(b"dimg", struct.pack(">HH4H", 5, 4, 1, 2, 3, 4))),
+            box(b"iprp", box(b"ipco", hvcc, *ispe), box(b"ipma", bytes(4), struct.pack(">I", 5), links)), box(b"idat", picture),
+        )  # fmt: skip
+        return box(b"ftyp", b"heic", bytes(4), b"mif1heic") + meta + box(b"mdat", coded)
+
+    return file(len(file(0)) - len(coded))
+
+
+def test_heic_of_tiles_is_read_and_each_tile_is_looked_at():
+    pytest.importorskip("pi_heif")
+    whole = grid((HEIC / "plain.heic").read_bytes())
+    decoded = decode(whole)
+    assert decoded.size == (128, 160)
+    for y in (0, 64):
+        for x in (0, 80):
+            assert np.abs(decoded.image[y : y + 60, x : x + 80].astype(int) - PICTURE).mean() < 2
+    at = len(whole) - 300
+    assert refusal(whole[:at] + bytes(100) + whole[at + 100 :]).reason == "damaged HEIC data"
+
+
+def test_garbled_heics_are_refused():
+    pytest.importorskip("pi_heif")
+    data = (HEIC / "eye.heic").read_bytes()
+    rng = np.random.default_rng(0)
+    said = []
+    for at in rng.integers(data.index(b"mdat") + 60, len(data) - 600, 24).tolist():
+        for hole in (bytes([data[at] ^ 4]), bytes(500), rng.bytes(500)):
+            try:
+                decode_photograph(data[:at] + hole + data[at + len(hole) :])
+                said.append(None)
+            except PhotographError as error:
+                said.append(error.reason)
+    assert set(said) <= {"damaged HEIC data", "corrupt", None} and said.count(None) <= 3
 
 
 def test_damaged_heics_are_refused():

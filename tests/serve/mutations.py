@@ -190,6 +190,7 @@ def _doubled_tag(data: bytes, rng: random.Random) -> bytes:
 
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated")
 _NEEDED += ("BitsStored", "PixelRepresentation", "PixelData")
+_SAID_BY_A_JPEG = ("PlanarConfiguration", "BitsAllocated", "PixelRepresentation")
 
 
 def _odd_dicom(data: bytes, rng: random.Random) -> bytes:
@@ -197,10 +198,11 @@ def _odd_dicom(data: bytes, rng: random.Random) -> bytes:
     import pydicom
 
     content = pydicom.dcmread(io.BytesIO(data))
-    if rng.random() < 0.4 and not content.file_meta.TransferSyntaxUID.is_compressed:
+    jpeg = content.file_meta.TransferSyntaxUID.is_compressed
+    if rng.random() < 0.4 and not jpeg:
         content.PixelData = content.PixelData * rng.randint(2, 9)
     else:
-        del content[rng.choice(_NEEDED)]
+        del content[rng.choice([name for name in _NEEDED if not jpeg or name not in _SAID_BY_A_JPEG])]
     content.PatientComments = str(rng.getrandbits(64))
     out = io.BytesIO()
     content.save_as(out)
