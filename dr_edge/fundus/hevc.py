@@ -30,7 +30,7 @@ def check_whole(data: bytes) -> None:
     """
     try:
         pictures = coded_pictures(data)
-    except (struct.error, IndexError, KeyError, OverflowError) as err:
+    except (struct.error, IndexError, KeyError, OverflowError, StopIteration) as err:
         raise PhotographError("corrupt", "the HEIC's boxes contradict each other. Store it anew.") from err
     library = _library()
     if library is None:  # built without bundled libraries
