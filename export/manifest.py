@@ -23,7 +23,8 @@ from export.graph import INPUT_NAME, DeployableGraph
 OLDEST_TESTED = {"tflite": "tflite-runtime 2.14.0", "onnx": "onnxruntime 1.31.1"}
 INPUT_UNIT = "RGB 0..255, the square crop around the field of view; normalisation is inside the graph"
 UNITS = {
-    "probabilities": "calibrated probability of each class, 0..1, in the order of class_names",
+    "probabilities": "calibrated probability of each class, 0..1, in the order of class_names; of a classification those of "
+    "task.positive_indices mean the disease, and the operating points' thresholds are of their sum",
     "heatmap": "Grad-CAM of the predicted class at the last feature map, 0..1; enlarge it bilinearly to the crop",
     "ood_distance": "Mahalanobis distance from the training images; above the artifact's ood.threshold the photograph is unusual",
     "masks": "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "

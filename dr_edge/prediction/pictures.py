@@ -13,7 +13,7 @@ from dr_edge import glaucoma
 from dr_edge.explanation import overlay
 from dr_edge.explanation.overlay import Caption
 from dr_edge.prediction.bundle import Bundle
-from dr_edge.prediction.schema import ANSWERED, Answer
+from dr_edge.prediction.schema import ANSWERED, Answer, Decision
 from dr_edge.verdict import with_caution, with_title
 
 STATUS_WORDS = {"out_of_distribution": "unusual: not graded", "too_poor_to_grade": "too poor to grade"}
@@ -112,7 +112,8 @@ def _caption(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) 
         point = answer.decision
         shown = point.probability if point.positive else 1 - point.probability
         note = f"{point.operating_point}: positive from {100 * point.threshold:.1f} %"
-        return Caption(title, with_title(bundle.verdict, point.class_name), shown, detail or note, correct, name)
+        explains = "this answer" if _explains_decision(bundle, point, outputs) else _likelier(bundle, outputs)
+        return Caption(title, with_title(bundle.verdict, point.class_name), shown, detail or note, correct, name, explains)
     if answer.prediction is not None:
         said = with_title(bundle.verdict, answer.prediction.class_name)
         return Caption(title, said, answer.prediction.probability, detail, correct, name)
@@ -126,12 +127,21 @@ def _title(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) ->
         return overlay.found_title(bundle.class_names, bundle.centres)
     if "heatmap" not in outputs:
         return "no heat map: " + bundle.manifest.get("outputs_left_out", {}).get("heatmap", "the bundle has none")
-    index = int(outputs["probabilities"].argmax())
-    explained = bundle.class_names[index]
-    if answer.decision is not None and answer.decision.positive != (index in bundle.positive):
+    explained = _likelier(bundle, outputs)
+    if answer.decision is not None and not _explains_decision(bundle, answer.decision, outputs):
         # The threshold is not 0.5: the graph explains the likelier class, which is not what was decided.
         return f"Grad-CAM of {explained} (likelier), not of {answer.decision.class_name}"
     return f"Grad-CAM of {explained}"
+
+
+def _likelier(bundle: Bundle, outputs: Mapping[str, np.ndarray]) -> str:
+    """Returns the class that the heat map explains."""
+    return bundle.class_names[int(outputs["probabilities"].argmax())]
+
+
+def _explains_decision(bundle: Bundle, decision: Decision, outputs: Mapping[str, np.ndarray]) -> bool:
+    """Says whether the class that the heat map explains is on the side that was decided for."""
+    return decision.positive == (int(outputs["probabilities"].argmax()) in bundle.positive)
 
 
 def _why(answer: Answer) -> str:

@@ -62,3 +62,20 @@ def test_where_the_names_say_nothing_a_caution_stands_in_every_document(old_bund
 def test_indices_that_cannot_be_are_refused(bundle_dir, changed, indices):
     with pytest.raises(metadata.ManifestError, match="are the disease"):
         open_bundle(changed(bundle_dir, {"task.positive_indices": indices}))
+
+
+def test_the_caption_says_what_the_heat_speaks_for(bundle_dir, changed, photographs):
+    """Below its threshold the likelier class is not the answer, and the heat not that of the answer."""
+    from dr_edge.prediction import pictures
+
+    data = (photographs / "a.jpg").read_bytes()
+    likelier = Predictor(open_bundle(bundle_dir)).predict(data).answer.prediction
+    content = json.loads((bundle_dir / "metadata.json").read_text())
+    for threshold, decided in ((0.0, "referable"), (1.0, "non-referable")):
+        points = [{**point, "threshold": threshold} for point in content["operating_points"]]
+        bundle = open_bundle(changed(bundle_dir, {"operating_points": points}))
+        result = Predictor(bundle).predict(data)
+        caption = pictures._caption(bundle, result.answer, result.outputs)
+        assert result.answer.decision.class_name == decided
+        assert caption.explains == ("this answer" if decided == likelier.class_name else likelier.class_name)
+        assert likelier.class_name in caption.title
