@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +48,26 @@ def real_weights() -> Path:
     if not directory.is_dir():
         pytest.skip(f"no ImageNet weights at {directory}; set DR_EDGE_WEIGHTS to a directory that holds them")
     return directory
+
+
+@pytest.fixture(scope="session")
+def starts() -> Callable[[Callable[[], object]], float]:
+    """starts(run): the processor time of the processes that run() starts, in starts of a bare Python.
+
+    Neither a slow processor nor a busy one changes it much: `--help` takes 3 to 6 of them, importing TensorFlow more than 100.
+    """
+
+    def seconds(run: Callable[[], object]) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def measure(run: Callable[[], object]) -> float:
+        bare = [seconds(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)) for _ in range(3)]
+        return seconds(run) / max(sorted(bare)[1], 1e-3)
+
+    return measure
 
 
 STAND_IN_SIZE = 64

@@ -94,6 +94,6 @@ def test_bad_input_is_refused():
 def test_two_thousand_draws_of_five_thousand_images_take_seconds():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 5000)
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: what else the machine does is not counted
     bootstrap.bootstrap_interval(bootstrap.weighted_auc(labels == 1, rng.normal(size=5000)), np.arange(5000))
-    assert time.perf_counter() - start < 20  # 0.6 s on an idle core
+    assert time.process_time() - start < 20  # 0.6 s of one core; drawn image by image in Python it takes minutes on any

@@ -318,8 +318,8 @@ def test_a_broken_model_file_is_refused(run_dir):
         flow.evaluate(run_dir, flow.Settings())
 
 
-def test_help_teaches_and_is_instant():
-    result = subprocess.run(
-        [sys.executable, "-m", "dr_edge.evaluate", "--help"], capture_output=True, text=True, timeout=20
-    )
+def test_help_teaches_and_is_instant(starts):
+    command = [sys.executable, "-m", "dr_edge.evaluate", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert starts(lambda: subprocess.run(command, capture_output=True, timeout=120)) < 40
     assert "python -m dr_edge.evaluate --run_dir=RUN" in result.stdout and "--split" in result.stdout

@@ -216,9 +216,9 @@ def test_records_of_another_size_are_refused(stand_in_run, tmp_path, stand_in_re
         flow.explain(stand_in_run, str(tmp_path), ["gradcam"], tmp_path / "maps")
 
 
-def test_help_teaches_and_is_instant():
-    result = subprocess.run(
-        [sys.executable, "-m", "dr_edge.explain", "--help"], capture_output=True, text=True, timeout=20
-    )
+def test_help_teaches_and_is_instant(starts):
+    command = [sys.executable, "-m", "dr_edge.explain", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert starts(lambda: subprocess.run(command, capture_output=True, timeout=120)) < 40
     assert "python -m dr_edge.explain --run_dir=RUN" in result.stdout
     assert "--methods" in result.stdout and "--diseases" in result.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def test_help_teaches_and_is_quick(command):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_help_teaches_and_is_quick(command, starts):
     done = command("--help")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "python -m android_bench --bundle=BUNDLE --target=host --out=DIR" in done.stdout
     assert "--tool_sha256" in done.stdout
-    # Processor time: a busy machine makes the wall clock say nothing.
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    assert starts(lambda: command("--help")) < 40
 
 
 def test_imports_no_tensorflow_and_only_metadata_and_how_commands_speak():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import QUICK, closed_after, ended, served, wait_until
+from serving import PROMPTLY, QUICK, closed_after, ended, served, wait_until
 
 from dr_edge.serve import tls
 
@@ -49,9 +49,9 @@ def test_a_handshake_has_as_long_as_a_header(bundle_dir, certificate):
     with served(bundle_dir, QUICK, certificate=certificate) as port:
         for pieces in ((b"",), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0", b"\0", b"\0")):  # a hello in drops
             seconds, received = closed_after(port, *pieces)
-            assert 0.9 < seconds < 6 and received == b""
+            assert 0.9 < seconds < PROMPTLY and received == b""
         with connected(port, certificate) as client:  # the header's own time begins after it
-            wait_until(lambda: is_closed_secure(client), 6)
+            wait_until(lambda: is_closed_secure(client), PROMPTLY)
 
 
 def is_closed_secure(client: ssl.SSLSocket) -> bool:

@@ -1,8 +1,9 @@
 """Anatomy, vessels and camera: each part keeps its own random stream and its limits."""
 
 import dataclasses
-import os
+import functools
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -107,20 +108,35 @@ def test_cameras_differ_in_colour() -> None:
     assert blue["amber"] < 0.6 * blue["pale"]
 
 
+def _known_work(noise: np.random.Generator, plane: np.ndarray) -> np.ndarray:
+    """Does a fixed amount of what drawing consists of (blurs, exponentials, noise): about 26 ms where a drawing takes 46."""
+    for sigma in (3, 9):
+        plane = cv2.GaussianBlur(plane, (0, 0), sigma)
+    return np.clip(255 * np.exp(-plane) + noise.normal(0, 1, plane.shape), 0, 255).astype(np.uint8)
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
 @pytest.mark.slow
-def test_a_512_px_photograph_takes_at_most_60_ms_of_one_core() -> None:
-    """Median over seeds of each seed's best of three, CPU time, OpenCV on one thread."""
-    if os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip(f"the machine is busy (load {os.getloadavg()[0]:.1f}); a time measured now says nothing")
+def test_a_512_px_photograph_takes_little_time_of_one_core() -> None:
+    """Median over seeds of each seed's best of three, CPU time, OpenCV on one thread, in units of known work done in between.
+
+    How fast a processor is, and what else it does, moves both: the ratio is 1.8 on AVX512 and 1.0 in an emulator.
+    """
+    noise = np.random.default_rng(0)
+    plane = noise.random((512, 512, 3), dtype=np.float32)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        best = np.full(12, np.inf)
+        best, unit = np.full(12, np.inf), np.inf
         for _ in range(3):
             for seed in range(len(best)):
-                begin = time.process_time()
-                draw_fundus(seed, size=512)
-                best[seed] = min(best[seed], time.process_time() - begin)
+                best[seed] = min(best[seed], _cpu_seconds(functools.partial(draw_fundus, seed, size=512)))
+                unit = min(unit, _cpu_seconds(functools.partial(_known_work, noise, plane)))
     finally:
         cv2.setNumThreads(threads)
-    assert np.median(best) <= 0.060
+    assert np.median(best) <= 3.5 * unit
