@@ -80,7 +80,7 @@ def export_run(
     """
     settings = settings or Settings()
     wanted = parse_formats(formats)
-    with metadata.staged_directory(out) as directory:
+    with parity.whole_float32(), metadata.staged_directory(out) as directory:
         run = load_run(run_dir)
         check_preprocess(run.preprocess)
         source = records or run.records
@@ -126,7 +126,8 @@ def export_run(
         metadata.write_text(directory / "labels.txt", triton.label_lines(run.task.class_names))
         metadata.write_text(directory / "MODEL_CARD.md", card.model_card(run, fit, report, training))
         note = positive_words(run.task) if run.task.kind == "classification" else ""
-        vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model), note)
+        files = [fmt.file for fmt in made]
+        vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model), files, note)
         if settings.triton and any(fmt.suffix == "onnx" for fmt in made):
             server = build(dataclasses.replace(SERVER, batch=None))
             shapes = {name: server.model.output[name].shape[1:] for name in server.outputs}

@@ -8,9 +8,10 @@ judges the graph against the pipeline, and each artifact against the graph.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,19 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
     joined = {key: np.concatenate(parts[key]) for key in ("ids", "groups", "labels", "pipeline")}
     photographs = StoredPhotographs(records, split, run.task, len(joined["ids"]))
     return Reference(photographs, joined["ids"], joined["groups"], joined["labels"], joined["pipeline"], outputs)
+
+
+@contextlib.contextmanager
+def whole_float32() -> Iterator[None]:
+    """Keeps Keras from TensorFloat-32, in which recent NVIDIA GPUs multiply by default: of its 10 bits parity would see the rounding."""
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
 def graph_function(graph: Any) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

@@ -86,6 +86,8 @@ def convert_int16x8(saved_model: str | os.PathLike, photographs: Photographs) ->
 
     with quiet_conversion():
         converter = calibrating_converter(saved_model, photographs, "int16x8")
+        # Of 16-bit dense layers with a scale per channel tflite-runtime 2.14 takes the first for all, and says nothing.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
         ops_set = tf.lite.OpsSet
         converter.target_spec.supported_ops = [
             ops_set.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from dr_edge import metadata
-from export import bundle, settings, vectors
+from export import bundle, rounding, runtime, settings, vectors
 from export.formats import FORMATS
 from export.settings import Settings
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def everything(run_dir, tmp_path_factory):
+def everything(trained_run_dir, tmp_path_factory):
     import gin
 
     out = tmp_path_factory.mktemp("bundles") / "all"
@@ -30,7 +31,7 @@ def everything(run_dir, tmp_path_factory):
         gin.bind_parameter("export.qat.batch_size", 8)
     loose = Settings(calibration_images=8, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0))
     try:
-        bundle.export_run(run_dir, out, ["all"], settings=loose)
+        bundle.export_run(trained_run_dir, out, ["all"], settings=loose)
     finally:
         gin.clear_config()
     return out
@@ -41,9 +42,10 @@ def test_every_format_is_made_and_compared(everything):
     assert report["not_made"] == {}
     assert set(report["artifacts"]) == {fmt.file for fmt in FORMATS.values()}
     for name, row in report["artifacts"].items():
-        # Weights that nobody trained: 8 bits blur their heat maps more than those of a trained network.
-        assert row["max_probability_difference"] < 0.2, name
-        assert row["heatmap_correlation"]["median"] > (0.999 if "float" in name else 0.5), name
+        # One epoch of fine-tuning makes qat_int8 another network; the others are the trained one.
+        assert row["max_probability_difference"] < (0.5 if "qat" in name else 0.2), name
+        least = 0.999 if "float" in name else 0.5 if "qat" in name else 0.9
+        assert row["heatmap_correlation"]["median"] > least, name
     assert report["artifacts"]["model.qat_int8.tflite"]["xnnpack"]["partitions"] == 1
     assert report["finetuning"]["epochs"] == 1 and len(report["finetuning"]["validation_loss"]) == 2
 
@@ -65,43 +67,45 @@ def oldest_python(tmp_path_factory):
 
 RUN_ALL = textwrap.dedent(
     """
-    import json, sys
+    import sys
     import numpy as np
     from tflite_runtime.interpreter import Interpreter
-    given = np.load(sys.argv[1])
+    photographs = np.load(sys.argv[1])
     for path in sys.argv[3:]:
-        interpreter = Interpreter(model_path=path, num_threads=1)
-        outputs = interpreter.get_signature_runner()(image=given)
-        np.savez(sys.argv[2] + "/" + path.rsplit("/", 1)[1] + ".npz", **{k: np.array(v) for k, v in outputs.items()})
+        run = Interpreter(model_path=path, num_threads=1).get_signature_runner()
+        answers = [{name: np.array(value) for name, value in run(image=each[None]).items()} for each in photographs]
+        together = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        np.savez(sys.argv[2] + "/" + path.rsplit("/", 1)[1] + ".npz", **together)
     """
 )
 
 
-def test_every_tflite_runs_the_same_in_the_oldest_runtime(everything, oldest_python, tmp_path):
-    row = json.loads((everything / vectors.DIRECTORY / "vectors.json").read_text())["vectors"][1]
-    given = everything / vectors.DIRECTORY / row["input"]
+@pytest.fixture(scope="module")
+def listed(everything):
+    """([photographs as inputs], [what the Keras graph answers], vectors.json) of the test vectors."""
+    directory = everything / vectors.DIRECTORY
+    content = json.loads((directory / "vectors.json").read_text())
+    given = [np.load(directory / row["input"]) for row in content["vectors"]]
+    answers = [{name: np.load(directory / file) for name, file in row["outputs"].items()} for row in content["vectors"]]
+    return given, answers, content
+
+
+def test_every_tflite_runs_the_same_in_the_oldest_runtime(everything, listed, oldest_python, tmp_path):
+    """Its kernels sum and round otherwise, as those of another processor do: within that, the outputs are the same."""
+    given, answers, _ = listed
+    np.save(tmp_path / "given.npy", np.concatenate(given))
     paths = sorted(everything.glob("model.*.tflite"))
-    command = [str(oldest_python), "-c", RUN_ALL, str(given), str(tmp_path), *map(str, paths)]
+    command = [str(oldest_python), "-c", RUN_ALL, str(tmp_path / "given.npy"), str(tmp_path), *map(str, paths)]
     subprocess.run(command, check=True, timeout=300)
     assert len(paths) == 6
     for path in paths:
-        expected = _without_delegate(path, np.load(given))
         found = np.load(tmp_path / f"{path.name}.npz")
-        for name, value in expected.items():
-            _assert_same(f"{path.name}: {name}", found[name], value, "int8" in path.name and "dynamic" not in path.name)
-
-
-def _assert_same(what: str, found: np.ndarray, expected: np.ndarray, integer: bool) -> None:
-    """8-bit kernels round otherwise in 2.14 (one step of 1/256 here and there), everything else is equal.
-
-    The maps and distances of a network that nobody trained rest on small differences of small numbers: a step shows.
-    """
-    if not integer:
-        np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3, err_msg=what)
-    elif what.endswith("heatmap"):
-        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.7, what
-    else:
-        np.testing.assert_allclose(found, expected, rtol=0.1, atol=4e-3, err_msg=what)
+        permitted, moved = vectors.floating_tolerances(list(zip(given, answers, strict=True))), rounding.spread(path, given)
+        for index, photograph in enumerate(given):
+            assert bool(moved[index]) == ("int" in path.name)
+            own = {name: found[name][index : index + 1] for name in found.files}
+            for name, difference in rounding.differences(own, _without_delegate(path, photograph)).items():
+                assert difference <= permitted[name] + moved[index].get(name, 0.0), f"{path.name}: {name}"
 
 
 def _without_delegate(path, photograph: np.ndarray) -> dict[str, np.ndarray]:
@@ -111,3 +115,37 @@ def _without_delegate(path, photograph: np.ndarray) -> dict[str, np.ndarray]:
     resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=resolver, num_threads=1)
     return {name: np.array(value) for name, value in interpreter.get_signature_runner()(image=photograph).items()}
+
+
+def _wrong(run, photograph: np.ndarray, others: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """What an app with one fault would get in place of run(photograph)."""
+    right = run(photograph)
+    return {
+        "red and blue swapped": run(np.ascontiguousarray(photograph[..., ::-1])),
+        "mirrored": run(np.ascontiguousarray(photograph[:, :, ::-1])),
+        "another photograph": run(others),
+        "classes swapped": right | {"probabilities": right["probabilities"][:, ::-1]},
+        "heat map one cell aside": right | {"heatmap": np.roll(right["heatmap"], 1, axis=2)},
+        "heat map upside down": right | {"heatmap": right["heatmap"][:, ::-1]},
+        "heat map turned": right | {"heatmap": right["heatmap"].transpose(0, 2, 1)},
+    }
+
+
+def test_stated_tolerances_hold_for_other_kernels_and_for_no_fault(everything, listed):
+    given, answers, content = listed
+    for file in (fmt.file for fmt in FORMATS.values()):
+        runs = [runtime.open_artifact(everything / file)]
+        if file.endswith(".tflite"):
+            runs.append(functools.partial(_without_delegate, everything / file))
+        caught: dict[str, bool] = {}
+        for index, (photograph, expected, row) in enumerate(zip(given, answers, content["vectors"], strict=True)):
+            permitted = row["tolerances"][file]
+            for run in runs:
+                for name, difference in rounding.differences(run(photograph), expected).items():
+                    assert difference <= permitted[name], f"{file}: {name}"
+            for fault, outputs in _wrong(runs[0], photograph, given[index - 1]).items():
+                found = rounding.differences(outputs, expected)
+                caught[fault] = caught.get(fault, False) or any(found[name] > permitted[name] for name in found)
+        if "qat" in file:  # its weights were fine-tuned: maps of its own, of 3 x 3 cells, may lie as far off as one cell
+            caught = {fault: found for fault, found in caught.items() if "heat map" not in fault}
+        assert all(caught.values()), f"{file}: {caught}"

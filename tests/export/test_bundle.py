@@ -303,6 +303,24 @@ def test_formats_are_checked():
         parse_formats(["int4"])
 
 
+def test_keras_multiplies_in_whole_float32_while_a_bundle_is_made(run_dir, tmp_path, monkeypatch):
+    """A GPU's TensorFloat-32 would put 1e-3 between Keras and a float32 artifact, of which 1e-4 are permitted."""
+    import tensorflow as tf
+
+    asked = tf.config.experimental.tensor_float_32_execution_enabled
+    allowed = []
+
+    def stop(*given):
+        allowed.append(asked())
+        raise FloatingPointError("enough was seen")
+
+    monkeypatch.setattr(parity, "reference", stop)
+    assert asked()
+    with pytest.raises(FloatingPointError, match="enough"):
+        bundle.export_run(run_dir, tmp_path / "out", ["float32"])
+    assert asked() and allowed == [False]
+
+
 def test_nan_fails():
     outputs = {"probabilities": np.array([[0.5, 0.5], [np.nan, 0.5]], np.float32)}
     with pytest.raises(FloatingPointError, match="1 of 2 images .first: number 1"):

@@ -89,6 +89,7 @@ def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
         key, found = answers(content, suffix, photographs, tmp_path)
         expected = np.concatenate([call(photograph)[key] for photograph in photographs])
         assert expected.std() > 1e-3  # an answer that says something
+        # The limit of an export; both sides compute in 24 bits, and no two sets of kernels were 2e-5 apart.
         np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=suffix)
 
 
@@ -106,4 +107,6 @@ def test_int8_runs_in_one_piece_and_answers_alike(name, photographs, tmp_path):
     assert found.partitions == partitions, f"{name}: left to LiteRT's own kernels: {found.left}"
     key, values = answers(content, "tflite", photographs, tmp_path)
     expected = np.concatenate([call(photograph)[key] for photograph in photographs])
-    assert np.abs(values - expected).mean() < 0.05  # weights that nobody trained are hard on 8 bits
+    # Weights that nobody trained are hard on 8 bits. A mean, since XNNPACK's integers are the same on every processor but a value
+    # that is computed in floating point may be rounded to the next one.
+    assert np.abs(values - expected).mean() < 0.05
