@@ -26,6 +26,7 @@ from tfrecord_tools.process import Settings
 from tfrecord_tools.split import Assignment, Fractions, assign, choose_fractions, count_classes
 from tfrecord_tools.spool import Fact, fill, read_coarse_pictures, read_facts, read_fine_picture
 from tfrecord_tools.summary import summary, top_reasons
+from tfrecord_tools.tables import table_paths
 from tfrecord_tools.writer import (
     ShardTask,
     finish,
@@ -133,7 +134,7 @@ def plan_build(options: BuildOptions) -> Plan:
         listing = dataclasses.replace(listing, rejected=[row for row in listing.rejected if row[0] != own])
     key = _key(arguments, items, listing, options.data_dir)
     if options.data_dir is not None:  # not part of the key: a new text beside the photographs makes no new build
-        table = _table_path(options)
+        table = _table_paths(options)
         rest, notes = leftovers(listing, options.dataset, options.data_dir, options.out, table)
         listing = dataclasses.replace(listing, rejected=[*listing.rejected, *rest], notes=[*listing.notes, *notes])
     return Plan(listing, positive, items, settings, fractions, arguments, key)
@@ -147,13 +148,11 @@ def _versions(items: Sequence[Item]) -> dict[str, Any]:
     return versions
 
 
-def _table_path(options: BuildOptions) -> str:
-    """Returns the path of the table of --dataset=csv as the adapter finds it; "" for other data sets."""
-    name = str(options.table.get("csv", ""))
-    if not name or options.data_dir is None:
-        return ""
-    path = Path(name).expanduser()
-    return str(path if path.is_absolute() or path.is_file() else options.data_dir / path)
+def _table_paths(options: BuildOptions) -> list[str]:
+    """Returns the paths of the tables of --dataset=csv as the adapter finds them; [] for other data sets."""
+    if options.dataset != "csv" or options.data_dir is None:
+        return []
+    return [str(path) for path in table_paths(str(options.table.get("csv", "")), options.data_dir)]
 
 
 def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, data_dir: Path | None) -> str:

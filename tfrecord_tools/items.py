@@ -27,6 +27,10 @@ class DatasetError(ValueError):
     """The data directory or its label files are not what the data set's layout promises; says what to do."""
 
 
+class LayoutError(DatasetError):
+    """The directory is not laid out as the data set is; another reader may read it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class MaskSource:
     """Where the mask of one structure comes from.
@@ -172,7 +176,7 @@ def check_listing(listing: Listing, name: str) -> None:
     """
     if not listing.items:
         reasons = "".join(f"\n  {file}: {reason}" for file, reason in listing.rejected[:5])
-        raise DatasetError(
+        raise LayoutError(
             f"{name}: no photograph is left of {len(listing.rejected)} that were named. Check --data_dir.{reasons}"
         )
     seen: set[str] = set()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dr_edge.fundus.format_names import is_picture
-from tfrecord_tools.items import DatasetError
+from tfrecord_tools.items import DatasetError, LayoutError
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".gif", ".jp2", ".avif", ".ppm",
@@ -48,7 +48,7 @@ def find_one(root: Path, patterns: Sequence[str], what: str) -> Path:
     for pattern in patterns:
         for path in sorted(root.glob(pattern)):
             return path
-    raise DatasetError(f"{root} holds no {what}. Looked for: {', '.join(patterns)}. Check --data_dir.")
+    raise LayoutError(f"{root} holds no {what}. Looked for: {', '.join(patterns)}. Check --data_dir.")
 
 
 def relative(path: Path, root: Path) -> str:
@@ -173,7 +173,7 @@ def column(row: Mapping[str, str], names: Sequence[str], path: Path) -> str:
     for name in names:
         if name.lower() in lowered:
             return lowered[name.lower()]
-    raise DatasetError(
+    raise LayoutError(
         f"{path} has no column {' or '.join(names)}; it has {', '.join(row)}. Is it the right file?"
     )
 

@@ -14,7 +14,7 @@ from tfrecord_tools.positive_classes import disease_lines, undecided
 
 TOP_REASONS = 5
 # What differs between two photographs that are rejected for one reason: quoted names, paths, numbers.
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.[A-Za-z]\w{1,4}\b|\d+(?:\.\d+)?")
+_PARTICULARS = re.compile(r"(?<=duplicate of )\S+(?:, \S+)*|(?<=belongs with )\S+|'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.[A-Za-z]\w{1,4}\b|\d+(?:\.\d+)?")
 GIN_FILES = {
     "synthetic": "demo.gin", "idrid": "idrid_referable.gin", "eyepacs": "eyepacs_referable.gin", "drishti": "system_c.gin", "messidor": "system_a_messidor_small.gin", "refuge": "system_c.gin",
 }  # fmt: skip
@@ -129,7 +129,9 @@ def next_command(out: Path, manifest: Mapping[str, Any]) -> str:
     labels, masks = manifest["labels"], manifest["masks"]
     gin_file, binding = GIN_FILES.get(manifest["dataset"], ""), ""
     if "dr_grade" in labels and not gin_file:
-        gin_file = "idrid_referable.gin"
+        grades = manifest["splits"]["train"]["classes"]["dr_grade"]
+        held = [sum(grades.get(str(grade), 0) for grade in side) for side in ((0, 1), (2, 3, 4))]
+        gin_file = "idrid_referable.gin" if all(held) else ""  # train refuses one answer alone
     elif {"optic_disc", "optic_cup"} <= set(masks) and not gin_file:
         gin_file = "system_c.gin"
     elif labels and not gin_file:

@@ -35,6 +35,25 @@ class Table:
     notes: Sequence[str] = ()
 
 
+def table_paths(given: str, root: Path) -> list[Path]:
+    """Returns the files that --csv names, one or several with commas between; each as it stands, or else below `root`."""
+
+    def placed(name: str) -> Path:
+        path = Path(name).expanduser()
+        return path if path.is_absolute() or path.is_file() else root / path
+
+    whole = placed(given)
+    return [whole] if whole.is_file() else [placed(part.strip()) for part in given.split(",") if part.strip()]
+
+
+def find_tables(root: Path) -> list[Path]:
+    """Returns the tables in a data directory and the folders in it, not deeper."""
+    found = [path for pattern in ("*", "*/*") for path in root.glob(pattern)]
+    return sorted(
+        path for path in found if path.suffix.lower() in (".csv", ".tsv", ".xlsx", ".xls") and not path.name.startswith((".", "~"))
+    )
+
+
 def read_own_table(path: Path, wanted: Sequence[str] = ()) -> Table:
     """Reads a CSV, TSV, .xlsx or .xls file, told apart by content.
 

@@ -53,6 +53,8 @@ def test_reasons_are_counted_by_kind():
         "  24 x mask m/0.png is 0x3, the photograph 4x4",
         "  1 x no such file (x.png)",
     ]
+    copies = [(f"{name}.png", f"exact duplicate of x{name}, y with conflicting labels (class 0 and 2)") for name in "abc"]
+    assert len(top_reasons(copies)) == 1
     many = [(f"{letter}.png", f"reason {letter * 3}") for letter in "abcdefg"]
     assert top_reasons(many)[-1] == "  2 for other reasons"
 

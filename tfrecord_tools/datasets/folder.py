@@ -14,10 +14,11 @@ from pathlib import Path
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.class_names import DR_GRADE, check_spellings, icdr_grade, is_icdr, plain
 from tfrecord_tools.eyes import SIDES, Eye, group_eyes, patients_in_words
-from tfrecord_tools.items import DatasetError, Item, Listing, Request, split_of
+from tfrecord_tools.items import DatasetError, Item, LayoutError, Listing, Request, split_of
 from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_images, relative
 
 SHOWN = 5
+MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # without a plural s
 MOST_CLASSES = 8  # more folders of the same names below all classes are patients
 
 
@@ -43,9 +44,14 @@ def listing(request: Request) -> Listing:
     counts = Counter(photograph.name for photograph in photographs)
     names = tuple(sorted(counts))
     if len(names) < 2:
-        raise DatasetError(
+        raise LayoutError(
             f"{root} holds {len(names)} class folders with photographs ({', '.join(names)}); two or more are needed: "
             f"{root.name}/<class>/<photograph>."
+        )
+    masks = [name for name in names if plain(name).rstrip("s") in MASK_FOLDERS]
+    if masks:
+        raise LayoutError(
+            f"{root} holds a folder of masks ({masks[0]}), which is no class. Photographs with masks are read by --dataset=csv and --mask_columns."
         )
     notes += check_spellings(counts, f"the class folders of {root}")
     photographs = _splits_below(photographs, root)

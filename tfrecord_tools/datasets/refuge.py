@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfrecord_tools.items import DatasetError, Item, Listing, MaskSource, Request
+from tfrecord_tools.items import DatasetError, Item, LayoutError, Listing, MaskSource, Request
 from tfrecord_tools.layout import (
     checked_directory,
     class_index,
@@ -36,7 +36,7 @@ def listing(request: Request) -> Listing:
         path for path in root.glob("**/*ovea_location*.xlsx") if not path.name.startswith((".", "~"))
     )
     if not photographs or not sheets:
-        raise DatasetError(
+        raise LayoutError(
             f"{root} holds {len(photographs)} REFUGE photographs and {len(sheets)} Fovea_location tables."
         )
     rows = {name: (sheet, row) for sheet in sheets for name, row in _rows_by_name(sheet).items()}

@@ -28,7 +28,7 @@ from tfrecord_tools.eyes import Eye, group_eyes, patients_in_words, side_of
 from tfrecord_tools.items import DatasetError, Item, Listing, MaskSource, Request, split_of
 from tfrecord_tools.layout import checked_directory
 from tfrecord_tools.named_files import NamedFiles
-from tfrecord_tools.tables import Table, read_own_table
+from tfrecord_tools.tables import Table, find_tables, read_own_table, table_paths
 
 SINGLE = ("image_column", "patient_column", "split_column", "laterality_column")
 
@@ -84,8 +84,7 @@ def _read_tables(request: Request, root: Path) -> tuple[list[Table], str]:
     given = str(request.table.get("csv") or "")
     wanted = [str(request.table.get(name)) for name in ("image_column",) if request.table.get(name)]
     if given:
-        whole = _placed(given, root)
-        paths = [whole] if whole.is_file() else [_placed(part.strip(), root) for part in given.split(",")]
+        paths = table_paths(given, root)
         absent = [str(path) for path in paths if not path.is_file()]
         if absent:
             raise DatasetError(f"--csv={given}: {absent[0]} is no file. {_tables_there(root)}")
@@ -94,19 +93,6 @@ def _read_tables(request: Request, root: Path) -> tuple[list[Table], str]:
     if len(there) == 1:
         return [read_own_table(there[0], wanted)], there[0].relative_to(root).as_posix()
     raise DatasetError(f"--dataset=csv needs --csv=FILE and --image_column=NAME. {_tables_there(root)}")
-
-
-def _placed(name: str, root: Path) -> Path:
-    path = Path(name).expanduser()
-    return path if path.is_absolute() or path.is_file() else root / path
-
-
-def find_tables(root: Path) -> list[Path]:
-    """Returns the tables in a data directory and the folders in it, not deeper."""
-    found = [path for pattern in ("*", "*/*") for path in root.glob(pattern)]
-    return sorted(
-        path for path in found if path.suffix.lower() in (".csv", ".tsv", ".xlsx", ".xls") and not path.name.startswith((".", "~"))
-    )
 
 
 def _tables_there(root: Path) -> str:
