@@ -149,7 +149,7 @@ def describe(table: Table) -> str:
     lines = [f"{table.path.name} has {len(table.rows)} rows and the columns:"]
     for name in table.columns:
         counts = Counter(value for value in values_of(table, name) if value)
-        if len(counts) <= FEW_VALUES:
+        if len(counts) <= FEW_VALUES and not (len(counts) > 3 and set(counts.values()) == {1}):
             shown = ", ".join(f"{value} ({count})" for value, count in sorted(counts.items())) or "empty"
         else:
             shown = ", ".join(list(counts)[:3]) + ", ..."

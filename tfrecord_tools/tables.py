@@ -196,12 +196,18 @@ def _head(rows: Sequence[tuple[int, Sequence[object]]], wanted: Sequence[str]) -
     return None
 
 
+def _first_wide(texts: Sequence[tuple[int, Sequence[str]]]) -> int:
+    """Returns the index of the first row that is no title: more than half as many cells are filled as in any of the first rows."""
+    widths = [sum(map(bool, cells)) for _, cells in texts[:TITLE_ROWS]]
+    return next((index for index, width in enumerate(widths) if width * 2 > max(widths)), 0)
+
+
 def _table(
     path: Path, rows: Sequence[tuple[int, Sequence[object]]], wanted: Sequence[str], notes: Sequence[str]
 ) -> Table:
     texts = [(number, [_text(cell) for cell in cells]) for number, cells in rows]
     texts = [(number, cells) for number, cells in texts if any(cells)]
-    head = (_head(texts, wanted) if wanted else None) or 0
+    head = (_head(texts, wanted) if wanted else None) or _first_wide(texts)
     if len(texts) - head < 2:
         raise DatasetError(f"{path} holds no rows. Check --csv.")
     names = texts[head][1]

@@ -94,3 +94,18 @@ def test_folders_of_grades_give_dr_grade(tmp_path: Path):
 def test_patients_are_said(tmp_path: Path):
     assert "such as 1" in laid_out(tmp_path / "a", "x/1_left.png", "y/1_right.png", "y/2_OD.png").patients
     assert "Patients are not known" in laid_out(tmp_path / "b", "x/1.png", "y/2.png").patients
+
+
+def test_few_patients_seen_in_both_classes(tmp_path: Path):
+    names = [f"{name}/M\u00fcller {n}/{eye}.jpg" for n in range(5) for name, eye in (("healthy", "OD"), ("sick", "OS"))]
+    listing = laid_out(tmp_path, *names)
+    assert len({item.patient for item in listing.items}) == 5 and listing.labels["class"] == ("healthy", "sick")
+
+
+def test_folders_called_by_numbers(tmp_path: Path):
+    listing = laid_out(tmp_path / "a", "0/a.png", "1/b.png", "3/c.png")
+    assert any("and 2 is not among them" in note for note in listing.notes) and any("0: no DR, 1: mild NPDR, 3: severe NPDR" in note for note in listing.notes)
+    with pytest.raises(DatasetError, match="1000 classes"):
+        laid_out(tmp_path / "b", "0/a.png", "1/b.png", "999/c.png")
+    with pytest.raises(DatasetError, match="one number in two forms: 0, 01, 1"):
+        laid_out(tmp_path / "c", "0/a.png", "1/b.png", "01/c.png")

@@ -223,3 +223,8 @@ def test_a_table_that_is_not_there(tmp_path: Path):
 def test_label_sets_of_columns(tmp_path: Path, names: tuple[str, str], message: str):
     with pytest.raises(DatasetError, match=message):
         listed(tmp_path, f"image,level\na.png,{names[0]}\nb.png,{names[1]}\n")
+
+
+def test_a_title_above_the_head_is_no_column(tmp_path: Path):
+    with pytest.raises(DatasetError, match="(?s)  level: 0 .*--image_column=image --label_columns=dr_grade=level"):
+        listed(tmp_path, "Camp of May,,\n,,\nimage,level,seen\na.png,2,x\nb.png,0,y\n", image_column=None, label_columns=[])

@@ -12,13 +12,22 @@ from collections import Counter
 from pathlib import Path
 
 from dr_edge.data.tasks import GRADE_NAMES
-from tfrecord_tools.class_names import DR_GRADE, check_spellings, icdr_grade, is_icdr, plain
+from tfrecord_tools.class_names import (
+    DR_GRADE,
+    check_spellings,
+    icdr_grade,
+    is_icdr,
+    plain,
+    read_classes,
+    whole_number,
+)
 from tfrecord_tools.eyes import SIDES, Eye, group_eyes, patients_in_words
 from tfrecord_tools.items import DatasetError, Item, LayoutError, Listing, Request, split_of
 from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_images, relative
 
 SHOWN = 5
 MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # without a plural s
+FEW_EACH = 3  # photographs of a patient in one class
 MOST_CLASSES = 8  # more folders of the same names below all classes are patients
 
 
@@ -54,6 +63,7 @@ def listing(request: Request) -> Listing:
             f"{root} holds a folder of masks ({masks[0]}), which is no class. Photographs with masks are read by --dataset=csv and --mask_columns."
         )
     notes += check_spellings(counts, f"the class folders of {root}")
+    notes += _numbered(counts, root)
     photographs = _splits_below(photographs, root)
     _check_level(photographs, root)
     notes += _sub_folders(photographs)
@@ -75,6 +85,26 @@ def listing(request: Request) -> Listing:
             "licence": "as stated by the owner of the files",
         },
     )
+
+
+def _numbered(counts: Counter[str], root: Path) -> list[str]:
+    """Returns what is to be said of class folders that are called by numbers.
+
+    Raises:
+      DatasetError: gaps beyond reason, or one number in two forms.
+    """
+    numbers = [whole_number(name) for name in counts]
+    if None in numbers:
+        return []
+    if len(set(numbers)) < len(numbers):
+        raise DatasetError(f"{root} holds one number in two forms: {', '.join(sorted(counts))}. Put each class into one folder.")
+    read_classes(list(counts.elements()), "class", f"the class folders of {root}")  # refuses 0, 1, 999
+    absent = [str(number) for number in range(max(n for n in numbers if n is not None)) if number not in numbers]
+    notes = [f"The class folders are called by numbers, and {', '.join(absent)} is not among them."] if absent else []
+    if len(numbers) > 2 and set(numbers) <= set(range(len(GRADE_NAMES))):
+        names = ", ".join(f"{number}: {GRADE_NAMES[number]}" for number in sorted(n for n in numbers if n is not None))
+        notes.append(f"If the folders are ICDR grades, call them so ({names}): then they give dr_grade, of which referable DR is made.")
+    return notes
 
 
 def _parents(root: Path, rejected: list[tuple[str, str]], notes: list[str]) -> list[tuple[Path, str | None]]:
@@ -168,7 +198,9 @@ def _check_level(photographs: list[_Photograph], root: Path) -> None:
     sets = list(below.values())
     common = set.intersection(*sets)
     alike = 2 <= len(common) <= MOST_CLASSES and len(common) * 2 >= len(set.union(*sets))
-    if not alike or any("" in names for names in sets):
+    few = len(common) > 2 and len(photographs) <= FEW_EACH * sum(map(len, sets))
+    eyes = few and any(eye.side for eye in group_eyes([photo.below for photo in photographs]))  # patients, seen in both classes
+    if not alike or eyes or any("" in names for names in sets):
         return
     tops = ", ".join(sorted(below)[:SHOWN])
     first, top = sorted(common)[0], sorted(below)[0]
