@@ -141,6 +141,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         left = flags.FLAGS(list(argv))
     except (flags.Error, UnicodeError) as err:
         sys.exit(_end(f"{_flag_words(str(err), _loose(argv))} {_help()}", USAGE))
+    for flag in _flags():  # a shell leaves the ~ of --out=~/records as it is
+        if isinstance(flag.value, str) and (flag.value == "~" or flag.value.startswith("~/")):
+            flag.value = os.path.expanduser(flag.value)
     empty = [f"--{flag.name}=" for flag in _flags() if flag.present and flag.value == ""]
     if empty:  # often a shell variable that is not set; an empty --out would be the working directory
         sys.exit(_end(f"{', '.join(empty)} has no value. {_help()}", USAGE))

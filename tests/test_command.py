@@ -202,3 +202,9 @@ def test_what_tensorflow_says_of_files_and_memory_is_one_line_and_what_it_says_o
 
     with pytest.raises(tf.errors.InvalidArgumentError):
         command.call(main, ["x"])
+
+
+def test_a_tilde_is_the_home_directory(tmp_path):
+    calls = [("dr_edge.predict", ["--bundle=~/b", "eye.jpg"], {"HOME": str(tmp_path)})]
+    ((_, _, err, _),) = forked(calls)
+    assert err.startswith(f"error: {tmp_path}/b is no directory")

@@ -95,6 +95,7 @@ def main(argv: list[str]) -> int:
         server_header=False,
         access_log=False,
         log_level="info",
+        log_config=None,  # its lines in the format of this command's own
         timeout_graceful_shutdown=10,
     )
     server = uvicorn.Server(config)

@@ -36,7 +36,10 @@ def main() -> None:
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get into a frame
     cv2.setNumThreads(1)  # one photograph per process; the processes share the cores
-    head, content = _receive(source)
+    try:
+        head, content = _receive(source)
+    except EOFError:  # the server ended while this worker started
+        return
     predictor = Predictor(_bundle(head, content), head["threads"], head["max_pixels"])
     side = predictor.bundle.image_size
     predictor.warm_up(np.zeros((side, side, 3), np.uint8))
