@@ -21,6 +21,7 @@ IMAGE_NAMES = (
     "image", "imagename", "imageid", "imgname", "img", "file", "filename", "filepath", "path", "photo", "photograph", "idcode", "name", "id",
     "fundus", "imagepath", "picture",
 )  # fmt: skip
+PICTURE_WORDS = ("image", "img", "photo", "picture", "file", "fundus", "bild", "datei", "foto", "imagen", "archivo", "fichier")
 PATIENT_NAMES = ("patient", "patientid", "patientno", "patientname", "subject", "subjectid", "person", "personid", "pid", "mrn", "who")
 DR_NAMES = (
     "drgrade", "level", "diagnosis", "grade", "retinopathygrade", "icdr", "icdrgrade", "adjudicateddrgrade", "drlevel", "drstage",
@@ -69,7 +70,7 @@ def guess(table: Table, root: Path) -> Guess:
     """Guesses what each column means, from its name and its first cells."""
     files = NamedFiles(root)
     head = {name: [value for value in values_of(table, name)[:LOOKED_AT] if value] for name in table.columns}
-    pictures = [name for name in table.columns if _names_pictures(head[name], files)]
+    pictures = [name for name in table.columns if _names_pictures(name, head[name], files)]
     image = next((name for known in IMAGE_NAMES for name in pictures if plain_column(name) == known), pictures[0] if pictures else "")
     if not image:
         image = next((name for known in IMAGE_NAMES for name in table.columns if plain_column(name) == known), "")
@@ -102,8 +103,9 @@ def is_grade_column(name: str, values: Sequence[str]) -> bool:
     return all(icdr_grade(value) is not None for value in values)
 
 
-def _names_pictures(values: Sequence[str], files: NamedFiles) -> bool:
-    if not values or _is_number(values) and max(map(len, values)) < 3:
+def _names_pictures(name: str, values: Sequence[str], files: NamedFiles) -> bool:
+    called = plain_column(name).startswith(PICTURE_WORDS)
+    if not values or _is_number(values) and max(map(len, values)) < 3 and not called:
         return False  # grades, and not 0.png ... 4.png
     found = sum(files.find(value) is not None for value in values)
     return found * 2 > len(values) or _has_suffix(values)

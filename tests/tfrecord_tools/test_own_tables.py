@@ -228,3 +228,8 @@ def test_label_sets_of_columns(tmp_path: Path, names: tuple[str, str], message: 
 def test_a_title_above_the_head_is_no_column(tmp_path: Path):
     with pytest.raises(DatasetError, match="(?s)  level: 0 .*--image_column=image --label_columns=dr_grade=level"):
         listed(tmp_path, "Camp of May,,\n,,\nimage,level,seen\na.png,2,x\nb.png,0,y\n", image_column=None, label_columns=[])
+
+
+def test_numbers_of_photographs_are_guessed_where_the_column_says_so(tmp_path: Path):
+    with pytest.raises(DatasetError, match='--image_column="Photo No" --label_columns=glaucoma'):
+        listed(tmp_path, "Photo No,glaucoma\n1,0\n2,1\n", ("001.png", "002.png"), image_column=None, label_columns=[])
