@@ -10,7 +10,8 @@ from typing import Any
 from android_bench import stats
 from android_bench.bundle import accuracy_metric
 
-_LEAST_SPAN = 0.04  # of the accuracy axis
+_LEAST_SPAN = 0.02  # of the accuracy axis
+_ABOVE_ONE = 0.12  # of the axis: half a disc and half a label
 # Points above the disc's middle at which a label is tried.
 _HEIGHTS = (0, 24, -24, 48, -48, 72, -72, 96, -96, 120, -120)
 _WHERE = {"phone": "phone", "emulated": "EMULATED, no phone", "host": "computer, no phone"}
@@ -116,7 +117,7 @@ def _sustained(pyplot: Any, rows: Sequence[Mapping[str, Any]], where: str) -> An
 
 def _choice(pyplot: Any, rows: Sequence[Mapping[str, Any]], metric: str, data: str | None, where: str) -> Any:
     """Draws each artifact once, at its fastest row (`rows` come fastest first)."""
-    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     fastest: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         if metric in row["accuracy"]:
@@ -133,8 +134,11 @@ def _choice(pyplot: Any, rows: Sequence[Mapping[str, Any]], metric: str, data: s
     low, high = axes.get_ylim()
     if high - low < _LEAST_SPAN:
         middle = (low + high) / 2
-        axes.set_ylim(middle - _LEAST_SPAN / 2, middle + _LEAST_SPAN / 2)
-    low, high = axes.get_ylim()
+        low, high = middle - _LEAST_SPAN / 2, middle + _LEAST_SPAN / 2
+    # Nothing lies above 1: there the axis ends, but for what a disc needs, and the room is given to the labels below.
+    over = max(0.0, high - 1 - _ABOVE_ONE * (high - low))
+    low, high = low - over, high - over
+    axes.set_ylim(low, high)
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1.0)])
     axes.set_xlabel("ms per image (area of a disc: file size)")
     axes.set_ylabel(f"{metric} ({data})" if data else metric)

@@ -162,19 +162,23 @@ def _number(value: float | None, digits: int, sign: bool = False) -> str:
 
 def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -> Path:
     """Writes report.html, which shows the pictures and links to the reports of the stages; returns its path."""
-    import jinja2
+    from dr_edge import verdict
+    from dr_edge.evaluation import report, words
 
     run = metadata.read_manifest(out / "run", "run")
     evaluation = metadata.read_manifest(out / "run" / "evaluation" / "test", "evaluation")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+    evaluation["verdict"] = verdict.of_bundle(evaluation)  # an earlier release's may stand there
     pictures = sorted(path.relative_to(out).as_posix() for path in (out / "heatmaps").rglob("*.png"))
     plots = sorted(path.relative_to(out).as_posix() for path in (out / "bench").glob("*.png"))
     links = [(target, title) for target, title in LINKS if (out / target).is_file()]
-    page = environment.get_template("demo_report.html.j2").render(
-        rows=rows, links=links, run=run, evaluation=evaluation, pictures=pictures, plots=plots, minutes=minutes, number=_number
-    )
+    page = (
+        report.environment(Path(__file__).parent)
+        .get_template("demo_report.html.j2")
+        .render(
+            rows=rows, links=links, run=run, evaluation=evaluation, pictures=pictures, plots=plots, minutes=minutes, number=_number,
+            tiles=words.tiles(evaluation),
+        )
+    )  # fmt: skip
     metadata.write_text(out / "report.html", page)
     return out / "report.html"
 

@@ -5,7 +5,8 @@
 
 Leaves in DIR one PNG per image and method (photograph, overlay, colour bar, answer, label) and index.html, to
 open in a browser. A classifier's likeliest class is explained; a multilabel run's every disease, one PNG each (found
-or not), or those of --diseases. Files that show no fundus are listed there with the reason; what `predict` would not answer is
+or not), or those of --diseases. A map is drawn where it speaks for a disease that was found, and inside the
+field of view alone; --heatmaps=all draws those of every answer. Files that show no fundus are listed there with the reason; what `predict` would not answer is
 said beside the label ("too poor to grade", "unlike the training images"). Methods: gradcam,
 gradcam++, layercam, saliency, smoothgrad, scorecam, integrated_gradients; mask for a segmentation run. About 0.2 s per
 picture on one core, scorecam more.
@@ -31,6 +32,9 @@ flags.DEFINE_list(
 flags.DEFINE_list(
     "diseases", [], "Comma-separated diseases of a multilabel run to explain; by default all of them."
 )
+flags.DEFINE_enum(
+    "heatmaps", "positive", ["positive", "all"], "Draw heat maps where a disease was found, or for every answer."
+)
 flags.DEFINE_string("out", None, "Directory to write; must not exist or be empty.", required=True)
 flags.DEFINE_integer("limit", None, "At most this many images.", lower_bound=1)
 flags.DEFINE_enum(
@@ -47,7 +51,9 @@ def main(argv: list[str]) -> int:
     quiet.import_tensorflow()
     from dr_edge.explanation import flow
 
-    done = flow.explain(FLAGS.run_dir, FLAGS.images, FLAGS.methods, FLAGS.out, FLAGS.limit, FLAGS.split, FLAGS.diseases)
+    done = flow.explain(
+        FLAGS.run_dir, FLAGS.images, FLAGS.methods, FLAGS.out, FLAGS.limit, FLAGS.split, FLAGS.diseases, FLAGS.heatmaps
+    )
     page = Path(FLAGS.out, "index.html")
     print(f"{done['pictures']} pictures of {done['images']} images, {done['rejected']} left out: {page}")
     print(f"next: {next_steps.after_explanation(FLAGS.run_dir)}")

@@ -24,7 +24,7 @@ STATUSES = (WORSE, NOT_TOLD, NOT_EVALUATED, UNKNOWN, BETTER)  # of several parts
 UNRELIABLE = (WORSE, NOT_TOLD)  # an answer must not be read as a fact
 STATED = ("status", "title", "text", "baseline", "value", "interval", "split", "images", "patients")
 GUESSING, CONSTANT = "guessing", "a constant answer"
-_UNKNOWN_TEXT = "Not known how good this model is: its bundle was exported before that was measured. Export it again to know."
+_UNKNOWN_TEXT = "Not known how good this model is: an earlier release, which did not measure it, wrote this. Evaluate or export it again."
 
 
 def title(status: str, baseline: str = GUESSING) -> str:
@@ -54,7 +54,7 @@ def unmeasured(status: str, text: str, baseline: str = GUESSING, parts: Sequence
 
 
 def of_bundle(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the verdict in a metadata.json; "unknown" for a bundle that states none that this release can read."""
+    """Returns the verdict in a metadata.json (or metrics.json); "unknown" where it states none that this release can read."""
     stated = manifest.get("verdict")
     if not isinstance(stated, Mapping) or stated.get("status") not in STATUSES:
         return unmeasured(UNKNOWN, _UNKNOWN_TEXT)

@@ -67,17 +67,26 @@ def next_steps(out: str) -> str:
 
 def summary(report: Mapping[str, Any]) -> str:
     """Returns the table of artifacts as text."""
-    metric = "auc" if "auc" in report["graph"]["drop"] else next(iter(report["graph"]["drop"]))
-    lines = [f"{'artifact':28} {'kB':>8} {'ms':>7} {metric:>8} {'drop':>8} {'max diff':>9} {'agree':>7}"]
+    from export import comparison
+
+    shown = comparison.shown_metrics(report["graph"]["drop"])
+    heads = "".join(f" {comparison.metric_name(metric):>8} {'drop':>8}" for metric in shown)
+    lines = [f"{'artifact':28} {'kB':>8} {'ms':>7}{heads} {'max diff':>9} {'agree':>7}"]
     for name, row in report["artifacts"].items():
-        value, drop = row.get(metric), row["drop"].get(metric)
+        cells = ""
+        for metric in shown:
+            width = max(8, len(comparison.metric_name(metric)))
+            cells += f" {_cell(comparison.shown_value(row, metric)):>{width}} {_cell(row['drop'].get(metric)):>8}"
         lines.append(
-            f"{name:28} {row['bytes'] / 1e3:8.0f} {row['latency_ms']['median']:7.2f} "
-            f"{'-' if value is None else format(value, '.4f'):>8} {'-' if drop is None else format(drop, '.4f'):>8} "
+            f"{name:28} {row['bytes'] / 1e3:8.0f} {row['latency_ms']['median']:7.2f}{cells} "
             f"{row['max_probability_difference']:9.1e} {row['agreement']:7.3f}"
         )
     lines += [f"{name:28} cannot be made: {reason}" for name, reason in report["not_made"].items()]
     return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dr_edge.evaluation.words import interval, number
 from dr_edge.fitting import Fit
 from dr_edge.trained import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
-from export.comparison import metric_name
+from export.comparison import RATIO, metric_name, shown_metrics, shown_value
 from export.manifest import DRAWN_WARNING, positive_words
 
 PREPROCESSING = {
@@ -226,15 +226,17 @@ def _limit(row: Mapping[str, Any]) -> str:
 
 
 def _artifacts(report: Mapping[str, Any]) -> list[str]:
-    metric = next(iter(report["graph"]["drop"])) if "auc" not in report["graph"] else "auc"
-    head = f"| file | kB | ms | {metric_name(metric)} | drop | agreement | `ood_distance` up to | beyond it |"
-    lines = [head, "|---" * 8 + "|"]
+    shown = shown_metrics(report["graph"]["drop"])
+    measured = "".join(f" {metric_name(key)} | {'increase' if key == RATIO else 'drop'} |" for key in shown)
+    lines = [f"| file | kB | ms |{measured} agreement | `ood_distance` up to | beyond it |", "|---" * (6 + 2 * len(shown)) + "|"]
     for name, row in report["artifacts"].items():
-        bounds = interval(row["drop_interval"][metric], 4)
-        drop = number(row["drop"][metric], 4) + (f" ({bounds})" if bounds else "")
+        cells = ""
+        for key in shown:
+            bounds = interval(row["drop_interval"][key], 4)
+            cells += f" {number(shown_value(row, key), 3)} | {number(row['drop'][key], 4)}{f' ({bounds})' if bounds else ''} |"
         lines.append(
-            f"| {name} | {row['bytes'] / 1e3:.0f} | {row['latency_ms']['median']:.1f} | {number(row[metric], 3)} | "
-            f"{drop} | {100 * row['agreement']:.1f} % | {_limit(row)} |"
+            f"| {name} | {row['bytes'] / 1e3:.0f} | {row['latency_ms']['median']:.1f} |{cells} "
+            f"{100 * row['agreement']:.1f} % | {_limit(row)} |"
         )
     return lines + [f"\n{name} could not be made: {reason}." for name, reason in report["not_made"].items()]
 

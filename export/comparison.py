@@ -18,13 +18,27 @@ from dr_edge.metadata import finite_or_none
 
 MISSING = -1
 MASK_THRESHOLD = 0.5
+RATIO = "vcdr_accuracy"
 
 
 def metric_name(metric: str) -> str:
     """Returns what people call a metric: "auc" -> "AUC", "dice optic disc" -> "Dice of the optic disc"."""
     if metric.startswith("dice "):
         return f"Dice of the {metric.removeprefix('dice ')}"
-    return {"auc": "AUC", "qwk": "quadratic weighted kappa"}.get(metric, metric)
+    return {"auc": "AUC", "qwk": "quadratic weighted kappa", RATIO: "vCDR error"}.get(metric, metric)
+
+
+def shown_metrics(drops: Mapping[str, Any]) -> list[str]:
+    """Returns which metrics of a row tables show, the clinical ones: the AUC; of masks each Dice coefficient and the error of
+    the vertical cup-to-disc ratio.
+    """
+    return ["auc"] if "auc" in drops else [name for name in drops if name.startswith("dice ") or name == RATIO]
+
+
+def shown_value(row: Mapping[str, Any], metric: str) -> float | None:
+    """Returns a metric as people read it: of the ratio's accuracy the error. Its drop is then what the error grows by."""
+    value = row.get(metric)
+    return 1 - value if metric == RATIO and value is not None else value
 
 
 def class_statistics(
@@ -108,7 +122,7 @@ def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[s
     if true is not None and own is not None:
         labelled = np.isfinite(true)
         errors = np.where(np.isfinite(own), np.abs(own - true), 1.0)
-        statistics["vcdr_accuracy"] = _mean_where(np.where(labelled, 1 - errors, np.nan))
+        statistics[RATIO] = _mean_where(np.where(labelled, 1 - errors, np.nan))
         statistics["vcdr_found"] = bootstrap.weighted_share(np.isfinite(own), labelled)
     return statistics
 

@@ -39,14 +39,14 @@ def render(
       with_photographs: show those on which an artifact answers otherwise.
     """
     env = environment(Path(__file__).parent)
-    metric = "auc" if "auc" in report["graph"]["drop"] else next(iter(report["graph"]["drop"]))
+    shown = comparison.shown_metrics(report["graph"]["drop"])
     return env.get_template(TEMPLATE).render(
         run=run,
         task=run.task,
         report=report,
-        metric=metric,
-        metric_name=comparison.metric_name(metric),
-        drops=_drops(report, metric),
+        metrics=[{"key": key, "name": comparison.metric_name(key)} for key in shown],
+        value=comparison.shown_value,
+        drops=[chart for chart in (_drops(report, key) for key in shown) if chart is not None],
         scatters=_scatters(run, ref, outputs),
         layers=_layers(report),
         changed=_changed(run, ref, outputs) if with_photographs else [],
@@ -56,17 +56,19 @@ def render(
     )
 
 
-def _drops(report: Mapping[str, Any], metric: str) -> Markup | None:
+def _drops(report: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
+    """Returns {"name", "svg", "limit"}: what each conversion costs of one metric; None where that is undefined."""
     rows = [
         (name.removeprefix("model."), row["drop"][metric], row["drop_interval"][metric])
         for name, row in report["artifacts"].items()
         if row["drop"][metric] is not None
     ]
-    limits = report["limits"]["auc_drop" if metric == "auc" else "dice_drop"].values()
-    limit = min(limits) if max(limits) < 0.2 else None  # a limit that nothing reaches would squeeze the chart
-    name = "drop from Keras' deployable graph on the same photographs"
-    name += "" if limit is None else f"; dashed: {limit}"
-    return parity_charts.forest(rows, name, limit) if rows else None
+    kind = {"auc": "auc_drop", comparison.RATIO: None}.get(metric, "dice_drop")  # the ratio has no limit of its own
+    limits = [] if kind is None else report["limits"][kind].values()
+    limit = min(limits) if limits and max(limits) < 0.2 else None  # a limit that nothing reaches would squeeze the chart
+    name = comparison.metric_name(metric)
+    axis = f"{name}: {'increase' if metric == comparison.RATIO else 'drop'}"
+    return {"name": name, "svg": parity_charts.forest(rows, axis, limit), "limit": limit} if rows else None
 
 
 def _scatters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ def photographs(tmp_path_factory):
 
 def test_records_give_one_picture_per_image_and_method(stand_in_run, stand_in_records, tmp_path):
     out = tmp_path / "maps"
-    done = flow.explain(stand_in_run, str(stand_in_records), ["gradcam", "saliency"], out, limit=10)
+    done = flow.explain(stand_in_run, str(stand_in_records), ["gradcam", "saliency"], out, limit=10, heat_maps="all")
     assert done == {"images": 10, "pictures": 20, "rejected": 0}
     files = sorted(path.name for path in out.iterdir())
     assert len(files) == 21 and "test_eye_000.gradcam.png" in files and "index.html" in files
@@ -171,7 +172,7 @@ def two_diseases(write_run, tmp_path_factory):
 
 def test_each_disease_has_its_own_heat_map(two_diseases, stand_in_records, tmp_path):
     out = tmp_path / "maps"
-    done = flow.explain(two_diseases, str(stand_in_records), ["saliency", "gradcam"], out, limit=10)
+    done = flow.explain(two_diseases, str(stand_in_records), ["saliency", "gradcam"], out, limit=10, heat_maps="all")
     assert done == {"images": 10, "pictures": 40, "rejected": 0}
     for disease, side in (("glaucoma", 0), ("any_DR", 1)):
         picture = cv2.imread(str(out / f"test_eye_001.saliency.{disease}.png")).astype(float)
@@ -187,6 +188,48 @@ def test_each_disease_has_its_own_heat_map(two_diseases, stand_in_records, tmp_p
     assert page.count("<span>labelled any DR</span>") == 7 and "labelled answers right" in page
     assert page.count("no glaucoma · ") == 10 and page.count("<figcaption>Saliency of glaucoma<") == 10
     assert page.count("<figcaption>Grad-CAM of any DR<") == 10
+
+
+def test_what_speaks_against_a_disease_is_not_drawn_unless_asked_for(stand_in_run, two_diseases, stand_in_records, tmp_path):
+    """Half of a healthy eye would be covered by a map that points to nothing."""
+    done = flow.explain(stand_in_run, str(stand_in_records), ["gradcam", "saliency"], tmp_path / "one", limit=10)
+    page = (tmp_path / "one" / "index.html").read_text()
+    rows = page.split("<article>")[1:]
+    found = [bool(re.search(r">referable · ", row)) for row in rows]
+    assert 0 < sum(found) < 10 and done["pictures"] == 2 * sum(found) + (10 - sum(found))
+    for row, positive in zip(rows, found, strict=True):
+        assert (">Grad-CAM<" in row) == positive and ("No heat map" in row) != positive
+        assert row.count('alt="The photograph"') == 1
+    assert f"({10 - sum(found)} of these answers)" in page
+    done = flow.explain(two_diseases, str(stand_in_records), ["gradcam"], tmp_path / "two", limit=4)
+    page = (tmp_path / "two" / "index.html").read_text()  # never glaucoma, always retinopathy
+    assert page.count("<figcaption>Grad-CAM of any DR<") == 4 and page.count("No heat map") == 4
+    hidden = cv2.imread(str(tmp_path / "two" / "test_eye_001.gradcam.glaucoma.png"))
+    shown = cv2.imread(str(tmp_path / "two" / "test_eye_001.gradcam.any_DR.png"))
+    assert hidden.shape == shown.shape  # the page cuts both in the same places
+    assert np.unique(hidden[40:180, 500:900].reshape(-1, 3), axis=0).shape[0] == 1
+
+
+def test_the_page_says_how_good_the_model_is(stand_in_run, stand_in_records, tmp_path):
+    from dr_edge.evaluation import flow as evaluation
+
+    run = shutil.copytree(stand_in_run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation"))
+
+    def page(name):
+        flow.explain(run, str(stand_in_records), ["gradcam"], tmp_path / name, limit=1)
+        return (tmp_path / name / "index.html").read_text()
+
+    assert "Not evaluated: nobody has measured this model" in page("before")
+    content = evaluation.evaluate(run, evaluation.Settings(examples=0, honesty=False))
+    assert content["verdict"]["text"].replace("\u00a0", " ") in page("after").replace("\u00a0", " ")
+    with open(run / "best.keras", "ab") as file:  # another model than the one that was judged
+        file.write(b" ")
+    from dr_edge.evaluation import verdict
+    from dr_edge.trained import load_run
+
+    assert verdict.of_run(load_run(stand_in_run)) is not None
+    (run / "best.keras").write_bytes(b"other")
+    assert verdict.of_run(dataclasses.replace(load_run(stand_in_run), directory=run))["status"] == "not_evaluated"
 
 
 def test_chosen_diseases_only(two_diseases, stand_in_run, stand_in_records, tmp_path):

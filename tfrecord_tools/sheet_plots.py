@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+LETTERS = 0.12  # of the names below a plot's bars, side by side, that have room in a pixel of the plot's share of the width
 SPLIT_COLOURS = {"train": "#4cc9f0", "val": "#f9c74f", "test": "#f94144"}
 
 
@@ -39,7 +40,7 @@ def draw_plots(
         count = len(labels) + (3 if copies else 2)
         figure, axes = pyplot.subplots(1, count, figsize=(width / 100, 3.0), dpi=100, squeeze=False)
         for axis, name in zip(axes[0], labels, strict=False):
-            _balance(axis, manifest, name)
+            _balance(axis, manifest, name, LETTERS * width / count)
         if copies:
             _copies(axes[0][-3], copies)
         _sizes(axes[0][-2], sizes)
@@ -53,14 +54,18 @@ def draw_plots(
     return strip
 
 
-def _balance(axis: Any, manifest: Mapping[str, Any], name: str) -> None:
+def _balance(axis: Any, manifest: Mapping[str, Any], name: str, letters: float) -> None:
+    """Draws the images of each class by split; their names are turned where they have more than `letters`."""
     values = sorted({int(key) for content in manifest["splits"].values() for key in content["classes"][name]})
     bottom = np.zeros(len(values))
     for split, content in manifest["splits"].items():
         counts = np.asarray([content["classes"][name].get(str(value), 0) for value in values])
         axis.bar(range(len(values)), counts, bottom=bottom, color=SPLIT_COLOURS[split], label=split)
         bottom += counts
-    axis.set_xticks(range(len(values)), [str(value) for value in values])
+    named = manifest["labels"][name]
+    words = ["missing" if value < 0 else str(named[value]).replace("_", " ") for value in values]
+    steep = sum(map(len, words)) > letters  # side by side they would run into each other
+    axis.set_xticks(range(len(values)), words, **({"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if steep else {}))
     for place, total in enumerate(bottom):
         axis.text(place, total, f"{total:.0f}", ha="center", va="bottom", fontsize=7)
     axis.set_title(name.replace("_", " "), fontsize=9)

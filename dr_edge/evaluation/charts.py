@@ -12,6 +12,8 @@ import numpy as np
 from markupsafe import Markup, escape
 
 SIDE, LEFT, BOTTOM, TOP, RIGHT = 300, 46, 42, 12, 14
+AXIS_LETTERS = 44  # of an axis' name that have room
+BALANCE_LETTERS = 6  # of a name that has room before its bar
 SERIES = ("var(--s1)", "var(--s2)", "var(--s3)", "var(--s4)", "var(--s5)", "var(--s6)")
 
 
@@ -137,17 +139,20 @@ def scatter(
 
 
 def balance(rows: Sequence[tuple[str, Sequence[int]]], names: Sequence[str]) -> Markup:
-    """Draws one horizontal bar per split, divided by class.
+    """Draws one horizontal bar per row, divided by class; a name that is too long to stand before its bar stands above it.
 
     Args:
-      rows: (split, images per class).
+      rows: (split, or split and disease; images per class).
       names: class names, in the order of the numbers.
     """
-    height, gap, width, label = 26, 12, 520, 52
+    above = max((len(split) for split, _ in rows), default=0) > BALANCE_LETTERS
+    height, gap, width, label = 26, 12, 520, 0 if above else 52
+    title_height = 20 if above else 0
     parts = []
     for row, (split, counts) in enumerate(rows):
-        y, x, total = row * (height + gap), float(label), max(sum(counts), 1)
-        parts.append(Markup('<text class="axis" x="0" y="{}">{}</text>').format(y + 18, split))
+        top = row * (title_height + height + gap)
+        y, x, total = top + title_height, float(label), max(sum(counts), 1)
+        parts.append(Markup('<text class="axis" x="0" y="{}">{}</text>').format(top + 13 if above else y + 18, split))
         for number, count in enumerate(counts):
             part = (width - label) * count / total
             title = f"{split}: {count} {names[number]} ({100 * count / total:.0f} %)"
@@ -161,10 +166,17 @@ def balance(rows: Sequence[tuple[str, Sequence[int]]], names: Sequence[str]) -> 
                     Markup('<text class="on" x="{:.1f}" y="{}">{}</text>').format(x + 7, y + 18, count)
                 )
             x += part
-    total_height = len(rows) * (height + gap) - gap
+    total_height = len(rows) * (title_height + height + gap) - gap
     return Markup(
         '<svg class="wide" viewBox="0 0 {} {}" role="img" aria-label="Images per class and split">{}</svg>'
     ).format(width, total_height, Markup("").join(parts))
+
+
+def shortened(name: str) -> str:
+    """Returns the name of an axis, of at most AXIS_LETTERS: a longer one loses its middle."""
+    if len(name) <= AXIS_LETTERS:
+        return name
+    return f"{name[: AXIS_LETTERS // 2 - 1]}…{name[-AXIS_LETTERS // 2 :]}"
 
 
 def _x(value: float) -> float:
@@ -213,6 +225,7 @@ def _frame(
     y_top: float | None = None,
 ) -> Markup:
     """Puts grid, ticks and axis names around the parts; `y_top` relabels the y axis as counts."""
+    x_name, y_name = shortened(x_name), shortened(y_name)
     y_span = (0.0, y_top) if y_top is not None else y_span
     out = []
     for step in range(6):

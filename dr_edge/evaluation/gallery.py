@@ -27,12 +27,12 @@ class Card:
 
     Attributes:
       caption: what was said and what is right.
-      photograph, overlay: JPEG as data URLs.
+      photograph, overlay: JPEG as data URLs; no overlay (None) where it would speak for no disease that was found.
     """
 
     caption: overlay.Caption
     photograph: str
-    overlay: str
+    overlay: str | None
 
 
 def mistakes(task: Task, predictions: Predictions, count: int) -> list[tuple[int, int]]:
@@ -108,8 +108,9 @@ def cards(
                 scores, label = predictions.probabilities[row], predictions.labels[row]
                 name, method = str(predictions.ids[row]), heatmaps.TITLES[used]
                 caption = answers.caption(run.task, scores, label, name, method, index)
-                laid = overlay.lay_over(example["photograph"], heat)
-                result.append(Card(caption, data_url(example["photograph"]), data_url(laid)))
+                is_shown = answers.heat_is_shown(run.task, scores, index)
+                laid = data_url(overlay.lay_over(example["photograph"], heat)) if is_shown else None
+                result.append(Card(caption, data_url(example["photograph"]), laid))
             bar.update(len(part))
     return result
 

@@ -10,6 +10,7 @@ from dr_edge.data.tasks import Task
 from dr_edge.explanation import overlay
 from dr_edge.explanation.overlay import Caption, percent
 
+PRESENT = 0.5
 NO_LABEL = "no label given"
 
 
@@ -31,6 +32,22 @@ def explained_classes(
         return [np.asarray(probabilities).argmax(axis=-1)]
     indices = [task.class_names.index(name) for name in diseases or task.class_names]
     return [np.full(len(probabilities), index) for index in indices]
+
+
+def heat_is_shown(task: Task, probabilities: np.ndarray, index: int) -> bool:
+    """Says whether a heat map is shown that nobody asked for: where it speaks for a disease that was found.
+
+    What spoke against a disease lies over half of a healthy eye and points to nothing. Of a task that knows no disease
+    every map is shown.
+
+    Args:
+      task: classification or multilabel.
+      probabilities: [C] of one image.
+      index: the class or disease that is explained.
+    """
+    if task.kind == "multilabel":
+        return bool(probabilities[index] >= PRESENT)
+    return not task.positive or index in task.positive
 
 
 def caption(
@@ -61,7 +78,7 @@ def caption(
             title, answer, confidence, f"labelled {task.class_names[int(label)]}", int(label) == index, name
         )
     title = f"{title}, probability {percent(confidence)}"  # the answer's may be of its absence
-    present = confidence >= 0.5
+    present = confidence >= PRESENT
     said, shown = (answer, confidence) if present else (f"no {answer}", 1 - confidence)
     state = -1 if label is None else int(np.asarray(label)[index])
     if state < 0:

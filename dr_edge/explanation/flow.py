@@ -31,6 +31,7 @@ def explain(
     limit: int | None = None,
     split: str = "test",
     diseases: Sequence[str] = (),
+    heat_maps: str = overlay.POSITIVE,
 ) -> dict[str, int]:
     """Writes one picture per image and method (multilabel: and disease), and index.html, into `out`.
 
@@ -43,6 +44,7 @@ def explain(
       limit: at most this many images; None: all.
       split: of a records directory.
       diseases: of a multilabel run, the class names to explain; () takes all.
+      heat_maps: "positive" draws them where a disease was found (`answers.heat_is_shown`), "all" everywhere.
 
     Returns:
       {"images": explained, "pictures": PNGs written, "rejected": files that are no fundus photograph}.
@@ -67,7 +69,7 @@ def explain(
     with metadata.staged_directory(out) as staging:
         with Progress(total=total, desc="heat maps", unit="image", dynamic_ncols=True) as bar:
             for batch in _batched(source, rejected, bar):
-                rows += _explain_batch(run, batch, methods, diseases, staging, taken, is_unlike)
+                rows += _explain_batch(run, batch, methods, diseases, staging, taken, is_unlike, heat_maps)
                 bar.update(len(batch))
         if not rows:
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in rejected[:5])
@@ -147,6 +149,7 @@ def _explain_batch(
     directory: Path,
     taken: set[str],
     is_unlike: Callable[[np.ndarray], np.ndarray],
+    heat_maps: str,
 ) -> list[page.Row]:
     """Writes the PNGs of a batch and returns its rows of the index page."""
     images = np.stack([picture.image for picture in batch])
@@ -165,19 +168,26 @@ def _explain_batch(
     for classes, suffix in zip(explained, suffixes, strict=True):
         for row in rows:
             row.parts.append(page.Part([]))
+        shown_of = np.ones(len(batch), bool)
+        if classes is not None and heat_maps != overlay.ALL:
+            asked = zip(probabilities, classes, strict=True)
+            shown_of = np.array([answers.heat_is_shown(run.task, scores, int(index)) for scores, index in asked])
         for method in methods:
             drawn = (
                 _masks(run, batch, probabilities)
                 if classes is None
-                else _heat(run, batch, images, probabilities, method, classes)
+                else _heat(run, batch, images, probabilities, method, classes, shown_of)
             )
-            for stem, row, (picture, caption) in zip(stems, rows, drawn, strict=True):
+            for stem, row, is_shown, (picture, caption) in zip(stems, rows, shown_of, drawn, strict=True):
+                if not is_shown and method != methods[0]:
+                    continue  # one file says it
                 name = f"{stem}.{method.replace('+', 'p')}{suffix}.png"
                 metadata.write_bytes(directory / name, overlay.encode_png(picture))
                 shown = caption.title if classes is None else heatmaps.TITLES[method]
                 if run.task.kind == "multilabel":
                     shown = f"{shown} of {caption.explains}"  # the headline may be of its absence
                 row.parts[-1].files.append((name, shown))
+                row.parts[-1].is_shown = bool(is_shown)
                 row.parts[-1].caption = caption
     return rows
 
@@ -219,13 +229,22 @@ def _heat(
     probabilities: np.ndarray,
     method: str,
     classes: np.ndarray,
+    shown_of: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, overlay.Caption]]:
-    """Yields the picture and caption of each image for a heat map method and the class, [B] int."""
-    maps = heatmaps.heat_maps(run.model, method, images, classes, run.background)
+    """Yields the picture and caption of each image for a heat map method and the class, [B] int; `shown_of` [B] bool says
+    where the map is drawn.
+    """
+    maps: list[np.ndarray | None] = [None] * len(batch)
+    if shown_of.any():
+        maps = [*heatmaps.heat_maps(run.model, method, images, classes, run.background)]
     title = heatmaps.TITLES[method]
-    for picture, heat, scores, index in zip(batch, maps, probabilities, classes, strict=True):
+    for picture, heat, scores, index, is_shown in zip(batch, maps, probabilities, classes, shown_of, strict=True):
         caption = _remarked(answers.caption(run.task, scores, picture.label, picture.name, title, int(index)), picture)
-        yield overlay.panel(picture.photograph, overlay.lay_over(picture.photograph, heat), caption), caption
+        if is_shown and heat is not None:
+            yield overlay.panel(picture.photograph, overlay.lay_over(picture.photograph, heat), caption), caption
+            continue
+        caption = dataclasses.replace(caption, title=f"no heat map of {caption.explains}")
+        yield overlay.panel(picture.photograph, overlay.without_heat(), caption, False, overlay.panel_width()), caption
 
 
 def _masks(

@@ -23,7 +23,9 @@ BAR_TEXT = 52
 CAPTION = 112
 OPACITY = 0.6
 MUTING = 0.6
-BACKGROUND = (17, 19, 24)
+BACKGROUND, WITHHELD = (17, 19, 24), (34, 38, 46)
+NO_HEAT = ("No heat map: it would speak for", "no disease that was found.", "--heatmaps=all draws it all the same.")
+POSITIVE, ALL = "positive", "all"  # for which answers a heat map is shown
 TEXT, MUTED = (238, 240, 244), (160, 166, 178)
 RIGHT, WRONG = (126, 211, 150), (255, 158, 128)
 HEAT_COLOURS = ((24, 22, 92), (28, 72, 190), (30, 140, 236), (92, 208, 250), (244, 254, 255))
@@ -163,8 +165,16 @@ def draw_found(picture: np.ndarray, maps: np.ndarray, centres: Sequence[int] = (
     return draw_points(draw_masks(picture, masks), points, shades)
 
 
+def without_heat() -> np.ndarray:
+    """Returns what stands in the place of a heat map that is not shown, [PANEL, PANEL, 3] uint8 RGB."""
+    picture = np.full((PANEL, PANEL, 3), WITHHELD, np.uint8)
+    for line, words in enumerate(NO_HEAT):
+        _write(picture, words, (2 * MARGIN, PANEL // 2 + 28 * line - 14), 17, MUTED, PANEL - 4 * MARGIN)
+    return picture
+
+
 def panel(
-    photograph: np.ndarray, overlay: np.ndarray, caption: Caption, colour_bar: bool = True
+    photograph: np.ndarray, overlay: np.ndarray, caption: Caption, colour_bar: bool = True, width: int | None = None
 ) -> np.ndarray:
     """Puts the photograph, the overlay, the colour bar and the caption on one picture.
 
@@ -172,11 +182,12 @@ def panel(
       photograph, overlay: [S, S, 3] uint8 RGB.
       caption: the words below.
       colour_bar: draw the scale of the heat map (not for masks).
+      width: of the picture in pixels, where it is to be that of others; None for `panel_width`.
 
     Returns:
       [H, W, 3] uint8 RGB.
     """
-    canvas = np.full((MARGIN + PANEL + CAPTION, panel_width(colour_bar), 3), BACKGROUND, np.uint8)
+    canvas = np.full((MARGIN + PANEL + CAPTION, width or panel_width(colour_bar), 3), BACKGROUND, np.uint8)
     for column, picture in enumerate((photograph, overlay)):
         left = MARGIN + column * (PANEL + MARGIN)
         canvas[MARGIN : MARGIN + PANEL, left : left + PANEL] = _scaled(picture)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 
+from dr_edge.evaluation import verdict
 from dr_edge.explanation import heatmaps, overlay
 from dr_edge.explanation.overlay import Caption
 from dr_edge.explanation.pictures import Rejected
@@ -18,10 +19,13 @@ TEMPLATE = "index.html.j2"
 
 @dataclasses.dataclass
 class Part:
-    """One answer to one image: (file, what it shows) of each picture, one per method, and what the model said."""
+    """One answer to one image: (file, what it shows) of each picture, one per method, what the model said, and whether the
+    heat map is shown; where it is not, there is one file, with the photograph.
+    """
 
     files: list[tuple[str, str]]
     caption: Caption | None = None
+    is_shown: bool = True
 
 
 @dataclasses.dataclass
@@ -41,7 +45,7 @@ def render(
     that photograph and answer stand there once.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    verdicts = [part.caption.correct for row in rows for part in row.parts if part.caption is not None]
+    right = [part.caption.correct for row in rows for part in row.parts if part.caption is not None]
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -54,6 +58,8 @@ def render(
         methods=[heatmaps.TITLES.get(method, method) for method in methods],
         rows=rows,
         rejected=rejected,
-        right=sum(verdict is True for verdict in verdicts),
-        judged=sum(verdict is not None for verdict in verdicts),
+        verdict=verdict.of_run(run),
+        hidden=sum(not part.is_shown for row in rows for part in row.parts),
+        right=sum(one is True for one in right),
+        judged=sum(one is not None for one in right),
     )

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from dr_edge import metadata
-from dr_edge.explanation.overlay import encode_png
+from dr_edge.explanation.overlay import POSITIVE, encode_png
 from dr_edge.fundus.image_header import PhotographError
 from dr_edge.fundus.photograph import read_file
 from dr_edge.prediction import files, pictures
@@ -31,6 +31,7 @@ def predict_files(
     overlay: str | None = None,
     threads: int = 1,
     notes: TextIO | None = None,
+    heat_maps: str = POSITIVE,
 ) -> int:
     """Answers photographs and writes the document to `out`, an answer a line, each as soon as it is there.
 
@@ -43,6 +44,7 @@ def predict_files(
       out: text stream.
       overlay: new or empty directory for a PNG per answered photograph; None for none.
       threads: of the model's arithmetic.
+      heat_maps: of the overlays: "positive" draws them where the answer is positive, "all" everywhere.
       notes: text stream for people: progress, and a summary where it is a terminal or overlays are drawn; None for none.
 
     Returns:
@@ -65,11 +67,11 @@ def predict_files(
             print(note, file=notes)
     with files.new_directory(overlay) as directory:
         console = Console(len(paths), notes, directory, bundle.manifest.get("warning"))
-        return _predict_paths(Predictor(bundle, threads), paths, out, directory, console)
+        return _predict_paths(Predictor(bundle, threads), paths, out, directory, console, heat_maps)
 
 
 def _predict_paths(
-    predictor: Predictor, paths: Sequence[Path], out: TextIO, directory: Path | None, console: Console
+    predictor: Predictor, paths: Sequence[Path], out: TextIO, directory: Path | None, console: Console, heat_maps: str
 ) -> int:
     bundle = predictor.bundle
     head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "bundle": description(bundle)}
@@ -77,7 +79,7 @@ def _predict_paths(
     count, failed = 0, 0
     with contextlib.closing(console), _interrupt_noted() as interrupted:
         try:
-            for answer in _answers(predictor, paths, directory):
+            for answer in _answers(predictor, paths, directory, heat_maps):
                 line = (",\n  " if count else "\n  ") + json.dumps(answer.to_json(), allow_nan=False)
                 with console.printing(out):
                     out.write(line)
@@ -135,7 +137,7 @@ def description(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _answers(predictor: Predictor, paths: Sequence[Path], directory: Path | None) -> Iterator[Answer]:
+def _answers(predictor: Predictor, paths: Sequence[Path], directory: Path | None, heat_maps: str) -> Iterator[Answer]:
     taken: set[str] = set()
     for path in paths:
         try:
@@ -146,7 +148,7 @@ def _answers(predictor: Predictor, paths: Sequence[Path], directory: Path | None
         answer = dataclasses.replace(result.answer, file=str(path))
         if directory is not None and result.crop is not None:
             name = files.picture_name(path, taken)
-            picture = pictures.sheet(predictor.bundle, answer, result.crop, result.outputs)
+            picture = pictures.sheet(predictor.bundle, answer, result.crop, result.outputs, heat_maps)
             metadata.write_bytes(directory / name, encode_png(picture))
             answer = dataclasses.replace(answer, overlay=name)
         yield answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,24 @@ def enlarge(heatmap: np.ndarray, size: int) -> np.ndarray:
     return np.clip(enlarged, 0, 1)  # integer artifacts may step over by a rounding
 
 
-def sheet(bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+def heat_is_shown(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) -> bool:
+    """Says whether the heat map is shown that nobody asked for: where the answer is positive, and the map speaks for that.
+
+    The graph explains the likeliest class. What speaks against a disease lies over half of a healthy eye.
+    """
+    if answer.status != ANSWERED or "heatmap" not in outputs:
+        return False
+    explained = int(outputs["probabilities"].argmax())
+    if answer.findings is not None:
+        return answer.findings[explained].present
+    if not bundle.positive:  # no class is known to be a disease
+        return True
+    return explained in bundle.positive and (answer.decision is None or answer.decision.positive)
+
+
+def sheet(
+    bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str, np.ndarray], heat_maps: str = overlay.POSITIVE
+) -> np.ndarray:
     """Draws crop, overlay and caption side by side; for masks a third picture shows them alone.
 
     Args:
@@ -34,10 +52,14 @@ def sheet(bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str
       answer: from `interpret`.
       crop: [S, S, 3] uint8 RGB.
       outputs: from `Model.run`.
+      heat_maps: "positive" (`heat_is_shown`), or "all".
 
     Returns:
       [H, W, 3] uint8 RGB.
     """
+    if "heatmap" in outputs and heat_maps != overlay.ALL and not heat_is_shown(bundle, answer, outputs):
+        caption = dataclasses.replace(_caption(bundle, answer, outputs), title="no heat map: no disease found that it speaks for")
+        return overlay.panel(crop, overlay.without_heat(), caption, False, overlay.panel_width())
     over = laid_over(bundle, crop, outputs)
     if "masks" not in outputs:
         return overlay.panel(crop, over, _caption(bundle, answer, outputs), "heatmap" in outputs)
@@ -86,9 +108,12 @@ def _colour(index: int) -> tuple[int, int, int]:
     return overlay.MASK_COLOURS[index % len(overlay.MASK_COLOURS)]
 
 
-def data_urls(bundle: Bundle, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Returns name -> PNG as a data URL: `crop` and `overlay`, and `heatmap` (grey, 0..255) or `masks`."""
-    pictures = {"crop": crop, "overlay": laid_over(bundle, crop, outputs)}
+def data_urls(bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Returns name -> PNG as a data URL: `crop` and `overlay`, and `heatmap` (grey, 0..255) or `masks`. The overlay holds
+    heat where `heat_is_shown`; `heatmap` is there for whoever wants it all the same.
+    """
+    shown = "masks" in outputs or heat_is_shown(bundle, answer, outputs)
+    pictures = {"crop": crop, "overlay": laid_over(bundle, crop, outputs) if shown else crop}
     if "heatmap" in outputs:
         grey = np.rint(255 * enlarge(outputs["heatmap"], crop.shape[0])).astype(np.uint8)
         pictures["heatmap"] = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)

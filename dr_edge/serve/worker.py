@@ -80,7 +80,7 @@ def _graded(predictor: Predictor, request: dict[str, Any], data: bytes) -> dict[
     result = predictor.predict(data, request["label"])
     drawn = None
     if request["pictures"] and result.crop is not None:
-        drawn = pictures.data_urls(predictor.bundle, result.crop, result.outputs)
+        drawn = pictures.data_urls(predictor.bundle, result.answer, result.crop, result.outputs)
     head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "bundle": flow.description(predictor.bundle)}
     answer = {**head, **result.answer.to_json(), "pictures": drawn}
     return {"status": result.answer.status, "answer": json.dumps(answer, allow_nan=False)}

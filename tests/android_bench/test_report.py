@@ -201,3 +201,18 @@ def test_compare_refuses(make_row, written, tmp_path):
         compare.main([a])
     with pytest.raises(ValueError, match=r"bench\.json"):
         compare.main([a, str(tmp_path)])
+
+
+@pytest.mark.parametrize("accuracy", [(0.9998, 0.9997), (0.91, 0.78)])
+def test_the_axis_of_a_share_ends_at_one(accuracy):
+    from matplotlib import pyplot
+
+    rows = [
+        {"name": f"m{index}", "artifact": {"file": f"m{index}", "bytes": 3e5}, "accuracy": {"auc": value}, "latency_ms": {"median": 2.0 + index}}
+        for index, value in enumerate(accuracy)
+    ]
+    figure = plots._choice(pyplot, rows, "auc", "test", "here")
+    low, high = figure.axes[0].get_ylim()
+    pyplot.close(figure)
+    assert low < min(accuracy) and max(accuracy) < high
+    assert high <= 1 + 0.13 * (high - low) and high - low > 0.0199

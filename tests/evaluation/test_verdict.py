@@ -165,4 +165,3 @@ def test_what_an_answer_starts_with():
     assert words.with_caution(good, "referable.") == "referable." == words.with_caution(words.of_bundle({}), "referable.")
     assert words.with_caution(bad, "referable.").startswith("Worse than guessing on the test images: AUC 0.")
     assert words.with_title(bad, "referable") == "Worse than guessing: referable"
-    assert verdict.not_evaluated(tasks.referable_dr())["status"] == words.NOT_EVALUATED

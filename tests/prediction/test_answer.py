@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import cv2
@@ -195,6 +196,25 @@ def test_a_disease_is_present_or_not_by_its_probability(disease_bundle, changed,
         Predictor(open_bundle(sure)).predict((photographs / "a.jpg").read_bytes(), "glaucoma")
 
 
+@pytest.mark.parametrize(
+    ("probabilities", "decided", "shown"),
+    [([0.2, 0.8], True, True), ([0.8, 0.2], False, False), ([0.6, 0.4], True, False), ([0.4, 0.6], False, False)],
+)
+def test_a_heat_map_is_shown_where_it_speaks_for_a_disease_that_was_found(predictor, photographs, probabilities, decided, shown):
+    """Of the third the map speaks for the likelier class, which is not what was decided."""
+    result = predictor.predict((photographs / "a.jpg").read_bytes())
+    decision = dataclasses.replace(result.answer.decision, positive=decided)
+    answer = dataclasses.replace(result.answer, status="answered", decision=decision)
+    outputs = {**result.outputs, "probabilities": np.array(probabilities, np.float32), "heatmap": np.ones((4, 4), np.float32)}
+    assert pictures.heat_is_shown(predictor.bundle, answer, outputs) == shown
+    quiet, asked = (pictures.sheet(predictor.bundle, answer, result.crop, outputs, kind) for kind in ("positive", "all"))
+    assert quiet.shape == asked.shape and (quiet == asked).all() == shown
+    urls = pictures.data_urls(predictor.bundle, answer, result.crop, outputs)
+    assert (urls["overlay"] == urls["crop"]) != shown and "heatmap" in urls
+    poor = dataclasses.replace(answer, status="too_poor_to_grade", decision=None, prediction=None)
+    assert not pictures.heat_is_shown(predictor.bundle, poor, outputs)
+
+
 def test_pictures_show_crop_heat_and_masks(predictor, mask_bundle, disease_bundle, photographs):
     result = predictor.predict((photographs / "a.jpg").read_bytes())
     sheet = pictures.sheet(predictor.bundle, result.answer, result.crop, result.outputs)
@@ -210,7 +230,7 @@ def test_pictures_show_crop_heat_and_masks(predictor, mask_bundle, disease_bundl
     cup, disc = (alone == (255, 214, 92)).all(axis=-1), (alone == (120, 220, 255)).all(axis=-1)
     assert 0 < cup.sum() < disc.sum() and (~cup & ~disc).sum() > alone.shape[0] ** 2 / 2
     assert pictures.sheet(masks.bundle, found.answer, found.crop, found.outputs).shape == (580, 1424, 3)
-    assert list(pictures.data_urls(masks.bundle, found.crop, found.outputs)) == ["crop", "overlay", "masks"]
+    assert list(pictures.data_urls(masks.bundle, found.answer, found.crop, found.outputs)) == ["crop", "overlay", "masks"]
     diseases = Predictor(open_bundle(disease_bundle))
     found = diseases.predict((photographs / "a.jpg").read_bytes())
     np.testing.assert_array_equal(pictures.laid_over(diseases.bundle, found.crop, found.outputs), found.crop)

@@ -42,7 +42,9 @@ def test_export_states_how_good_the_model_is(plain_bundle, mask_bundle):
         "vertical cup-to-disc ratio", "optic disc", "optic cup",
     }  # fmt: skip
     assert masks["status"] in ("worse", "not_told")
-    assert "**Do not rely on an answer of this model.**" in (mask_bundle / "MODEL_CARD.md").read_text().split("## What it does")[0]
+    card = (mask_bundle / "MODEL_CARD.md").read_text()
+    assert "**Do not rely on an answer of this model.**" in card.split("## What it does")[0]
+    assert "| Dice of the optic disc | drop | Dice of the optic cup | drop | vCDR error | increase |" in card
 
 
 @pytest.mark.parametrize("kind", ["bundle_dir", "mask_bundle", "disease_bundle"])

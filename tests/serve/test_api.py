@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from dr_edge.prediction.bundle import open_bundle
+from dr_edge.prediction.pictures import heat_is_shown
 from dr_edge.prediction.predictor import Predictor
 
 HEADERS = {
@@ -68,7 +69,8 @@ def test_pictures_come_as_data_urls(server, bundle_dir, photograph):
     assert set(decoded) == {"crop", "overlay", "heatmap"}
     result = Predictor(open_bundle(bundle_dir)).predict(photograph)
     np.testing.assert_array_equal(decoded["crop"], result.crop)
-    assert decoded["overlay"].shape == (64, 64, 3) and (decoded["overlay"] != decoded["crop"]).any()
+    shown = heat_is_shown(open_bundle(bundle_dir), result.answer, result.outputs)
+    assert decoded["overlay"].shape == (64, 64, 3) and (decoded["overlay"] != decoded["crop"]).any() == shown
 
 
 def test_a_label_is_set_beside_the_answer(server, photograph):

@@ -22,6 +22,7 @@ from page_helpers import (
     predicted,
     python_answers,
     saved,
+    show_heat,
 )
 
 pytestmark = pytest.mark.usefixtures("vendored")
@@ -273,6 +274,7 @@ def test_slider_and_label_change_what_is_shown(server, browser, drawn) -> None:
     with opened(browser, server.url) as tab:
         (answer,) = grade(tab, drawn[1])
         tab.wait(SHOWN)
+        show_heat(tab)
         over = np.array(tab.run(pixels))
         tab.run("(() => { const s = document.querySelector('.slider input'); s.value = 0; s.dispatchEvent(new Event('input')); })()")
         plain = np.array(tab.run(pixels))

@@ -47,7 +47,8 @@ console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
   const answer = interpret(manifest, facts, quality, arrays);
   const {title, short, tone} = words.headline(answer, manifest);
   const heat = answer.outputs.probabilities ? words.heatTitle(answer, manifest) : null;
-  return {answer, heat, said: [title, short, tone, words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)]};
+  const shown = answer.status === 'answered' && heat !== null ? words.heatIsShown(answer, manifest) : null;
+  return {answer, heat, shown, said: [title, short, tone, words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)]};
 })));
 """
 
@@ -104,6 +105,11 @@ def python_title(case: dict[str, Any], content: dict[str, Any], answer: Answer) 
     return pictures._title(bundle, answer, {"heatmap": np.ones((2, 2), np.float32), **case["outputs"]})
 
 
+def python_shows(case: dict[str, Any], content: dict[str, Any], answer: Answer) -> bool:
+    bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", POINT if content["operating_points"] else None, 0.2)
+    return pictures.heat_is_shown(bundle, answer, {"heatmap": np.ones((2, 2), np.float32), **case["outputs"]})
+
+
 def python_answer(case: dict[str, Any], content: dict[str, Any], box: list[float], size: tuple[int, int]) -> Answer:
     point = POINT if content["operating_points"] else None
     bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", point, 0.2)
@@ -125,7 +131,7 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
     data = json.dumps({"root": (STATIC / "js").as_uri(), "input": values})
     done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    seen, headlines, titles, poor, decided = set(), set(), set(), set(), set()
+    seen, headlines, titles, poor, decided, shown = set(), set(), set(), set(), set(), set()
     for case, value, row in zip(made, values, json.loads(done.stdout), strict=True):
         said = python_answer(case, value["manifest"], box, size)
         expected = said.to_json()
@@ -144,6 +150,8 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
         if row["heat"] is not None and expected["status"] == "answered":
             assert row["heat"] == python_title(case, value["manifest"], said)
             titles.add(row["heat"])
+            assert row["shown"] == python_shows(case, value["manifest"], said)
+            shown.add(row["shown"])
         for key in ("status", "reason", "message", "sha256", "photograph", "prediction", "decision", "findings"):
             assert same(answer.get(key), expected[key]), (case["name"], key, answer.get(key), expected[key])
         for key in ("quality", "distribution", "outputs"):
@@ -159,7 +167,7 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
         assert all(isinstance(words, str) and "undefined" not in words and "null" not in words for words in row["said"])
     assert {(name, "answered") for name in TASKS} <= seen
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
-    assert headlines == {"good", "warn", "plain", "stop"} and poor == set(TASKS)
+    assert headlines == {"good", "warn", "plain", "stop"} and poor == set(TASKS) and shown == {True, False}
     assert {("disease first", "glaucoma"), ("disease first", "normal"), ("two diseases", "cataract or glaucoma")} <= decided
     assert ("five grades", "grade >= 2") in decided and {name for name, _ in decided}.isdisjoint({"names that say nothing"})
     assert "Grad-CAM of non-referable (likelier), not of referable" in titles and "Grad-CAM of non-referable" in titles

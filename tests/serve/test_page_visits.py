@@ -8,7 +8,7 @@ import shutil
 import httpx
 import pytest
 from page_browser import Browser
-from page_helpers import OFFLINE, SHOWN, grade, opened, python_answers, saved
+from page_helpers import OFFLINE, SHOWN, grade, opened, python_answers, saved, show_heat
 
 pytestmark = pytest.mark.usefixtures("vendored")
 
@@ -61,6 +61,8 @@ def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, brows
         (answer,) = grade(tab, drawn[0])
         assert answer["decision"]["class_name"] == unlikely
         tab.wait(SHOWN)
+        assert "No heat map" in tab.run("document.querySelectorAll('figcaption')[1].innerText")
+        show_heat(tab)
         caption = tab.run("document.querySelectorAll('figcaption')[1].innerText")
         assert f"(likelier), not of {unlikely}" in caption and "Grad-CAM of" in caption
 

@@ -116,4 +116,21 @@ def test_the_panel_of_copies_is_there_where_copies_are(records: Path, monkeypatc
     assert len(figure.axes) == panels  # dr_grade, glaucoma, size, quality, and copies
     assert ("no copies among 8 files" in figure.get_suptitle()) == (panels == 4)
     grades = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert grades == sorted({key for part in manifest["splits"].values() for key in part["classes"]["dr_grade"]}, key=int)
+    found = sorted({int(key) for part in manifest["splits"].values() for key in part["classes"]["dr_grade"]})
+    assert grades == [manifest["labels"]["dr_grade"][value] for value in found] and "0" not in grades
+
+
+@pytest.mark.parametrize(("width", "turned"), [(500, True), (2400, False)])
+def test_bars_are_named_by_their_classes_and_the_names_have_room(records: Path, monkeypatch: pytest.MonkeyPatch, width: int, turned: bool):
+    from matplotlib import pyplot
+
+    made: list[Any] = []
+    monkeypatch.setattr(pyplot, "close", made.append)
+    manifest = read_manifest(records, "dataset")
+    manifest["splits"]["train"]["classes"]["glaucoma"] = {"0": 4, "1": 2, "-1": 1}
+    sheet_plots.draw_plots(manifest, {"train": [(90, 80)]}, {"train": [0.9]}, width)
+    labels = made[0].axes[1].get_xticklabels()
+    assert [label.get_text() for label in labels] == ["missing", *manifest["labels"]["glaucoma"]]
+    assert (labels[0].get_rotation() != 0) == turned
+    boxes = [label.get_window_extent() for label in labels]
+    assert turned or all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))

@@ -51,6 +51,11 @@ def saved(tab: Tab) -> dict[str, Any]:
     return content
 
 
+def show_heat(tab: Tab) -> None:
+    """Shows the heat map of the answer, also where it speaks for no disease that was found."""
+    tab.run("[...document.querySelectorAll('figure button')].find((one) => one.textContent === 'Show the heat map anyway')?.click()")
+
+
 def posts(server) -> float:
     """Returns how many photographs were sent to the server, as it counts them itself."""
     lines = httpx.get(f"{server.url}/metrics").text.splitlines()

@@ -3,7 +3,7 @@
 import {make} from './elements.js';
 import {MASK_COLOURS, OPACITY, enlarge, fieldOfView, heatColour, layHeat, layMasks, layPoints, separate} from './overlay.js';
 import {resizeForShow} from './fundus/crop.js';
-import {cropWords, heatTitle, heatWords} from './words.js';
+import {cropWords, heatIsShown, heatTitle, heatWords} from './words.js';
 
 const SHOWN = 480; // side of the crop as it is shown, pixels
 const PHOTOGRAPH = [600, 1000]; // longest side of the photograph as it is shown: at least, at most
@@ -66,13 +66,20 @@ export function cropFigure(result, manifest) {
   const side = Math.round(Math.sqrt(result.crop.length / 4));
   const rgba = enlargedCrop(result.crop, side);
   const canvas = make('canvas', {width: SHOWN, height: SHOWN, role: 'img'});
-  const {draw, title, words, key} = layer(result, manifest, rgba);
-  canvas.setAttribute('aria-label', `The square that the model sees. ${words}`);
-  const show = (opacity) => canvas.getContext('2d').putImageData(new ImageData(draw(opacity), SHOWN, SHOWN), 0, 0);
-  show(key === null ? 0 : OPACITY);
-  const caption = make('figcaption', {}, make('b', {textContent: title}), words);
-  const figure = make('figure', {}, make('div.frame.square', {}, canvas), caption);
-  if (key !== null) figure.append(key, slider(show));
+  const figure = make('figure', {});
+  const fill = ({draw, title, words, key, more = null}) => {
+    canvas.setAttribute('aria-label', `The square that the model sees. ${words}`);
+    const show = (opacity) => canvas.getContext('2d').putImageData(new ImageData(draw(opacity), SHOWN, SHOWN), 0, 0);
+    show(key === null ? 0 : OPACITY);
+    const caption = make('figcaption', {}, make('b', {textContent: title}), words);
+    figure.replaceChildren(make('div.frame.square', {}, canvas), caption);
+    if (key !== null) figure.append(key, slider(show));
+    if (more === null) return;
+    const button = make('button.plain', {type: 'button', textContent: 'Show the heat map anyway'});
+    button.onclick = () => fill(more());
+    figure.append(button);
+  };
+  fill(layer(result, manifest, rgba));
   return figure;
 }
 
@@ -99,16 +106,16 @@ function layer({answer, heat, masks}, manifest, rgba) {
       key: null,
     };
   }
-  if (heat) {
-    const map = enlarge(heat, SHOWN);
-    const field = fieldOfView(rgba, SHOWN);
+  if (heat && !heatIsShown(answer, manifest)) {
     return {
-      draw: (opacity) => layHeat(rgba, map, opacity, field),
-      title: `${heatTitle(answer, manifest)}. `,
-      words: heatWords(answer, manifest),
-      key: heatScale(),
+      draw: () => rgba,
+      title: 'What the model sees. ',
+      words: 'No heat map: it would speak for no disease that was found.',
+      key: null,
+      more: () => heatLayer({answer, heat}, manifest, rgba),
     };
   }
+  if (heat) return heatLayer({answer, heat}, manifest, rgba);
   if (masks) {
     const names = manifest.task.class_names;
     const centres = manifest.task.centres ?? [];
@@ -136,6 +143,17 @@ function layer({answer, heat, masks}, manifest, rgba) {
     title: 'What the model sees. ',
     words: why ? `No heat map: ${why}.` : 'This bundle has no heat map.',
     key: null,
+  };
+}
+
+function heatLayer({answer, heat}, manifest, rgba) {
+  const map = enlarge(heat, SHOWN);
+  const field = fieldOfView(rgba, SHOWN);
+  return {
+    draw: (opacity) => layHeat(rgba, map, opacity, field),
+    title: `${heatTitle(answer, manifest)}. `,
+    words: heatWords(answer, manifest),
+    key: heatScale(),
   };
 }
 

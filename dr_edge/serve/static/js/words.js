@@ -124,6 +124,16 @@ export function heatWords(answer, manifest) {
   return `Lighter blue places speak more for “${likelier(answer, manifest)}”.`;
 }
 
+/** Says whether the heat map is shown that nobody asked for, as heat_is_shown of dr_edge/prediction/pictures.py does. */
+export function heatIsShown(answer, manifest) {
+  if (answer.status !== 'answered') return false;
+  const explained = manifest.task.class_names.indexOf(likelier(answer, manifest));
+  if (answer.findings) return answer.findings[explained].present;
+  const ill = positiveIndices(manifest);
+  if (ill.length === 0) return true; // no class is known to be a disease
+  return ill.includes(explained) && (!answer.decision || answer.decision.positive);
+}
+
 function likelier(answer, manifest) {
   const names = manifest.task.class_names;
   const values = names.map((name) => answer.outputs.probabilities[name]);
