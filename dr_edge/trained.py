@@ -13,6 +13,7 @@ import numpy as np
 from dr_edge import metadata
 from dr_edge.data.tasks import Task
 from dr_edge.fundus import graham
+from dr_edge.fundus.appearance import wanted
 
 MODEL_FILE = "best.keras"
 
@@ -44,6 +45,11 @@ class TrainedRun:
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Turns logits into probabilities: softmax over classes, or a sigmoid for each disease or mask."""
         return self.task.probabilities(np.asarray(logits, np.float64) / self.temperature)
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Kinds of pictures (colour, greyscale, normalised) that it was trained on."""
+        return wanted(self.preprocess["method"], self.content.get("pictures"))
 
     @property
     def background(self) -> float:

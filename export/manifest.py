@@ -87,6 +87,7 @@ def write_metadata(
         "task": _stated_task(run.task),
         "image_size": side,
         "preprocess": dict(run.preprocess),
+        "pictures": run.content.get("pictures"),
         "inputs": [{"name": INPUT_NAME, "shape": [1, side, side, 3], "dtype": "uint8", "unit": INPUT_UNIT}],
         "outputs": [
             {"name": name, "shape": list(tensors[name].shape), "dtype": "float32", "unit": UNITS[name]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from dr_edge.data.records import SPLITS
+from dr_edge.fundus.appearance import COLOUR
 from dr_edge.fundus.graham import PREPROCESS
 from dr_edge.progress import Progress
 from tfrecord_tools.catalogue import list_dataset
@@ -238,6 +240,23 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> As
     return assignment
 
 
+def _picture_notes(taken: Sequence[Fact], image_size: int) -> list[str]:
+    """Returns what the user should know of the photographs that were taken: enlarged ones, other kinds than colour."""
+    notes = []
+    if enlarged := sum(fact.enlarged for fact in taken):
+        notes.append(
+            f"{enlarged} of {len(taken)} photographs are enlarged: their field of view spans fewer than {image_size} px. "
+            f"A smaller --image_size loses nothing of them."
+        )
+    kinds = Counter(fact.kind for fact in taken)
+    if set(kinds) - {COLOUR}:
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        notes.append(f"Kinds of pictures: {listed}. A model trained on them answers these kinds only.")
+    if len(kinds) > 1:
+        notes.append("Pictures of several kinds: where a kind goes with a class, a model learns the kind. Build one kind alone.")
+    return notes
+
+
 def write_tables_and_describe(
     records: Path,
     plan: Plan,
@@ -281,7 +300,8 @@ def write_tables_and_describe(
         "splits": splits,
         "rejected": len(rejected),
         "patients": plan.listing.patients,
-        "notes": list(plan.listing.notes),
+        "notes": [*plan.listing.notes, *_picture_notes(list(taken.values()), plan.settings.image_size)],
+        "pictures": dict(Counter(fact.kind for fact in taken.values())),
         "copies": assignment.copies,
         "quality": {
             "edges": [round(float(edge), 3) for edge in edges],

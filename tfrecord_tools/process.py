@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from dr_edge.data.records import Record
+from dr_edge.fundus.appearance import COLOUR, TAKEN
 from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_mask, crop_points, crop_square, find_fov
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
@@ -55,6 +56,8 @@ class Outcome:
       record: None where rejected.
       reason: "" where taken.
       pixels: SHA-256 of the decoded photograph, equal for exact duplicates.
+      kind: of picture, one of `appearance.KINDS`.
+      enlarged: whether the photograph's field of view spans fewer pixels than the record.
       picture: small pictures of the crop by which near-duplicates are found, see `duplicates.describe`.
       empty_masks: names of the structures whose mask is empty.
     """
@@ -64,6 +67,8 @@ class Outcome:
     reason: str = ""
     pixels: str = ""
     picture: bytes = b""
+    kind: str = COLOUR
+    enlarged: bool = False
     empty_masks: tuple[str, ...] = ()
 
 
@@ -112,7 +117,10 @@ def _process(item: Item, settings: Settings) -> Outcome:
         centres=_crop_centres(source["centres"], in_source, size),
     )
     empty = tuple(name for name, mask in sorted(source["masks"].items()) if not mask.any())
-    return Outcome(item, record, pixels=source["pixels"], picture=describe(crop), empty_masks=empty)
+    return Outcome(
+        item, record, pixels=source["pixels"], picture=describe(crop), empty_masks=empty,
+        kind=source.get("kind", COLOUR), enlarged=2 * in_source.radius < size,
+    )  # fmt: skip
 
 
 def _crop_centres(
@@ -128,7 +136,7 @@ def _crop_centres(
 
 def _read(item: Item, settings: Settings) -> dict[str, Any]:
     data = read_inside(settings.data_dir, item.path)
-    found = locate(data, settings.image_size, settings.max_pixels)
+    found = locate(data, settings.image_size, settings.max_pixels, TAKEN[settings.method])
     if isinstance(found.fov, Refusal):
         raise Rejected(one_line(f"{found.fov.reason}: {found.fov.detail}"))
     size = found.size
@@ -140,6 +148,7 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
     return {
         "image": found.image,
         "fov": found.fov,
+        "kind": found.kind,
         "denominator": found.denominator,
         "size": size,
         "sha256": hashlib.sha256(data).hexdigest(),

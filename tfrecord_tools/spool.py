@@ -17,6 +17,7 @@ import numpy as np
 
 from dr_edge.data.records import encode
 from dr_edge.data.wire import frame
+from dr_edge.fundus.appearance import COLOUR
 from dr_edge.metadata import sha256_file, write_bytes, write_json
 from tfrecord_tools.duplicates import COARSE_BYTES, FINE_SIDE, PICTURE_BYTES
 from tfrecord_tools.items import Item
@@ -33,7 +34,7 @@ class Fact:
     Attributes:
       reason: why it was rejected; "" where taken, and then the rest is filled.
       split: the official split or None.
-      pixels: see `process.Outcome`.
+      pixels, kind, enlarged: see `process.Outcome`.
       chunk, offset, length: where its TFRecord frame stands.
     """
 
@@ -48,6 +49,8 @@ class Fact:
     sha256: str = ""
     pixels: str = ""
     quality: float = 0.0
+    kind: str = COLOUR
+    enlarged: bool = False
     source_size: Sequence[int] = (0, 0)
     chunk: int = 0
     offset: int = 0
@@ -151,6 +154,8 @@ def _fact(outcome: Outcome, chunk: int, offset: int, length: int) -> Fact:
         sha256=record.sha256,
         pixels=outcome.pixels,
         quality=record.quality,
+        kind=outcome.kind,
+        enlarged=outcome.enlarged,
         source_size=record.source_size,
         chunk=chunk,
         offset=offset,

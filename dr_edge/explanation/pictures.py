@@ -89,7 +89,7 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
             yield Rejected(name, err.reason)
             continue
         try:
-            found = read_crop(data, run.image_size)
+            found = read_crop(data, run.image_size, pictures=run.pictures)
         except photograph.PhotographError as err:
             yield Rejected(name, str(err).rstrip("."))  # it says what to do, what to install for instance
             continue

@@ -10,7 +10,7 @@ import numpy as np
 
 _TRIALS = 150
 _JURY = 100  # points that judge the candidates; all of them refine the winner
-_MIN_ASPECT, _MAX_ASPECT = 0.45, 0.97  # 0.56 is 16:9 squashed into a square
+_ASPECTS = (0.45, 0.97, 1.1, 1.7)  # narrow, 0.56 is 16:9 squashed into a square; and wide
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def fit_rim(
       shape: (height, width) of the frame: rim outside it cannot be seen and does not count against the fit.
       radius_range: smallest and largest vertical radius in pixels.
       tolerance: largest distance of a point from the rim in pixels.
-      squashed: also allow an upright ellipse that is narrower than high.
+      squashed: also allow an upright ellipse, narrower than high or wider.
 
     Returns:
       The rim, or None when no three (four) points make one in that range. The same points give the same rim.
@@ -149,7 +149,9 @@ def _plausible(rims: np.ndarray, radius_range: tuple[float, float]) -> np.ndarra
     radius, aspect = rims[:, 2], rims[:, 3]
     with np.errstate(invalid="ignore"):
         sized = (radius >= radius_range[0]) & (radius <= radius_range[1])
-        return sized & ((aspect == 1) | ((aspect >= _MIN_ASPECT) & (aspect <= _MAX_ASPECT)))
+        narrow = (aspect >= _ASPECTS[0]) & (aspect <= _ASPECTS[1])
+        wide = (aspect >= _ASPECTS[2]) & (aspect <= _ASPECTS[3])
+        return sized & ((aspect == 1) | narrow | wide)
 
 
 def _distances(points: np.ndarray, rims: np.ndarray) -> np.ndarray:

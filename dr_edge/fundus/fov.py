@@ -8,9 +8,12 @@ and bars do not lie on that circle.
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 
+from dr_edge.fundus.appearance import ORDERS, PROBE_SIDE, appearance, check_kind
 from dr_edge.fundus.circle_fit import Rim, fit_rim, sharpen_rim
 from dr_edge.fundus.crop import (
     FieldOfView,
@@ -22,7 +25,8 @@ from dr_edge.fundus.crop import (
     uncrop_mask,
     uncrop_points,
 )
-from dr_edge.fundus.gradability import NotFundusError, check_fundus
+from dr_edge.fundus.gradability import NotFundusError, check_fundus, check_whole
+from dr_edge.fundus.several import shows_several
 
 __all__ = [
     "FieldOfView",
@@ -31,6 +35,7 @@ __all__ = [
     "crop_points",
     "crop_square",
     "disc_mask",
+    "find",
     "find_fov",
     "fov_mask",
     "uncrop_mask",
@@ -42,11 +47,26 @@ _STEPS = (15, 9, 25, 5, 40)  # thresholds above the border's brightness, grey le
 _LIT = 10  # a pixel of a crop whose brightest channel is above this is lit
 _LIT_LIKE = 100.0  # grey levels above the border for which the thresholds hold; they grow with brighter discs
 _CLEAR_EDGE = 15.0  # grey levels across the outline of a region that stands out of a dark frame
+_NEUTRAL_BORDER = 0.25  # of the border is the grey that normalisation leaves
+_CALM = 16  # grey levels between the extremes of 5 x 5 pixels of such a frame, also after JPEG
 _NO_RIM_RADIUS = 0.6  # of the longer side: loses < 3 % of a square frame, nothing of a 3:2 frame
 
 
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Where a picture's fundus is, and of which kind of picture: one of `appearance.KINDS`."""
+
+    fov: FieldOfView
+    kind: str
+
+
 def find_fov(image: np.ndarray) -> FieldOfView:
-    """Finds the disc of a fundus photograph.
+    """Finds the disc of a fundus photograph, of any kind; see `find`."""
+    return find(image).fov
+
+
+def find(image: np.ndarray) -> Found:
+    """Finds the disc of a fundus photograph and says what kind of picture it is.
 
     Args:
       image: [H, W, 3] uint8 RGB; any size, at least 16 pixels a side.
@@ -57,7 +77,8 @@ def find_fov(image: np.ndarray) -> FieldOfView:
       side as radius.
 
     Raises:
-      NotFundusError: with `.reason`; the picture shows no fundus, or is too dark to show one.
+      NotFundusError: with `.reason`; the picture shows no fundus, more than one, or a part of one, is too dark to show one, or
+        its colours are no retina's.
       ValueError: not [H, W, 3] uint8.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 16:
@@ -73,14 +94,26 @@ def find_fov(image: np.ndarray) -> FieldOfView:
         raise NotFundusError(
             "no field of view", f"{image.shape[1]}x{image.shape[0]} is a strip, no photograph."
         )
+    whole, small = small, _without_neutral_frame(small)
     rim, region = _search(small)
+    if shows_several(small, _without_white_frame(brightest(small))):
+        raise NotFundusError("more than one eye", "two or more discs are seen, and one alone would be graded. Cut them apart.")
+    if small is not whole and (rim is None or rim.support + rim.explained <= 1.2):
+        raise NotFundusError(
+            "already normalised",
+            "the even grey around it is what normalisation leaves, and its disc is not clear enough to be cut out. Use the original "
+            "photograph, or one that is black around.",
+        )
     check_fundus(small, rim, region)
+    check_whole(small, rim, region)
     found = _to_fov(rim, region, small.shape[:2])
+    kind = appearance(crop_square(small, FieldOfView.from_box(*(round(edge) for edge in found.box)), PROBE_SIDE))
+    check_kind(kind, () if kind in ORDERS else (kind,))
     top, left, bottom, right = (edge * factor for edge in found.box)
     height = round(bottom - top)
     width = height if found.aspect == 1 else round(right - left)
     top, left = round(top), round(left)
-    return FieldOfView.from_box(top, left, top + height, left + width)
+    return Found(FieldOfView.from_box(top, left, top + height, left + width), kind)
 
 
 def fov_mask(size_or_crop: int | np.ndarray) -> np.ndarray:
@@ -114,12 +147,13 @@ def _search(small: np.ndarray) -> tuple[Rim | None, np.ndarray]:
         rims = [
             fit_rim(points, (height, width), radius_range=(0.4 * extent, 0.8 * extent), tolerance=tolerance)
         ]
-        if 0.97 < width / height < 1.03 and (rims[0] is None or rims[0].explained < 0.8):
-            # A frame is seldom square unless the photograph was squashed into it.
-            limits = (0.4 * extent, 1.1 * extent)
-            rims.append(
-                fit_rim(points, (height, width), radius_range=limits, tolerance=tolerance, squashed=True)
-            )
+        if rims[0] is None or rims[0].explained < 0.8:
+            limits = (0.25 * extent, 1.1 * extent)
+            ellipse = fit_rim(points, (height, width), radius_range=limits, tolerance=tolerance, squashed=True)
+            # A frame is seldom square unless the photograph was squashed into it; elsewhere, and where it is wide, it must be clear.
+            square = 0.97 < width / height < 1.03 and ellipse is not None and ellipse.aspect < 1
+            if square or (ellipse is not None and _is_clear(ellipse)):
+                rims.append(ellipse)
         for rim in rims:
             if rim is None or not _is_evident(rim) or not _contains(rim, lit):
                 continue
@@ -144,6 +178,11 @@ def _is_evident(rim: Rim) -> bool:
     return corners or rim.arc >= 40
 
 
+def _is_clear(ellipse: Rim) -> bool:
+    """Returns whether nearly all of an ellipse is seen, and nothing else."""
+    return ellipse.support > 0.6 and ellipse.explained > 0.7 and ellipse.arc > 150
+
+
 def _without_white_frame(brightness: np.ndarray) -> np.ndarray:
     """Returns the picture with a white margin (a scan, a figure) painted black; otherwise the picture itself."""
     white = (brightness >= 245).astype(np.uint8)
@@ -154,6 +193,22 @@ def _without_white_frame(brightness: np.ndarray) -> np.ndarray:
     cv2.floodFill(framed, None, (0, 0), 2)
     outside = cv2.dilate((framed == 2).astype(np.uint8), np.ones((5, 5), np.uint8))[1:-1, 1:-1]
     return np.where(outside == 1, 0, brightness).astype(np.uint8)
+
+
+def _without_neutral_frame(small: np.ndarray) -> np.ndarray:
+    """Returns the picture with the even grey of 128 around it, which normalisation leaves, painted black; else the picture itself."""
+    high, low = brightest(small), 255 - brightest(255 - small)
+    kernel = np.ones((5, 5), np.uint8)
+    calm = cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM  # detail is not, though its average is the same grey
+    near = ((high <= 136) & (low >= 120)).astype(np.uint8)
+    border = np.concatenate([near[0], near[-1], near[:, 0], near[:, -1]])
+    if border.mean() < _NEUTRAL_BORDER:
+        return small
+    even = calm & (high <= 144) & (low >= 112)
+    framed = cv2.copyMakeBorder(even.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    cv2.floodFill(framed, None, (0, 0), 2)
+    outside = cv2.dilate((framed == 2).astype(np.uint8), kernel)[1:-1, 1:-1]
+    return np.where((outside == 1)[..., None], 0, small).astype(np.uint8)
 
 
 def _edge_height(region: np.ndarray, brightness: np.ndarray) -> float:

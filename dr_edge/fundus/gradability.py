@@ -13,7 +13,8 @@ class NotFundusError(ValueError):
     """The picture shows no fundus that could be graded.
 
     Attributes:
-      reason: short, stable text for `rejected.csv`: 'too dark', 'no field of view', 'blank'.
+      reason: short, stable text for `rejected.csv`: 'too dark', 'no field of view', 'blank', 'more than one eye', 'a part of the
+        retina', 'colours', 'already normalised', 'greyscale', 'another kind', 'too small'.
     """
 
     def __init__(self, reason: str, detail: str):
@@ -28,6 +29,11 @@ _DARK_MEDIAN, _DARK_BRIGHT = 20.0, 36.0  # grey levels of the brightest channel:
 _RETINA_COLOUR = 0.7  # fraction of the picture
 # What surrounds a fundus is dark: in grey levels, or against the fundus itself (highest of 588 real ones: 17 %).
 _DARK_AROUND, _DARK_AGAINST = 25.0, 0.22
+# Of the disc must be in the picture and lit: 0.69 is the least of 3,163 photographs (square centre crops of EyePACS among them).
+_LEAST_SEEN = 0.6
+# Longer side / shorter side of what is lit: 1.51 at most of those photographs. A frame without a rim may be 16:9.
+_LONGEST, _LONGEST_WITHOUT_RIM = 1.85, 1.52
+_FAINT = 8  # grey levels: in a dark photograph the retina hardly stands out
 _BLANK = 0.004  # standard deviation of detail / local brightness
 
 
@@ -88,4 +94,30 @@ def _check_surroundings(small: np.ndarray, rim: Rim | None, region: np.ndarray, 
             "no field of view",
             f"the surroundings reach {brightness:.0f} of 255, what they surround {inside:.0f}; "
             "a fundus camera's frame is dark.",
+        )
+
+
+def check_whole(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
+    """Raises NotFundusError when a good part of the disc lies outside the picture or is black: what is there is not seen.
+
+    Args:
+      small: [h, w, 3] uint8 RGB.
+      rim: the fitted rim, or None, where nothing more is known of the retina outside the picture.
+      region: [h, w] bool, the lit region.
+    """
+    high, wide = int(region.any(axis=1).sum()), int(region.any(axis=0).sum())
+    longer = max(high, wide) / max(min(high, wide), 1)
+    if longer > (_LONGEST if rim is not None or region.mean() > 0.97 else _LONGEST_WITHOUT_RIM):
+        raise NotFundusError(
+            "a part of the retina", f"what is lit is {longer:.1f} times as long as wide, and no whole disc is. Use the whole photograph."
+        )
+    if rim is None:
+        return
+    rows, columns = np.ogrid[: region.shape[0], : region.shape[1]]
+    disc = ((columns - rim.x) / rim.aspect) ** 2 + (rows - rim.y) ** 2 <= rim.radius**2
+    seen = float((disc & (region | (brightest(small) > _FAINT))).sum() / (np.pi * rim.radius**2 * rim.aspect))
+    if seen < _LEAST_SEEN:
+        raise NotFundusError(
+            "a part of the retina",
+            f"{seen:.0%} of the disc is in the picture and lit; {_LEAST_SEEN:.0%} is needed. Use the whole photograph.",
         )

@@ -10,10 +10,12 @@ import dataclasses
 
 import numpy as np
 
-from dr_edge.fundus.fov import FieldOfView, NotFundusError, find_fov
+from dr_edge.fundus.appearance import COLOUR, check_kind
+from dr_edge.fundus.fov import FieldOfView, NotFundusError, find
 from dr_edge.fundus.image_header import MAX_PIXELS
 from dr_edge.fundus.photograph import decode
 
+LEAST_SPAN = 1 / 3  # of the crop's side must the disc span in the photograph: what is enlarged further shows no lesion
 MIN_SIDE_MARGIN = 1.1  # scaled decoding keeps a little more than the crop needs, for the area filter to work on
 
 
@@ -37,33 +39,50 @@ class Located:
       denominator: pixel edge x of `image` is x * denominator in the photograph.
       size: (height, width) of the upright photograph in pixels.
       fov: the field of view in pixels of `image`, or why there is none.
+      kind: of picture, one of `appearance.KINDS`; "" where there is no field of view.
     """
 
     image: np.ndarray
     denominator: int
     size: tuple[int, int]
     fov: FieldOfView | Refusal
+    kind: str = ""
 
 
-def locate(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Located:
+def locate(
+    data: bytes, image_size: int, max_pixels: int = MAX_PIXELS, pictures: tuple[str, ...] = (COLOUR,)
+) -> Located:
     """Decodes a photograph and finds its field of view.
 
     Args:
       data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM.
       image_size: side in pixels of the crop that will be cut out.
       max_pixels: larger photographs are refused before they are decoded.
+      pictures: the kinds that are taken, see `appearance.wanted`; another is refused.
 
     Raises:
       PhotographError: the bytes are no readable photograph; `.reason` says why.
       cv2.error, MemoryError: OpenCV cannot work on it.
     """
     decoded = decode(data, max_pixels=max_pixels, min_side=round(image_size * MIN_SIDE_MARGIN))
-    fov: FieldOfView | Refusal
     try:
-        fov = find_fov(decoded.image)
-        if decoded.denominator > 1 and 2 * fov.radius < image_size:  # a small disc in a large frame
+        _check_span(max(decoded.size), image_size)
+        found = find(decoded.image)
+        if decoded.denominator > 1 and 2 * found.fov.radius < image_size:  # a small disc in a large frame
             decoded = decode(data, max_pixels=max_pixels)
-            fov = find_fov(decoded.image)
+            found = find(decoded.image)
+        _check_span(2 * found.fov.radius * decoded.denominator, image_size)
+        check_kind(found.kind, pictures)
     except NotFundusError as err:
-        fov = Refusal(err.reason, str(err)[len(err.reason) + 2 :])
-    return Located(decoded.image, decoded.denominator, decoded.size, fov)
+        refusal = Refusal(err.reason, str(err)[len(err.reason) + 2 :])
+        return Located(decoded.image, decoded.denominator, decoded.size, refusal)
+    return Located(decoded.image, decoded.denominator, decoded.size, found.fov, found.kind)
+
+
+def _check_span(span: float, image_size: int) -> None:
+    if span < LEAST_SPAN * image_size:
+        raise NotFundusError(
+            "too small",
+            f"the field of view spans {span:.0f} px at most, and the model sees {image_size} px: at least "
+            f"{LEAST_SPAN * image_size:.0f} px are needed. Use the original photograph.",
+        )

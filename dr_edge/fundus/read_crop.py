@@ -8,6 +8,7 @@ import hashlib
 import cv2
 import numpy as np
 
+from dr_edge.fundus.appearance import COLOUR
 from dr_edge.fundus.fov import FieldOfView, crop_square
 from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
 from dr_edge.fundus.locate import Refusal, locate
@@ -35,27 +36,30 @@ class Photograph:
     quality: Quality | None = None
 
 
-def read_crop(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photograph:
+def read_crop(
+    data: bytes, image_size: int, max_pixels: int = MAX_PIXELS, pictures: tuple[str, ...] = (COLOUR,)
+) -> Photograph:
     """Decodes a photograph, finds its field of view and cuts it out.
 
     Args:
       data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM.
       image_size: S, side of the crop in pixels.
       max_pixels: larger photographs are refused before they are decoded.
+      pictures: the kinds that the model takes, see `appearance.wanted`.
 
     Raises:
       PhotographError: the bytes are no readable photograph; `.reason` says why.
     """
     try:
-        return _read_crop(data, image_size, max_pixels)
+        return _read_crop(data, image_size, max_pixels, pictures)
     except cv2.error as err:
         raise PhotographError("corrupt", f"OpenCV cannot work on it: {err.err}.") from err
     except MemoryError as err:
         raise PhotographError("too many pixels", "it needs more memory than there is. Reduce it.") from err
 
 
-def _read_crop(data: bytes, image_size: int, max_pixels: int) -> Photograph:
-    found = locate(data, image_size, max_pixels)
+def _read_crop(data: bytes, image_size: int, max_pixels: int, pictures: tuple[str, ...]) -> Photograph:
+    found = locate(data, image_size, max_pixels, pictures)
     digest = hashlib.sha256(data).hexdigest()
     if isinstance(found.fov, Refusal):
         return Photograph(digest, found.size, found.fov)

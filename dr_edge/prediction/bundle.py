@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import metadata, verdict
+from dr_edge.fundus.appearance import wanted
 from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
 from dr_edge.prediction import disease
 
@@ -64,6 +65,11 @@ class Bundle:
     def image_size(self) -> int:
         """Side S of the crop in pixels."""
         return int(self.manifest["image_size"])
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Kinds of pictures (colour, greyscale, normalised) that the model was trained on."""
+        return wanted(self.manifest["preprocess"]["method"], self.manifest.get("pictures"))
 
     @property
     def kind(self) -> str:

@@ -63,7 +63,7 @@ class Predictor:
         if label is not None:
             check_label(self.bundle, label)
         start = time.perf_counter()
-        photograph = read_crop(data, self.bundle.image_size, self._max_pixels)
+        photograph = read_crop(data, self.bundle.image_size, self._max_pixels, self.bundle.pictures)
         cropped = time.perf_counter()
         if photograph.crop is None:
             answer = refused(photograph)

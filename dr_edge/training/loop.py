@@ -158,6 +158,7 @@ def train(
         "dataset_sha256": metadata.sha256_file(metadata.manifest_path(records, "dataset")),
         "image_size": info.image_size,
         "preprocess": info.preprocess,
+        "pictures": info.content.get("pictures"),
         "training_examples": examples,
         "epochs": epochs,
         "batch_size": batch_size,

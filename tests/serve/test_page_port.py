@@ -16,8 +16,11 @@ from photographs import with_orientation
 
 from dr_edge.explanation import overlay
 from dr_edge.explanation.field import field_of_view
-from dr_edge.fundus.fov import NotFundusError, crop_square, find_fov
+from dr_edge.fundus import appearance
+from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_square, find_fov
+from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.locate import Refusal, locate
 from dr_edge.fundus.photograph import decode_photograph, decode_scaled
 from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY, quality
 from dr_edge.prediction import bundle
@@ -76,36 +79,91 @@ def drawn() -> dict[str, np.ndarray]:
         "noise": np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8),
         "flat": np.full((200, 300, 3), (180, 90, 40), np.uint8),
         "strip": np.zeros((20, 3000, 3), np.uint8),
+        "two eyes": np.hstack([eye, eye[:, ::-1]]),
+        "two eyes on white": np.pad(np.hstack([eye, eye]), ((30, 30), (30, 30), (0, 0)), constant_values=255),
+        "one above the other": np.vstack([eye, eye // 2]),
+        "touching": cv2.resize(np.hstack([tight(eye), tight(eye)]), (640, 320), interpolation=cv2.INTER_AREA),
+        "swapped": eye[..., ::-1],
+        "green first": eye[..., [1, 0, 2]],
+        "inverted": 255 - eye,
+        "greyscale": cv2.merge([cv2.cvtColor(eye, cv2.COLOR_RGB2GRAY)] * 3),
+        "normalised": preprocess(crop_square(eye, find_fov(eye), 256), "graham"),
+        "half": eye[:, : width // 2],
+        "half black": eye * (np.arange(width) < width // 2).astype(np.uint8)[None, :, None],
+        "wide": cv2.resize(eye, (round(1.35 * width), height)),
+        "thumbnail": cv2.resize(eye, (24, 24 * height // width), interpolation=cv2.INTER_AREA),
     }
     return pictures
+
+
+def tight(image: np.ndarray) -> np.ndarray:
+    lit = image.max(axis=2) > 16
+    rows, columns = (np.flatnonzero(lit.mean(axis=axis) > 0.02) for axis in (1, 0))
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def expected(picture: np.ndarray, size: int) -> FieldOfView | str:
+    """Returns the field of view that Python finds for a crop of `size`, or its reason against one."""
+    located = locate(cv2.imencode(".png", picture[..., ::-1])[1].tobytes(), size)
+    return located.fov.reason if isinstance(located.fov, Refusal) else located.fov
 
 
 def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None:
     pictures, cases = drawn(), []
     for index, (name, picture) in enumerate(pictures.items()):
         file = tmp_path / f"{index}.rgb"
-        file.write_bytes(picture.tobytes())
+        file.write_bytes(np.ascontiguousarray(picture).tobytes())
         size = SIZES[index % len(SIZES)]
         cases.append({"name": name, "file": str(file), "width": picture.shape[1], "height": picture.shape[0], "size": size})
     results = run_node(node, CROP, cases)
     reasons = set()
     for case, result in zip(cases, results, strict=True):
         picture, size = pictures[case["name"]], case["size"]
-        try:
-            fov = find_fov(picture)
-        except NotFundusError as err:
-            assert result == {"reason": err.reason}, case["name"]
-            reasons.add(err.reason)
+        fov = expected(picture, size)
+        if isinstance(fov, str):
+            assert result == {"reason": fov}, case["name"]
+            reasons.add(fov)
             continue
         assert "box" in result, (case["name"], result)
         assert np.abs(np.array(result["box"]) - fov.box).max() <= 1, (case["name"], result["box"], fov.box)
-        expected = crop_square(picture, fov, size)
-        crop = np.frombuffer(Path(f"{case['file']}.crop").read_bytes(), np.uint8).reshape(expected.shape)
+        wanted = crop_square(picture, fov, size)
+        crop = np.frombuffer(Path(f"{case['file']}.crop").read_bytes(), np.uint8).reshape(wanted.shape)
         if result["box"] == [round(edge) for edge in fov.box]:
-            assert np.abs(crop.astype(int) - expected).max() <= 2, case["name"]
-        for key, value in quality(expected).as_dict().items():
+            assert np.abs(crop.astype(int) - wanted).max() <= 2, case["name"]
+        for key, value in quality(wanted).as_dict().items():
             assert result["quality"][key] == pytest.approx(value, abs=0.02), (case["name"], key)
-    assert reasons == {"too dark", "no field of view", "blank"}
+    assert reasons == {
+        "too dark", "no field of view", "blank", "more than one eye", "colours", "greyscale", "already normalised",
+        "a part of the retina", "too small",
+    }  # fmt: skip
+
+
+def test_kinds_of_pictures_are_taken_as_by_python(node: str) -> None:
+    cases = [
+        [method, counts, kind]
+        for method in appearance.TAKEN
+        for counts in (None, {"colour": 95, "greyscale": 5}, {"normalised": 40}, {"colour": 5, "normalised": 5})
+        for kind in (*appearance.KINDS, *appearance.ORDERS)
+    ]
+    script = """
+const {checkKind, wanted} = await import(`${root}/fundus/appearance.js`);
+return input.map(([method, counts, kind]) => {
+  try {
+    checkKind(kind, wanted(method, counts));
+    return 'taken';
+  } catch (error) {
+    return error.reason;
+  }
+});
+"""
+    for case, result in zip(cases, run_node(node, script, cases), strict=True):
+        method, counts, kind = case
+        try:
+            appearance.check_kind(kind, appearance.wanted(method, counts))
+            said = "taken"
+        except NotFundusError as err:
+            said = err.reason
+        assert result == said, case
 
 
 def test_a_photograph_read_in_strips_gives_the_same_crop(node: str, tmp_path: Path) -> None:

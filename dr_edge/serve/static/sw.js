@@ -44,6 +44,7 @@ const LIGHT = [
     'sha256',
   ].map((name) => `/static/js/${name}.js`),
   ...[
+    'appearance',
     'circle_fit',
     'crop',
     'filters',
@@ -55,6 +56,8 @@ const LIGHT = [
     'quality',
     'random',
     'resize',
+    'several',
+    'square',
   ].map((name) => `/static/js/fundus/${name}.js`),
   '/static/vendor/litert/core.js',
   '/static/vendor/litert/wasm-utils.js',

@@ -86,9 +86,10 @@ async function run(crop) {
 
 /** Answers one photograph; what it shows is returned with it: preview (Blob), crop (RGBA), heat map or masks. */
 async function answer(file) {
-  const [{openPhotograph}, {cropPhotograph}, {interpret, refused, unreadable}] = await Promise.all([
+  const [{openPhotograph}, {cropPhotograph}, {wanted}, {interpret, refused, unreadable}] = await Promise.all([
     load('js/photograph.js'),
     load('js/fundus/crop.js'),
+    load('js/fundus/appearance.js'),
     load('js/answer.js'),
   ]);
   const {manifest} = engine;
@@ -107,7 +108,7 @@ async function answer(file) {
     const preview = await shrink(photograph);
     let found;
     try {
-      found = cropPhotograph(photograph.reduced, photograph.denominator, side);
+      found = cropPhotograph(photograph.reduced, photograph.denominator, side, wanted(manifest.preprocess.method, manifest.pictures));
     } catch (error) {
       if (error.name !== 'NotFundusError') throw error;
       return {answer: {...refused(error, facts), milliseconds: {crop: performance.now() - began}}, preview};

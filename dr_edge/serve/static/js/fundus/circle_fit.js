@@ -7,8 +7,7 @@ import {integers} from './random.js';
 
 const TRIALS = 150;
 const JURY = 100; // points that judge the candidates; all of them refine the winner
-const MIN_ASPECT = 0.45;
-const MAX_ASPECT = 0.97;
+const ASPECTS = [0.45, 0.97, 1.1, 1.7]; // narrow, and wide
 const BINS = 180;
 
 /**
@@ -28,7 +27,7 @@ const BINS = 180;
  * @param {number[][]} points [x, y] pixels
  * @param {{width: number, height: number}} frame rim outside it cannot be seen and does not count against the fit
  * @param {{least: number, most: number, tolerance: number, squashed?: boolean}} limits vertical radius and largest
- *   distance of a point from the rim, in pixels; squashed also allows an ellipse that is narrower than high
+ *   distance of a point from the rim, in pixels; squashed also allows an upright ellipse
  * @returns {Rim | null}
  */
 export function fitRim(points, frame, {least, most, tolerance, squashed = false}) {
@@ -39,7 +38,9 @@ export function fitRim(points, frame, {least, most, tolerance, squashed = false}
   const plausible = (rim) =>
     rim.radius >= least &&
     rim.radius <= most &&
-    (rim.aspect === 1 || (rim.aspect >= MIN_ASPECT && rim.aspect <= MAX_ASPECT));
+    (rim.aspect === 1 ||
+      (rim.aspect >= ASPECTS[0] && rim.aspect <= ASPECTS[1]) ||
+      (rim.aspect >= ASPECTS[2] && rim.aspect <= ASPECTS[3]));
   const onRim = (rim, reach) => centred.filter((point) => distance(point, rim) < reach);
 
   let best = fitAlgebraic(centred, squashed);

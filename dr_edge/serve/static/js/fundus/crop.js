@@ -1,12 +1,16 @@
 // From a photograph to the square crop that the model takes: a port of dr_edge/fundus/crop.py and
 // dr_edge/fundus/read_crop.py. The photograph is read in strips of rows and never held as a whole.
 
+import {checkKind} from './appearance.js';
 import {findFov, halvings} from './fov.js';
+import {NotFundusError} from './gradability.js';
 import {quality} from './quality.js';
-import {AreaAverage, areaResize, enlargeBox, halve, interpolate} from './resize.js';
+import {areaResize, halve, interpolate} from './resize.js';
+import {STRIP, cropSquare} from './square.js';
 
-const TWO_STEPS_BELOW = 3; // below this reduction: linearly to twice the size, then averages of four
-const STRIP = 256; // rows read at a time
+export {cropSquare};
+
+const LEAST_SPAN = 1 / 3; // of the crop's side must the disc span in the photograph
 
 /**
  * A photograph whose rows can be read: upright RGB bytes.
@@ -21,12 +25,14 @@ const STRIP = 256; // rows read at a time
  * @param {(denominator: number) => Source} reduced gives the photograph at 1/denominator of its size
  * @param {number} denominator 1, 2, 4 or 8: how far it may be reduced
  * @param {number} size side of the crop in pixels
+ * @param {string[]} pictures the kinds that are taken, see appearance.js
  * @returns {{box: number[], rim: boolean, crop: {data: Uint8Array, width: number, height: number}, quality: object}}
  *   box: top, left, bottom, right in pixels of the upright photograph, as slice bounds; may exceed it
  * @throws {import('./gradability.js').NotFundusError}
  */
-export function cropPhotograph(reduced, denominator, size) {
+export function cropPhotograph(reduced, denominator, size, pictures = ['colour']) {
   let source = reduced(denominator);
+  checkSpan(Math.max(source.width, source.height) * denominator, size);
   let found = find(source);
   if (denominator > 1 && found.box[2] - found.box[0] < size) {
     // A small disc in a large frame.
@@ -34,8 +40,18 @@ export function cropPhotograph(reduced, denominator, size) {
     source = reduced(1);
     found = find(source);
   }
+  checkSpan((found.box[2] - found.box[0]) * denominator, size);
+  checkKind(found.kind, pictures);
   const crop = cropSquare(source, found.box, size);
   return {box: found.box.map((edge) => edge * denominator), rim: found.rim, crop, quality: quality(crop)};
+}
+
+function checkSpan(span, size) {
+  if (span >= LEAST_SPAN * size) return;
+  throw new NotFundusError(
+    'too small',
+    `the field of view spans ${span} px at most, and the model sees ${size} px: at least ${(LEAST_SPAN * size).toFixed(0)} px are needed. Use the original photograph.`,
+  );
 }
 
 function find(source) {
@@ -58,53 +74,6 @@ export function shrunk(source, times) {
     filled += strip.height;
   }
   return {data: out, width, height};
-}
-
-/**
- * Cuts a square (in a squashed photograph: an upright rectangle) and resizes it; black outside the frame.
- * @param {Source} source
- * @param {number[]} box top, left, bottom, right in whole pixels
- * @param {number} size side of the result in pixels
- */
-export function cropSquare(source, box, size) {
-  const [top, left, bottom, right] = box;
-  if (right - left < size && bottom - top < size) return enlarged(source, box, size);
-  if (Math.max(right - left, bottom - top) < TWO_STEPS_BELOW * size) {
-    const cut = {data: new Uint8Array((bottom - top) * (right - left) * 3), width: right - left, height: bottom - top};
-    eachRow(source, box, (row, y) => cut.data.set(row, y * row.length));
-    return halve(interpolate(cut, 2 * size, {channels: 3}));
-  }
-  const average = new AreaAverage(right - left, bottom - top, size);
-  eachRow(source, box, (row) => average.add(row));
-  return average.result();
-}
-
-/** Calls `take(row, y)` for each row of the box, black where it lies outside the frame. */
-function eachRow(source, [top, left, bottom, right], take) {
-  const row = new Uint8Array((right - left) * 3);
-  const first = Math.max(left, 0);
-  const last = Math.min(right, source.width);
-  let strip = null;
-  let stripTop = 0;
-  for (let y = top; y < bottom; y++) {
-    row.fill(0);
-    if (y >= 0 && y < source.height && last > first) {
-      if (strip === null || y >= stripTop + STRIP) {
-        stripTop = y;
-        strip = source.rows(y, Math.min(y + STRIP, source.height, bottom));
-      }
-      const at = (y - stripTop) * source.width;
-      row.set(strip.subarray((at + first) * 3, (at + last) * 3), (first - left) * 3);
-    }
-    take(row, y - top);
-  }
-}
-
-function enlarged(source, [top, left, bottom, right], size) {
-  const first = Math.max(0, top - 1);
-  const last = Math.min(source.height, bottom + 1);
-  const strip = {data: source.rows(first, last), width: source.width, height: last - first};
-  return enlargeBox(strip, [top - first, left, bottom - first, right], size);
 }
 
 /** Resizes a square RGB crop for showing. */

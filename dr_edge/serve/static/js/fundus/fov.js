@@ -1,15 +1,20 @@
 // Finds the field of view: a port of dr_edge/fundus/fov.py, which says why each number is what it is.
 
+import {ORDERS, PROBE_SIDE, appearance, checkKind} from './appearance.js';
 import {fitRim, sharpenRim} from './circle_fit.js';
 import {blurSigmaOne, dilate, erode} from './filters.js';
-import {NotFundusError, checkFundus} from './gradability.js';
+import {NotFundusError, checkFundus, checkWhole} from './gradability.js';
 import {convexHull, depth, fillConvex, largestFilled, outlines, reachedFromOutside} from './outline.js';
 import {brightest, count, histogram, percentile, roundHalfEven} from './picture.js';
+import {showsSeveral} from './several.js';
+import {cropSquare} from './square.js';
 
 export const WORK_SIDE = 480; // longest side of the copy that is searched
 const STEPS = [15, 9, 25, 5, 40]; // thresholds above the border's brightness, grey levels
 const LIT_LIKE = 100; // grey levels above the border for which the thresholds hold
 const CLEAR_EDGE = 15; // grey levels across the outline of a region that stands out of a dark frame
+const NEUTRAL_BORDER = 0.25;
+const CALM = 16;
 const NO_RIM_RADIUS = 0.6; // of the longer side
 
 /** Returns how many times a picture of this size is halved before it is searched. */
@@ -27,8 +32,8 @@ export function halvings(width, height) {
  * Finds the disc of a fundus photograph in its small copy.
  * @param {{data: Uint8Array, width: number, height: number}} small RGB, halved until no side exceeds WORK_SIDE
  * @param {number} factor how many pixels of the photograph one of the copy spans: 2 ** halvings
- * @returns {{box: number[], rim: boolean}} box: top, left, bottom, right in whole pixels of the photograph, as slice
- *   bounds, may exceed the frame; rim: whether a rim was seen
+ * @returns {{box: number[], rim: boolean, kind: string}} box: top, left, bottom, right in whole pixels of the photograph, as slice
+ *   bounds, may exceed the frame; rim: whether a rim was seen; kind: of picture
  * @throws {NotFundusError}
  */
 export function findFov(small, factor) {
@@ -38,15 +43,30 @@ export function findFov(small, factor) {
       `${small.width * factor}x${small.height * factor} is a strip, no photograph.`,
     );
   }
+  const whole = small;
+  small = withoutNeutralFrame(small);
   const {rim, region} = search(small);
+  if (showsSeveral(small, withoutWhiteFrame(brightest(small)))) {
+    throw new NotFundusError('more than one eye', 'two or more discs are seen, and one alone would be graded. Cut them apart.');
+  }
+  if (small !== whole && (rim === null || rim.support + rim.explained <= 1.2)) {
+    throw new NotFundusError(
+      'already normalised',
+      'the even grey around it is what normalisation leaves, and its disc is not clear enough to be cut out. Use the original photograph.',
+    );
+  }
   checkFundus(small, rim, region);
+  checkWhole(small, rim, region);
   const {x, y, radius, aspect} = rim ?? withoutRim(region, small.width);
   const edges = [y + 0.5 - radius, x + 0.5 - radius * aspect, y + 0.5 + radius, x + 0.5 + radius * aspect];
+  const rows = (first, last) => small.data.subarray(first * small.width * 3, last * small.width * 3);
+  const kind = appearance(cropSquare({...small, rows}, edges.map(roundHalfEven), PROBE_SIDE));
+  checkKind(kind, ORDERS.includes(kind) ? [] : [kind]);
   const [top, left, bottom, right] = edges.map((edge) => edge * factor);
   const height = roundHalfEven(bottom - top);
   const width = aspect === 1 ? height : roundHalfEven(right - left);
   const [firstRow, firstColumn] = [roundHalfEven(top), roundHalfEven(left)];
-  return {box: [firstRow, firstColumn, firstRow + height, firstColumn + width], rim: rim !== null};
+  return {box: [firstRow, firstColumn, firstRow + height, firstColumn + width], rim: rim !== null, kind};
 }
 
 /** Returns the best rim (null when there is none worth the name) and the lit region. */
@@ -74,10 +94,11 @@ function search(small) {
     const edge = edgeHeight(lit, around, width, height);
     if (edge > regionEdge && best === null) [region, regionEdge] = [lit, edge];
     const rims = [fitRim(points, frame, {least: 0.4 * extent, most: 0.8 * extent, tolerance})];
-    const square = width / height > 0.97 && width / height < 1.03;
-    if (square && (rims[0] === null || rims[0].explained < 0.8)) {
-      // A frame is seldom square unless the photograph was squashed into it.
-      rims.push(fitRim(points, frame, {least: 0.4 * extent, most: 1.1 * extent, tolerance, squashed: true}));
+    if (rims[0] === null || rims[0].explained < 0.8) {
+      const ellipse = fitRim(points, frame, {least: 0.25 * extent, most: 1.1 * extent, tolerance, squashed: true});
+      // A frame is seldom square unless the photograph was squashed into it; elsewhere, and where it is wide, it must be clear.
+      const square = width / height > 0.97 && width / height < 1.03 && ellipse !== null && ellipse.aspect < 1;
+      if (square || (ellipse !== null && isClear(ellipse))) rims.push(ellipse);
     }
     for (const rim of rims) {
       if (rim === null || !isEvident(rim) || !contains(rim, lit, width, height)) continue;
@@ -95,6 +116,34 @@ function search(small) {
 function isEvident(rim) {
   if (rim.support < 0.35 || rim.support + rim.explained < 1) return false;
   return rim.arc >= 40 || (rim.quarters >= 3 && rim.support > 0.65 && rim.explained > 0.9 && rim.arc >= 12);
+}
+
+/** Whether nearly all of an ellipse is seen, and nothing else. */
+function isClear(ellipse) {
+  return ellipse.support > 0.6 && ellipse.explained > 0.7 && ellipse.arc > 150;
+}
+
+/** Returns the picture with the even grey of 128 around it, which normalisation leaves, painted black. */
+function withoutNeutralFrame(small) {
+  const {data, width, height} = small;
+  const high = brightest(small).data;
+  const low = Uint8Array.from({length: width * height}, (_, i) => Math.min(data[3 * i], data[3 * i + 1], data[3 * i + 2]));
+  const near = high.map((value, i) => (value <= 136 && low[i] >= 120 ? 1 : 0));
+  let onBorder = 0;
+  for (let x = 0; x < width; x++) onBorder += near[x] + near[(height - 1) * width + x];
+  for (let y = 0; y < height; y++) onBorder += near[y * width] + near[y * width + width - 1];
+  if (onBorder / (2 * (width + height)) < NEUTRAL_BORDER) return small;
+  const highest = dilate({data: high, width, height}, 5).data;
+  const lowest = erode({data: low, width, height}, 5).data;
+  const reached = reachedFromOutside(
+    (i) => high[i] > 144 || low[i] < 112 || highest[i] - lowest[i] > CALM,
+    width,
+    height,
+  );
+  const outside = dilate({data: reached, width, height}, 5).data;
+  const nearBorder = (x, y) => x < 2 || y < 2 || x >= width - 2 || y >= height - 2;
+  const black = outside.map((value, i) => (value || nearBorder(i % width, Math.floor(i / width)) ? 1 : 0));
+  return {...small, data: data.map((value, i) => (black[Math.floor(i / 3)] ? 0 : value))};
 }
 
 /** Returns the picture with a white margin (a scan, a figure) painted black; otherwise the picture itself. */

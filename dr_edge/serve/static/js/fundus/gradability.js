@@ -1,16 +1,19 @@
 // Says whether what was found can be a retina: a port of dr_edge/fundus/gradability.py.
 
 import {boxBlur5, dilate, gaussianBlur} from './filters.js';
-import {brightest, grey, histogram, percentile, roundHalfEven} from './picture.js';
+import {brightest, count, grey, histogram, percentile, roundHalfEven} from './picture.js';
 
 const DARK_MEDIAN = 20; // grey levels of the brightest channel
 const DARK_BRIGHT = 36;
 const RETINA_COLOUR = 0.7; // fraction of the picture
 const DARK_AROUND = 25; // grey levels, or against the fundus itself:
 const DARK_AGAINST = 0.22;
+const LEAST_SEEN = 0.6; // of the disc
+const [LONGEST, LONGEST_WITHOUT_RIM] = [1.85, 1.52];
+const FAINT = 8; // grey levels
 const BLANK = 0.004; // standard deviation of detail / local brightness
 
-/** The picture shows no fundus that could be graded. `reason`: 'too dark', 'no field of view' or 'blank'. */
+/** The picture shows no fundus that could be graded. `reason`: as in gradability.py. */
 export class NotFundusError extends Error {
   constructor(reason, detail) {
     super(`${reason}: ${detail}`);
@@ -102,6 +105,36 @@ function checkSurroundings(brightness, rim, region, inside) {
     throw new NotFundusError(
       'no field of view',
       `the surroundings reach ${around.toFixed(0)} of 255, what they surround ${inside.toFixed(0)}; a fundus camera's frame is dark.`,
+    );
+  }
+}
+
+/** Throws when a good part of the disc lies outside the picture or is black: what is there is not seen. */
+export function checkWhole(small, rim, region) {
+  const {data, width, height} = brightest(small);
+  const [rows, columns] = [new Uint8Array(height), new Uint8Array(width)];
+  for (let i = 0; i < region.length; i++) if (region[i]) rows[Math.floor(i / width)] = columns[i % width] = 1;
+  const [high, wide] = [count(rows), count(columns)];
+  const longer = Math.max(high, wide) / Math.max(Math.min(high, wide), 1);
+  if (longer > (rim !== null || count(region) > 0.97 * region.length ? LONGEST : LONGEST_WITHOUT_RIM)) {
+    throw new NotFundusError(
+      'a part of the retina',
+      `what is lit is ${longer.toFixed(1)} times as long as wide, and no whole disc is. Use the whole photograph.`,
+    );
+  }
+  if (rim === null) return;
+  let lit = 0;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (!region[i] && data[i] <= FAINT) continue;
+      if (((x - rim.x) / rim.aspect) ** 2 + (y - rim.y) ** 2 <= rim.radius ** 2) lit++;
+    }
+  }
+  const seen = lit / (Math.PI * rim.radius ** 2 * rim.aspect);
+  if (seen < LEAST_SEEN) {
+    throw new NotFundusError(
+      'a part of the retina',
+      `${(100 * seen).toFixed(0)} % of the disc is in the picture and lit. Use the whole photograph.`,
     );
   }
 }
