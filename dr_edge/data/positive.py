@@ -29,14 +29,18 @@ HEALTHY = _words(
 FILLERS = _words(
     "a the eye eyes fundus fundi retina retinas retinal macula disc image images img imgs photo photos photograph photographs "
     "picture pictures scan scans sample samples subject subjects patient patients case cases class group volunteer volunteers "
-    "folder data dataset left right od os"
+    "folder data dataset left right od os is are has label flag"
 )
 # Neither healthy nor ill: beside them nobody can say which of the other classes are the disease.
 UNCLEAR = _words(
     "ungradable ungradeable ungraded gradable gradeable unknown unlabelled unlabeled unclassified unsure uncertain unclear "
     "undetermined indeterminate equivocal borderline missing artifact artifacts artefact artefacts quality blurred blurry reject "
-    "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair"
+    "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair treatment"
 )
+# Of a class with words of its own beside one of these nobody can say it ("normal variant", "healthy with drusen") ...
+HALF_SAID = _words("normal normals healthy")
+# ... but for these diseases.
+NORMAL_DISEASE = re.compile(r"\bnormal (tension|pressure)\b")
 # What "no ..." may lack without being healthy.
 NO_FINDING = _words("image images photo photograph fundus view label labels grade data diagnosis information light consent")
 # "non-..." of these names another disease (non-proliferative DR, non-exudative AMD) or says nothing.
@@ -52,6 +56,10 @@ BARE = _words("yes no true false present absent positive negative pos neg y n")
 NOT_A_DISEASE = _words(
     "quality gradable gradability gradeable usable usability adequacy laterality eye side sex gender age camera device site "
     "hospital split fold"
+)
+# Beside any of these yes and no, or 0 and 1, may mean anything: "is_normal", "image quality ok", "fundus_visible".
+GOOD_NEWS = HALF_SAID | UNCLEAR | _words(
+    "normality quality gradability usability adequacy adequate acceptable acceptance sufficient visible visibility ok okay pass passed valid clear"
 )
 _DENIED = re.compile(
     r"(?:(no|not|non|without|w o|free of|free from|absence of|ohne|keine?|sin|sans|senza|sem) |(non)(?!e\b)(?=[a-z]))(.+)"
@@ -79,6 +87,9 @@ def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
     if label and not _is_disease(label):
         return ()
     numbers = _numbers(class_names)
+    says_nothing = numbers is not None or all(_plain(name) in BARE for name in class_names)
+    if says_nothing and set(_plain(label).split()) & GOOD_NEWS and not NORMAL_DISEASE.search(_plain(label)):
+        return ()
     if numbers is not None:
         readings: list[bool | None] = [number == 0 for number in numbers]
     else:
@@ -221,6 +232,8 @@ def _reads(plain: str) -> bool | None:
         if (denied[1] in ("non", "not") or denied[2]) and rest.startswith(SUBTYPES):
             return False
         return not _reads(rest)  # "not normal"
+    if words & HALF_SAID and not NORMAL_DISEASE.search(text):
+        return None
     return bool(_FUSED.match(text))
 
 

@@ -32,7 +32,9 @@ def test_names_that_are_not_those_of_the_healthy(name):
     assert positive.reads_healthy(name) is False
 
 
-@pytest.mark.parametrize("name", ["ungradable", "unknown", "poor quality", "no image", "unlabelled"])
+@pytest.mark.parametrize("name", [
+    "ungradable", "unknown", "poor quality", "no image", "unlabelled", "normal variant", "normal_with_drusen", "Healthy fellow eye of AMD",
+])
 def test_names_that_are_neither(name):
     assert positive.reads_healthy(name) is None
 
@@ -67,9 +69,11 @@ def test_the_others_of_the_one_healthy_class_are_the_disease(names, ill):
 def test_what_the_label_is_called_counts():
     assert positive.guess(("0", "1"), "glaucoma") == (1,)
     assert positive.guess(("0", "1", "2", "3", "4"), "dr_grade") == (2, 3, 4) == positive.guess(tasks.GRADE_NAMES, "dr_grade")
-    for label in ("normal", "image_quality", "gradable", "laterality"):
-        assert positive.guess(("0", "1"), label) == ()
-    assert positive.guess(("0", "1"), "eye_disease") == (1,)
+    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok", "fundus_visible", "no_dr"):
+        for names in (("0", "1"), ("no", "yes"), ("false", "true")):
+            assert positive.guess(names, label) == (), (label, names)
+    for label in ("eye_disease", "right_eye_glaucoma", "normal_tension_glaucoma", "has_dr", "is_referable"):
+        assert positive.guess(("0", "1"), label) == (1,), label
 
 
 def test_words():
