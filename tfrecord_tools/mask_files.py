@@ -25,6 +25,9 @@ MOST_COVERED = 0.5  # of the field of view
 MOST_OUTSIDE = 0.1  # of the cup, outside the disc
 FEW_LEVELS = 12
 SHOWN = 6
+LOSSY_NOISE = 16  # grey levels by which a JPEG moves those of a plain region
+LOSSY_APART = 40  # from a region's level: beyond its noise, and not yet within that of the next one
+MOST_HOLE = 0.05  # of the disc with its holes filled
 _VALUE = re.compile(r"(?P<name>.+?)\s*(?:(?P<sign>>=|<=)\s*(?P<bound>\d+)|=\s*(?P<low>\d+)(?:\s*-\s*(?P<high>\d+))?)")
 
 
@@ -143,7 +146,8 @@ def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
     third = _third_level(position, between, inside, low, high)
     if third is not None:
         raise MaskError(
-            f"{'holds a third level near ' + format(third, '.0f') if lossy else held}: which are inside? {_hint(name, numbered=False)}"
+            f"{'holds a third level near ' + format(third, '.0f') if lossy else held}: which are inside? "
+            f"{_hint(name, numbered=False, lossy=lossy)}"
         )
     return inside
 
@@ -181,24 +185,59 @@ def describe(values: np.ndarray, counts: np.ndarray) -> str:
     return f"holds the grey levels {shown}{', ...' if len(values) > SHOWN else ''}"
 
 
-def _hint(name: str, *, numbered: bool) -> str:
+def _hint(name: str, *, numbered: bool, lossy: bool = False) -> str:
+    both = "" if name in ("optic_disc", "optic_cup") else '--mask_columns="optic_disc=COLUMN,optic_cup=COLUMN" '
     if numbered:
-        return f'Say it: --mask_values="{name}=2", or {name}>=1. Where 1 is the disc\'s rim and 2 the cup: "optic_disc>=1,optic_cup=2"'
+        return (
+            f'Say it: --mask_values="{name}=2", or {name}>=1. Where 1 is the disc\'s rim and 2 the cup: '
+            f'{both}--mask_values="optic_disc>=1,optic_cup=2"'
+        )
+    refuge = f'{both}--mask_values="{refuge_values(lossy)}"'
+    own = f"{name}={128 - LOSSY_APART}-{128 + LOSSY_APART}" if lossy else f"{name}=128"
     return (
-        f'Say it: --mask_values="{name}=128" or {name}<=128. In REFUGE 0 is cup, 128 the disc\'s rim and 255 background: '
-        f'"optic_disc<=128,optic_cup=0"'
+        f"Say it: --mask_values=\"{own}\" or {name}<={128 + LOSSY_APART if lossy else 128}. In REFUGE 0 is cup, 128 the disc's rim and 255 background: {refuge}"
     )
+
+
+def refuge_values(lossy: bool) -> str:
+    """Returns the --mask_values of REFUGE's files, in which 0 is cup, 128 the disc's rim and 255 background; lossy: saved as JPEG."""
+    return f"optic_disc<={128 + LOSSY_APART},optic_cup<={LOSSY_APART}" if lossy else "optic_disc<=128,optic_cup=0"
 
 
 def named_levels(levels: np.ndarray, lossy: bool, low: int, high: int) -> np.ndarray:
     """Returns [H, W] bool: low <= level <= high.
 
     Raises:
-      MaskError: one single level of a file whose compression changes levels.
+      MaskError: of a file whose compression changes levels: one single level, or a bound that cuts through a region.
     """
     if lossy and low == high and low > 0:
-        raise MaskError(f"its compression changes levels, so that ={low} is too narrow. Give a range, such as {max(low - 30, 0)}-{low + 30}")
-    return (levels >= low) & (levels <= high + (30 if lossy and low == high else 0))
+        raise MaskError(f"its compression changes levels, so that ={low} is too narrow. Give a range, such as {max(low - LOSSY_APART, 0)}-{low + LOSSY_APART}")
+    high += LOSSY_APART if lossy and low == high else 0
+    inside = (levels >= low) & (levels <= high)
+    if lossy:
+        for bound, sign, cuts in ((low, ">=", low > levels.min()), (high, "<=", high < levels.max())):
+            region = _cut_region(levels, inside, bound) if cuts else None
+            if region is not None:
+                meant_inside = sign == "<=" or bound > NUMBERED  # ">=1" leaves the background near 0 out
+                better = region + LOSSY_APART * (1 if meant_inside == (sign == "<=") else -1)
+                raise MaskError(
+                    f"its compression changes levels, and {sign}{bound} cuts through the region near {region}. Go between two levels "
+                    f"({sign}{min(max(better, 1), 254)}), or save it as PNG from the original"
+                )
+    return inside
+
+
+def _cut_region(levels: np.ndarray, inside: np.ndarray, bound: int) -> int | None:
+    """Returns the level of a region whose noise lies on both sides of a bound; None where only edges, sharp or soft, cross it."""
+    level = levels.astype(np.int32)
+    near = np.abs(level - bound) <= LOSSY_NOISE
+    edge = np.count_nonzero(inside ^ cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool))
+    wide = 2 * LOSSY_NOISE + 1
+    sides = [np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE) for centre in (bound - wide, bound + wide) if level.min() <= centre <= level.max()]
+    crossing = np.count_nonzero(near)
+    if crossing <= max(8, edge // 2) or (sides and crossing <= 2 * min(sides)):
+        return None
+    return int(np.median(level[near]))
 
 
 def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
@@ -209,7 +248,7 @@ def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
       field: pixels of the field of view.
 
     Raises:
-      MaskError: a mask over most of the field of view, a cup outside the disc, or a cup that is the disc.
+      MaskError: a mask over most of the field of view, a disc without its cup, a cup outside the disc, or a cup that is the disc.
     """
     for name, mask in masks.items():
         share = np.count_nonzero(mask) / max(field, 1.0)
@@ -219,13 +258,24 @@ def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
                 f'--mask_values="{name}<=127" (or {name}=0)'
             )
     disc, cup = masks.get("optic_disc"), masks.get("optic_cup")
-    if disc is None or cup is None or not cup.any():
-        return
-    outside = np.count_nonzero(cup & ~disc) / np.count_nonzero(cup)
-    if outside > MOST_OUTSIDE:
+    if disc is not None and cup is not None and cup.any():
+        outside = np.count_nonzero(cup & ~disc) / np.count_nonzero(cup)
+        if outside > MOST_OUTSIDE:
+            raise MaskError(
+                f"{outside:.0%} of optic_cup lies outside optic_disc. The mask of the disc takes in the cup: of one file with levels 1 (rim) and 2 (cup) that "
+                f'is --mask_values="optic_disc>=1,optic_cup=2"'
+            )
+        if (cup == disc).all():
+            raise MaskError("optic_cup and optic_disc are the same pixels: a cup-to-disc ratio of 1. Is one file named under both?")
+    if disc is not None and (hole := _hole(disc)) > MOST_HOLE:
         raise MaskError(
-            f"{outside:.0%} of optic_cup lies outside optic_disc. The mask of the disc takes in the cup: of one file with levels 1 (rim) and 2 (cup) that "
-            f'is --mask_values="optic_disc>=1,optic_cup=2"'
+            f"optic_disc is a ring: {hole:.0%} of it is a hole. The mask of the disc takes in the cup: of one file with cup 0, rim 128 and background 255 "
+            f'that is --mask_values="optic_disc<=128", with rim 1 and cup 2 "optic_disc>=1"'
         )
-    if (cup == disc).all():
-        raise MaskError("optic_cup and optic_disc are the same pixels: a cup-to-disc ratio of 1. Is one file named under both?")
+
+
+def _hole(mask: np.ndarray) -> float:
+    """Returns the share of a mask, its holes filled, that is holes."""
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED)
+    return 1 - np.count_nonzero(mask) / max(np.count_nonzero(filled), 1)

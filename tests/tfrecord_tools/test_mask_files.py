@@ -134,6 +134,35 @@ def test_named_levels():
     assert named_levels(levels, lossy, 0, 0).sum() == pytest.approx(CUP.sum(), rel=0.1)
 
 
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_levels_of_a_jpeg_are_not_cut_in_half(quality):
+    """REFUGE's files saved as JPEG: <=128 gave 60 to 80 % of the disc, in silence."""
+    levels, lossy = read_levels(encoded(REFUGE, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), MOST)
+    with pytest.raises(MaskError, match=r"<=128 cuts through the region near 1\d\d\. Go between two levels \(<=1[67]\d\)"):
+        named_levels(levels, lossy, 0, 128)
+    for low, high, truth in ((0, 168, DISC), (0, 40, CUP), (88, 168, DISC & ~CUP)):
+        assert named_levels(levels, lossy, low, high).sum() == pytest.approx(truth.sum(), rel=0.05)
+    two = np.where(DISC, 255, 0).astype(np.uint8)
+    for picture in (two, cv2.GaussianBlur(two, (0, 0), 4)):
+        levels, lossy = read_levels(encoded(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), MOST)
+        assert named_levels(levels, lossy, 128, 65535).sum() == pytest.approx(DISC.sum(), rel=0.1)
+        for bound, better in ((1, ">=4"), (255, ">=21")):
+            with pytest.raises(MaskError, match=f">={bound} cuts through .*{better}"):
+                named_levels(levels, lossy, bound, 65535)
+
+
+def test_a_disc_without_its_cup_is_refused():
+    levels, lossy = read_levels(encoded(REFUGE), MOST)
+    with pytest.raises(MaskError, match="optic_disc is a ring: .*optic_disc<=128"):
+        check_masks({"optic_disc": named_levels(levels, lossy, 128, 128)}, float(disc(100).sum()))
+
+
+def test_the_advice_for_a_jpeg_can_be_followed():
+    levels, lossy = read_levels(encoded(REFUGE, ".jpg"), MOST)
+    with pytest.raises(MaskError, match='--mask_columns="optic_disc=COLUMN,optic_cup=COLUMN" --mask_values="optic_disc<=168,optic_cup<=40"'):
+        half(levels, lossy, "mask")
+
+
 def test_masks_that_cannot_be_true():
     field = float(disc(100).sum())
     check_masks({"optic_disc": DISC, "optic_cup": CUP, "vessels": disc(60)}, field)

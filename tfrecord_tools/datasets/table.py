@@ -174,11 +174,11 @@ def _levels_flag(path: Path, names: Sequence[str]) -> str:
     """Returns the probable --mask_values of one file under several columns, with the levels that it holds."""
     held, flag = "", '--mask_values="optic_disc>=1,optic_cup=2" where 1 is the rim and 2 the cup'
     try:
-        levels, _ = mask_files.read_levels(path.read_bytes(), 100_000_000)
+        levels, lossy = mask_files.read_levels(path.read_bytes(), 100_000_000)
         values, counts = np.unique(levels, return_counts=True)
         held = f" ({path.name} {mask_files.describe(values, counts)})"
         if values.max() > mask_files.NUMBERED:
-            flag = '--mask_values="optic_disc<=128,optic_cup=0" where 0 is cup, 128 rim and 255 background, as in REFUGE'
+            flag = f'--mask_values="{mask_files.refuge_values(lossy)}" where 0 is cup, 128 rim and 255 background, as in REFUGE'
     except (OSError, ValueError):
         pass  # the build will say what is wrong with the file
     if set(names) != {"optic_disc", "optic_cup"}:
