@@ -113,7 +113,9 @@ def _is_still_there(path: Path, descriptor: int) -> bool:
 
 def _note(descriptor: int) -> None:
     now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    command = shlex.join(["python", *sys.orig_argv[1:]])[:COMMAND_LENGTH]
+    command = shlex.join(["python", *sys.orig_argv[1:]])
+    if len(command) > COMMAND_LENGTH:  # a path that is cut would look like another one
+        command = f"{command[:COMMAND_LENGTH]} ..."
     who = {"pid": os.getpid(), "host": socket.gethostname(), "since": now, "command": command}
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(who).encode("ascii"), 0)

@@ -55,6 +55,14 @@ def test_the_second_is_told_who_writes(tmp_path):
         pass
 
 
+def test_a_command_that_is_too_long_to_be_kept_shows_that_it_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks.sys, "orig_argv", ["python", "-m", "dr_edge.train", f"--run_dir=/{'a' * locks.COMMAND_LENGTH}/b"])
+    lock = locks.take(tmp_path / "lock", tmp_path, "trained")
+    with pytest.raises(locks.InUse, match=r"\(python -m dr_edge\.train --run_dir=/a+ \.\.\.\)"):
+        locks.take(tmp_path / "lock", tmp_path, "trained")
+    lock.release()
+
+
 def test_a_killed_process_blocks_nobody_and_its_leftovers_go(tmp_path):
     (tmp_path / ".other.12345678.tmp").mkdir()  # of another target
     with another_writer(tmp_path / "out") as other:

@@ -233,7 +233,8 @@ def _cut_region(levels: np.ndarray, inside: np.ndarray, bound: int) -> int | Non
     near = np.abs(level - bound) <= LOSSY_NOISE
     edge = np.count_nonzero(inside ^ cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool))
     wide = 2 * LOSSY_NOISE + 1
-    sides = [np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE) for centre in (bound - wide, bound + wide) if level.min() <= centre <= level.max()]
+    low, high = int(level.min()), int(level.max())
+    sides = [np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE) for centre in (bound - wide, bound + wide) if low <= centre <= high]
     crossing = np.count_nonzero(near)
     if crossing <= max(8, edge // 2) or (sides and crossing <= 2 * min(sides)):
         return None

@@ -40,6 +40,8 @@ from dr_edge.verdict import (
 # Below so many patients of a class the percentile interval promises too much: of scores drawn by lot, 5 against 40 patients
 # came out "better" 7 times in 100 where it should be 2 or 3, 8 against 8 twice.
 FEWEST = 8
+# The AUC looks at the order of the scores only. Where they all lie this close, a threshold calls everybody ill or nobody.
+LEAST_SPREAD = 0.01
 RATIO = "vertical cup-to-disc ratio"
 
 
@@ -110,6 +112,8 @@ def _area(name: str, positive: np.ndarray, scores: np.ndarray, patients: np.ndar
         value = finite_or_none(statistic(np.ones((1, len(positive))))[0])
         interval = bootstrap.bootstrap_interval(statistic, patients).to_json()
     few = next((f"only {count} patients {side} it" for side, count in counts.items() if count < FEWEST), None)
+    if few is None and np.ptp(scores) < LEAST_SPREAD:
+        few = f"all images get the same probability ({number(float(scores.min()), 3)} to {number(float(scores.max()), 3)})"
     said = f"AUC {number(value)}{_of(interval)}, guessing gives 0.50"
     return _part(name, f"AUC of {name}", value, 0.5, interval, None, patients, few, said, more_is_better=True)
 
@@ -172,7 +176,7 @@ def _part(
     name: str, metric: str, value: float | None, base: float | None, interval: list[float] | None,
     difference: list[float] | None, patients: np.ndarray, few: str | None, said: str, more_is_better: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """Returns one part of a verdict; `few` says why the photographs are too few to tell."""
+    """Returns one part of a verdict; `few` says why nothing can be told, whatever the interval."""
     status = NOT_TOLD
     bounds = difference if difference is not None else (None if interval is None or base is None else [end - base for end in interval])
     if few is None and bounds is not None and not bounds[0] <= 0 <= bounds[1]:

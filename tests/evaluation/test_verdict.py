@@ -57,6 +57,14 @@ def test_few_patients_tell_nothing_however_good_the_scores_are():
     assert one_class["status"] == words.NOT_TOLD and one_class["value"] is None and "only 0 patients with it" in one_class["text"]
 
 
+def test_a_model_that_answers_the_same_for_everybody_is_not_better_whatever_the_order():
+    scores = noisy(LABELS, 0.6)
+    for width, status in ((1.0, words.BETTER), (2e-2, words.BETTER), (1e-4, words.NOT_TOLD)):
+        result = judged(0.4766 + width * (scores - 0.4766))
+        assert result["status"] == status and result["value"] > 0.9
+        assert ("all images get the same probability (0.477 to 0.477)" in (result["caution"] or "")) == (status == words.NOT_TOLD)
+
+
 def test_images_that_the_model_has_seen_make_no_model_good():
     good, bad = (judged(noisy(LABELS, weight), split="val", unseen=False) for weight in (0.5, -0.5))
     assert good["status"] == words.NOT_EVALUATED and good["title"] == "Not evaluated" and "val split" in good["text"]
