@@ -18,6 +18,10 @@ DR_GRADE = "dr_grade"  # the label that tasks.referable_dr, any_dr and dr_grade 
 ICDR = "dr_grade is the ICDR scale: 0 no DR, 1 mild NPDR, 2 moderate NPDR, 3 severe NPDR, 4 PDR"
 WIDEST_SCALE = 4  # up to here a number without a photograph is a grade that happens not to occur
 MISSING_WORDS = ("na", "n/a", "#n/a", "nan", "null", "-", "--", "?", "missing", "unknown", "not available", "nicht bekannt")
+# Words of which two in one column are one answer; "n" beside "no" would be a class of its own, and taken for a disease.
+SAME_WORDS = (
+    "yes y ja j oui o si s sim true t positive pos present", "no n nein non nao false f negative neg absent",
+)  # fmt: skip
 _WHOLE = re.compile(r"(\d+)(?:[.,]0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf)", re.ASCII | re.IGNORECASE)
 # ICDR grades in words; "dr" and its long forms are taken out before the look-up
@@ -54,12 +58,12 @@ def check_spellings(counts: Mapping[str, int], where: str, noun: str = "photogra
       Cautions: pairs of names so alike that one may be a slip of the pen.
 
     Raises:
-      DatasetError: names that differ in case, blanks, hyphens or the form of their letters only.
+      DatasetError: names that differ in case, blanks, hyphens or the form of their letters only, or words for one answer ("yes", "y").
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(counts):
         groups.setdefault(plain(name), []).append(name)
-    doubled = [names for names in groups.values() if len(names) > 1]
+    doubled = [names for names in groups.values() if len(names) > 1] or _same_answers(counts)
     if doubled:
         pairs = "; ".join(" and ".join(f"{_shown(name)} ({_count(counts[name], noun)})" for name in names) for names in doubled)
         raise DatasetError(
@@ -73,6 +77,13 @@ def check_spellings(counts: Mapping[str, int], where: str, noun: str = "photogra
                 f"If it is a slip of the pen, correct it and build again."
             )
     return cautions
+
+
+def _same_answers(names: Mapping[str, int]) -> list[list[str]]:
+    """Returns the names that are words for one answer, "no" and "n"; letters alone (folders A to O) are no such words."""
+    bare = {name: "".join(letter for letter in unicodedata.normalize("NFKD", plain(name)) if not unicodedata.combining(letter)) for name in names}
+    found = ([name for name in sorted(names) if bare[name] in words.split()] for words in SAME_WORDS)
+    return [same for same in found if len(same) > 1 and any(len(bare[name]) > 1 for name in same)]
 
 
 def _shown(name: str) -> str:

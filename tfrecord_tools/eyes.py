@@ -48,7 +48,7 @@ class Eye:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Mark:
+class Mark:
     side: str
     word: str
     before: str
@@ -71,7 +71,7 @@ def group_eyes(paths: Sequence[str]) -> list[Eye]:
       One Eye per path.
     """
     stems = [_stem(path) for path in paths]
-    marks = [_find_mark(stem) for stem in stems]
+    marks = [find_mark(stem) for stem in stems]
     patients = _by_folder(paths) or [None] * len(paths)
     named = _by_name(paths, marks)
     told = [folder or name for folder, name in zip(patients, named, strict=True)]
@@ -95,16 +95,16 @@ def _stem(path: str) -> str:
     return name
 
 
-def _find_mark(stem: str) -> _Mark | None:
+def find_mark(stem: str) -> Mark | None:
     found = _MARK.search(stem)
     if found is None:
         return None
     word = (found["mark"] or found["first"] or found["camel"]).casefold()
     before, after = stem[: found.start()].rstrip(_SEPARATORS), stem[found.end() :].lstrip(_SEPARATORS)
-    return _Mark(SIDES[word], word, before, after)
+    return Mark(SIDES[word], word, before, after)
 
 
-def _believed_sides(marks: Sequence[_Mark | None]) -> list[str]:
+def _believed_sides(marks: Sequence[Mark | None]) -> list[str]:
     """Returns the side of each name; one-letter marks count where both sides occur and enough names have one."""
     short = {word for words in _SHORT.values() for word in words}
     shorts = [mark for mark in marks if mark and mark.word in short]
@@ -117,7 +117,7 @@ def _side_of_folder(path: str) -> str:
     return SIDES.get(parent, "")
 
 
-def _by_name(paths: Sequence[str], marks: Sequence[_Mark | None]) -> list[str | None]:
+def _by_name(paths: Sequence[str], marks: Sequence[Mark | None]) -> list[str | None]:
     """Returns the patient that a name states beside its eye; None where it states none."""
     parents = [PurePosixPath(path).parts[:-1] for path in paths]
     sizes = Counter(parents)

@@ -35,14 +35,20 @@ FILLERS = _words(
 UNCLEAR = _words(
     "ungradable ungradeable ungraded gradable gradeable unknown unlabelled unlabeled unclassified unsure uncertain unclear "
     "undetermined indeterminate equivocal borderline missing artifact artifacts artefact artefacts quality blurred blurry reject "
-    "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair treatment"
+    "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair treatment pending tbd todo na nd skip "
+    "ignore assessable unassessable interpretable uninterpretable duplicate discarded beurteilbar unbeurteilbar unklar unbekannt fraglich "
+    "illisible incertain indetermine inconnu inclassable evaluable desconocido dudoso ilegible indeterminado"
 )
 # Of a class with words of its own beside one of these nobody can say it ("normal variant", "healthy with drusen") ...
 HALF_SAID = _words("normal normals healthy")
 # ... but for these diseases.
 NORMAL_DISEASE = re.compile(r"\bnormal (tension|pressure)\b")
 # What "no ..." may lack without being healthy.
-NO_FINDING = _words("image images photo photograph fundus view label labels grade data diagnosis information light consent")
+NO_FINDING = _words(
+    "image images photo photograph fundus view label labels grade data diagnosis information light consent known sure certain idea answer "
+    "opinion consensus result results treatment treated therapy surgery operation laser lasered medication drops insulin vegf glasses "
+    "flash crop cropped mask masked smoker smoking smokers"
+)
 # "non-..." of these names another disease (non-proliferative DR, non-exudative AMD) or says nothing.
 SUBTYPES = (
     "prolif", "exud", "neovasc", "isch", "arter", "perfus", "infect", "granul", "rhegm", "cent", "clinical", "cystoid", "severe",
@@ -216,7 +222,7 @@ def _plain(name: str) -> str:
 def _reads(plain: str) -> bool | None:
     text = re.sub(r"(?<=\D) \d+$", "", plain)
     words = set(text.split())
-    if not text or words & UNCLEAR:
+    if not text or words & UNCLEAR or all(len(word) == 1 and word.isascii() for word in words):  # "x", "k.A."
         return None
     if text in ("no", "non", "not") or (words & HEALTHY and words <= HEALTHY | FILLERS):
         return True

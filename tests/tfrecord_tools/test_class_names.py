@@ -24,6 +24,17 @@ def test_two_spellings_of_one_class_are_refused_with_their_counts(one: str, othe
         read_classes([one] * 3 + [other, "PDR"], "stage", WHERE)
 
 
+@pytest.mark.parametrize("names", ["no|n|yes|y", "Yes|no|NO|N", "pos|positive|neg", "ja|nein|n", "s\u00ed|si|no", "true|t|false", "yes|present|absent"])
+def test_two_words_for_one_answer_are_refused(names: str):
+    with pytest.raises(DatasetError, match="several spellings"):
+        read_classes(names.split("|"), "stage", WHERE)
+
+
+@pytest.mark.parametrize("names", ["yes|no", "n|y", "positive|negative|suspect", "f|n|o|s|t", "N|D|G|C|A|H|M|O", "none|mild"])
+def test_other_words_and_letters_are_classes_of_their_own(names: str):
+    assert len(read_classes(names.split("|"), "stage", WHERE)[0]) == len(names.split("|"))
+
+
 def test_signs_that_mean_something_stay():
     for one, other in (("DR+", "DR-"), ("glaucoma", "glaucoma-"), ("grade 1", "grade 2"), ("normal", "abnormal"), ("NPDR", "PDR"), ("type 1.5", "type 15 b")):
         assert plain(one) != plain(other)

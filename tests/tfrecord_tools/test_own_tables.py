@@ -196,6 +196,34 @@ def test_patients_of_tables(tmp_path: Path):
     assert "splits are by photograph" in listed(tmp_path, "image,level\na.png,0\nb.png,1\n").patients
 
 
+PAIRS = ("1_L|1_R|2_L|2_R", "1001-OD|1001-OS|2-OD|2-OS", "7_left|007_right|8 left|8 right", "007|7|08|8", "P 1|p-1|P02|p2", "A/1/OD|A/1/OS|B/1/OD|B/1/OS")
+
+
+@pytest.mark.parametrize("cells", PAIRS)
+def test_a_patient_column_does_not_part_the_eyes_of_a_patient(tmp_path: Path, cells: str):
+    names = ("a.png", "b.png", "c.png", "d.png")
+    rows = "".join(f"{name},{index % 2},{cell}\n" for index, (name, cell) in enumerate(zip(names, cells.split("|"), strict=True)))
+    one, other, third, fourth = (item.patient for item in listed(tmp_path, "image,level,who\n" + rows, names, patient_column="who").items)
+    assert one == other != third == fourth
+
+
+def test_a_patient_column_keeps_strangers_apart(tmp_path: Path):
+    names = tuple(f"{letter}.png" for letter in "abcdef")
+    cells = ("1-1", "11", "site 1", "site 11", "L-1", "R 2")
+    rows = "".join(f"{name},{index % 2},{cell}\n" for index, (name, cell) in enumerate(zip(names, cells, strict=True)))
+    listing = listed(tmp_path, "image,level,who\n" + rows, names, patient_column="who")
+    assert [item.patient for item in listing.items] == list(cells) and not listing.notes
+
+
+def test_unknown_is_no_patient_and_a_number_of_the_photograph_is_said(tmp_path: Path):
+    names = ("1_left.png", "1_right.png", "x.png", "y.png")
+    listing = listed(tmp_path, "image,level,who\n1_left.png,0,P1\n1_right.png,1,P1\nx.png,0,unknown\ny.png,1,unknown\n", names, patient_column="who")
+    assert [item.patient for item in listing.items] == ["P1", "P1", "x.png", "y.png"]
+    assert any("2 cells such as 'unknown' were taken as empty" in note for note in listing.notes)
+    listing = listed(tmp_path, "image,level,who\n1_left.png,0,1\n1_right.png,1,2\nx.png,0,3\ny.png,1,4\n", names, patient_column="who")
+    assert any("1_left.png and 1_right.png look like eyes of one patient" in note for note in listing.notes)
+
+
 def test_splits_and_sides_in_other_words(tmp_path: Path):
     text = "image,level,part,eye\na.png,0,Training,OD\nb.png,1,valid,L\n"
     listing = listed(tmp_path, text, split_column="part", laterality_column="eye")

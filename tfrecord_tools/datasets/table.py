@@ -14,7 +14,6 @@ empty, `laterality` cells left, right, OD, OS or empty. Without a patient column
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from tfrecord_tools import columns as columns_lib
-from tfrecord_tools import mask_files
+from tfrecord_tools import mask_files, patients
 from tfrecord_tools.class_names import DR_GRADE, is_icdr, read_classes
-from tfrecord_tools.eyes import Eye, group_eyes, patients_in_words, side_of
+from tfrecord_tools.eyes import Eye, patients_in_words, side_of
 from tfrecord_tools.items import DatasetError, Item, Listing, MaskSource, Request, split_of
 from tfrecord_tools.layout import checked_directory
 from tfrecord_tools.named_files import NamedFiles
@@ -56,7 +55,8 @@ def listing(request: Request) -> Listing:
     classes, indices, label_notes = _labels(tables, labels)
     sources, mask_notes, mask_files_named = _masks(tables, masks, values, root)
     rows, rejected, row_notes = _rows(tables, found, root, mask_files_named)
-    eyes = _eyes(rows, found.get("patient_column", ""))
+    column = found.get("patient_column", "")
+    eyes, patient_notes = patients.told([row.file for row in rows], [row.name for row in rows], [_cell(row, column) for row in rows] if column else None, column)
     items = [
         _item(row, found, labels, indices, sources[row.where], eye) for row, eye in zip(rows, eyes, strict=True)
     ]
@@ -66,7 +66,7 @@ def listing(request: Request) -> Listing:
         masks=list(masks),
         rejected=rejected,
         patients=patients_in_words(eyes, found.get("patient_column", ""), table=True),
-        notes=[*notes, *row_notes, *mask_notes, *label_notes],
+        notes=[*notes, *row_notes, *mask_notes, *label_notes, *patient_notes],
         source={
             "title": ", ".join(table.path.name for table in tables),
             "address": "local files",
@@ -255,22 +255,6 @@ def _labels(
                 f'--label_columns="dr_grade={wanted}".'
             )
     return classes, indices, notes
-
-
-def _eyes(rows: Sequence[_Row], column: str) -> list[Eye]:
-    """Returns patient and side of each row: the column's patient, where it says more than the name, else as names tell."""
-    by_name = group_eyes([row.file for row in rows])
-    if not column:
-        return by_name
-    eyes = []
-    for row, eye in zip(rows, by_name, strict=True):
-        cell = re.sub(r"(?<=\d)[.,]0+$", "", _cell(row, column))
-        own = not cell or cell in (row.name, row.file, Path(row.name).stem)
-        eyes.append(eye if own else Eye(cell, eye.side, True))
-    spelled: dict[str, str] = {}
-    for eye in sorted(eyes, key=lambda eye: eye.patient):
-        spelled.setdefault(eye.patient.casefold(), eye.patient)
-    return [dataclasses.replace(eye, patient=spelled[eye.patient.casefold()]) for eye in eyes]
 
 
 def _cell(row: _Row, column: str) -> str:
