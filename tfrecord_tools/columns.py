@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,13 +23,21 @@ IMAGE_NAMES = (
     "fundus", "imagepath", "picture",
 )  # fmt: skip
 PICTURE_WORDS = ("image", "img", "photo", "picture", "file", "fundus", "bild", "datei", "foto", "imagen", "archivo", "fichier")
-PATIENT_NAMES = ("patient", "patientid", "patientno", "patientname", "subject", "subjectid", "person", "personid", "pid", "mrn", "who")
+PATIENT_NAME = re.compile(
+    r"(patient|patienten|subject|person|proband|probanden|participant|paziente?|pacientes?|case|pat|nhs|hospital|chart|record)"
+    r"(id|ids|nr|no|num|number|nummer|code|key|kennung|name|hash)|patient(en)?|patients|subject|person|proband|paziente|paciente|pid|mrn|who"
+)
 DR_NAMES = (
     "drgrade", "level", "diagnosis", "grade", "retinopathygrade", "icdr", "icdrgrade", "adjudicateddrgrade", "drlevel", "drstage",
     "severity", "retinopathy", "diabeticretinopathy", "drseverity", "gradedr", "diagnosisdr", "drdiagnosis",
+    "drstadium", "drgrad", "drklasse", "retinopathie", "retinopathiegrad", "retinopathiestadium", "diabetischeretinopathie", "gradord", "graderd",
 )  # fmt: skip
 LABEL_NAMES = ("label", "class", "target", "disease", "finding", "findings", "glaucoma", "referable", "category", "outcome", "result", "dr", "amd", "cataract")
-NO_LABELS = ("age", "sex", "gender", "date", "camera", "usage", "device", "site", "hospital", "note", "notes", "comment", "comments", "reader", "grader", "set")
+NO_LABELS = (
+    "age", "sex", "gender", "date", "camera", "usage", "device", "site", "hospital", "note", "notes", "comment", "comments", "reader", "grader", "set",
+    "visit", "visitdate", "visitno", "eye", "eyes", "laterality", "side", "auge", "seite", "ojo", "oeil", "alter", "geschlecht", "datum", "kamera",
+    "klinik", "besuch", "bemerkung", "untersucher",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +80,7 @@ def guess(table: Table, root: Path) -> Guess:
     files = NamedFiles(root)
     head = {name: [value for value in values_of(table, name)[:LOOKED_AT] if value] for name in table.columns}
     pictures = [name for name in table.columns if _names_pictures(name, head[name], files)]
+    pictures = [name for name in pictures if not _names_patients(name, head[name])] or pictures  # 007 is a patient, and may be a file, too
     image = next((name for known in IMAGE_NAMES for name in pictures if plain_column(name) == known), pictures[0] if pictures else "")
     if not image:
         image = next((name for known in IMAGE_NAMES for name in table.columns if plain_column(name) == known), "")
@@ -78,7 +88,7 @@ def guess(table: Table, root: Path) -> Guess:
     rest = [name for name in table.columns if name != image and name not in pictures and head[name]]
     split = next((name for name in rest if all(map(split_of, head[name]))), "")
     side = next((name for name in rest if name != split and all(map(side_of, head[name])) and not _is_number(head[name])), "")
-    patient = next((name for name in rest if plain_column(name) in PATIENT_NAMES), "")
+    patient = next((name for name in rest if _names_patients(name, head[name])), "")
     rest = [name for name in rest if name not in (split, side, patient)]
     return Guess(image, _guess_labels(table, rest), masks, patient, split, side)
 
@@ -109,6 +119,23 @@ def _names_pictures(name: str, values: Sequence[str], files: NamedFiles) -> bool
         return False  # grades, and not 0.png ... 4.png
     found = sum(files.find(value) is not None for value in values)
     return found * 2 > len(values) or _has_suffix(values)
+
+
+def _names_patients(name: str, values: Sequence[str]) -> bool:
+    return PATIENT_NAME.fullmatch(plain_column(name)) is not None and not _has_suffix(values)
+
+
+def unused_patient_column(table: Table, root: Path) -> str:
+    """Returns a sentence on the column of a table that probably is the patient's, where several photographs share one; "" where none does."""
+    column = guess(table, root).patient
+    held = Counter(value.casefold() for value in values_of(table, column) if value) if column else Counter()
+    several = sum(count > 1 for count in held.values())
+    if not several:
+        return ""
+    return (
+        f"The column {column} was not used: {several} of its {len(held)} values stand in several rows. If it is the patient, build again with "
+        f"--patient_column={quoted(column)}; else one patient's photographs may be in training and test, and the figures look better than they are."
+    )
 
 
 def _has_suffix(values: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ _WORDS = {
     "left": ("left", "lefteye", "gauche", "links", "izquierdo", "izquierda", "os", "oi", "og", "oculus sinister"),
     "right": ("right", "righteye", "droit", "droite", "rechts", "derecho", "derecha", "od", "oculus dexter"),
 }
-_SHORT = {"left": ("l", "le"), "right": ("r", "re")}
+_SHORT = {"left": ("l", "le", "li", "la"), "right": ("r", "re", "ra")}  # li, re; LA, RA: German
 SIDES = {word: side for words in (_WORDS, _SHORT) for side, names in words.items() for word in names}
 _ANY = "|".join(sorted(SIDES, key=len, reverse=True))
 # Not after a letter and before neither letter nor digit (10_left, 10L, OD.jpg), or at the start before a digit (L10), or

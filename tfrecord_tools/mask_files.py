@@ -231,7 +231,8 @@ def _cut_region(levels: np.ndarray, inside: np.ndarray, bound: int) -> int | Non
     """Returns the level of a region whose noise lies on both sides of a bound; None where only edges, sharp or soft, cross it."""
     level = levels.astype(np.int32)
     near = np.abs(level - bound) <= LOSSY_NOISE
-    edge = np.count_nonzero(inside ^ cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool))
+    inner = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8))
+    edge = int(np.count_nonzero(inside)) - int(np.count_nonzero(inner))
     wide = 2 * LOSSY_NOISE + 1
     low, high = int(level.min()), int(level.max())
     sides = [np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE) for centre in (bound - wide, bound + wide) if low <= centre <= high]
@@ -279,4 +280,4 @@ def _hole(mask: np.ndarray) -> float:
     """Returns the share of a mask, its holes filled, that is holes."""
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED)
-    return 1 - np.count_nonzero(mask) / max(np.count_nonzero(filled), 1)
+    return 1 - int(np.count_nonzero(mask)) / max(int(np.count_nonzero(filled)), 1)

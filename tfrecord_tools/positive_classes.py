@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dr_edge.data import positive
+from tfrecord_tools.columns import quoted
 from tfrecord_tools.items import DatasetError
 
 
@@ -44,11 +45,13 @@ def disease_lines(labels: Mapping[str, Sequence[str]], found: Mapping[str, Seque
 def undecided(labels: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns a sentence for each label of which nobody said which classes are the disease: how to say it."""
     return [
-        f"{label}: the names {', '.join(names)} do not say which class is the disease. Build again with --positive={label}={names[0]} (or the "
-        f'right one), or train with --gin_param="tasks.label.positive = ({names[0]!r},)"; train refuses to guess.'
+        f"{label}: the names {', '.join(names)} do not say which class is the disease. Build again with --positive={quoted(f'{label}=NAME')} (the disease in "
+        f"place of NAME; several with commas between, {label}= before each), or train with --gin_param=\"tasks.label.positive = ('NAME',)\"; "
+        f"train refuses to guess."
         for label, names in labels.items()
         if not found[label] and len(names) > 1
     ]
+
 
 
 def _place(labels: Mapping[str, Sequence[str]], text: str) -> tuple[str, str]:

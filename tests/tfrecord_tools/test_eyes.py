@@ -85,8 +85,16 @@ def test_one_letter_at_the_end_of_a_few_names_says_nothing_of_the_side():
 
 
 def test_sides_in_cells():
-    cells = ["left", "OD", "Left eye", "R", " os ", "", "both"]
-    assert [side_of(cell) for cell in cells] == ["left", "right", "left", "right", "left", "", None]
+    cells = ["left", "OD", "Left eye", "R", " os ", "", "both", "LA", "RA", "li", "re"]
+    assert [side_of(cell) for cell in cells] == ["left", "right", "left", "right", "left", "", None, "left", "right", "left", "right"]
+
+
+def test_german_marks_keep_the_eyes_of_a_patient_together():
+    for left, right in (("li", "re"), ("LA", "RA"), ("links", "rechts")):
+        eyes = group_eyes([f"Pat{number}_{side}.jpg" for number in range(5) for side in (left, right)])
+        assert [eye.patient for eye in eyes] == [f"Pat{number}" for number in range(5) for _ in range(2)]
+        assert [eye.side for eye in eyes] == ["left", "right"] * 5
+    assert {eye.side for eye in group_eyes(["Li_001.jpg", "Wang_002.jpg"])} == {""}
 
 
 def test_patients_in_words():

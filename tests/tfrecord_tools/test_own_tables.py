@@ -261,3 +261,30 @@ def test_a_title_above_the_head_is_no_column(tmp_path: Path):
 def test_numbers_of_photographs_are_guessed_where_the_column_says_so(tmp_path: Path):
     with pytest.raises(DatasetError, match='--image_column="Photo No" --label_columns=glaucoma'):
         listed(tmp_path, "Photo No,glaucoma\n1,0\n2,1\n", ("001.png", "002.png"), image_column=None, label_columns=[])
+
+
+@pytest.mark.parametrize(
+    ("head", "flags"),
+    [
+        ("image,patient,eye,dr_grade", "--image_column=image --label_columns=dr_grade --patient_column=patient"),
+        ("Bildnummer,Patienten-ID,Auge,DR Stadium", '--image_column=Bildnummer --label_columns="dr_grade=DR Stadium" --patient_column=Patienten-ID'),
+        ("image,NHS no,side,level", '--image_column=image --label_columns=dr_grade=level --patient_column="NHS no"'),
+    ],
+)
+def test_patients_that_look_like_files_are_proposed_as_patients(tmp_path: Path, head: str, flags: str):
+    """Patients 001, 002 fit 00001.jpg, 00002.jpg, and the column was proposed for nothing."""
+    rows = "".join(f"{number:05d},{number // 2:03d},{'RA' if number % 2 else 'LA'},{number % 4}\n" for number in range(1, 9))
+    names = tuple(f"{number:05d}.jpg" for number in range(1, 9))
+    with pytest.raises(DatasetError) as caught:
+        listed(tmp_path, f"{head}\n{rows}", names, image_column=None, label_columns=[])
+    assert f"{flags} --laterality_column=" in str(caught.value)
+    image, patient, _, level = head.split(",")
+    listing = listed(tmp_path, f"{head}\n{rows}", names, image_column=image, label_columns=[level])
+    assert any(f"The column {patient} was not used: 3 of its 5 values" in note for note in listing.notes)
+    told = listed(tmp_path, f"{head}\n{rows}", names, image_column=image, label_columns=[level], patient_column=patient)
+    assert not any("was not used" in note for note in told.notes) and len({item.patient for item in told.items}) == 5
+
+
+def test_a_photograph_called_by_its_patient_stays_the_photograph(tmp_path: Path):
+    with pytest.raises(DatasetError, match="--image_column=patient --label_columns=glaucoma --out"):
+        listed(tmp_path, "patient,glaucoma\n001,0\n002,1\n", ("001.png", "002.png"), image_column=None, label_columns=[])

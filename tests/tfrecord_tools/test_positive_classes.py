@@ -35,7 +35,9 @@ def test_what_is_said():
         "glaucoma: Disease: 1; without it: 0", "dr_grade: Referable: 2, 3, 4; not referable: 0, 1"
     ]  # fmt: skip
     (text,) = undecided(TABLE, found)
-    assert text.startswith("cataract: the names ja, nein do not say") and "--positive=cataract=ja" in text
+    assert text.startswith("cataract: the names ja, nein do not say") and "--positive=cataract=NAME (" in text
+    (text,) = undecided({"DR Stadium": ("keine", "mild")}, {"DR Stadium": []})
+    assert '--positive="DR Stadium=NAME"' in text and "=keine" not in text  # copied as it stood, it called the healthy ill
 
 
 def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):

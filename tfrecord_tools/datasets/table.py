@@ -60,13 +60,14 @@ def listing(request: Request) -> Listing:
     items = [
         _item(row, found, labels, indices, sources[row.where], eye) for row, eye in zip(rows, eyes, strict=True)
     ]
+    unused = "" if "patient_column" in found else columns_lib.unused_patient_column(first, root)
     return Listing(
         labels=classes,
         items=items,
         masks=list(masks),
         rejected=rejected,
         patients=patients_in_words(eyes, found.get("patient_column", ""), table=True),
-        notes=[*notes, *row_notes, *mask_notes, *label_notes, *patient_notes],
+        notes=[*notes, *row_notes, *mask_notes, *label_notes, *patient_notes, *([unused] if unused else [])],
         source={
             "title": ", ".join(table.path.name for table in tables),
             "address": "local files",
@@ -278,7 +279,7 @@ def _item(
         value = _cell(row, found["laterality_column"])
         stated = side_of(value)
         if stated is None:
-            raise DatasetError(f"{row.where} ({row.name}): unknown {found['laterality_column']} {value!r}. Known: left, right, OS, OD, L, R, or empty.")
+            raise DatasetError(f"{row.where} ({row.name}): unknown {found['laterality_column']} {value!r}. Known: left, right, OS, OD, L, R, LA, RA, or empty.")
         side = stated or side
     return Item(
         image_id=row.name,
