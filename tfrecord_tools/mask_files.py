@@ -235,8 +235,8 @@ def _cut_region(levels: np.ndarray, inside: np.ndarray, bound: int) -> int | Non
     edge = int(np.count_nonzero(inside)) - int(np.count_nonzero(inner))
     wide = 2 * LOSSY_NOISE + 1
     low, high = int(level.min()), int(level.max())
-    sides = [np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE) for centre in (bound - wide, bound + wide) if low <= centre <= high]
-    crossing = np.count_nonzero(near)
+    sides = [int(np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE)) for centre in (bound - wide, bound + wide) if low <= centre <= high]
+    crossing = int(np.count_nonzero(near))
     if crossing <= max(8, edge // 2) or (sides and crossing <= 2 * min(sides)):
         return None
     return int(np.median(level[near]))

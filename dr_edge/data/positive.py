@@ -94,7 +94,7 @@ def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
         return ()
     numbers = _numbers(class_names)
     says_nothing = numbers is not None or all(_plain(name) in BARE for name in class_names)
-    if says_nothing and set(_plain(label).split()) & GOOD_NEWS and not NORMAL_DISEASE.search(_plain(label)):
+    if says_nothing and label and _may_be_good_news(_plain(label)):
         return ()
     if numbers is not None:
         readings: list[bool | None] = [number == 0 for number in numbers]
@@ -248,6 +248,11 @@ def _is_disease(label: str) -> bool:
     plain = _plain(label)
     words, others = set(plain.split()), NOT_A_DISEASE | UNCLEAR
     return not _reads(plain) and not (words & others and words <= others | FILLERS)
+
+
+def _may_be_good_news(plain: str) -> bool:
+    """Says whether yes may mean that nothing is wrong: "is normal", "image quality ok", or a letter ("n" beside "d" and "g" is normal)."""
+    return len(plain) == 1 or (bool(set(plain.split()) & GOOD_NEWS) and not NORMAL_DISEASE.search(plain))
 
 
 def _healthy_outright(name: str) -> bool:

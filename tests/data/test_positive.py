@@ -70,7 +70,7 @@ def test_the_others_of_the_one_healthy_class_are_the_disease(names, ill):
 def test_what_the_label_is_called_counts():
     assert positive.guess(("0", "1"), "glaucoma") == (1,)
     assert positive.guess(("0", "1", "2", "3", "4"), "dr_grade") == (2, 3, 4) == positive.guess(tasks.GRADE_NAMES, "dr_grade")
-    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok", "fundus_visible", "no_dr"):
+    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok", "fundus_visible", "no_dr", "N"):
         for names in (("0", "1"), ("no", "yes"), ("false", "true")):
             assert positive.guess(names, label) == (), (label, names)
     for label in ("eye_disease", "right_eye_glaucoma", "normal_tension_glaucoma", "has_dr", "is_referable"):
