@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -21,13 +20,10 @@ LEAST_LOSSY_SPAN = 64  # grey levels; below, the noise of a JPEG cannot be told 
 EDGE = 1 / 8  # of the range, from each end: what lies between is neither outside nor inside
 PLATEAU = 0.02  # of the lit area, after one step of erosion: a region of its own, no edge
 MOST_BETWEEN = 0.25  # of the picture
-MOST_COVERED = 0.5  # of the field of view
-MOST_OUTSIDE = 0.1  # of the cup, outside the disc
 FEW_LEVELS = 12
 SHOWN = 6
 LOSSY_NOISE = 16  # grey levels by which a JPEG moves those of a plain region
 LOSSY_APART = 40  # from a region's level: beyond its noise, and not yet within that of the next one
-MOST_HOLE = 0.05  # of the disc with its holes filled
 _VALUE = re.compile(r"(?P<name>.+?)\s*(?:(?P<sign>>=|<=)\s*(?P<bound>\d+)|=\s*(?P<low>\d+)(?:\s*-\s*(?P<high>\d+))?)")
 
 
@@ -144,6 +140,8 @@ def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
     if between.mean() > MOST_BETWEEN:
         raise MaskError(f"is no mask: {between.mean():.0%} of its pixels are neither bright nor dark")
     third = _third_level(position, between, inside, low, high)
+    if third is None and not lossy and 2 < len(values) <= FEW_LEVELS:
+        third = _faint_level(levels, values, inside)
     if third is not None:
         raise MaskError(
             f"{'holds a third level near ' + format(third, '.0f') if lossy else held}: which are inside? "
@@ -176,6 +174,19 @@ def _third_level(
     if share < 0.5 or inner <= max(4.0, PLATEAU * smaller):
         return None
     return low + (high - low) * float(np.median(position[region]))
+
+
+def _faint_level(levels: np.ndarray, values: np.ndarray, inside: np.ndarray) -> float | None:
+    """Returns a level close to one of the two that fills a region of its own (0, 25, 255; 0, 1, 255); None where there are even steps."""
+    steps = np.diff(values.astype(np.float64))
+    if len(values) > 3 and steps.max() - steps.min() <= 2:
+        return None
+    smaller = min(np.count_nonzero(inside), np.count_nonzero(~inside))
+    for value in values[1:-1]:
+        inner = cv2.erode((levels == value).astype(np.uint8), np.ones((3, 3), np.uint8)).sum()
+        if value < values[-1] - 0.02 * (values[-1] - values[0]) and inner > max(4.0, PLATEAU * smaller):
+            return float(value)
+    return None
 
 
 def describe(values: np.ndarray, counts: np.ndarray) -> str:
@@ -240,44 +251,3 @@ def _cut_region(levels: np.ndarray, inside: np.ndarray, bound: int) -> int | Non
     if crossing <= max(8, edge // 2) or (sides and crossing <= 2 * min(sides)):
         return None
     return int(np.median(level[near]))
-
-
-def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
-    """Checks that masks of one photograph can be true.
-
-    Args:
-      masks: structure -> [H, W] bool.
-      field: pixels of the field of view.
-
-    Raises:
-      MaskError: a mask over most of the field of view, a disc without its cup, a cup outside the disc, or a cup that is the disc.
-    """
-    for name, mask in masks.items():
-        share = np.count_nonzero(mask) / max(field, 1.0)
-        if share > MOST_COVERED:
-            raise MaskError(
-                f"{name} covers {min(share, 1.0):.0%} of the field of view. Is the mask inverted? Then say what is inside: "
-                f'--mask_values="{name}<=127" (or {name}=0)'
-            )
-    disc, cup = masks.get("optic_disc"), masks.get("optic_cup")
-    if disc is not None and cup is not None and cup.any():
-        outside = np.count_nonzero(cup & ~disc) / np.count_nonzero(cup)
-        if outside > MOST_OUTSIDE:
-            raise MaskError(
-                f"{outside:.0%} of optic_cup lies outside optic_disc. The mask of the disc takes in the cup: of one file with levels 1 (rim) and 2 (cup) that "
-                f'is --mask_values="optic_disc>=1,optic_cup=2"'
-            )
-        if (cup == disc).all():
-            raise MaskError("optic_cup and optic_disc are the same pixels: a cup-to-disc ratio of 1. Is one file named under both?")
-    if disc is not None and (hole := _hole(disc)) > MOST_HOLE:
-        raise MaskError(
-            f"optic_disc is a ring: {hole:.0%} of it is a hole. The mask of the disc takes in the cup: of one file with cup 0, rim 128 and background 255 "
-            f'that is --mask_values="optic_disc<=128", with rim 1 and cup 2 "optic_disc>=1"'
-        )
-
-
-def _hole(mask: np.ndarray) -> float:
-    """Returns the share of a mask, its holes filled, that is holes."""
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = cv2.drawContours(np.zeros(mask.shape, np.uint8), outlines, -1, 1, cv2.FILLED)
-    return 1 - int(np.count_nonzero(mask)) / max(int(np.count_nonzero(filled)), 1)

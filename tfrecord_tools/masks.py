@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from dr_edge.fundus.fov import FieldOfView
-from dr_edge.fundus.image_header import PhotographError
+from dr_edge.fundus.image_header import PhotographError, read_header
 from dr_edge.fundus.photograph import decode_photograph
-from tfrecord_tools import mask_files
+from tfrecord_tools import mask_checks, mask_files
 from tfrecord_tools.inside import Rejected, one_line, read_inside
 from tfrecord_tools.items import MaskSource
 
@@ -31,10 +31,34 @@ def read_masks(
     shown = (min(bottom, size[0]) - max(top, 0)) * (min(right, size[1]) - max(left, 0))
     field = min(shown, np.pi / 4 * (bottom - top) * (right - left))
     try:
-        mask_files.check_masks({name: masks[name] for name, source in sources.items() if source.rule in DRAWN}, field)
+        mask_checks.check_masks({name: masks[name] for name, source in sources.items() if source.rule in DRAWN}, field)
     except mask_files.MaskError as err:
         raise Rejected(one_line(err)) from err
     return masks
+
+
+def check_turns(data_dir: str, sources: Mapping[str, MaskSource], size: tuple[int, int], photograph: bytes) -> None:
+    """Checks that masks that somebody drew lie on the photograph as its EXIF turns it, where the size cannot tell.
+
+    Raises:
+      Rejected: the photograph is turned, the mask is not, and may have been drawn on the one or the other.
+    """
+    drawn = [source for source in sources.values() if source.rule in DRAWN]
+    if not drawn:
+        return
+    turn = read_header(photograph).orientation
+    if turn == 1 or (turn > 4 and size[0] != size[1]):  # of a lying and a standing picture the size tells
+        return
+    for path in (path for source in drawn for path in source.paths):
+        try:
+            mask_turn = read_header(read_inside(data_dir, path)).orientation
+        except (Rejected, PhotographError):
+            continue  # read_masks says it
+        if mask_turn != turn:
+            raise Rejected(
+                f"mask {path} and the photograph may not lie the same way: the photograph is turned by its EXIF (orientation {turn}), and nothing "
+                f"says whether the mask was drawn before or after. Save both upright, without EXIF."
+            )
 
 
 def read_mask(data_dir: str, max_pixels: int, source: MaskSource, size: tuple[int, int], name: str = "mask") -> np.ndarray:

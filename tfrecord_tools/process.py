@@ -22,7 +22,7 @@ from dr_edge.fundus.quality import quality
 from tfrecord_tools.duplicates import describe
 from tfrecord_tools.inside import Rejected, one_line, read_inside
 from tfrecord_tools.items import Item
-from tfrecord_tools.masks import read_masks
+from tfrecord_tools.masks import check_turns, read_masks
 
 ENCODED_QUALITY = 95  # what a model trains on: 4:4:4, since lesions are small and red
 PHOTOGRAPH_QUALITY = 90  # what overlays and calibration read
@@ -140,6 +140,7 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
     if isinstance(found.fov, Refusal):
         raise Rejected(one_line(f"{found.fov.reason}: {found.fov.detail}"))
     size = found.size
+    check_turns(settings.data_dir, item.masks, size, data)
     for name, (x, y) in item.centres.items():
         if not (0 <= x < size[1] and 0 <= y < size[0]):
             raise Rejected(

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfrecord_tools.mask_files import MaskError, check_masks, half, named_levels, parse_values, read_levels
+from tfrecord_tools.mask_checks import check_masks
+from tfrecord_tools.mask_files import MaskError, half, named_levels, parse_values, read_levels
 
 SIDE = 240
 
@@ -163,6 +164,31 @@ def test_the_advice_for_a_jpeg_can_be_followed():
         half(levels, lossy, "mask")
 
 
+@pytest.mark.parametrize("faint", [1, 3, 12, 25, 30, 240])
+def test_a_third_level_close_to_one_of_the_two_is_asked_about(faint: int):
+    levels = np.where(CUP, 255, np.where(DISC, faint, 0)).astype(np.uint8)
+    with pytest.raises(MaskError, match="which are inside"):
+        half(levels, False, "optic_cup")
+    edge = np.where(DISC, 255, 0).astype(np.uint8)
+    edge[SIDE // 2, :3] = faint  # specks are no level
+    assert (half(edge, False, "optic_disc") != DISC).sum() <= 3
+
+
+@pytest.mark.parametrize("name", ["optic_disc", "optic_cup"])
+def test_outlines_and_second_regions_are_no_disc_and_no_cup(name: str):
+    field = float(disc(100).sum())
+    outline = DISC & ~cv2.erode(DISC.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    with pytest.raises(MaskError, match=f"{name} is a ring: .*[Ff]ill (an|the) outline"):
+        check_masks({name: outline}, field)
+    two = CUP | np.roll(CUP, 60, axis=1)
+    with pytest.raises(MaskError, match=f"{name} lies in several places: 50%"):
+        check_masks({name: two}, field)
+    check_masks({"vessels": two, "haemorrhages": outline}, field)
+    specks = DISC.copy()
+    specks[2, 2:5] = True
+    check_masks({name: specks}, field)
+
+
 def test_masks_that_cannot_be_true():
     field = float(disc(100).sum())
     check_masks({"optic_disc": DISC, "optic_cup": CUP, "vessels": disc(60)}, field)
@@ -173,6 +199,7 @@ def test_masks_that_cannot_be_true():
     with pytest.raises(MaskError, match="the same pixels"):
         check_masks({"optic_disc": DISC, "optic_cup": DISC}, field)
     check_masks({"optic_disc": DISC, "optic_cup": np.zeros_like(DISC)}, field)
+    check_masks({"optic_disc": np.zeros_like(DISC)}, field)
 
 
 def test_experts_of_drishti_at_half(real_data: Path):
@@ -209,3 +236,27 @@ def test_a_build_refuses_one_file_for_both_and_takes_levels(tmp_path: Path, save
     for example in read_examples(records, "train"):
         cup, disc = example.mask("optic_cup"), example.mask("optic_disc")
         assert 0 < cup.sum() < disc.sum() and not (cup & ~disc).any()
+
+
+@pytest.mark.parametrize(("turn", "wide", "refused"), [(3, 0, True), (6, 0, True), (8, 0, True), (6, 30, False), (3, 30, True), (1, 0, False)])
+def test_a_photograph_that_is_turned_by_its_exif_and_a_mask_that_is_not(
+    tmp_path: Path, draw: Callable, turn: int, wide: int, refused: bool
+):
+    """A mask drawn on the file as it is stored would lie upside down; where the size tells, it is refused or right."""
+    from dr_edge.fundus.jpeg import upright
+    from tfrecord_tools.items import Item, MaskSource
+    from tfrecord_tools.process import Settings, process
+
+    truth = draw(3)
+    height, width = truth.image.shape[:2]
+    below, beside = max(width - height, 0), max(height - width, 0) + wide  # square, or wider by `wide`
+    stored = cv2.copyMakeBorder(truth.image, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+    mask = cv2.copyMakeBorder(truth.masks["optic_disc"].astype(np.uint8) * 255, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(stored).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    cv2.imwrite(str(tmp_path / "m.png"), np.ascontiguousarray(upright(cv2.merge([mask] * 3), turn)[..., 0]))
+    item = Item("a", "a.jpg", "a", masks={"optic_disc": MaskSource(("m.png",), "half")})
+    outcome = process(item, Settings(data_dir=str(tmp_path), image_size=64, method="crop"))
+    assert (f"orientation {turn}" in outcome.reason) == refused, outcome.reason
+    assert refused or outcome.record is not None
