@@ -1,20 +1,20 @@
 """Serves a bundle: a web page that grades in the browser, and an HTTP API. Needs no TensorFlow.
 
   python -m dr_edge.serve --bundle=BUNDLE
-  python -m dr_edge.serve --bundle=BUNDLE --host=0.0.0.0 --tls_certificate=cert.pem --tls_key=key.pem
+  python -m dr_edge.serve --bundle=BUNDLE --allowed_hosts=screening.example.org    # behind nginx, for other computers
 
 Then open http://127.0.0.1:8000/ ; the API is described at /docs:
 
   curl -F image=@eye.jpg http://127.0.0.1:8000/v1/predict
 
-Writes nothing: a photograph is held in memory while it is graded. There is no password: on another address than loopback,
-put it behind something that asks for one. Browsers give camera and offline use to https and localhost only.
+Writes nothing: a photograph is held in memory while it is graded. For other computers leave it on loopback and put
+nginx in front, with a password and limits for slow clients: dr_edge/serve/nginx.conf. Browsers give camera and offline
+use to https and localhost only.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 
 from absl import flags, logging
@@ -42,7 +42,8 @@ flags.DEFINE_integer("max_megapixels", 60, "Larger photographs are refused undec
 flags.DEFINE_list(
     "allowed_hosts",
     [],
-    "Further names that this server is called by, as through a proxy; on loopback others are refused. * for any.",
+    "Further names that this server is called by, as through a proxy; on loopback others are refused. *.NAME for all "
+    "below one, * for any.",
 )
 flags.DEFINE_string("tls_certificate", None, "PEM file; with --tls_key the server speaks https.")
 flags.DEFINE_string("tls_key", None, "PEM file.")
@@ -60,8 +61,7 @@ def main(argv: list[str]) -> int:
         raise command.Failure(f'{err}. Install what the server needs: pip install "dr_edge[serve]"') from err
     from dr_edge.prediction.bundle import open_bundle
     from dr_edge.prediction.model import Model
-    from dr_edge.serve import callers, startup, tls, vendor
-    from dr_edge.serve.protocol import limited_protocol
+    from dr_edge.serve import startup, vendor
     from dr_edge.serve.settings import Settings
 
     if (FLAGS.tls_certificate is None) != (FLAGS.tls_key is None):
@@ -73,43 +73,25 @@ def main(argv: list[str]) -> int:
         max_upload_bytes=upload,
         max_buffered_bytes=max(Settings.max_buffered_bytes, 2 * upload),
         max_pixels=FLAGS.max_megapixels * 1_000_000,
-        allowed_hosts=callers.hosts_for(FLAGS.host, _is_loopback(FLAGS.host), tuple(FLAGS.allowed_hosts)),
+        allowed_hosts=startup.allowed_hosts(FLAGS.host, FLAGS.allowed_hosts),
     )
-    protocol = limited_protocol(settings)
-    secure = FLAGS.tls_certificate is not None
-    if secure:
-        protocol = tls.behind_tls(protocol, settings, tls.tls_context(FLAGS.tls_certificate, FLAGS.tls_key))
     listening = startup.listen(FLAGS.host, FLAGS.port)
     bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
     Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
     application = create_app(bundle, settings)
-    startup.quiet_asyncio()
+    config = startup.uvicorn_config(application, settings, FLAGS.tls_certificate, FLAGS.tls_key)
     if vendor.problems():
         logging.warning("The page cannot grade in the browser yet: run `python -m dr_edge.serve.vendor` once.")
-    if not _is_loopback(FLAGS.host):
-        logging.warning("Listening on %s: whoever reaches this address can use it; there is no password.", FLAGS.host)
-    config = uvicorn.Config(
-        application,
-        http=protocol,
-        ws="none",
-        server_header=False,
-        access_log=False,
-        log_level="info",
-        log_config=None,  # its lines in the format of this command's own
-        timeout_graceful_shutdown=10,
-    )
+    if not startup.is_loopback(FLAGS.host):
+        logging.warning("%s", startup.exposed(FLAGS.host, config.is_ssl))
+    if startup.ANY not in settings.allowed_hosts:
+        logging.info("It answers to %s; --allowed_hosts=NAME adds a name.", ", ".join(settings.allowed_hosts))
     server = uvicorn.Server(config)
-    logging.info("The page is at %s (Ctrl-C ends the server).", startup.url(FLAGS.host, listening, secure))
+    address = startup.url(FLAGS.host, listening[0].getsockname()[1], config.is_ssl)
+    logging.info("The page is at %s (Ctrl-C ends the server).", address)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, after everything was shut down
         server.run(sockets=listening)
     return 0 if server.started else 1
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Query, Request
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
@@ -21,9 +22,9 @@ from dr_edge.serve import assets, docs, errors
 from dr_edge.serve.assets import Asset, Assets
 from dr_edge.serve.errors import RequestError
 from dr_edge.serve.metrics import CONTENT_TYPE_LATEST, Metrics
+from dr_edge.serve.middleware import SecurityMiddleware
 from dr_edge.serve.pool import Pool
 from dr_edge.serve.settings import Settings
-from dr_edge.serve.shield import Shield
 from dr_edge.serve.upload import Gate, Upload
 
 DESCRIPTION = (
@@ -47,11 +48,11 @@ FORM = {
     },
 }
 REFUSALS = {
-    400: "the form cannot be read",
+    400: "the form cannot be read, or Host is not a name of this server (--allowed_hosts)",
     408: "the body did not arrive in time",
     413: "too many bytes or pixels",
     415: "no form, or no picture format that is read",
-    403: "another site's page asked, or a Host that is not this server's",
+    403: "another site's page asked",
     422: "truncated, corrupt, too small, an unknown label or field",
     500: "a fault of the server, which its log tells",
     503: "busy; Retry-After says when to come again",
@@ -143,13 +144,12 @@ class Server:
             raise RequestError(422, "unknown label", str(err)) from err
 
 
-class _Shielded(FastAPI):
-    """FastAPI with the shield outermost: Starlette sends its answer to an unexpected error from outside all middleware."""
+class _Application(FastAPI):
+    """FastAPI with the headers outermost: Starlette answers an unexpected error from outside all other middleware."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """Returns the application in its layers."""
-        server = self.state.server
-        return Shield(super().build_middleware_stack(), server.metrics, server.settings.allowed_hosts)
+        return SecurityMiddleware(super().build_middleware_stack(), self.state.server.metrics)
 
 
 def create_app(bundle: Bundle, settings: Settings | None = None, static: Assets | None = None) -> FastAPI:
@@ -170,9 +170,10 @@ def create_app(bundle: Bundle, settings: Settings | None = None, static: Assets 
         finally:
             await server.pool.close()
 
-    app = _Shielded(
+    app = _Application(
         title="dr_edge", description=DESCRIPTION, version="1", lifespan=lifespan, docs_url=None, redoc_url=None
     )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=server.settings.allowed_hosts, www_redirect=False)
     errors.install(app)
     _add_api(app, server)
     _add_files(app, server)

@@ -1,12 +1,14 @@
-"""The files that the server hands out: the page's, listed when it starts, and the bundle's artifacts. A request names an
-entry of a list; it never becomes a path.
+"""The files that the server hands out: the page's, listed when it starts, and the bundle's artifacts. A request names
+an entry of a list; it never becomes a path.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import gzip
 import hashlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,7 @@ class Assets:
             if path.is_file() and not path.is_symlink() and not path.name.startswith(".") and path.suffix in TYPES
         }
         self._kept: dict[str, tuple[int, Asset]] = {}
+        self._loading = threading.Lock()  # many clients at the same time must not each read and squeeze the file
 
     def names(self) -> list[str]:
         """Returns the names of all files."""
@@ -81,11 +84,12 @@ class Assets:
         if path is None:
             return None
         try:
-            changed = path.stat().st_mtime_ns
-            kept = self._kept.get(name)
-            if kept is None or kept[0] != changed:
-                kept = (changed, load_asset(path))
-                self._kept[name] = kept
+            with self._loading:
+                changed = path.stat().st_mtime_ns
+                kept = self._kept.get(name)
+                if kept is None or kept[0] != changed:
+                    kept = (changed, load_asset(path))
+                    self._kept[name] = kept
         except FileNotFoundError:
             return None
         return kept[1]
@@ -127,6 +131,7 @@ class Piecewise(Response):
         body = b"" if scope["method"] == "HEAD" else self.body
         for start in range(0, len(body), CHUNK):
             await send({"type": "http.response.body", "body": bytes(body[start : start + CHUNK]), "more_body": True})
+            await asyncio.sleep(0)  # uvicorn learns that the client went away; asyncio would log each further piece
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

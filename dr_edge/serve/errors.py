@@ -1,4 +1,8 @@
-"""Every error of the server as JSON: {"error": {"status", "reason", "message"}}; never a trace, never a path."""
+"""Every error of the application as JSON: {"error": {"status", "reason", "message"}}; never a trace, never a path.
+
+Plain text are the 400s of what is no HTTP (uvicorn) and of a foreign Host (Starlette), and uvicorn's 503 for too many
+connections.
+"""
 
 from __future__ import annotations
 

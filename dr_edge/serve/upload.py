@@ -22,7 +22,9 @@ IMAGE, LABEL = "image", "label"
 MAX_LABEL_BYTES = 400
 MAX_PARTS = 8
 RETRY_SECONDS = 2
-CLOSE = {"Connection": "close"}  # the rest of the body is not waited for
+# The rest of a body is not waited for. Elsewhere it is read and dropped: closing would reset the connection, and a proxy
+# that is still sending would answer 502 instead of the refusal.
+CLOSE = {"Connection": "close"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise RequestError(
-            415, "no form", "Send multipart/form-data with a field 'image': curl -F image=@eye.jpg URL", CLOSE
+            415, "no form", "Send multipart/form-data with a field 'image': curl -F image=@eye.jpg URL"
         )
     return options[b"boundary"]
 
@@ -191,9 +193,9 @@ class _Form:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name not in (IMAGE, LABEL):
-            raise RequestError(422, "unknown field", f"The form may have the fields image and label, not {name[:40]!r}.", CLOSE)
+            raise RequestError(422, "unknown field", f"The form may have the fields image and label, not {name[:40]!r}.")
         if name in self._fields:
-            raise RequestError(422, "two of a field", f"The form has two fields {name!r}; one photograph per request.", CLOSE)
+            raise RequestError(422, "two of a field", f"The form has two fields {name!r}; one photograph per request.")
         self._data = self._fields[name] = bytearray()
         self._limit = MAX_LABEL_BYTES if name == LABEL else None
 
@@ -202,11 +204,11 @@ class _Form:
             raise _broken("a part has data before its header")
         self._data += data[start:end]
         if self._limit is not None and len(self._data) > self._limit:
-            raise RequestError(422, "unknown label", f"The field 'label' is longer than {self._limit} bytes.", CLOSE)
+            raise RequestError(422, "unknown label", f"The field 'label' is longer than {self._limit} bytes.")
 
     def _end(self) -> None:
         self._ended = True
 
 
 def _broken(why: str) -> RequestError:
-    return RequestError(400, "broken form", f"The multipart form cannot be read: {why}.", CLOSE)
+    return RequestError(400, "broken form", f"The multipart form cannot be read: {why}.")

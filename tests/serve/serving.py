@@ -1,8 +1,7 @@
-"""A server in a thread of the test, for limits that the command does not offer; what servers hold, and clients that dawdle."""
+"""A server in a thread of the test, for limits that the command does not offer; what servers hold; slow clients."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -16,13 +15,12 @@ import httpx
 from dr_edge.prediction.bundle import open_bundle
 from dr_edge.serve.app import create_app
 from dr_edge.serve.assets import Assets
-from dr_edge.serve.protocol import limited_protocol
 from dr_edge.serve.settings import Settings
-from dr_edge.serve.tls import behind_tls, tls_context
+from dr_edge.serve.startup import uvicorn_config
 
-QUICK = Settings(workers=1, header_seconds=1.0, write_seconds=1.0, max_connections=40)
-# Seconds until a connection must have ended whose limit is one second; where the limit is not kept it ends after ten seconds (the
-# default of a header) or later. Between the two is room for a busy machine.
+QUICK = Settings(workers=1, max_connections=40)
+# Seconds until a connection must have ended whose limit is one second; where the limit is not kept it ends after ten seconds
+# or later. Between the two is room for a busy machine.
 PROMPTLY = 8.0
 
 
@@ -34,10 +32,8 @@ def served(
     import uvicorn
 
     app = create_app(open_bundle(bundle_dir), settings, None if static is None else Assets(static))
-    protocol: type[asyncio.Protocol] = limited_protocol(settings)
-    if certificate is not None:
-        protocol = behind_tls(protocol, settings, tls_context(*map(str, certificate)))
-    config = uvicorn.Config(app, port=0, http=protocol, log_level="error", timeout_keep_alive=30)
+    config = uvicorn_config(app, settings, *map(str, certificate or ()))
+    config.port = 0
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -95,26 +91,3 @@ def closed_after(port: int, *pieces: bytes) -> tuple[float, bytes]:
             while data := client.recv(4096):
                 received += data
         return time.monotonic() - start, received
-
-
-def ended(port: int, count: int) -> int:
-    """Opens connections; returns how many of them the server closed at once, that is before a header's time is over."""
-    crowd = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(count)]
-    closed, before, deadline = 0, -1, time.monotonic() + 3
-    while closed != before and time.monotonic() < deadline:  # a busy server is still at it
-        time.sleep(0.4)
-        before, closed = closed, sum(is_closed(client) for client in crowd)
-    for client in crowd:
-        client.close()
-    return closed
-
-
-def is_closed(client: socket.socket) -> bool:
-    """Returns whether the other side has ended a connection on which it sends nothing."""
-    client.setblocking(False)
-    try:
-        return client.recv(1) == b""
-    except ConnectionResetError:
-        return True
-    except BlockingIOError:
-        return False

@@ -11,15 +11,17 @@ import ssl
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
 from dr_edge.prediction.bundle import open_bundle
+from dr_edge.serve import assets
 from dr_edge.serve.app import create_app
 from dr_edge.serve.assets import Assets
-from dr_edge.serve.shield import HEADERS
+from dr_edge.serve.middleware import HEADERS
 
 CONTENT = {
     "index.html": b"<!doctype html><title>x</title>" + b"<p>eye</p>" * 300,
@@ -117,6 +119,22 @@ def test_a_changed_file_is_read_again_and_a_removed_one_is_gone(get, static):
     assert after.status_code == 200 and after.content == b"body { margin: 1px }"
     (static / "css/page.css").unlink()
     assert get("/static/css/page.css").status_code == 404
+
+
+def test_a_file_that_many_ask_for_at_once_is_read_once(static, monkeypatch):
+    read = []
+
+    def slow(path: Path) -> assets.Asset:
+        read.append(path.name)
+        time.sleep(0.2)
+        return load(path)
+
+    load = assets.load_asset
+    monkeypatch.setattr(assets, "load_asset", slow)
+    listed = Assets(static)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(listed.find, ["css/page.css"] * 8))
+    assert read == ["page.css"] and all(one is found[0] for one in found)
 
 
 def test_links_hidden_files_and_foreign_types_are_not_listed(static, tmp_path):

@@ -1,17 +1,17 @@
-"""What the server says where it cannot listen, and what its log leaves out."""
+"""What the server says where it cannot listen or other computers reach it, and that it reads its certificate first."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dr_edge.serve import startup
+from dr_edge.serve.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -24,11 +24,17 @@ def taken() -> int:
         yield busy.getsockname()[1]
 
 
-def test_a_taken_port_is_named_with_what_to_do(taken: int, bundle_dir: Path) -> None:
-    command = [sys.executable, "-m", "dr_edge.serve", f"--bundle={bundle_dir}", f"--port={taken}"]
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--port=TAKEN", "127.0.0.1:TAKEN is taken: another program listens there, perhaps this server"),
+        ("--allowed_hosts=https://clinic.test", "--allowed_hosts=https://clinic.test: no name of a host."),
+    ],
+)
+def test_what_cannot_be_served_is_named_with_what_to_do(taken: int, bundle_dir: Path, flag: str, said: str) -> None:
+    command = [sys.executable, "-m", "dr_edge.serve", f"--bundle={bundle_dir}", flag.replace("TAKEN", str(taken))]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
-    assert result.returncode == 1
-    assert f"127.0.0.1:{taken} is taken" in result.stderr and f"--port={taken + 1}" in result.stderr
+    assert result.returncode == 1 and said.replace("TAKEN", str(taken)) in result.stderr
     assert "Errno" not in result.stderr and "Traceback" not in result.stderr
 
 
@@ -37,7 +43,7 @@ def test_other_addresses_that_cannot_be_listened_on_are_told_apart(taken: int) -
         startup.listen("203.0.113.7", 8000)  # reserved for documentation
     with pytest.raises(OSError, match="no address of that name"):
         startup.listen("no.such.host.invalid", 8000)
-    with pytest.raises(OSError, match="is taken"):
+    with pytest.raises(OSError, match="is taken.*--port=0"):
         startup.listen("localhost", taken)
 
 
@@ -46,8 +52,8 @@ def test_what_it_listens_at_is_told_and_reached() -> None:
     try:
         ports = {one.getsockname()[1] for one in listening}
         assert len(ports) == 1 and 0 not in ports  # one port, at 127.0.0.1 and ::1
-        assert startup.url("localhost", listening, secure=True) == f"https://localhost:{ports.pop()}/"
-        assert startup.url("::1", listening, secure=False).startswith("http://[::1]:")
+        assert startup.url("localhost", ports.pop(), secure=True).startswith("https://localhost:")
+        assert startup.url("::1", 8000, secure=False) == "http://[::1]:8000/"
         for one in listening:
             with socket.create_connection(one.getsockname()[:2], timeout=5):
                 pass
@@ -65,31 +71,23 @@ def test_a_name_that_stands_for_an_address_twice_is_listened_at_once(monkeypatch
     one.close()
 
 
-def test_a_browser_that_goes_away_is_not_logged_piece_by_piece(caplog: pytest.LogCaptureFixture) -> None:
-    async def write_to_nobody() -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read(1)
-            client.close()
-            for _ in range(40):
-                writer.write(bytes(1 << 16))
-                await asyncio.sleep(0.002)
-            logging.getLogger("asyncio").warning("something else")
-            writer.transport.abort()
-            done.set()
+def test_other_computers_reach_it_only_with_a_caution(start_server, bundle_dir: Path) -> None:
+    with start_server(bundle_dir, "--workers=1", "--host=0.0.0.0") as running:
+        log = running.log.read_text()
+        assert httpx.get(f"{running.url}/healthz", headers={"host": "clinic.test"}).status_code == 200
+    for said in ("There is no password", "unencrypted", "Put nginx in front", "serve/nginx.conf"):
+        assert said in log
+    assert "unencrypted" not in startup.exposed("0.0.0.0", secure=True)
+    assert startup.NGINX.is_file()
 
-        done = asyncio.Event()
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        client = socket.create_connection(server.sockets[0].getsockname()[:2])
-        client.send(b"x")
-        await asyncio.wait_for(done.wait(), 20)
-        server.close()
 
-    asyncio.run(write_to_nobody())
-    assert startup.GONE in caplog.messages  # asyncio still words it so
-    caplog.clear()
-    startup.quiet_asyncio()
-    try:
-        asyncio.run(write_to_nobody())
-    finally:
-        logging.getLogger("asyncio").removeFilter(startup._of_use)
-    assert caplog.messages == ["something else"]
+def test_files_that_are_no_certificate_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    from certificates import write_certificate
+
+    _, key = write_certificate(tmp_path)
+    with pytest.raises(OSError, match=r"nowhere\.pem and --tls_key=.*key\.pem cannot be used: No such file.*PEM files"):
+        startup.uvicorn_config(None, Settings(), "nowhere.pem", str(key))
+    (tmp_path / "wrong.pem").write_text("no certificate")
+    with pytest.raises(OSError, match=r"wrong\.pem and --tls_key=.* cannot be used.*PEM files"):
+        startup.uvicorn_config(None, Settings(), str(tmp_path / "wrong.pem"), str(key))

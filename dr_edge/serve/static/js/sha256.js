@@ -1,5 +1,6 @@
-// SHA-256 (FIPS 180-4) in plain JavaScript, for pages that came over plain http from another computer: there, browsers
-// offer no crypto.subtle. A model is only run when its hash is the one that the bundle states.
+// SHA-256: crypto.subtle, and in plain JavaScript (FIPS 180-4) where a page came over plain http from another computer:
+// there, browsers offer no crypto.subtle, but models are still run only with the hash that the bundle states, and answers
+// still name the photograph's.
 
 const ROOTS = primes(64).map((prime) => fraction(Math.cbrt(prime)));
 const START = primes(8).map((prime) => fraction(Math.sqrt(prime)));
@@ -23,22 +24,18 @@ export async function sha256(bytes) {
 
 /** As sha256, without the browser's own. @param {Uint8Array} bytes */
 export function plainSha256(bytes) {
+  // The bytes, a one bit, zeros, and the length in bits.
+  const padded = new Uint8Array(64 * Math.ceil((bytes.length + 9) / 64));
+  padded.set(bytes);
+  padded[bytes.length] = 0x80;
+  const view = new DataView(padded.buffer);
+  view.setUint32(padded.length - 8, Math.floor(bytes.length / 2 ** 29));
+  view.setUint32(padded.length - 4, (bytes.length * 8) >>> 0);
   const state = Int32Array.from(START);
   const words = new Int32Array(64);
-  const whole = bytes.length - (bytes.length % 64);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at < whole; at += 64) mix(state, words, view, at);
-  // The rest, a one bit, zeros, and the length in bits.
-  const tail = new Uint8Array(bytes.length - whole < 56 ? 64 : 128);
-  tail.set(bytes.subarray(whole));
-  tail[bytes.length - whole] = 0x80;
-  const end = new DataView(tail.buffer);
-  end.setUint32(tail.length - 8, Math.floor(bytes.length / 2 ** 29));
-  end.setUint32(tail.length - 4, (bytes.length * 8) >>> 0);
-  for (let at = 0; at < tail.length; at += 64) mix(state, words, end, at);
-  const out = new DataView(new ArrayBuffer(32));
-  state.forEach((value, i) => out.setInt32(4 * i, value));
-  return hexadecimal(new Uint8Array(out.buffer));
+  for (let at = 0; at < padded.length; at += 64) mix(state, words, view, at);
+  state.forEach((value, i) => view.setInt32(4 * i, value));
+  return hexadecimal(padded.subarray(0, 32));
 }
 
 /** Mixes one block of 64 bytes into the state. */

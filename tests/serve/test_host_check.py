@@ -1,17 +1,20 @@
-"""Whose requests are answered: no other name on loopback (DNS rebinding), no form that another site's page sends."""
+"""Host and origin checks: no other name is answered on loopback (DNS rebinding), nor a form of another site's page."""
 
 from __future__ import annotations
 
 import httpx
 import pytest
 
-from dr_edge.serve import callers
+from dr_edge.serve.startup import allowed_hosts
+
+STRANGE = ["rebound.test", "localhost.rebound.test", "127.0.0.1.rebound.test:80", "192.0.2.7", "", "[", "www.localhost"]
+NO_NAMES = ["https://clinic.test", "clinic.test:443", "clinic.test/", "c*.test", "**", "*clinic.test", "", " "]
 
 
-@pytest.mark.parametrize("host", ["rebound.test", "localhost.rebound.test", "127.0.0.1.rebound.test:80", "192.0.2.7", "", "["])
+@pytest.mark.parametrize("host", STRANGE)
 def test_another_name_is_not_answered_on_loopback(server, host):
     response = httpx.get(f"{server.url}/v1/bundle", headers={"host": host})
-    assert response.status_code == 403 and response.json()["error"]["reason"] == "unknown host"
+    assert response.status_code == 400 and response.text == "Invalid host header"
     assert response.headers["x-frame-options"] == "DENY"
 
 
@@ -42,15 +45,23 @@ def test_another_site_cannot_post(server, photograph, headers, status):
 
 
 def test_names_can_be_added(start_server, bundle_dir):
-    with start_server(bundle_dir, "--workers=1", "--allowed_hosts=clinic.test,eye.test") as running:
+    with start_server(bundle_dir, "--workers=1", "--allowed_hosts=clinic.test,*.eye.test") as running:
         statuses = [
             httpx.get(f"{running.url}/v1/bundle", headers={"host": host}).status_code
-            for host in ("clinic.test:80", "eye.test", "other.test", "localhost")
+            for host in ("clinic.test:80", "a.eye.test", "other.test", "localhost")
         ]
-    assert statuses == [200, 200, 403, 200]
+    assert statuses == [200, 200, 400, 200]
+    assert "It answers to localhost, 127.0.0.1, [::1], clinic.test, *.eye.test" in running.log.read_text()
 
 
 def test_on_another_address_any_name_is_answered_unless_some_are_given():
-    assert callers.hosts_for("0.0.0.0", False, ()) is None and callers.hosts_for("127.0.0.1", True, ("*",)) is None
-    assert "clinic.test" in callers.hosts_for("0.0.0.0", False, ("Clinic.test",))
-    assert set(callers.hosts_for("127.0.0.9", True, ())) == {"localhost", "127.0.0.1", "::1", "127.0.0.9"}
+    assert allowed_hosts("0.0.0.0", []) == ("*",) and allowed_hosts("127.0.0.1", ["*"]) == ("*",)
+    assert "clinic.test" in allowed_hosts("0.0.0.0", ["Clinic.test"])
+    assert set(allowed_hosts("127.0.0.9", [])) == {"localhost", "127.0.0.1", "[::1]", "127.0.0.9"}
+    assert "[fd00::7]" in allowed_hosts("::1", ["fd00::7"]) and "[fd00::7]" in allowed_hosts("::1", ["[FD00::7]"])
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_would_never_match_is_no_name(name):
+    with pytest.raises(ValueError, match=r"--allowed_hosts=.*without https:// and without a port"):
+        allowed_hosts("127.0.0.1", [name])
