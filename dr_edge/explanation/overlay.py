@@ -165,10 +165,16 @@ def draw_found(picture: np.ndarray, maps: np.ndarray, centres: Sequence[int] = (
     return draw_points(draw_masks(picture, masks), points, shades)
 
 
-def without_heat() -> np.ndarray:
-    """Returns what stands in the place of a heat map that is not shown, [PANEL, PANEL, 3] uint8 RGB."""
+def without_heat(explains: str = "", decided: str = "") -> np.ndarray:
+    """Returns what stands in the place of a heat map that is not shown, [PANEL, PANEL, 3] uint8 RGB.
+
+    Args:
+      explains: the likeliest class, which the map would explain, where another is the answer.
+      decided: the disease that is the answer; "" where no disease was found.
+    """
+    said = (f"No heat map: it would speak for {explains},", f"the likeliest class, not for {decided}.", NO_HEAT[-1]) if decided else NO_HEAT
     picture = np.full((PANEL, PANEL, 3), WITHHELD, np.uint8)
-    for line, words in enumerate(NO_HEAT):
+    for line, words in enumerate(said):
         _write(picture, words, (2 * MARGIN, PANEL // 2 + 28 * line - 14), 17, MUTED, PANEL - 4 * MARGIN)
     return picture
 

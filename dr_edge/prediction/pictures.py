@@ -42,6 +42,13 @@ def heat_is_shown(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarr
     return explained in bundle.positive and (answer.decision is None or answer.decision.positive)
 
 
+def _not_explained(answer: Answer) -> tuple[str, str]:
+    """Returns the likeliest class, and the disease that was decided below one half, which the map does not explain; "" and "" elsewhere."""
+    if answer.status != ANSWERED or answer.prediction is None or answer.decision is None or not answer.decision.positive:
+        return "", ""
+    return answer.prediction.class_name, answer.decision.class_name
+
+
 def sheet(
     bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str, np.ndarray], heat_maps: str = overlay.POSITIVE
 ) -> np.ndarray:
@@ -58,8 +65,10 @@ def sheet(
       [H, W, 3] uint8 RGB.
     """
     if "heatmap" in outputs and heat_maps != overlay.ALL and not heat_is_shown(bundle, answer, outputs):
-        caption = dataclasses.replace(_caption(bundle, answer, outputs), title="no heat map: no disease found that it speaks for")
-        return overlay.panel(crop, overlay.without_heat(), caption, False, overlay.panel_width())
+        explains, decided = _not_explained(answer)
+        title = f"no heat map: it speaks for {explains} (likeliest)" if decided else "no heat map: no disease found that it speaks for"
+        caption = dataclasses.replace(_caption(bundle, answer, outputs), title=title)
+        return overlay.panel(crop, overlay.without_heat(explains, decided), caption, False, overlay.panel_width())
     over = laid_over(bundle, crop, outputs)
     if "masks" not in outputs:
         return overlay.panel(crop, over, _caption(bundle, answer, outputs), "heatmap" in outputs)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 
 from dr_edge import metadata
@@ -79,3 +81,27 @@ def test_the_caption_says_what_the_heat_speaks_for(bundle_dir, changed, photogra
         assert result.answer.decision.class_name == decided
         assert caption.explains == ("this answer" if decided == likelier.class_name else likelier.class_name)
         assert likelier.class_name in caption.title
+
+
+def test_a_disease_decided_below_one_half_is_not_called_no_disease(bundle_dir, changed, photographs, monkeypatch):
+    """The map explains the healthy class then; "no disease that was found" stood beside the name of the disease."""
+    from dr_edge.explanation import overlay
+    from dr_edge.prediction import pictures
+
+    written = []
+    write = overlay._write
+    monkeypatch.setattr(overlay, "_write", lambda picture, words, *rest, **more: (written.append(words), write(picture, words, *rest, **more))[1])
+    content = json.loads((bundle_dir / "metadata.json").read_text())
+    points = [{**point, "threshold": 0.3} for point in content["operating_points"]]
+    bundle = open_bundle(changed(bundle_dir, {"operating_points": points}))
+    result = Predictor(bundle).predict((photographs / "a.jpg").read_bytes())
+    outputs = {**result.outputs, "probabilities": np.array([0.6, 0.4], np.float32)}
+    for decided, said in ((True, "it would speak for non-referable, the likeliest class, not for referable."), (False, "no disease that was found.")):
+        answer = dataclasses.replace(
+            result.answer,
+            prediction=dataclasses.replace(result.answer.prediction, class_name="non-referable", index=0, probability=0.6),
+            decision=dataclasses.replace(result.answer.decision, positive=decided, class_name="referable" if decided else "non-referable"),
+        )
+        written.clear()
+        pictures.sheet(bundle, answer, result.crop, outputs)
+        assert said in " ".join(written) and ("no disease" in " ".join(written)) != decided

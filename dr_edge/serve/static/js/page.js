@@ -49,12 +49,14 @@ function askForServer(error) {
   $('consent-host').textContent = location.host;
   $('privacy-words').textContent = 'Nothing has been sent.';
   $('consent').hidden = false;
+  sayWaiting();
   $('consent-yes').onclick = () => {
     [state.engine, state.place] = [new ServerEngine(state.manifest), 'server'];
     $('consent').hidden = true;
     $('privacy').classList.add('sent');
     $('privacy-words').textContent = `Photographs are sent to ${location.host} to be graded.`;
     say('server', 'Answers come from the server');
+    sayWaiting();
     work();
   };
 }
@@ -128,9 +130,19 @@ function hold(entry, error) {
   $('spoken').textContent = `${entry.name}: not answered, ${error.message}`;
 }
 
+/** Says what a photograph waits for; after a failed start nothing comes until the user agrees to the server. */
+function waitingWords() {
+  if (state.engine) return 'waiting…';
+  return $('consent').hidden ? 'waiting for the model…' : 'not sent, see above…';
+}
+
+function sayWaiting() {
+  for (const entry of state.entries) if (!entry.answer && entry.element) setItem(entry, waitingWords());
+}
+
 function listItem(entry) {
   const thumb = make('span.thumb');
-  const said = make('span.item-said', {textContent: state.engine ? 'waiting…' : 'waiting for the model…'});
+  const said = make('span.item-said', {textContent: waitingWords()});
   const words = make('span.item-words', {}, said, make('span.item-name', {textContent: entry.name}));
   const button = make('button.item', {type: 'button', 'aria-current': 'false'}, thumb, words);
   button.onclick = () => {

@@ -134,6 +134,13 @@ export function heatIsShown(answer, manifest) {
   return ill.includes(explained) && (!answer.decision || answer.decision.positive);
 }
 
+/** Says why no heat map is shown. A disease may be decided below one half, and the graph explains the likeliest class. */
+export function noHeatWords(answer, manifest) {
+  return answer.decision?.positive
+    ? `No heat map: it would speak for “${likelier(answer, manifest)}”, the likeliest class, not for “${answer.decision.class_name}”.`
+    : 'No heat map: it would speak for no disease that was found.';
+}
+
 function likelier(answer, manifest) {
   const names = manifest.task.class_names;
   const values = names.map((name) => answer.outputs.probabilities[name]);
