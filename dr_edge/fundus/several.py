@@ -21,6 +21,10 @@ _LONGEST, _LONGEST_DIVIDED = 2.6, 2.18  # longer side / shorter side
 _RETINA_COLOUR = 0.5  # of a part is not green or blue ...
 _COLD = 20  # ... by so many grey levels
 _FLAT = 0.45  # of a part has one of its 24 commonest colours: a logo, a chart
+_COMMONEST, _COMMONEST_GREY = 24, 6  # a part without colour has 256 at most
+_GREY = 12  # grey levels between the channels on average
+_ROUND = 0.93  # of its box is a part at most: without colour a panel, a ramp or an OCT scan looks like a retina otherwise
+_GREY_SIDE = 0.35  # of the frame's shorter side are its sides at least: a layer of an OCT scan falls into round pieces
 _EVEN = 10  # grey levels around a border's colour
 _BORDER = 0.6  # of a border has one colour
 
@@ -111,17 +115,26 @@ def _is_compact(part: np.ndarray, convex: float, longest: float) -> bool:
 
 
 def _like_a_fundus(part: np.ndarray, small: np.ndarray) -> bool:
-    """Returns whether what lies in a part has a retina's colours, or is grey, and not few flat ones."""
+    """Returns whether what lies in a part has a retina's colours, or is grey and round, and not few flat ones."""
     inner = cv2.erode(part.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1).astype(bool)
     pixels = small[inner].astype(np.int32)
-    if not len(pixels) or _commonest(pixels) > _FLAT:
+    if not len(pixels):
+        return False
+    grey = float((pixels.max(axis=1) - pixels.min(axis=1)).mean()) <= _GREY
+    if _commonest(pixels, _COMMONEST_GREY if grey else _COMMONEST) > _FLAT or (grey and not _is_large_and_round(part)):
         return False
     red, green, blue = pixels.T
     return float((red > np.maximum(green, blue) - _COLD).mean()) >= _RETINA_COLOUR
 
 
-def _commonest(pixels: np.ndarray) -> float:
-    """Returns how much of the pixels has one of the 24 commonest colours; burnt-out white does not count."""
+def _is_large_and_round(part: np.ndarray) -> bool:
+    _, _, width, height = cv2.boundingRect(part.astype(np.uint8))
+    large = min(width, height) >= _GREY_SIDE * min(part.shape)
+    return large and int(np.count_nonzero(part)) <= _ROUND * width * height
+
+
+def _commonest(pixels: np.ndarray, most: int) -> float:
+    """Returns how much of the pixels has one of the `most` commonest colours; burnt-out white does not count."""
     clear = pixels.max(axis=1) < 250
     codes = pixels[clear] @ np.array([65536, 256, 1])
-    return float(np.sort(np.unique(codes, return_counts=True)[1])[-24:].sum() / len(pixels)) if len(codes) else 1.0
+    return float(np.sort(np.unique(codes, return_counts=True)[1])[-most:].sum() / len(pixels)) if len(codes) else 1.0

@@ -31,6 +31,11 @@ def tight(image: np.ndarray) -> np.ndarray:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
+def grey(image: np.ndarray) -> np.ndarray:
+    """Returns the green channel as a greyscale picture: what a red-free photograph shows."""
+    return np.repeat(image[..., 1:2], 3, axis=2)
+
+
 def laid(pictures: list[np.ndarray], colour: tuple[int, int, int], size: tuple[int, int], at: list[tuple[int, int]]) -> np.ndarray:
     out = np.full((*size, 3), colour, np.uint8)
     for picture, (y, x) in zip(pictures, at, strict=True):
@@ -41,6 +46,7 @@ def laid(pictures: list[np.ndarray], colour: tuple[int, int, int], size: tuple[i
 def pairs(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
     a, b, small = fitted(a, 300), fitted(b, 300), fitted(b, 130)
     wide = a.shape[1] + b.shape[1]
+    green = grey(b)
     touching = np.hstack([fitted(tight(a), 300), fitted(tight(b), 300)])
     return {
         "side by side": np.hstack([a, b]),
@@ -53,6 +59,8 @@ def pairs(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
         "montage": np.vstack([np.hstack([a, b]), np.hstack([b, a])]),
         "three": np.hstack([a, b, a]),
         "one dark": np.hstack([a, b // 2]),
+        "one red-free": np.hstack([a, green]),
+        "both red-free": np.hstack([grey(a), green]),
     }
 
 
@@ -81,7 +89,11 @@ def beside(image: np.ndarray) -> dict[str, np.ndarray]:
     cv2.circle(logo, (left + 90, 130), 80, (220, 120, 40), -1)
     cv2.putText(logo, "EYE", (left + 40, 145), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (250, 250, 250), 5)
     ramp[60:200, left : left + 160] = np.repeat(np.linspace(30, 240, 8).astype(np.uint8), 20)[None, :, None]
-    return {"label": label, "bar": bar, "chart": chart, "logo": logo, "grey ramp": ramp}
+    smooth, scan = room.copy(), room.copy()
+    smooth[60:200, left : left + 160] = np.linspace(30, 240, 160).astype(np.uint8)[None, :, None]
+    speckle = cv2.GaussianBlur(np.random.default_rng(1).normal(90, 60, (140, 180)), (0, 0), 1.5).clip(20, 240).astype(np.uint8)
+    scan[60:200, left : left + 180] = speckle[..., None]
+    return {"label": label, "bar": bar, "chart": chart, "logo": logo, "grey ramp": ramp, "smooth ramp": smooth, "OCT scan": scan}
 
 
 @pytest.mark.parametrize("seed", range(4))

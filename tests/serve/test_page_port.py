@@ -79,7 +79,7 @@ def drawn() -> dict[str, np.ndarray]:
         "noise": np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8),
         "flat": np.full((200, 300, 3), (180, 90, 40), np.uint8),
         "strip": np.zeros((20, 3000, 3), np.uint8),
-        "two eyes": np.hstack([eye, eye[:, ::-1]]),
+        "two eyes": np.hstack([eye, eye[:, ::-1]]), "one red-free": np.hstack([eye, np.repeat(eye[:, ::-1, 1:2], 3, axis=2)]),
         "two eyes on white": np.pad(np.hstack([eye, eye]), ((30, 30), (30, 30), (0, 0)), constant_values=255),
         "one above the other": np.vstack([eye, eye // 2]),
         "touching": cv2.resize(np.hstack([tight(eye), tight(eye)]), (640, 320), interpolation=cv2.INTER_AREA),

@@ -15,6 +15,10 @@ const [LONGEST, LONGEST_DIVIDED] = [2.6, 2.18];
 const RETINA_COLOUR = 0.5;
 const COLD = 20;
 const FLAT = 0.45;
+const [COMMONEST, COMMONEST_GREY] = [24, 6];
+const GREY = 12;
+const ROUND = 0.93;
+const GREY_SIDE = 0.35;
 const EVEN = 10;
 const BORDER = 0.6;
 
@@ -131,22 +135,37 @@ function isCompact(part, width, height, convex, longest) {
   return Math.max(wide, high) <= longest * Math.min(wide, high) && areas[at] >= convex * enclosedArea(convexHull(points));
 }
 
-/** Returns whether what lies in a part has a retina's colours, or is grey, and not few flat ones. */
+/** Returns whether what lies in a part has a retina's colours, or is grey and round, and not few flat ones. */
 function likeAFundus(part, small) {
   const {data, width, height} = small;
   const inner = erode({data: part, width, height}, 5).data;
   const counts = new Map();
-  let [total, warm] = [0, 0];
+  let [total, warm, spread] = [0, 0, 0];
   for (let i = 0; i < inner.length; i++) {
     if (!inner[i]) continue;
     total++;
     const [red, green, blue] = [data[3 * i], data[3 * i + 1], data[3 * i + 2]];
     if (red > Math.max(green, blue) - COLD) warm++;
+    spread += Math.max(red, green, blue) - Math.min(red, green, blue);
     if (Math.max(red, green, blue) >= 250) continue;
     const code = red * 65536 + green * 256 + blue;
     counts.set(code, (counts.get(code) ?? 0) + 1);
   }
   if (!counts.size) return false;
-  const commonest = [...counts.values()].sort((a, b) => b - a).slice(0, 24);
+  const grey = spread <= GREY * total;
+  if (grey && !isLargeAndRound(part, width, height)) return false;
+  const commonest = [...counts.values()].sort((a, b) => b - a).slice(0, grey ? COMMONEST_GREY : COMMONEST);
   return commonest.reduce((sum, one) => sum + one, 0) <= FLAT * total && warm >= RETINA_COLOUR * total;
+}
+
+function isLargeAndRound(part, width, height) {
+  let [left, right, top, bottom, area] = [Infinity, -1, Infinity, -1, 0];
+  for (let i = 0; i < part.length; i++) {
+    if (!part[i]) continue;
+    const [x, y] = [i % width, Math.floor(i / width)];
+    [left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), Math.max(bottom, y)];
+    area++;
+  }
+  const [wide, high] = [right - left + 1, bottom - top + 1];
+  return Math.min(wide, high) >= GREY_SIDE * Math.min(width, height) && area <= ROUND * wide * high;
 }
