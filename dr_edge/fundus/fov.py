@@ -13,7 +13,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from dr_edge.fundus.appearance import ORDERS, PROBE_SIDE, appearance, check_kind
+from dr_edge.fundus.appearance import KINDS, PROBE_SIDE, appearance, check_kind
 from dr_edge.fundus.circle_fit import Rim, fit_rim, sharpen_rim
 from dr_edge.fundus.crop import (
     FieldOfView,
@@ -108,7 +108,7 @@ def find(image: np.ndarray) -> Found:
     check_whole(small, rim, region)
     found = _to_fov(rim, region, small.shape[:2])
     kind = appearance(crop_square(small, FieldOfView.from_box(*(round(edge) for edge in found.box)), PROBE_SIDE))
-    check_kind(kind, () if kind in ORDERS else (kind,))
+    check_kind(kind, (kind,) if kind in KINDS else ())
     top, left, bottom, right = (edge * factor for edge in found.box)
     height = round(bottom - top)
     width = height if found.aspect == 1 else round(right - left)

@@ -82,6 +82,23 @@ def test_greyscale_is_told_from_pale(seed):
     assert find(pale).kind == COLOUR
 
 
+@pytest.mark.parametrize("tint", [(1.05, 1, 0.95), (1.0, 0.8, 0.6), (0.7, 1, 0.6), (1, 0.97, 0.9)])
+def test_greyscale_in_one_tint_is_no_colour(tint):
+    for seed in SEEDS:
+        tinted = np.clip(grey(eye(seed)) * np.array(tint), 0, 255).astype(np.uint8)
+        assert find(tinted).kind == GREYSCALE
+        nearly = (0.9 * grey(eye(seed)) + 0.1 * eye(seed)).astype(np.uint8)
+        assert find(nearly).kind == GREYSCALE
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_picture_in_the_red_channel_alone_is_refused(seed):
+    with pytest.raises(NotFundusError, match="colours: only its red channel"):
+        find(eye(seed) * np.array([1, 0, 0], np.uint8))
+    with pytest.raises(NotFundusError, match="only its red channel"):
+        find(cv2.merge([grey(eye(seed))[..., 0], np.full_like(eye(seed)[..., 0], 3), np.zeros_like(eye(seed)[..., 0])]))
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -87,6 +87,8 @@ def drawn() -> dict[str, np.ndarray]:
         "green first": eye[..., [1, 0, 2]],
         "inverted": 255 - eye,
         "greyscale": cv2.merge([cv2.cvtColor(eye, cv2.COLOR_RGB2GRAY)] * 3),
+        "sepia": (cv2.merge([cv2.cvtColor(eye, cv2.COLOR_RGB2GRAY)] * 3) * [1.0, 0.9, 0.75]).astype(np.uint8),
+        "red alone": eye * np.array([1, 0, 0], np.uint8),
         "normalised": preprocess(crop_square(eye, find_fov(eye), 256), "graham"),
         "half": eye[:, : width // 2],
         "half black": eye * (np.arange(width) < width // 2).astype(np.uint8)[None, :, None],
@@ -143,7 +145,7 @@ def test_kinds_of_pictures_are_taken_as_by_python(node: str) -> None:
         [method, counts, kind]
         for method in appearance.TAKEN
         for counts in (None, {"colour": 95, "greyscale": 5}, {"normalised": 40}, {"colour": 5, "normalised": 5})
-        for kind in (*appearance.KINDS, *appearance.ORDERS)
+        for kind in (*appearance.KINDS, *appearance.ORDERS, appearance.RED_ALONE)
     ]
     script = """
 const {checkKind, wanted} = await import(`${root}/fundus/appearance.js`);

@@ -8,11 +8,14 @@ export const PROBE_SIDE = 96;
 export const KINDS = ['colour', 'greyscale', 'normalised'];
 const [COLOUR, GREYSCALE, NORMALISED] = KINDS;
 export const ORDERS = ['RBG', 'GRB', 'GBR', 'BRG', 'BGR'];
+export const RED_ALONE = 'red alone';
 const TAKEN = {graham: [COLOUR], grey: [COLOUR, GREYSCALE], crop: KINDS};
 const LEAST_SHARE = 0.1;
 const LIT = 12;
 const LEAST_LIT = 0.05;
 const GREY = 0.03;
+const ONE_TINT = 0.0036;
+const ONE_CHANNEL = 0.1;
 const CLIPPED = 250;
 const LEVEL = [14.7, -1.9, -12.8];
 const DETAIL = [6.8, 2.7, -9.4];
@@ -40,6 +43,9 @@ export function wanted(method, counts) {
 /** Throws NotFundusError where a picture's kind is none of `pictures`, with what to do. */
 export function checkKind(kind, pictures) {
   if (pictures.includes(kind)) return;
+  if (kind === RED_ALONE) {
+    throw new NotFundusError('colours', 'only its red channel holds a picture. Store the photograph as red, green, blue.');
+  }
   if (ORDERS.includes(kind)) {
     throw new NotFundusError(
       'colours',
@@ -59,7 +65,7 @@ export function checkKind(kind, pictures) {
 }
 
 /**
- * Returns the kind of a fundus photograph, one of KINDS; or one of ORDERS where its colours are no retina's.
+ * Returns the kind of a fundus photograph, one of KINDS; or RED_ALONE or one of ORDERS where its colours are no retina's.
  * @param {{data: Uint8Array, width: number, height: number}} probe RGB, PROBE_SIDE squared
  */
 export function appearance(probe) {
@@ -69,7 +75,9 @@ export function appearance(probe) {
   const channels = [0, 1, 2].map((c) => Float32Array.from(bright, (_, i) => probe.data[3 * i + c]));
   const [near, far] = [0.08, 0.25].map((share) => localAverages(channels, lit, (share * PROBE_SIDE) / 2));
   const middle = discMask(PROBE_SIDE, 0.65).map((inside, i) => (inside && lit[i] ? 1 : 0));
-  if (saturation(probe, lit) < GREY) return GREYSCALE; // normalised or not: without colour that cannot be told
+  const [red, green, blue] = channels.map((channel) => meanWhere(channel, lit));
+  if (green < ONE_CHANNEL * red && blue < ONE_CHANNEL * red) return RED_ALONE;
+  if (saturation(probe, lit) < GREY || tints(channels, lit) < ONE_TINT) return GREYSCALE; // normalised or not: without colour that cannot be told
   if (flatness(channels, near, far, middle) > FLAT_LIMIT) return NORMALISED;
   return order(channels, near, lit, bright) || COLOUR;
 }
@@ -84,6 +92,22 @@ function saturation(probe, lit) {
     total++;
   }
   return sum / total;
+}
+
+/** Returns how much the colours differ beside light and dark. */
+function tints(channels, lit) {
+  const away = channels.map((channel) => {
+    const mean = meanWhere(channel, lit);
+    return channel.map((value) => value - mean);
+  });
+  const spread = (a, b) =>
+    meanWhere(
+      away[a].map((value, i) => value * away[b][i]),
+      lit,
+    );
+  const [rr, gg, bb] = [spread(0, 0), spread(1, 1), spread(2, 2)];
+  const pairs = rr * gg + rr * bb + gg * bb - spread(0, 1) ** 2 - spread(0, 2) ** 2 - spread(1, 2) ** 2;
+  return pairs / Math.max((rr + gg + bb) ** 2, 1e-6);
 }
 
 /** Returns the Gaussian average of each channel over what is lit. */

@@ -1,6 +1,6 @@
 // Finds the field of view: a port of dr_edge/fundus/fov.py, which says why each number is what it is.
 
-import {ORDERS, PROBE_SIDE, appearance, checkKind} from './appearance.js';
+import {KINDS, PROBE_SIDE, appearance, checkKind} from './appearance.js';
 import {fitRim, sharpenRim} from './circle_fit.js';
 import {blurSigmaOne, dilate, erode} from './filters.js';
 import {NotFundusError, checkFundus, checkWhole} from './gradability.js';
@@ -61,7 +61,7 @@ export function findFov(small, factor) {
   const edges = [y + 0.5 - radius, x + 0.5 - radius * aspect, y + 0.5 + radius, x + 0.5 + radius * aspect];
   const rows = (first, last) => small.data.subarray(first * small.width * 3, last * small.width * 3);
   const kind = appearance(cropSquare({...small, rows}, edges.map(roundHalfEven), PROBE_SIDE));
-  checkKind(kind, ORDERS.includes(kind) ? [] : [kind]);
+  checkKind(kind, KINDS.includes(kind) ? [kind] : []);
   const [top, left, bottom, right] = edges.map((edge) => edge * factor);
   const height = roundHalfEven(bottom - top);
   const width = aspect === 1 ? height : roundHalfEven(right - left);
