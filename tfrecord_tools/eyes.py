@@ -27,6 +27,8 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 _SEPARATORS = " _-.,;()[]"
+# The day of a visit is no part of the patient: P7-20240501-L and P7-20250612-R are two eyes of one.
+_DAY = re.compile(r"(?<!\d)(?:(?:19|20)\d\d([-._ ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])([-._])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)(?!\d)")
 MANY = 12  # photographs of one patient; a reading of names that gives more is wrong, not generous
 PATIENT_FOLDERS, MEDIAN_PHOTOGRAPHS, MOST_PHOTOGRAPHS = 10, 8, 40
 SHORT_MARKS_SHARE = 0.2  # below it "_r" at the end of some names is chance and says nothing of the side
@@ -101,7 +103,14 @@ def find_mark(stem: str) -> Mark | None:
         return None
     word = (found["mark"] or found["first"] or found["camel"]).casefold()
     before, after = stem[: found.start()].rstrip(_SEPARATORS), stem[found.end() :].lstrip(_SEPARATORS)
-    return Mark(SIDES[word], word, before, after)
+    less = _without_day(before), _without_day(after)
+    return Mark(SIDES[word], word, *(less if any(less) else (before, after)))
+
+
+def _without_day(text: str) -> str:
+    """Returns what stands before or behind the mark of an eye, without a day and the separators around it."""
+    parts = [part.strip(_SEPARATORS) for part in _DAY.sub("\n", text).split("\n")]
+    return "_".join(part for part in parts if part)
 
 
 def _believed_sides(marks: Sequence[Mark | None]) -> list[str]:

@@ -101,3 +101,22 @@ def test_patients_in_words():
     assert "10" in patients_in_words(group_eyes(["10_left.png", "10_right.png", "x.png"]))
     assert "1 whose name says nothing" in patients_in_words(group_eyes(["10_left.png", "10_right.png", "x.png"]))
     assert "splits are by photograph" in patients_in_words(group_eyes(["a.png", "b.png"]))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("P7-20240501-L.jpg", "P7-20250612-R.jpg"), ("2024-05-01_P7_OD.jpg", "2025-06-12_P7_OS.jpg"), ("P7_01.05.2024_L.jpg", "P7_12.06.2025_R.jpg"),
+        ("P7_L_20240501.jpg", "P7_R_20250612.jpg"), ("P7_left_20240501_2.jpg", "P7_right_2.jpg"),
+    ],
+)  # fmt: skip
+def test_the_day_of_a_visit_is_no_part_of_the_patient(names):
+    others = [name.replace("P7", "P8") for name in names]
+    one, other, third, fourth = (eye.patient for eye in group_eyes([*names, *others]))
+    assert one == other != third == fourth
+
+
+def test_a_name_of_a_day_and_an_eye_keeps_the_day():
+    assert [eye.patient for eye in group_eyes(["20240501_L.jpg", "20240501_R.jpg", "20250612_L.jpg", "20250612_R.jpg"])] == ["20240501"] * 2 + ["20250612"] * 2
+    numbers = ["20391502_L.jpg", "20391502_R.jpg", "12345678901_L.jpg", "12345678901_R.jpg"]  # no days
+    assert [eye.patient for eye in group_eyes(numbers)] == ["20391502"] * 2 + ["12345678901"] * 2

@@ -109,3 +109,14 @@ def test_folders_called_by_numbers(tmp_path: Path):
         laid_out(tmp_path / "b", "0/a.png", "1/b.png", "999/c.png")
     with pytest.raises(DatasetError, match="one number in two forms: 0, 01, 1"):
         laid_out(tmp_path / "c", "0/a.png", "1/b.png", "01/c.png")
+
+
+@pytest.mark.parametrize("name", ["augmented", "Originals", "thumbs", "New folder", "images", "labels", "backup", "sick - Copy", "sick (2)", "healthy_copy", "Sick Kopie"])
+def test_folders_that_are_no_class_are_no_disease(tmp_path: Path, name: str):
+    with pytest.raises(DatasetError, match="called as no class is|looks like a copy of the class"):
+        laid_out(tmp_path, "healthy/1.png", "sick/2.png", f"{name}/3.png")
+
+
+@pytest.mark.parametrize("name", ["sick (late)", "sick 2", "old scar", "new vessels", "copy number variation", "raw_dr"])
+def test_other_folders_are_classes(tmp_path: Path, name: str):
+    assert name in laid_out(tmp_path, "healthy/1.png", "sick/2.png", f"{name}/3.png").labels["class"]

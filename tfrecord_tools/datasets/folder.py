@@ -8,7 +8,9 @@ named after the five grades of DR give `dr_grade`, too. Eyes of one patient are 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from dr_edge.data.tasks import GRADE_NAMES
@@ -27,6 +29,13 @@ from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_image
 
 SHOWN = 5
 MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # without a plural s
+# What people call folders that stand beside the classes; each would be taken for a disease.
+NO_CLASSES = (
+    "augmented", "augmentation", "original", "thumb", "thumbnail", "new folder", "untitled folder", "neuer ordner", "nouveau dossier",
+    "nueva carpeta", "backup", "raw", "processed", "preprocessed", "resized", "cropped", "output", "result", "image", "label", "picture",
+    "photo", "photograph", "tmp", "temp", "unsorted", "todo", "heatmap", "overlay", "download", "export", "archive", "trash", "old", "new",
+)  # fmt: skip
+_COPY = re.compile(r"(?P<of>.+?)[\s_-]*(?:\(\d+\)|[\s_-](?:copy|copie|kopie|copia|backup)(?:\s*\(?\d+\)?)?)", re.IGNORECASE)
 FEW_EACH = 3  # photographs of a patient in one class
 MOST_CLASSES = 8  # more folders of the same names below all classes are patients
 
@@ -62,6 +71,7 @@ def listing(request: Request) -> Listing:
         raise LayoutError(
             f"{root} holds a folder of masks ({masks[0]}), which is no class. Photographs with masks are read by --dataset=csv and --mask_columns."
         )
+    _check_no_classes(names, root)
     notes += check_spellings(counts, f"the class folders of {root}")
     notes += _numbered(counts, root)
     photographs = _splits_below(photographs, root)
@@ -85,6 +95,21 @@ def listing(request: Request) -> Listing:
             "licence": "as stated by the owner of the files",
         },
     )
+
+
+def _check_no_classes(names: Sequence[str], root: Path) -> None:
+    """Raises DatasetError where a folder is a copy of another class, or is called as no class is."""
+    folded = {plain(name): name for name in names}
+    for name in names:
+        copied = _COPY.fullmatch(name)
+        if copied and plain(copied["of"]) in folded:
+            raise DatasetError(f"{root}: {name!r} looks like a copy of the class {folded[plain(copied['of'])]!r}. Put the photographs of each class into one folder.")
+        word = plain(name)
+        if word.rstrip("s") in map(plain, NO_CLASSES) or word in map(plain, NO_CLASSES):
+            raise DatasetError(
+                f"{root} holds a folder {name!r} beside the others ({', '.join(other for other in names if other != name)[:80]}), which is called as no class is. "
+                f"Move it away, or give it the name of its class. (Copies made by augmentation do not belong among photographs: train makes its own.)"
+            )
 
 
 def _numbered(counts: Counter[str], root: Path) -> list[str]:
