@@ -6,26 +6,14 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from android_bench.errors import ParseError
+from google.protobuf.message import DecodeError, Message
 
-# tflite.tools.benchmark.BenchmarkResult: number -> (name, kind) of each field of its three messages.
-_LATENCY = {
-    1: ("avg_ms", "float"), 2: ("min_ms", "float"), 3: ("max_ms", "float"), 4: ("stddev_ms", "float"),
-    5: ("median_ms", "float"), 6: ("p5_ms", "float"), 7: ("p95_ms", "float"), 8: ("init_ms", "float"),
-    9: ("first_inference_ms", "float"), 10: ("average_warm_up_ms", "float"),
-}  # fmt: skip
-_MEMORY = {1: ("init_footprint_kb", "int"), 2: ("overall_footprint_kb", "int"), 3: ("peak_mem_mb", "float")}
-_MISC = {
-    1: ("model_size_mb", "float"), 2: ("num_runs", "int"), 3: ("num_warmup_runs", "int"),
-    4: ("model_throughput_in_mb_per_sec", "float"),
-}  # fmt: skip
-_RESULT = {1: ("name", "text"), 2: ("latency", _LATENCY), 3: ("memory", _MEMORY), 4: ("misc", _MISC)}
-_WIRE = {"float": 5, "int": 0, "text": 2}
+from android_bench.benchmark_result_pb2 import BenchmarkResult
+from android_bench.errors import ParseError
 
 
 def parse_result(data: bytes) -> dict[str, Any]:
@@ -37,13 +25,13 @@ def parse_result(data: bytes) -> dict[str, Any]:
     Raises:
       ParseError: cut off, not such a file, or without the figures that every build writes.
     """
-    result = _message(data, _RESULT)
-    latency, memory, misc = (result.get(name, {}) for name in ("latency", "memory", "misc"))
+    result = _decode(data)
+    latency, memory, misc = (_figures(part) for part in (result.latency, result.memory, result.misc))
     missing = [name for name in ("avg_ms", "min_ms", "max_ms", "stddev_ms") if name not in latency]
     missing += [name for name in ("num_runs",) if name not in misc]
     if missing:
         raise ParseError(f"The result file lacks {', '.join(missing)}; it is cut off or of another tool.")
-    found = {
+    found: dict[str, Any] = {
         "latency_ms": {
             **{name: latency.get(f"{name}_ms") for name in ("median", "p5", "p95", "min", "max")},
             "p90": None,
@@ -100,67 +88,24 @@ def parse_litert_json(text: str) -> dict[str, Any]:
     return found
 
 
-def _message(data: bytes, fields: Mapping[int, tuple[str, Any]]) -> dict[str, Any]:
-    """Decodes one protobuf message of known fields; fields of newer builds are passed over, damage is an
-    error.
-    """
-    found: dict[str, Any] = {}
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        number, wire = key >> 3, key & 7
-        value: Any
-        if wire == 0:
-            value, position = _varint(data, position)
-        elif wire in (1, 5):
-            size = 8 if wire == 1 else 4
-            value, position = _slice(data, position, size), position + size
-        elif wire == 2:
-            size, position = _varint(data, position)
-            value, position = _slice(data, position, size), position + size
-        else:
-            raise ParseError(f"The result file is damaged at byte {position} (wire type {wire}).")
-        if number == 0:
-            raise ParseError(f"The result file is damaged at byte {position} (field 0).")
-        if number in fields:
-            name, kind = fields[number]
-            if wire != (2 if isinstance(kind, Mapping) else _WIRE[kind]):
-                raise ParseError(f"The result file is damaged: {name} has wire type {wire}.")
-            if name in found:
-                raise ParseError(f"The result file holds {name} twice: it is of two runs, or damaged.")
-            found[name] = _decode(value, kind, name)
+def _decode(data: bytes) -> BenchmarkResult:
+    """Decodes the message; fields of newer builds are passed over, damage is an error."""
+    try:
+        message = BenchmarkResult.FromString(data)
+    except DecodeError as err:
+        raise ParseError(f"The result file is cut off or damaged ({err}).") from err
+    if message.ByteSize() != len(data):  # protobuf merges a field that stands there twice
+        raise ParseError("The result file holds a field twice: it is of two runs, or damaged.")
+    return message
+
+
+def _figures(message: Message) -> dict[str, Any]:
+    """Returns the fields that a message holds; a number that is not finite is an error."""
+    found = {field.name: value for field, value in message.ListFields()}
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise ParseError(f"The result file holds {value} as {name}.")
     return found
-
-
-def _decode(value: Any, kind: Any, name: str) -> Any:
-    if isinstance(kind, Mapping):
-        return _message(value, kind)
-    if kind == "text":
-        return value.decode("utf-8", errors="replace")
-    if kind == "int":
-        return value - (1 << 64) if value >> 63 else value
-    number = struct.unpack("<f", value)[0]
-    if not math.isfinite(number):
-        raise ParseError(f"The result file holds {number} as {name}.")
-    return number
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for count in range(10):
-        if position + count >= len(data):
-            raise ParseError("The result file is cut off in mid-number.")
-        byte = data[position + count]
-        value |= (byte & 0x7F) << (7 * count)
-        if not byte & 0x80:
-            return value & ((1 << 64) - 1), position + count + 1
-    raise ParseError(f"The result file is damaged at byte {position} (a number of more than 64 bits).")
-
-
-def _slice(data: bytes, position: int, size: int) -> bytes:
-    if position + size > len(data):
-        raise ParseError("The result file is cut off.")
-    return data[position : position + size]
 
 
 def _megabytes(kilobytes: int | None) -> float | None:
