@@ -161,7 +161,7 @@ def _read_numbers(
             raise DatasetError(
                 f"{where} holds {listed}. {ICDR}. Where such a number means that the photograph cannot be graded, empty the cell."
             )
-        return GRADE_NAMES, whole, _absent_grades(totals)
+        return GRADE_NAMES, whole, _absent_grades(totals, numbers=True)
     absent = [number for number in range(highest) if number not in totals]
     if not absent:
         return tuple(str(number) for number in range(highest + 1)), whole, []
@@ -181,9 +181,10 @@ def _read_numbers(
     return tuple(str(number) for number in range(highest + 1)), whole, [caution]
 
 
-def _absent_grades(totals: Mapping[int, int]) -> list[str]:
+def _absent_grades(totals: Mapping[int, int], numbers: bool = False) -> list[str]:
     absent = [f"{grade} ({name})" for grade, name in enumerate(GRADE_NAMES) if grade not in totals]
-    return [f"dr_grade: no photograph has grade {', '.join(absent)}."] if absent else []
+    shifted = " If the column counts from 1 (1 is no DR), subtract 1: each grade is read one too high." if numbers and 0 not in totals else ""
+    return [f"dr_grade: no photograph has grade {', '.join(absent)}.{shifted}"] if absent else []
 
 
 def _read_words(

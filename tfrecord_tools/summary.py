@@ -138,8 +138,9 @@ def next_command(out: Path, manifest: Mapping[str, Any]) -> str:
         name = next(iter(labels))
         gin_file = "folder.gin"
         binding = "" if name == "class" else f" --gin_param={_quoted(f'tasks.label.name = {name!r}')}"
-        if not manifest["positive"][name]:  # training would only ask
-            return ""
+        held = manifest["splits"]["train"]["classes"][name]
+        if not manifest["positive"][name] or not all(held.get(str(index)) for index in range(len(labels[name]))):
+            return ""  # training would only ask, or refuse a class that it cannot learn
     if not gin_file:
         return ""
     return (

@@ -79,6 +79,9 @@ def test_dr_grade_is_the_icdr_scale():
         read_classes(["0", "1", "5", "5"], "dr_grade", WHERE)
     classes, index, cautions = read_classes(["No DR", "Mild", "PDR"], "dr_grade", WHERE)
     assert classes == GRADE_NAMES and index == {"No DR": 0, "Mild": 1, "PDR": 4} and "'PDR' = 4" in cautions[0]
+    assert "counts from 1" in read_classes(["1", "2", "3", "4"], "dr_grade", WHERE)[2][0]
+    for cells in (["0", "2"], ["mild", "moderate", "PDR"]):
+        assert "counts from 1" not in " ".join(read_classes(cells, "dr_grade", WHERE)[2])
     with pytest.raises(DatasetError, match="'NPDR' .* is no grade"):
         read_classes(["No DR", "NPDR", "PDR"], "dr_grade", WHERE)
 

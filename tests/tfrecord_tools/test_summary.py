@@ -45,6 +45,7 @@ def test_empty_splits_and_classes_without_training_photographs_are_said(photogra
     assert "caution: test is empty: evaluate has nothing to judge by. --test_fraction was 0." in said
     said = built(photographs, tmp_path / "q", val_fraction=0.1, test_fraction=0.6)
     assert "class: no training photograph of 'rare' (1 in test)" in said and "lower --val_fraction and --test_fraction" in said
+    assert "next: " not in said  # training refuses them
 
 
 def test_reasons_are_counted_by_kind():
