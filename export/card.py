@@ -103,7 +103,7 @@ def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str
     parity, fit = used["parity"], used["fit"]
     of = "" if parity["trained_on"] else f" of {parity['dataset']}, other records than those that it was trained on"
     lines = [
-        f"- Trained on the data set: {training['dataset']}. Patients do not cross splits.",
+        f"- Trained on the data set: {training['dataset']}. {training.get('patients', 'How its patients were divided is not known here.')}",
         f"- The figures below are from the {report['split']} split{of}: {report['images']} photographs of "
         f"{report['patients']} patients.",
     ]

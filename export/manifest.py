@@ -11,6 +11,7 @@ from typing import Any
 
 from dr_edge import fitted, metadata
 from dr_edge.data import pipeline
+from dr_edge.data.known_patients import patients_sentence
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.heat_verdict import DRAWN
 from dr_edge.fitted import Basis
@@ -139,13 +140,16 @@ def training_facts(run: TrainedRun, basis: Basis) -> dict[str, Any]:
     """Returns what the run was trained on, whatever records it is exported with.
 
     Returns:
-      dataset, splits {split: photographs} and classes (`counted_classes`). Where the records are gone, what run.json says:
-      dataset (UNKNOWN where it says nothing), splits with "train" alone or empty, classes empty.
+      dataset, splits {split: photographs}, classes (`counted_classes`) and patients (a sentence: do they cross splits?). Where the
+      records are gone, what run.json says: dataset (UNKNOWN where it says nothing), splits with "train" alone or empty, classes empty, and patients left out.
     """
     if basis.own and basis.records is not None:
         info = pipeline.read_info(basis.records)
         splits = {name: split["examples"] for name, split in info.content["splits"].items()}
-        return {"dataset": info.content["dataset"], "splits": splits, "classes": counted_classes(info, run.task)}
+        return {
+            "dataset": info.content["dataset"], "splits": splits, "classes": counted_classes(info, run.task),
+            "patients": patients_sentence(info.content),
+        }  # fmt: skip
     images = run.content.get("training_examples")
     splits = {} if images is None else {"train": images}
     return {"dataset": run.content.get("dataset", UNKNOWN), "splits": splits, "classes": {}}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dr_edge import fitted, metadata
+from dr_edge.data.known_patients import not_known
 from dr_edge.fitted import Basis
 from dr_edge.trained import MODEL_FILE, TrainedRun
 
@@ -70,6 +71,7 @@ def describe(
         "positive_class": run.task.positive_name or None,
         "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own)
         + [run.task.caution] * (run.task.caution is not None)
+        + not_known(dataset)
         + list(notes),
         "image_size": run.image_size,
         "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),

@@ -112,6 +112,7 @@ def test_only_layers_that_can_stay_in_floating_point_are_suggested(exported):
 
 def test_the_card_says_what_it_is_not(exported):
     card = (exported[0] / "MODEL_CARD.md").read_text()
+    assert f"data set: drawn. {metadata.read_manifest(exported[0], 'bundle')['training']['patients']}" in card
     assert "Not a medical device" in card and "95 % interval" in card and "model.static_int8.tflite" in card
 
 
@@ -243,6 +244,7 @@ def test_what_nobody_knows_of_the_training_is_called_unknown(exported, elsewhere
     assert used["fit"] == used["parity"] == {"dataset": "hospital", "trained_on": False}
     text = card.model_card(run, basis.fit, exported[1] | {"records": used}, facts)
     assert "were fitted on the validation and training photographs of hospital" in text
+    assert "How its patients were divided is not known here." in text
     assert "calibrated for hospital" in text and "data set: not known" in text and "\nHow many there were" in text
     next(elsewhere[1].glob("val-*")).rename(tmp_path / "val")
     try:
