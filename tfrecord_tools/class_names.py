@@ -22,6 +22,9 @@ MISSING_WORDS = ("na", "n/a", "#n/a", "nan", "null", "-", "--", "?", "missing", 
 SAME_WORDS = (
     "yes y ja j oui o si s sim true t positive pos present", "no n nein non nao false f negative neg absent",
 )  # fmt: skip
+# Letters of other alphabets that nobody can tell from Latin ones.
+_LOOK_ALIKE = str.maketrans("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u03bf\u03b1\u03bd", "aeopcyxijsoav")
+_SEVERAL = re.compile(r"\s*(?:[,;/+&|\n]|\band\b|\bund\b|\bet\b)\s*", re.IGNORECASE)
 _WHOLE = re.compile(r"(\d+)(?:[.,]0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf)", re.ASCII | re.IGNORECASE)
 # ICDR grades in words; "dr" and its long forms are taken out before the look-up
@@ -62,7 +65,7 @@ def check_spellings(counts: Mapping[str, int], where: str, noun: str = "photogra
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(counts):
-        groups.setdefault(plain(name), []).append(name)
+        groups.setdefault(plain(name).translate(_LOOK_ALIKE), []).append(name)
     doubled = [names for names in groups.values() if len(names) > 1] or _same_answers(counts)
     if doubled:
         pairs = "; ".join(" and ".join(f"{_shown(name)} ({_count(counts[name], noun)})" for name in names) for names in doubled)
@@ -86,9 +89,24 @@ def _same_answers(names: Mapping[str, int]) -> list[list[str]]:
     return [same for same in found if len(same) > 1 and any(len(bare[name]) > 1 for name in same)]
 
 
+def _several_at_once(counts: Mapping[str, int], where: str) -> list[str]:
+    """Returns a caution where "glaucoma, cataract" is a class beside "glaucoma": who has both is none of the one."""
+    known = set(map(plain, counts))
+    for name, count in sorted(counts.items()):
+        parts = [part for part in _SEVERAL.split(name) if part]
+        held = [part for part in parts if plain(part) in known]
+        if len(parts) > 1 and held:
+            return [
+                f"{where}: {name!r} ({_count(count, 'photograph')}) is a class of its own beside {held[0]!r}, and so are others that are written so: whoever "
+                f"has several counts for none of them. If they are several findings at once, write a column of 0 and 1 for each and train on "
+                f"tasks.diseases."
+            ]
+    return []
+
+
 def _shown(name: str) -> str:
     """Returns the name in quotes; with the code points where two would look alike."""
-    odd = [letter for letter in name if unicodedata.category(letter) in ("Cf", "Mn") or letter == "\u00a0"]
+    odd = [letter for letter in name if unicodedata.category(letter) in ("Cf", "Mn") or letter == "\u00a0" or ord(letter) in _LOOK_ALIKE]
     codes = " ".join(f"U+{ord(letter):04X}" for letter in odd)
     return f"{name!r}{f' with {codes}' if odd else ''}"
 
@@ -204,7 +222,7 @@ def _read_words(
             totals[grade] += counts[value]
         said = ", ".join(f"{value!r} = {grade}" for value, grade in sorted(known.items(), key=lambda pair: (pair[1], pair[0])))
         return GRADE_NAMES, known, [f"{where}: grades in words were taken as {said}.", *_absent_grades(totals)]
-    cautions = check_spellings(counts, where)
+    cautions = [*check_spellings(counts, where), *_several_at_once(counts, where)]
     names = tuple(sorted(counts))
     return names, {value: index for index, value in enumerate(names)}, cautions
 

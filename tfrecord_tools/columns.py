@@ -61,12 +61,19 @@ def find_column(columns: Sequence[str], wanted: str) -> str | None:
 
 
 def named_columns(entries: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
-    """Reads NAME or NAME=COLUMN entries -> name of the label or mask -> column as the user wrote it."""
+    """Reads NAME or NAME=COLUMN entries -> name of the label or mask -> column as the user wrote it.
+
+    Raises:
+      DatasetError: one name for two columns.
+    """
     named = {}
     for entry in entries:
         name, sign, column = entry.partition("=")
         whole = not sign or find_column(columns, entry) is not None
-        named[entry.strip() if whole else name.strip()] = entry.strip() if whole else column.strip()
+        called, wanted = (entry.strip(), entry.strip()) if whole else (name.strip(), column.strip())
+        if called in named and named[called] != wanted:
+            raise DatasetError(f"{called} is given two columns, {named[called]} and {wanted}. Give each a name of its own.")
+        named[called] = wanted
     return named
 
 

@@ -16,7 +16,7 @@ WHERE = "t.csv, column stage"
     [
         ("healthy", "Healthy"), ("No DR", "no dr"), ("No DR", "no_dr"), ("No DR", "No-DR"), ("no dr", "no  dr"), ("nodr", "no dr"),
         ("no dr ", "no dr"), ("caf\u00e9", "cafe\u0301"), ("\uff2e\uff2f\u3000\uff24\uff32", "NO DR"), ("sick", "si\u00adck"), ("no\u2010dr", "no-dr"),
-        ("STRASSE", "stra\u00dfe"), ("no.dr", "no_dr"), ("sick", "sick_"), ("sick", "\u200bsick"),
+        ("STRASSE", "stra\u00dfe"), ("no.dr", "no_dr"), ("sick", "sick_"), ("sick", "\u200bsick"), ("normal", "n\u043ermal"), ("\u0410\u041c\u0414", "A\u041c\u0414"),
     ],
 )  # fmt: skip
 def test_two_spellings_of_one_class_are_refused_with_their_counts(one: str, other: str):
@@ -39,6 +39,14 @@ def test_signs_that_mean_something_stay():
     for one, other in (("DR+", "DR-"), ("glaucoma", "glaucoma-"), ("grade 1", "grade 2"), ("normal", "abnormal"), ("NPDR", "PDR"), ("type 1.5", "type 15 b")):
         assert plain(one) != plain(other)
         assert len(read_classes([one, other], "stage", WHERE)[0]) == 2
+
+
+def test_several_findings_in_one_cell_are_said():
+    for both in ("glaucoma, cataract", "cataract;glaucoma", "glaucoma + AMD", "Glaucoma and cataract", "AMD/glaucoma"):
+        cautions = read_classes(["glaucoma", both, "normal"], "disease", WHERE)[2]
+        assert len(cautions) == 1 and f"{both!r} (1 photograph)" in cautions[0] and "tasks.diseases" in cautions[0]
+    for names in (["wet AMD", "dry AMD", "normal"], ["DR/DME", "normal"], ["sand", "s", "normal"], ["0/1", "1/2"]):
+        assert not read_classes(names, "disease", WHERE)[2]
 
 
 def test_a_slip_of_the_pen_is_said():

@@ -174,6 +174,14 @@ def test_a_label_by_another_name(tmp_path: Path):
     assert list(listing.labels) == ["a=b"]
 
 
+def test_one_label_of_two_columns_is_refused(tmp_path: Path):
+    text = "image,g1,g2\na.png,0,1\nb.png,1,0\n"
+    with pytest.raises(DatasetError, match="dr is given two columns, g1 and g2"):
+        listed(tmp_path, text, label_columns=["dr=g1", "dr=g2"])
+    with pytest.raises(DatasetError, match="optic_disc is given two columns"):
+        listed(tmp_path, text, label_columns=[], mask_columns=["optic_disc=g1", "optic_disc=g2"])
+
+
 def test_it_is_said_that_referable_dr_needs_dr_grade(tmp_path: Path):
     for text in ("image,level\na.png,2\nb.png,0\n", "image,level\na.png,PDR\nb.png,No DR\n"):
         notes = listed(tmp_path, text).notes
