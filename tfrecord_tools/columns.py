@@ -66,7 +66,7 @@ def named_columns(entries: Sequence[str], columns: Sequence[str]) -> dict[str, s
     Raises:
       DatasetError: one name for two columns.
     """
-    named = {}
+    named: dict[str, str] = {}
     for entry in entries:
         name, sign, column = entry.partition("=")
         whole = not sign or find_column(columns, entry) is not None
