@@ -15,6 +15,7 @@ from dr_edge import metadata
 from dr_edge.data import positive
 
 CHOSEN_FOR = (1,)  # what earlier releases chose thresholds for
+OWN_NAMES = ("referable_dr", "any_dr", "messidor_any_dr", "dr_grade")  # tasks whose class names nobody typed
 
 
 def stated(directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def stated(directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "positive_index": ill[0] if len(ill) == 1 else None,
         "positive_indices": list(ill),
     }
-    warnings = [manifest.get("warning"), _caution(names, read)]
+    warnings = [manifest.get("warning"), _caution(names, read), None if label in OWN_NAMES else _typed(names)]
     return {
         **_told(manifest, ill),
         "task": {**task, **said},
@@ -73,6 +74,14 @@ def _told(content: Mapping[str, Any], ill: tuple[int, ...]) -> dict[str, Any]:
     if not points:
         return dict(content)
     return {**content, "operating_points": positive.of_disease(points, CHOSEN_FOR, ill)}
+
+
+def _typed(names: list[str]) -> str:
+    """Returns the caution of class names that were typed beside a training command, whose README swapped them."""
+    return (
+        f"An earlier release exported this bundle and did not compare the names {', '.join(names)} with those of its records: where they were typed in "
+        f"another order, each class is called by another's name. Compare them with \"labels\" in the records' dataset.json, or train again."
+    )
 
 
 def _caution(names: list[str], read: tuple[int, ...]) -> str | None:

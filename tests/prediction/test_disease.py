@@ -21,10 +21,10 @@ SAID = ("positive_class", "negative_class", "positive_index", "positive_indices"
 def old_bundle(bundle_dir, changed):
     """old_bundle(class names): as exported before the disease was stated."""
 
-    def make(names):
+    def make(names, task_name="class"):
         content = json.loads((bundle_dir / "metadata.json").read_text())
         task = {key: value for key, value in content["task"].items() if key not in SAID}
-        return changed(bundle_dir, {"task": task | {"name": "class", "class_names": names}})
+        return changed(bundle_dir, {"task": task | {"name": task_name, "class_names": names}})
 
     return make
 
@@ -32,7 +32,14 @@ def old_bundle(bundle_dir, changed):
 def test_the_second_class_is_the_disease_where_its_name_says_so(old_bundle):
     bundle = open_bundle(old_bundle(["normal", "glaucoma"]))
     assert (bundle.positive, bundle.positive_name, bundle.negative_name) == ((1,), "glaucoma", "normal")
-    assert bundle.manifest["warning"] is None and bundle.operating_point.name == "sensitivity_90"
+    assert bundle.operating_point.name == "sensitivity_90" and " for the disease" not in bundle.manifest["warning"]
+
+
+def test_names_that_somebody_typed_may_be_swapped_and_those_of_a_task_of_ours_are_not(old_bundle):
+    """The README's own command called the folders glaucoma and normal healthy and sick: nothing in the bundle tells."""
+    assert "did not compare the names healthy, sick with those of its records" in open_bundle(old_bundle(["healthy", "sick"])).manifest["warning"]
+    ours = open_bundle(old_bundle(["non-referable", "referable"], "referable_dr"))
+    assert ours.manifest["warning"] is None and ours.positive_name == "referable"
 
 
 def test_the_same_decisions_are_told_the_other_way_round_where_the_first_is(old_bundle, bundle_dir, photographs):
