@@ -194,7 +194,7 @@ def _read_numbers(
     said = ", ".join(map(str, absent))
     caution = (
         f"{where}: of the numbers 0 to {highest} no photograph has {said}; found: {held} (photographs of each). A class without a photograph "
-        f"cannot be trained. Number the classes from 0 without gaps if {said} means nothing."
+        f"cannot be trained. If {said} means nothing, write the classes as names ('yes', 'no'), or number them from 0, the one without the disease."
     )
     return tuple(str(number) for number in range(highest + 1)), whole, [caution]
 

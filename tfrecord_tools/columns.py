@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfrecord_tools.class_names import DR_GRADE, icdr_grade, whole_number
-from tfrecord_tools.eyes import side_of
+from tfrecord_tools.eyes import find_mark, side_of
 from tfrecord_tools.items import DatasetError, split_of
 from tfrecord_tools.layout import IMAGE_SUFFIXES
 from tfrecord_tools.named_files import NamedFiles
@@ -24,7 +24,7 @@ IMAGE_NAMES = (
 )  # fmt: skip
 PICTURE_WORDS = ("image", "img", "photo", "picture", "file", "fundus", "bild", "datei", "foto", "imagen", "archivo", "fichier")
 PATIENT_NAME = re.compile(
-    r"(patient|patienten|subject|person|proband|probanden|participant|paziente?|pacientes?|case|pat|nhs|hospital|chart|record)"
+    r"(patient|patienten|subject|person|proband|probanden|participant|paziente?|pacientes?|case|fall|pat|nhs|hospital|chart|record)"
     r"(id|ids|nr|no|num|number|nummer|code|key|kennung|name|hash)|patient(en)?|patients|subject|person|proband|paziente|paciente|pid|mrn|who"
 )
 DR_NAMES = (
@@ -91,7 +91,7 @@ def guess(table: Table, root: Path) -> Guess:
     image = next((name for known in IMAGE_NAMES for name in pictures if plain_column(name) == known), pictures[0] if pictures else "")
     if not image:
         image = next((name for known in IMAGE_NAMES for name in table.columns if plain_column(name) == known), "")
-    masks = tuple((_mask_name(name), name) for name in pictures if name != image and _has_suffix(head[name]))
+    masks = tuple((_mask_name(name), name) for name in pictures if name != image and _has_suffix(head[name]) and not _of_an_eye(name))
     rest = [name for name in table.columns if name != image and name not in pictures and head[name]]
     split = next((name for name in rest if all(map(split_of, head[name]))), "")
     side = next((name for name in rest if name != split and all(map(side_of, head[name])) and not _is_number(head[name])), "")
@@ -153,6 +153,12 @@ def _is_number(values: Sequence[str]) -> bool:
     return all(whole_number(value) is not None for value in values)
 
 
+def _of_an_eye(column: str) -> bool:
+    """Says whether a column is called by an eye, "OS image": a photograph like that of the other eye, and no mask."""
+    plain = plain_column(column)
+    return find_mark(column) is not None and not any(word in plain for word in ("mask", "disc", "disk", "cup"))
+
+
 def _mask_name(column: str) -> str:
     plain = plain_column(column)
     return "optic_disc" if "disc" in plain or "disk" in plain else "optic_cup" if "cup" in plain else column
@@ -195,7 +201,14 @@ def describe(table: Table) -> str:
 
 def ask(problem: str, table: Table, data_dir: Path, given: str, out: Path | None) -> DatasetError:
     """Returns the error that says what is missing, what the table holds, and the command that is probably meant."""
-    probable = command(given, guess(table, data_dir), data_dir, out)
+    found = guess(table, data_dir)
+    eyes = [name for name in table.columns if _of_an_eye(name) and _has_suffix([value for value in values_of(table, name)[:LOOKED_AT] if value])]
+    if len(eyes) > 1:
+        return DatasetError(
+            f"{problem}\n{describe(table)}\nThe columns {', '.join(eyes)} each name a photograph. Write a table with one photograph a row: its name, the "
+            f"patient (--patient_column), the eye (--laterality_column) and the label of that eye."
+        )
+    probable = command(given, found, data_dir, out)
     return DatasetError(f"{problem}\n{describe(table)}\nProbably:\n  {probable}")
 
 

@@ -37,6 +37,7 @@ UNCLEAR = _words(
     "undetermined indeterminate equivocal borderline missing artifact artifacts artefact artefacts quality blurred blurry reject "
     "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair treatment pending tbd todo na nd skip "
     "ignore assessable unassessable interpretable uninterpretable duplicate discarded beurteilbar unbeurteilbar unklar unbekannt fraglich "
+    "new neu unsorted unsortiert sonstige sonstiges duplicates duplikate doppelt tmp temp inbox "
     "illisible incertain indetermine inconnu inclassable evaluable desconocido dudoso ilegible indeterminado"
 )
 # Of a class with words of its own beside one of these nobody can say it ("normal variant", "healthy with drusen") ...

@@ -34,7 +34,8 @@ def undefined(select_by: str, values: Mapping[str, Any]) -> str:
     known = sorted(key for key, value in values.items() if isinstance(value, (int, float)))
     return (
         f"validation gives no {select_by}, by which the best epoch is chosen: the validation images hold one class only, or no such "
-        f"mask. best.keras is that of the first epoch. Build the records again with a larger --val_fraction, or bind train.select_by "
+        f"mask. Until one gives it, best.keras is that of the latest epoch. Build the records again with every class in validation (a larger "
+        f"--val_fraction, or other rows called val in the table's split column), or bind train.select_by "
         f"to one of {known}."
     )
 

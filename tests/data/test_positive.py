@@ -33,7 +33,7 @@ def test_names_that_are_not_those_of_the_healthy(name):
 
 
 @pytest.mark.parametrize("name", [
-    "ungradable", "unknown", "poor quality", "no image", "unlabelled", "normal variant", "normal_with_drusen", "Healthy fellow eye of AMD",
+    "neu", "unsortiert", "ungradable", "unknown", "poor quality", "no image", "unlabelled", "normal variant", "normal_with_drusen", "Healthy fellow eye of AMD",
     "x", "n", "k.A.", "N/A", "TBD", "nicht beurteilbar", "illisible", "not sure", "no answer", "not treated", "no laser", "non-smoker",
 ])
 def test_names_that_are_neither(name):

@@ -296,3 +296,27 @@ def test_patients_that_look_like_files_are_proposed_as_patients(tmp_path: Path, 
 def test_a_photograph_called_by_its_patient_stays_the_photograph(tmp_path: Path):
     with pytest.raises(DatasetError, match="--image_column=patient --label_columns=glaucoma --out"):
         listed(tmp_path, "patient,glaucoma\n001,0\n002,1\n", ("001.png", "002.png"), image_column=None, label_columns=[])
+
+
+def test_a_row_of_two_eyes_is_asked_for_as_two_rows(tmp_path: Path):
+    """The photograph of the other eye was proposed as a mask."""
+    text = "Patient,OD Bild,OS Bild,OD DR,OS DR\n1,a.png,b.png,0,2\n"
+    with pytest.raises(DatasetError, match="The columns OD Bild, OS Bild each name a photograph. Write a table with one photograph a row") as caught:
+        listed(tmp_path, text, image_column=None, label_columns=[])
+    assert "mask_columns=" not in str(caught.value)
+    masks = "image,disc mask,cup mask\na.png,m.png,n.png\n"
+    with pytest.raises(DatasetError, match='--mask_columns="optic_disc=disc mask,optic_cup=cup mask"'):
+        listed(tmp_path, masks, ("a.png", "m.png", "n.png"), image_column=None, label_columns=[])
+
+
+def test_a_cross_for_yes_leaves_no_without_a_word(tmp_path: Path):
+    notes = listed(tmp_path, "image,glaucoma\na.png,x\nb.png,\n", label_columns=["glaucoma"]).notes
+    assert any("nothing to tell apart. An empty cell is a label that nobody knows; where it means no, write no." in note for note in notes)
+    notes = listed(tmp_path, "image,glaucoma\na.png,x\nb.png,x\n", label_columns=["glaucoma"]).notes
+    assert any(note.endswith("nothing to tell apart.") for note in notes)
+
+
+def test_yes_as_1_and_no_as_2_is_not_told_to_count_from_0_blindly(tmp_path: Path):
+    """Who took 1 from each, as the note said, had no as 1, the disease."""
+    notes = listed(tmp_path, "image,glaucoma\na.png,1\nb.png,2\n", label_columns=["glaucoma"]).notes
+    assert any("write the classes as names ('yes', 'no'), or number them from 0, the one without the disease" in note for note in notes)

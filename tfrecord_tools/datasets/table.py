@@ -248,7 +248,8 @@ def _labels(
         notes += said
         held = Counter(index[cell] for cell in cells if cell)
         if len(held) == 1:
-            notes.append(f"{where}: every label is {classes[name][next(iter(held))]!r}: there is nothing to tell apart.")
+            blank = " An empty cell is a label that nobody knows; where it means no, write no." if "" in cells else ""
+            notes.append(f"{where}: every label is {classes[name][next(iter(held))]!r}: there is nothing to tell apart.{blank}")
         if name != DR_GRADE and (is_icdr(classes[name]) or columns_lib.is_grade_column(wanted, list(index))):
             order = " in alphabetical order" if not classes[name][0].isdigit() else ""
             notes.append(
