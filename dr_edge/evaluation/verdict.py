@@ -121,17 +121,16 @@ def _area(name: str, positive: np.ndarray, scores: np.ndarray, patients: np.ndar
 def _balanced(labels: np.ndarray, predicted: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
     """Judges the mean recall of the classes that enough patients have."""
     classes = [index for index in np.unique(labels) if np.unique(patients[labels == index]).size >= FEWEST]
-    chance = 1 / max(len(classes), 1)  # whoever does not look at the photograph reaches no more on average
-    value, interval, few = None, None, None
     if len(classes) < 2:
         few = f"only {len(classes)} of the classes have {FEWEST} patients or more"
-    else:
-        recalls: list[Statistic] = [bootstrap.weighted_share(predicted == index, labels == index) for index in classes]
-        statistic = bootstrap.mean_of_defined(recalls)
-        value = finite_or_none(statistic(np.ones((1, len(labels))))[0])
-        interval = bootstrap.bootstrap_interval(statistic, patients).to_json()
+        return _part("the classes", "balanced accuracy", None, None, None, None, patients, few, few, more_is_better=True)
+    chance = 1 / len(classes)  # whoever does not look at the photograph reaches no more on average
+    recalls: list[Statistic] = [bootstrap.weighted_share(predicted == index, labels == index) for index in classes]
+    statistic = bootstrap.mean_of_defined(recalls)
+    value = finite_or_none(statistic(np.ones((1, len(labels))))[0])
+    interval = bootstrap.bootstrap_interval(statistic, patients).to_json()
     said = f"balanced accuracy {number(value)}{_of(interval)} over {len(classes)} classes, guessing gives {number(chance)}"
-    return _part("the classes", "balanced accuracy", value, chance, interval, None, patients, few, said, more_is_better=True)
+    return _part("the classes", "balanced accuracy", value, chance, interval, None, patients, None, said, more_is_better=True)
 
 
 def _ratio(true: np.ndarray, found: np.ndarray, patients: np.ndarray) -> dict[str, Any]:

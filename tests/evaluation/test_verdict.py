@@ -107,6 +107,8 @@ def test_classes_without_a_question_are_judged_by_balanced_accuracy():
     always = status(np.zeros(N, int))
     assert always["status"] == words.NOT_TOLD and always["value"] == pytest.approx(1 / 3)
     assert status((labels + 1) % 3)["status"] == words.WORSE
+    few = verdict.of_answers(task, labels[:2], np.eye(4)[labels[:2]], PATIENTS[:2], "test", True)
+    assert few["caution"].startswith("Not told from guessing on the test images: only 0 of the classes have 8 patients or more.")
 
 
 def masks(found: np.ndarray, true: np.ndarray, dice: float = 0.9, constant: float = 0.5) -> dict:
