@@ -26,6 +26,7 @@ _GREY = 12  # grey levels between the channels on average
 _ROUND = 0.93  # of its box is a part at most: without colour a panel, a ramp or an OCT scan looks like a retina otherwise
 _GREY_SIDE = 0.35  # of the frame's shorter side are its sides at least: a layer of an OCT scan falls into round pieces
 _EVEN = 10  # grey levels around a border's colour
+_BAR, _BAR_LIT = 16, 25  # grey levels between the extremes of a bar, also after JPEG; and its least
 _BORDER = 0.6  # of a border has one colour
 
 
@@ -37,7 +38,7 @@ def shows_several(small: np.ndarray, brightness: np.ndarray) -> bool:
       brightness: [h, w] uint8, the brightest channel, black where the picture has a white margin.
     """
     away = _against_border(small)
-    standing_out = brightness if away is None else cv2.min(brightness, away)
+    standing_out = _without_bars(small, brightness if away is None else cv2.min(brightness, away))
     if max(small.shape[:2]) > 240:
         height, width = small.shape[0] // 2, small.shape[1] // 2
         small = cv2.resize(small[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
@@ -49,6 +50,17 @@ def shows_several(small: np.ndarray, brightness: np.ndarray) -> bool:
         if len(parts) > 1 and sum(_like_a_fundus(part, small) for part in parts) > 1:
             return True
     return False
+
+
+def _without_bars(small: np.ndarray, standing_out: np.ndarray) -> np.ndarray:
+    """Returns `standing_out` without lit rows and columns of one colour from edge to edge, which stand between pictures."""
+    kept = standing_out
+    for axis in (0, 1):
+        even = (small.max(axis=axis).astype(np.int16) - small.min(axis=axis)).max(axis=-1) <= _BAR
+        bars = even & (standing_out.min(axis=axis) > _BAR_LIT)
+        if bars.any() and not bars.all():
+            kept = np.where(bars[None, :] if axis == 0 else bars[:, None], 0, kept).astype(np.uint8)
+    return kept
 
 
 def _against_border(small: np.ndarray) -> np.ndarray | None:

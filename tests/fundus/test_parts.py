@@ -57,6 +57,8 @@ def pairs(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
         "on white": laid([a, b], (255, 255, 255), (380, wide + 90), [(40, 30), (40, 60 + a.shape[1])]),
         "on blue": laid([a, b], (60, 90, 180), (380, wide + 90), [(40, 30), (40, 60 + a.shape[1])]),
         "montage": np.vstack([np.hstack([a, b]), np.hstack([b, a])]),
+        "a white bar between": np.hstack([touching[:, : fitted(tight(a), 300).shape[1]], np.full((300, 24, 3), 255, np.uint8), fitted(tight(b), 300)]),
+        "a bar between rows": np.vstack([a, np.full((20, a.shape[1], 3), (120, 120, 130), np.uint8), cv2.resize(b, (a.shape[1], 300))]),
         "three": np.hstack([a, b, a]),
         "one dark": np.hstack([a, b // 2]),
         "one red-free": np.hstack([a, green]),

@@ -82,6 +82,7 @@ def drawn() -> dict[str, np.ndarray]:
         "two eyes": np.hstack([eye, eye[:, ::-1]]), "one red-free": np.hstack([eye, np.repeat(eye[:, ::-1, 1:2], 3, axis=2)]),
         "two eyes on white": np.pad(np.hstack([eye, eye]), ((30, 30), (30, 30), (0, 0)), constant_values=255),
         "one above the other": np.vstack([eye, eye // 2]),
+        "two eyes with a bar between": np.hstack([tight(eye), np.full((tight(eye).shape[0], 30, 3), 255, np.uint8), tight(eye)]),
         "touching": cv2.resize(np.hstack([tight(eye), tight(eye)]), (640, 320), interpolation=cv2.INTER_AREA),
         "swapped": eye[..., ::-1],
         "green first": eye[..., [1, 0, 2]],

@@ -21,6 +21,8 @@ const ROUND = 0.93;
 const GREY_SIDE = 0.35;
 const EVEN = 10;
 const BORDER = 0.6;
+const BAR = 16;
+const BAR_LIT = 25;
 
 /**
  * Returns whether a picture shows two or more parts that look like a fundus.
@@ -29,7 +31,8 @@ const BORDER = 0.6;
  */
 export function showsSeveral(small, brightness) {
   const away = againstBorder(small);
-  let standing = away === null ? brightness : {...brightness, data: brightness.data.map((value, i) => Math.min(value, away[i]))};
+  const against = away === null ? brightness : {...brightness, data: brightness.data.map((value, i) => Math.min(value, away[i]))};
+  let standing = withoutBars(small, against);
   if (Math.max(small.width, small.height) > 240) {
     small = halve(small);
     standing = halvedGrey(standing);
@@ -50,6 +53,32 @@ function halvedGrey({data, width, height}) {
   for (let i = 0; i < data.length; i++) rgb[3 * i] = data[i];
   const small = halve({data: rgb, width, height});
   return {...small, data: Uint8Array.from({length: small.width * small.height}, (_, i) => small.data[3 * i])};
+}
+
+/** Returns `standing` without lit rows and columns of one colour from edge to edge, which stand between pictures. */
+function withoutBars({data, width, height}, standing) {
+  const isBar = (at, length) => {
+    const low = [255, 255, 255];
+    const high = [0, 0, 0];
+    for (let k = 0; k < length; k++) {
+      if (standing.data[at(k)] <= BAR_LIT) return false;
+      for (let c = 0; c < 3; c++) {
+        const value = data[3 * at(k) + c];
+        low[c] = Math.min(low[c], value);
+        high[c] = Math.max(high[c], value);
+      }
+    }
+    return high.every((value, c) => value - low[c] <= BAR);
+  };
+  const columns = Array.from({length: width}, (_, x) => isBar((y) => y * width + x, height));
+  const rows = Array.from({length: height}, (_, y) => isBar((x) => y * width + x, width));
+  const [some, others] = [columns, rows].map((bars) => bars.includes(true) && bars.includes(false));
+  if (!some && !others) return standing;
+  const kept = standing.data.map((value, i) => {
+    const bar = (some && columns[i % width]) || (others && rows[Math.floor(i / width)]);
+    return bar ? 0 : value;
+  });
+  return {...standing, data: kept};
 }
 
 /** Returns how far each pixel lies from the colour of an even, lit border; null where there is none. */
