@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from absl import logging
+
 from dr_edge import fitted, metadata
 from dr_edge.data.known_patients import not_known
+from dr_edge.evaluation import seen_before
 from dr_edge.fitted import Basis
 from dr_edge.trained import MODEL_FILE, TrainedRun
 
@@ -40,7 +43,9 @@ class Settings:
 
 def is_unseen(content: Mapping[str, Any]) -> bool:
     """Says whether the images of a metrics.json had no part in training or in choosing the best epoch."""
-    return content["split"] == "test" or not content["trained_on_these_records"]
+    if content["trained_on_these_records"]:
+        return content["split"] == "test"
+    return not content.get("seen_in_training")
 
 
 def describe(
@@ -56,6 +61,11 @@ def describe(
       notes: more sentences that a reader of the numbers must see.
     """
     dataset = metadata.read_manifest(records, "dataset")
+    own = fitted.is_trained_on(run, records)
+    seen = None if own else seen_before.count_seen(run, records, settings.split)
+    said = [] if own else seen_before.sentence(seen, dataset["splits"][settings.split]["examples"])
+    if seen:
+        logging.warning("%s", said[0])
     return {
         "split": settings.split,
         "task": run.task.to_json(),
@@ -66,12 +76,14 @@ def describe(
             "dataset": dataset["dataset"],
             "preprocess": dataset["preprocess"],
         },
-        "trained_on_these_records": fitted.is_trained_on(run, records),
+        "trained_on_these_records": own,
+        "seen_in_training": seen,
         "fitted": {"on_own_records": None if basis.fit is None else basis.own, "reason": basis.reason},
         "positive_class": run.task.positive_name or None,
         "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own)
         + [run.task.caution] * (run.task.caution is not None)
         + not_known(dataset)
+        + said
         + list(notes),
         "image_size": run.image_size,
         "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),
