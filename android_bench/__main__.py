@@ -29,7 +29,8 @@ from typing import Any
 
 from absl import flags
 
-from android_bench import compare, host, matrix, read, report, rows, runner, workspace
+from android_bench import compare, host, matrix, read, report, rows
+from android_bench.adb import runner, workspace
 from android_bench.bundle import Bundle, read_bundle
 from android_bench.errors import BenchError
 from dr_edge import command, metadata

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from android_bench import parse, parse_files, parse_profile
 from android_bench.errors import ParseError
+from android_bench.tool import parse, parse_files, parse_profile
 
 
 def main(arguments: Sequence[str]) -> str:

@@ -63,8 +63,9 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
 
 def import_names() -> None:
     """Imports all that a gin file may name."""
-    from dr_edge import multitask_losses, segmentation_losses  # noqa: F401
     from dr_edge.data import augment  # noqa: F401
+    from dr_edge.losses import multilabel as multitask_losses  # noqa: F401
+    from dr_edge.losses import segmentation as segmentation_losses  # noqa: F401
     from dr_edge.models import classifiers, mobilenet_v3_cbam, multitask, ordinal, resnet_v2_slim, unet  # noqa: F401
     from dr_edge.training import loop  # noqa: F401
 

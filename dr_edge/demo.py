@@ -163,7 +163,7 @@ def _number(value: float | None, digits: int, sign: bool = False) -> str:
 def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -> Path:
     """Writes report.html, which shows the pictures and links to the reports of the stages; returns its path."""
     from dr_edge import verdict
-    from dr_edge.evaluation import report, words
+    from dr_edge.evaluation import number_text, report
 
     run = metadata.read_manifest(out / "run", "run")
     evaluation = metadata.read_manifest(out / "run" / "evaluation" / "test", "evaluation")
@@ -176,7 +176,7 @@ def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -
         .get_template("demo_report.html.j2")
         .render(
             rows=rows, links=links, run=run, evaluation=evaluation, pictures=pictures, plots=plots, minutes=minutes, number=_number,
-            tiles=words.tiles(evaluation),
+            tiles=number_text.tiles(evaluation),
         )
     )  # fmt: skip
     metadata.write_text(out / "report.html", page)

@@ -33,11 +33,12 @@ flags.DEFINE_integer(
     "examples", 6, "Mistakes, and right answers, to show with their heat maps.", lower_bound=0
 )
 flags.DEFINE_boolean(
-    "honesty", True, "Also check that the heat maps depend on what was learned and lie on lesions."
+    "heatmap_checks", True, "Also check that the heat maps depend on what was learned and lie on lesions."
 )
 flags.DEFINE_string("out", None, "compare only: also write the comparison to this JSON file.")
 
-OF_AN_EVALUATION = ("records", "batch_size", "examples", "honesty")  # compare reads what an evaluation has left
+flags.DEFINE_alias("honesty", "heatmap_checks")  # its name in 0.1
+OF_AN_EVALUATION = ("records", "batch_size", "examples", "heatmap_checks")  # compare reads what an evaluation has left
 
 
 def main(argv: list[str]) -> int:
@@ -61,15 +62,15 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate() -> None:
-    from dr_edge import quiet
+    from dr_edge import native_output as quiet
 
     quiet.import_tensorflow()
-    from dr_edge.evaluation import flow, words
+    from dr_edge.evaluation import flow, number_text
 
-    settings = flow.Settings(FLAGS.split, FLAGS.records, FLAGS.batch_size, FLAGS.examples, FLAGS.honesty)
+    settings = flow.Settings(FLAGS.split, FLAGS.records, FLAGS.batch_size, FLAGS.examples, FLAGS.heatmap_checks)
     content = flow.evaluate(FLAGS.run_dir, settings)
     print(content["verdict"]["text"])
-    print(words.one_line(content))
+    print(number_text.one_line(content))
     print(f"report: {Path(FLAGS.run_dir, 'evaluation', FLAGS.split, flow.REPORT_FILE)}")
     records = FLAGS.records or metadata.read_manifest(FLAGS.run_dir, "run")["records"]
     print(f"next: {next_steps.after_evaluation(FLAGS.run_dir, records, FLAGS.split)}")

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     """Parses the configuration and trains; returns the exit status."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    from dr_edge import quiet
+    from dr_edge import native_output as quiet
 
     quiet.import_tensorflow()
     import gin

@@ -37,11 +37,11 @@ def main(argv: list[str]) -> int:
     """Exports; returns the exit status."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    from dr_edge import quiet
+    from dr_edge import native_output as quiet
 
     quiet.import_tensorflow()
     from dr_edge import config
-    from export import bundle
+    from export.bundle import write as bundle
 
     try:
         config.parse(FLAGS.gin_file, FLAGS.gin_param)
@@ -67,7 +67,7 @@ def next_steps(out: str) -> str:
 
 def summary(report: Mapping[str, Any]) -> str:
     """Returns the table of artifacts as text."""
-    from export import comparison
+    from export.parity import statistics as comparison
 
     shown = comparison.shown_metrics(report["graph"]["drop"])
     heads = "".join(f" {comparison.metric_name(metric):>8} {'drop':>8}" for metric in shown)

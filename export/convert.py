@@ -14,9 +14,13 @@ from absl import logging
 
 from dr_edge import metadata
 from dr_edge.progress import Progress
-from export import frozen, onnx, onnx_int8, tflite, tflite_int8
 from export.formats import Format
-from export.graph import DeployableGraph, Target
+from export.graph import frozen
+from export.graph.deployable import DeployableGraph, Target
+from export.onnx import convert as onnx
+from export.onnx import static_int8 as onnx_int8
+from export.tflite import convert as tflite
+from export.tflite import static_int8 as tflite_int8
 
 
 @dataclasses.dataclass

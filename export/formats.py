@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from export.graph import PHONE, PHONE_DYNAMIC, PHONE_INT8, PHONE_INT16, SERVER, SERVER_INT8, Target
+from export.graph.deployable import PHONE, PHONE_DYNAMIC, PHONE_INT8, PHONE_INT16, SERVER, SERVER_INT8, Target
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from dr_edge.calibration.fit import class_count, examples
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
-from dr_edge.fitting import class_count, examples
 
 
 def training_photographs(records: str | os.PathLike, task: Task, count: int) -> list[np.ndarray]:

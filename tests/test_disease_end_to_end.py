@@ -56,9 +56,10 @@ def run_chain() -> Callable[[Path, tuple[str, ...], str], dict[str, Any]]:
 
     from dr_edge.evaluation import flow
     from dr_edge.training import loop, optimizers
-    from export.bundle import export_run
+    from export.bundle.write import export_run
     from export.settings import MAX_AUC_DROP, Settings
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     def run(directory: Path, names: tuple[str, ...], ill: str) -> dict[str, Any]:
         from dr_edge.data import tasks
@@ -78,7 +79,7 @@ def run_chain() -> Callable[[Path, tuple[str, ...], str], dict[str, Any]]:
             records=str(directory / "records"), run_dir=str(directory / "run"), task=tasks.label("class"), model=small_network,
             epochs=30, batch_size=8, learning_rate=lambda steps, epochs: 0.01, optimizer=optimizers.adam, seed=2,
         )  # fmt: skip
-        evaluation = flow.evaluate(directory / "run", flow.Settings(examples=2, honesty=False))
+        evaluation = flow.evaluate(directory / "run", flow.Settings(examples=2, heatmap_checks=False))
         settings = Settings(max_auc_drop=dict.fromkeys(MAX_AUC_DROP, 1.0), max_graph_auc_drop=1.0)
         export_run(directory / "run", directory / "bundle", ("float32",), settings=settings)
         return {"directory": directory, "ill": ill, "names": names, "built": said, "run": trained, "evaluation": evaluation}

@@ -15,10 +15,15 @@ import pytest
 import scipy.special
 from sklearn import metrics as reference
 
-from dr_edge import bootstrap, fitted, metadata, trained
+from dr_edge import metadata
+from dr_edge import runs as trained
+from dr_edge.calibration import store as fitted
 from dr_edge.data import tasks
-from dr_edge.evaluation import common, flow, honesty, predictions, roc, subgroups, words
+from dr_edge.evaluation import flow, number_text, predictions, roc, subgroups
+from dr_edge.evaluation import request as common
+from dr_edge.evaluation.heatmap_checks import run as heatmap_checks
 from dr_edge.explanation import heatmaps
+from dr_edge.metrics import bootstrap
 
 
 @pytest.fixture
@@ -70,7 +75,7 @@ def test_it_writes_numbers_predictions_and_report(run_dir):
     )
     assert {row["laterality"] for row in rows} == {"left", "right"} and rows[0]["source_height"] == "960"
     assert content["metrics"]["patients"] == 18
-    assert "AUC" in words.one_line(content)
+    assert "AUC" in number_text.one_line(content)
 
 
 def test_heat_maps_that_fail_are_announced_and_stop_nothing(
@@ -82,7 +87,7 @@ def test_heat_maps_that_fail_are_announced_and_stop_nothing(
         grey = images.mean(axis=-1)
         return np.where(grey > 60, 255 - grey, 0)
 
-    for method in honesty.METHODS:
+    for method in heatmap_checks.METHODS:
         monkeypatch.setitem(heatmaps.METHODS, method, dark_parts)
     drawn = shutil.copytree(stand_in_records, tmp_path / "records")
     manifest = metadata.read_manifest(drawn, "dataset")
@@ -116,8 +121,8 @@ def test_the_report_is_one_whole_page(run_dir):
 
 
 def test_thresholds_come_from_validation(run_dir):
-    content = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
-    flow.evaluate(run_dir, flow.Settings(split="val", examples=0, honesty=False))
+    content = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
+    flow.evaluate(run_dir, flow.Settings(split="val", examples=0, heatmap_checks=False))
     with open(run_dir / "evaluation" / "val" / "predictions.csv", newline="") as file:
         scores = [float(row["p_referable"]) for row in csv.DictReader(file)]
     point = next(entry for entry in content["operating_points"] if entry["name"].startswith("sensitivity"))
@@ -129,7 +134,7 @@ def test_thresholds_come_from_validation(run_dir):
 
 def test_the_report_judges_what_a_bundle_will_say(run_dir):
     """Thresholds and probabilities are those that export bakes in: one temperature, one rule, one set of numbers."""
-    content = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    content = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     run = trained.load_run(run_dir)
     fit = fitted.fit_of(run, run.records)
     bundle = {point["threshold"] for point in fit.operating_points}
@@ -143,20 +148,20 @@ def test_the_report_judges_what_a_bundle_will_say(run_dir):
 
 
 def test_an_older_evaluation_is_replaced_whole(run_dir):
-    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     directory = run_dir / "evaluation" / "test"
     (directory / "stale.txt").write_text("old")
     (run_dir / "evaluation" / ".test.next").mkdir()  # left by a killed evaluation
-    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     assert [path.name for path in (run_dir / "evaluation").iterdir()] == ["test"]
     assert not (directory / "stale.txt").exists()
 
 
 def test_a_failed_evaluation_leaves_the_older_one(run_dir, monkeypatch):
-    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     monkeypatch.setattr(flow.report, "render", lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
     with pytest.raises(RuntimeError, match="broken"):
-        flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+        flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     assert [path.name for path in (run_dir / "evaluation").iterdir()] == ["test"]
     metadata.read_manifest(run_dir / "evaluation" / "test", "evaluation")
 
@@ -174,7 +179,7 @@ def test_five_grades_and_diseases(write_run, make_model, tmp_path):
     for task, key in ((tasks.dr_grade(), "qwk"), (tasks.diseases(("glaucoma",)), "mean_f1")):
         run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
         several = task.kind == "multilabel"
-        content = flow.evaluate(run, flow.Settings(examples=2, honesty=several))
+        content = flow.evaluate(run, flow.Settings(examples=2, heatmap_checks=several))
         assert key in content["metrics"] and (content["heat_maps"] is not None) == several
         page = (run / "evaluation" / "test" / "report.html").read_text()
         checker = Checker()
@@ -213,9 +218,9 @@ def test_external_records_are_judged_by_the_runs_own_validation(run_dir, hospita
     other = hospital
     for path in [*other.glob("val-*"), *other.glob("train-*")]:
         path.unlink()
-    quick = flow.Settings(records=str(other), examples=0, honesty=False)
+    quick = flow.Settings(records=str(other), examples=0, heatmap_checks=False)
     content = flow.evaluate(run_dir, quick)
-    own = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    own = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     for part in ("operating_points", "calibration", "out_of_distribution"):
         assert content[part] == own[part]
     assert not content["trained_on_these_records"] and own["trained_on_these_records"]
@@ -225,11 +230,11 @@ def test_external_records_are_judged_by_the_runs_own_validation(run_dir, hospita
 
 @pytest.mark.parametrize("with_validation", [True, False])
 def test_a_run_without_its_records_keeps_its_own_thresholds(run_dir, hospital, with_validation):
-    own = flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    own = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     lose_records(run_dir)
     if not with_validation:
         next(hospital.glob("val-*")).unlink()
-    content = flow.evaluate(run_dir, flow.Settings(records=str(hospital), examples=2, honesty=False))
+    content = flow.evaluate(run_dir, flow.Settings(records=str(hospital), examples=2, heatmap_checks=False))
     for part in ("operating_points", "calibration", "out_of_distribution"):  # its test photographs are the same
         assert content[part] == own[part]
     assert content["fitted"] == {"on_own_records": True, "reason": ""} and content["notes"] == []
@@ -239,7 +244,7 @@ def test_a_run_without_its_records_keeps_its_own_thresholds(run_dir, hospital, w
 
 def test_thresholds_that_come_from_the_judged_records_are_called_so(run_dir, hospital, caplog):
     lose_records(run_dir)
-    content = flow.evaluate(run_dir, flow.Settings(records=str(hospital), examples=2, honesty=False))
+    content = flow.evaluate(run_dir, flow.Settings(records=str(hospital), examples=2, heatmap_checks=False))
     assert content["operating_points"] and content["fitted"]["on_own_records"] is False
     assert not (run_dir / fitted.DIRECTORY).exists()
     assert any("which it was not trained on" in record.getMessage() for record in caplog.records)
@@ -252,38 +257,38 @@ def test_thresholds_that_come_from_the_judged_records_are_called_so(run_dir, hos
 def test_thresholds_are_not_chosen_on_another_hospital(write_run, make_model, hospital, stand_in_records, tmp_path):
     """Diseases: their thresholds are not stored, so that they are left out where the run's records are gone; grades: they are."""
     grades = write_run(tmp_path / "grades", tasks.dr_grade(), make_model(5))
-    own = flow.evaluate(grades, flow.Settings(examples=0, honesty=False))
+    own = flow.evaluate(grades, flow.Settings(examples=0, heatmap_checks=False))
     lose_records(grades)
-    elsewhere = flow.evaluate(grades, flow.Settings(records=str(hospital), examples=0, honesty=False))
+    elsewhere = flow.evaluate(grades, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
     thresholds = [[point["threshold"] for point in content["operating_points"]] for content in (own, elsewhere)]
     assert len(thresholds[0]) > 1 and thresholds[0] == thresholds[1] and elsewhere["notes"] == []
     for task in (tasks.diseases(("glaucoma",)),):
         run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
-        own = flow.evaluate(run, flow.Settings(examples=0, honesty=False))
+        own = flow.evaluate(run, flow.Settings(examples=0, heatmap_checks=False))
         lose_records(run)
-        elsewhere = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, honesty=False))
+        elsewhere = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
         assert own["operating_points"] and elsewhere["operating_points"] == []
         assert elsewhere["notes"] == [flow.NO_THRESHOLDS] and elsewhere["calibration"] == own["calibration"]
         assert flow.NO_THRESHOLDS in (run / "evaluation" / "test" / "report.html").read_text()
-        moved = flow.evaluate(run, flow.Settings(records=str(stand_in_records), examples=0, honesty=False))
+        moved = flow.evaluate(run, flow.Settings(records=str(stand_in_records), examples=0, heatmap_checks=False))
         assert moved["operating_points"] == own["operating_points"] and moved["notes"] == []
         shutil.rmtree(run / fitted.DIRECTORY)
-        there = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, honesty=False))
+        there = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
         assert there["operating_points"] and there["notes"] == [common.FITTED_HERE]
 
 
 def test_intervals_are_what_the_report_says(run_dir, write_run, make_model, tmp_path):
-    flow.evaluate(run_dir, flow.Settings(examples=0, honesty=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
     page = (run_dir / "evaluation" / "test" / "report.html").read_text()
     assert f"{bootstrap.DRAWS:,} bootstrap draws of whole patients, those of subgroups of {subgroups.DRAWS:,}." in page
     assert f"95 % of {roc.BAND_DRAWS} bootstrap curves" in page and f"at least {subgroups.SMALLEST} images" in page
     several = write_run(tmp_path / "several", tasks.diseases(("glaucoma", "dr_grade")), make_model(2))
-    content = flow.evaluate(several, flow.Settings(examples=0, honesty=False))
+    content = flow.evaluate(several, flow.Settings(examples=0, heatmap_checks=False))
     for row in [content["metrics"], *content["subgroups"]]:
         for name in ("mean_f1", "mean_auc"):
             low, high = row[f"{name}_interval"]
             assert low < row[name] < high
-    shown = words.interval(content["subgroups"][0]["mean_auc_interval"])
+    shown = number_text.interval(content["subgroups"][0]["mean_auc_interval"])
     page = (several / "evaluation" / "test" / "report.html").read_text()
     assert f"<small>{shown}</small>" in page and shown in page[page.index("<h2>Subgroups") :]
 
@@ -294,7 +299,7 @@ def test_records_that_are_gone_or_lack_validation(run_dir, stand_in_records, tmp
     lose_records(run_dir)
     with pytest.raises(ValueError, match="--records=DIR"):
         flow.evaluate(run_dir, flow.Settings())
-    content = flow.evaluate(run_dir, flow.Settings(records=str(other), examples=2, honesty=False))
+    content = flow.evaluate(run_dir, flow.Settings(records=str(other), examples=2, heatmap_checks=False))
     assert content["operating_points"] == [] and content["calibration"]["temperature"] is None
     assert "no validation split" in content["out_of_distribution"]["reason"]
     page = (run_dir / "evaluation" / "test" / "report.html").read_text()

@@ -60,7 +60,7 @@ def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp
     """A small disc in a large JPEG, which is decoded whole, and one that is decoded at a quarter of its size."""
     from dr_edge.explanation import pictures
     from dr_edge.fundus.read_crop import read_crop
-    from dr_edge.trained import load_run
+    from dr_edge.runs import load_run
     from tfrecord_tools.synthetic import draw
 
     drawn = draw.draw_fundus(3, size=512).image[..., ::-1]
@@ -77,8 +77,8 @@ def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp
 
 def test_what_predict_would_not_answer_is_said_beside_the_label(stand_in_run, photographs, tmp_path):
     """Drawn fundus images are unlike the stand-in's discs, once a distance is stored; a blurred one is too poor."""
-    from dr_edge import fitted
-    from dr_edge.trained import load_run
+    from dr_edge.calibration import store as fitted
+    from dr_edge.runs import load_run
 
     run = shutil.copytree(stand_in_run, tmp_path / "run")
     shutil.rmtree(run / fitted.DIRECTORY, ignore_errors=True)
@@ -220,16 +220,16 @@ def test_the_page_says_how_good_the_model_is(stand_in_run, stand_in_records, tmp
         return (tmp_path / name / "index.html").read_text()
 
     assert "Not evaluated: nobody has measured this model" in page("before")
-    content = evaluation.evaluate(run, evaluation.Settings(examples=0, honesty=False))
+    content = evaluation.evaluate(run, evaluation.Settings(examples=0, heatmap_checks=False))
     assert content["verdict"]["text"].replace("\u00a0", " ") in page("after").replace("\u00a0", " ")
     with open(run / "best.keras", "ab") as file:  # another model than the one that was judged
         file.write(b" ")
-    from dr_edge.evaluation import verdict
-    from dr_edge.trained import load_run
+    from dr_edge import runs
+    from dr_edge.runs import load_run
 
-    assert verdict.of_run(load_run(stand_in_run)) is not None
+    assert runs.verdict_of(load_run(stand_in_run)) is not None
     (run / "best.keras").write_bytes(b"other")
-    assert verdict.of_run(dataclasses.replace(load_run(stand_in_run), directory=run))["status"] == "not_evaluated"
+    assert runs.verdict_of(dataclasses.replace(load_run(stand_in_run), directory=run))["status"] == "not_evaluated"
 
 
 def test_chosen_diseases_only(two_diseases, stand_in_run, stand_in_records, tmp_path):

@@ -44,13 +44,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     "first",
     [
         "from dr_edge import quiet; quiet.import_tensorflow()",
-        "import dr_edge.trained; dr_edge.trained.load_run",
+        "import dr_edge.runs; dr_edge.runs.load_run",
         "import dr_edge.models.unet",
         "import dr_edge.data.pipeline",
         "import dr_edge.training.loop",
         "import dr_edge.fundus.graham_layer",
-        "import export.bundle",
-        "import export.qat",
+        "import export.bundle.write",
+        "import export.qat.twin",
     ],
 )
 def test_whatever_is_imported_first(first, hostile):
@@ -60,7 +60,7 @@ def test_whatever_is_imported_first(first, hostile):
 
 
 def test_tf_keras_too(hostile):
-    code = "from export.tfmot import tf_keras; b = tf_keras.backend; print(b.image_data_format(), b.floatx(), b.epsilon())"
+    code = "from export.qat.tfmot import tf_keras; b = tf_keras.backend; print(b.image_data_format(), b.floatx(), b.epsilon())"
     done = python(code, **hostile)
     assert done.stdout.split() == ["channels_last", "float32", "1e-07"], done.stderr[-2000:]
 

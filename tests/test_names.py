@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dr_edge import metadata, next_steps
-from export import triton
+from export.bundle import triton
 from tfrecord_tools.items import DatasetError, Item, Listing, readable, with_readable_names
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -88,7 +88,7 @@ def test_every_command(photographs: Path):
     done = call(["-m", "dr_edge.train", f"--gin_file={settings}", f"--records={records}", f"--run_dir={run}"], place)
     evaluate = next_command(done)
     assert f"--run_dir={run}" in evaluate
-    explain = next_command(call([*evaluate, "--nohonesty"], place))
+    explain = next_command(call([*evaluate, "--noheatmap_checks"], place))
     with open(run / "evaluation" / "test" / "predictions.csv", newline="", encoding="utf-8") as file:
         assert all(NAME in row["patient"] for row in csv.DictReader(file))
     assert f"--images={records}" in explain
@@ -111,7 +111,8 @@ def latin1(directory: Path, name: bytes) -> Path:
 
 
 def test_a_name_that_is_no_text_is_rejected_by_its_bytes(tmp_path: Path, save_drawn: Callable[[Path, int], None]):
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     for number in range(12):
         save_drawn(tmp_path / "data" / ("normal", "glaucoma")[number % 2] / f"{number}.png", number)

@@ -27,7 +27,7 @@ from tfrecord_tools.spool import NOTES, chunk_count, chunk_items, finished_chunk
 from tfrecord_tools.writer import ShardTask, write_shard
 
 if TYPE_CHECKING:
-    from tfrecord_tools.assembly import BuildOptions, Plan
+    from tfrecord_tools.plan import BuildOptions, Plan
 
 POLL_SECONDS = 1.0
 

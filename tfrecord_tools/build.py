@@ -100,7 +100,8 @@ flags.mark_flags_as_required(["dataset", "out"])
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     out = Path(FLAGS.out).expanduser()
     options = BuildOptions(

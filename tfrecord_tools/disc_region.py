@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from dr_edge import command, glaucoma, metadata
+from dr_edge import command, metadata
 from dr_edge.data.records import SPLITS, Record, encode, shard_name
 from dr_edge.fundus.crop import FieldOfView, crop_square
+from dr_edge.metrics import glaucoma
 from tfrecord_tools.reading import Example, read_examples
 from tfrecord_tools.writer import write_table
 
 if TYPE_CHECKING:
-    from dr_edge.trained import TrainedRun
+    from dr_edge.runs import TrainedRun
 
 FLAGS = flags.FLAGS
 
@@ -107,7 +108,7 @@ def cut_records(records: Path, run: TrainedRun, out: Path, size: int, margin: fl
       ValueError: a run that draws no disc, records that do not fit it, or no disc in any of them.
       FileExistsError: `out` is not empty.
     """
-    from dr_edge.explanation.pictures import check_records
+    from dr_edge.runs import check_records
 
     if DISC not in run.task.masks:
         raise ValueError(f"{run.directory} draws {run.task.masks or 'no masks'}, no {DISC}. Give a run of system C.")
@@ -199,10 +200,10 @@ def _write_split(staging: Path, split: str, found: list[Record], labels: Mapping
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    from dr_edge import quiet
+    from dr_edge import native_output as quiet
 
     quiet.import_tensorflow()
-    from dr_edge.trained import load_run
+    from dr_edge.runs import load_run
 
     out = Path(FLAGS.out).expanduser()
     content = cut_records(Path(FLAGS.records).expanduser(), load_run(FLAGS.run_dir), out, FLAGS.region_size, FLAGS.margin)

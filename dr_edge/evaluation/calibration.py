@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import reliability
+from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration.fit import Fit
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.predictions import MISSING, Predictions
-from dr_edge.fitting import Fit
 
 DIAGRAM_BINS = 10
 

@@ -13,14 +13,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dr_edge import bootstrap, metadata
-from dr_edge.bootstrap import Statistic
+from dr_edge import metadata
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation import compare_masks, mask_table
-from dr_edge.evaluation.mask_scores import MaskScores
+from dr_edge.evaluation.masks import compare as compare_masks
+from dr_edge.evaluation.masks import table as mask_table
+from dr_edge.evaluation.masks.scores import MaskScores
+from dr_edge.evaluation.number_text import number
 from dr_edge.evaluation.paired import Pair, differences
 from dr_edge.evaluation.predictions import MISSING, Predictions, from_csv
-from dr_edge.evaluation.words import number
+from dr_edge.metrics import bootstrap
+from dr_edge.metrics.bootstrap import Statistic
 
 UNJUDGED = "Not known whether it is better than guessing: evaluate it again."  # by an earlier release
 NAMES = {"auc": "AUC", "accuracy": "accuracy", "qwk": "quadratic weighted kappa"}

@@ -10,29 +10,31 @@ from typing import Any
 
 from absl import logging
 
-from dr_edge import fitted, locks, metadata, metrics, multilabel_metrics
+from dr_edge import locks, metadata
+from dr_edge.calibration import store as fitted
+from dr_edge.calibration.store import Basis
 from dr_edge.data import coverage, pipeline
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation import (
     calibration,
     gallery,
-    heat_verdict,
-    honesty,
     operating_points,
     outliers,
     predictions,
     report,
-    segmentation,
     subgroups,
     verdict,
 )
-from dr_edge.evaluation.common import REPORT_FILE as REPORT_FILE
-from dr_edge.evaluation.common import Settings as Settings
-from dr_edge.evaluation.common import describe, is_unseen
+from dr_edge.evaluation.heatmap_checks import run as heatmap_checks
+from dr_edge.evaluation.heatmap_checks import verdict as heat_verdict
+from dr_edge.evaluation.masks import evaluate as segmentation
 from dr_edge.evaluation.predictions import Predictions
-from dr_edge.explanation.pictures import check_records
-from dr_edge.fitted import Basis
-from dr_edge.trained import TrainedRun, load_run
+from dr_edge.evaluation.request import REPORT_FILE as REPORT_FILE
+from dr_edge.evaluation.request import Settings as Settings
+from dr_edge.evaluation.request import describe, is_unseen
+from dr_edge.metrics import classification as metrics
+from dr_edge.metrics import multilabel as multilabel_metrics
+from dr_edge.runs import TrainedRun, check_records, load_run
 
 NO_THRESHOLDS = (
     "No operating points: their thresholds are chosen on the validation images of the records that the run was trained on, "
@@ -117,8 +119,8 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
         "out_of_distribution": distant,
         "heat_maps": None,
     }
-    if settings.honesty:
-        content["heat_maps"] = honesty.check(run, records, settings.split, test)
+    if settings.heatmap_checks:
+        content["heat_maps"] = heatmap_checks.check(run, records, settings.split, test)
         for text in heat_verdict.warnings(content["heat_maps"]["verdict"]):
             logging.warning("Heat maps. %s", text)
     metadata.write_text(staging / predictions.CSV_FILE, predictions.to_csv(test, task))

@@ -9,11 +9,12 @@ import os
 import numpy as np
 
 from dr_edge.data.tasks import Task
+from dr_edge.drawing import captions, overlay
 from dr_edge.evaluation import outliers
 from dr_edge.evaluation.predictions import MISSING, Predictions, examples_by_id
-from dr_edge.explanation import answers, heatmaps, overlay
+from dr_edge.explanation import heatmaps
 from dr_edge.progress import Progress
-from dr_edge.trained import TrainedRun
+from dr_edge.runs import TrainedRun
 
 SIDE = 288  # pixels of each picture in the report
 METHODS = ("gradcam", "saliency")  # the first that the network can be explained by
@@ -107,8 +108,8 @@ def cards(
             for (row, index), example, heat in zip(part, shown, maps, strict=True):
                 scores, label = predictions.probabilities[row], predictions.labels[row]
                 name, method = str(predictions.ids[row]), heatmaps.TITLES[used]
-                caption = answers.caption(run.task, scores, label, name, method, index)
-                is_shown = answers.heat_is_shown(run.task, scores, index)
+                caption = captions.caption(run.task, scores, label, name, method, index)
+                is_shown = captions.heat_is_shown(run.task, scores, index)
                 laid = data_url(overlay.lay_over(example["photograph"], heat)) if is_shown else None
                 result.append(Card(caption, data_url(example["photograph"]), laid))
             bar.update(len(part))

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import fitting, reliability
-from dr_edge.fitted import Basis
+from dr_edge.calibration import fit as fitting
+from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration.store import Basis
 
 ENOUGH = round(1 / (1 - fitting.OOD_QUANTILES[-1]))  # images of which one lies beyond the threshold
 

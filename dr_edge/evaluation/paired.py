@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import bootstrap
-from dr_edge.bootstrap import Statistic
+from dr_edge.metrics import bootstrap
+from dr_edge.metrics.bootstrap import Statistic
 
 
 @dataclasses.dataclass(frozen=True)

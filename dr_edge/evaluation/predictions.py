@@ -15,7 +15,7 @@ from dr_edge import metadata
 from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
 from dr_edge.progress import Progress
-from dr_edge.trained import TrainedRun
+from dr_edge.runs import TrainedRun
 
 CSV_FILE = "predictions.csv"
 MISSING = -1

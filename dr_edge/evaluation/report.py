@@ -10,13 +10,14 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from dr_edge import bootstrap
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation import charts, roc, subgroups, words
+from dr_edge.drawing import svg_charts
+from dr_edge.evaluation import number_text, roc, subgroups
 from dr_edge.evaluation.gallery import Card
 from dr_edge.evaluation.predictions import MISSING, Predictions
 from dr_edge.explanation import heatmaps
-from dr_edge.trained import TrainedRun
+from dr_edge.metrics import bootstrap
+from dr_edge.runs import TrainedRun
 
 TEMPLATE = "report.html.j2"
 HISTOGRAM_BINS = 20
@@ -52,15 +53,15 @@ def render(
             task=task,
             content=content,
             metrics=content["metrics"],
-            summary=words.summary(content),
-            tiles=words.tiles(content),
+            summary=number_text.summary(content),
+            tiles=number_text.tiles(content),
             roc=_roc_chart(task, content, test),
             scores=_score_chart(task, test),
             reliability=_reliability_chart(content["calibration"]),
             balance=_balance_chart(records, task),
             confusion=_confusion_rows(task, content["metrics"]),
             pictures=pictures,
-            series=charts.SERIES,
+            series=svg_charts.SERIES,
             titles=heatmaps.TITLES,
         )
     )
@@ -79,8 +80,8 @@ def environment(*directories: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["number"] = words.number
-    made.filters["interval"] = words.interval
+    made.filters["number"] = number_text.number
+    made.filters["interval"] = number_text.interval
     draws = {"split": bootstrap.DRAWS, "subgroups": subgroups.DRAWS, "band": roc.BAND_DRAWS}
     made.globals |= {"draws": draws, "level": bootstrap.LEVEL, "smallest_group": subgroups.SMALLEST}
     return made
@@ -91,24 +92,24 @@ def _roc_chart(task: Task, content: dict[str, Any], test: Predictions) -> dict[s
     single = task.kind == "classification"
     if single and len(task.class_names) == 2 and task.positive:
         ill, scores = task.is_positive(test.labels), task.positive_probability(test.probabilities)
-        found = roc.curve(f"AUC {words.number(content['metrics']['auc'])}", ill, scores)
+        found = roc.curve(f"AUC {number_text.number(content['metrics']['auc'])}", ill, scores)
         if found is None:
             return None
         band = roc.band(ill, scores, test.patients)
         dots = [
-            charts.Dot(point["name"], 1 - point["specificity"], point["sensitivity"])
+            svg_charts.Dot(point["name"], 1 - point["specificity"], point["sensitivity"])
             for point in content["operating_points"]
             if point["specificity"] is not None and point["sensitivity"] is not None
         ]
-        return {"svg": charts.roc([found], band, dots), "legend": []}
+        return {"svg": svg_charts.roc([found], band, dots), "legend": []}
     curves = []
     for index, name in enumerate(task.class_names):
         known = np.full(len(test), True) if single else test.labels[:, index] != MISSING
         positive = (test.labels == index) if single else (test.labels[:, index] == 1)
-        auc = words.number(content["metrics"]["per_class"][name]["auc"])
+        auc = number_text.number(content["metrics"]["per_class"][name]["auc"])
         found = roc.curve(f"{name} {auc}", positive[known], test.probabilities[known, index])
         curves += [found] if found is not None else []
-    return {"svg": charts.roc(curves, None, []), "legend": [made.name for made in curves]} if curves else None
+    return {"svg": svg_charts.roc(curves, None, []), "legend": [made.name for made in curves]} if curves else None
 
 
 def _score_chart(task: Task, test: Predictions) -> dict[str, Any] | None:
@@ -123,7 +124,7 @@ def _score_chart(task: Task, test: Predictions) -> dict[str, Any] | None:
         (f"labelled {name}", np.histogram(scores[test.labels == index], edges)[0])
         for index, name in _healthy_first(task)
     ]
-    svg = charts.histogram(edges, counts, f"probability of {task.positive_name}")
+    svg = svg_charts.histogram(edges, counts, f"probability of {task.positive_name}")
     return {"svg": svg, "legend": [name for name, _ in counts]}
 
 
@@ -140,7 +141,7 @@ def _reliability_chart(calibration: dict[str, Any]) -> dict[str, Any]:
         if bins is not None
     ]
     return {
-        "svg": charts.reliability(groups),
+        "svg": svg_charts.reliability(groups),
         "legend": [name for name, *_ in groups] if len(groups) > 1 else [],
     }
 
@@ -163,7 +164,7 @@ def _balance_chart(records: str | os.PathLike, task: Task) -> dict[str, Any]:
         else:
             rows.append((split, [int(count) for count in counts]))
     legend = ["absent", "present"] if task.kind == "multilabel" else names
-    return {"svg": charts.balance(rows, legend), "legend": legend}
+    return {"svg": svg_charts.balance(rows, legend), "legend": legend}
 
 
 def _confusion_rows(task: Task, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dr_edge import bootstrap
-from dr_edge.evaluation.charts import Curve
+from dr_edge.drawing.svg_charts import Curve
+from dr_edge.metrics import bootstrap
 
 BAND_DRAWS = 500
 GRID = np.linspace(0.0, 1.0, 101)

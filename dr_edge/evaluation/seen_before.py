@@ -10,8 +10,8 @@ import csv
 import os
 from pathlib import Path
 
-from dr_edge import fitted
-from dr_edge.trained import TrainedRun
+from dr_edge.calibration import store as fitted
+from dr_edge.runs import TrainedRun
 
 
 def count_seen(run: TrainedRun, records: str | os.PathLike, split: str) -> int | None:

@@ -1,23 +1,34 @@
-"""The same numbers for parts of the images: left and right eyes, picture sizes (cameras), quality; of answers and of
-masks.
-"""
+"""The same numbers for parts of the images: left and right eyes, picture sizes (cameras), quality."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
-from dr_edge import bootstrap, metrics, multilabel_metrics
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.mask_scores import MaskScores
 from dr_edge.evaluation.predictions import Predictions
+from dr_edge.metrics import classification as metrics
+from dr_edge.metrics import multilabel as multilabel_metrics
 
 SMALLEST = 10  # images; a number from fewer says nothing
 SIZES = 6  # most frequent picture sizes that get a row of their own
 DRAWS = 1000
+
+
+class Images(Protocol):
+    """What tells images apart: those of answers and those of masks have it."""
+
+    @property
+    def ids(self) -> np.ndarray: ...
+    @property
+    def source_size(self) -> np.ndarray: ...
+    @property
+    def quality(self) -> np.ndarray: ...
+    @property
+    def laterality(self) -> np.ndarray: ...
 
 
 def subgroup_metrics(task: Task, predictions: Predictions) -> list[dict[str, Any]]:
@@ -29,45 +40,10 @@ def subgroup_metrics(task: Task, predictions: Predictions) -> list[dict[str, Any
       multilabel. A kind with
       fewer than two such groups is left out: there is nothing to compare.
     """
-    return [_row(task, predictions, kind, name, chosen) for kind, name, chosen in _groups(predictions)]
+    return [_row(task, predictions, kind, name, chosen) for kind, name, chosen in groups(predictions)]
 
 
-def mask_subgroups(class_names: Sequence[str], scores: MaskScores) -> list[dict[str, Any]]:
-    """Computes the overlap and the vCDR error for each subgroup of at least SMALLEST images.
-
-    Args:
-      class_names: of the masks.
-      scores: of a split.
-
-    Returns:
-      Rows {kind, name, images, patients, dice {class: value}, vcdr_error (mean absolute; None where no image of the
-      split has one)}, a value being {images (that have it), mean, interval}, with mean and interval None where a group
-      has none. A kind with fewer than two such groups is left out.
-    """
-    error = np.abs(scores.found_vcdr - scores.true_vcdr)
-    rows = []
-    for kind, name, chosen in _groups(scores):
-        patients = scores.patients[chosen]
-        row: dict[str, Any] = {"kind": kind, "name": _shown(kind, name), "images": int(chosen.sum())}
-        row["patients"] = int(np.unique(patients).size)
-        row["dice"] = {
-            class_name: _mean(scores.dice[chosen, index], patients) for index, class_name in enumerate(class_names)
-        }
-        row["vcdr_error"] = _mean(error[chosen], patients) if np.isfinite(error).any() else None
-        rows.append(row)
-    return rows
-
-
-def _mean(values: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """Returns {images, mean, interval} of the finite values [N]."""
-    known = np.isfinite(values)
-    if not known.any():
-        return {"images": 0, "mean": None, "interval": None}
-    interval = bootstrap.bootstrap_interval(bootstrap.weighted_mean(values[known]), patients[known], DRAWS)
-    return {"images": int(known.sum()), "mean": float(values[known].mean()), "interval": interval.to_json()}
-
-
-def _groups(rows: Predictions | MaskScores) -> Iterator[tuple[str, str, np.ndarray]]:
+def groups(rows: Images) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yields (kind, name, [N] bool) of each group that is large enough and has another of its kind beside it."""
     for kind, names in _kinds(rows).items():
         large = [name for name in sorted(set(names)) if name and names.count(name) >= SMALLEST]
@@ -76,12 +52,12 @@ def _groups(rows: Predictions | MaskScores) -> Iterator[tuple[str, str, np.ndarr
                 yield kind, name, np.asarray(names) == name
 
 
-def _shown(kind: str, name: str) -> str:
+def shown_name(kind: str, name: str) -> str:
     """Returns a group's name without the digit that orders the thirds of quality."""
     return name.partition(" ")[2] if kind == "quality" else name
 
 
-def _kinds(rows: Predictions | MaskScores) -> dict[str, list[str]]:
+def _kinds(rows: Images) -> dict[str, list[str]]:
     """Returns kind -> the subgroup of each image; "" for none."""
     sizes = [f"{width} × {height} px" for height, width in rows.source_size]
     frequent = {name for name, _ in Counter(sizes).most_common(SIZES)}
@@ -104,7 +80,7 @@ def _kinds(rows: Predictions | MaskScores) -> dict[str, list[str]]:
 def _row(task: Task, predictions: Predictions, kind: str, name: str, chosen: np.ndarray) -> dict[str, Any]:
     labels, probabilities = predictions.labels[chosen], predictions.probabilities[chosen]
     patients = predictions.patients[chosen]
-    row: dict[str, Any] = {"kind": kind, "name": _shown(kind, name)}
+    row: dict[str, Any] = {"kind": kind, "name": shown_name(kind, name)}
     if task.kind == "multilabel":
         full = multilabel_metrics.multilabel_metrics(labels, probabilities, task.class_names, patients, draws=0)
         means = {key: full[key] for key in ("images", "patients", "mean_f1", "mean_auc")}

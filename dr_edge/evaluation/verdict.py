@@ -14,15 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import bootstrap, metadata
-from dr_edge.bootstrap import Statistic
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.number_text import interval as bounds_in_words
+from dr_edge.evaluation.number_text import number
 from dr_edge.evaluation.operating_points import questions
 from dr_edge.evaluation.predictions import Predictions
-from dr_edge.evaluation.words import interval as bounds_in_words
-from dr_edge.evaluation.words import number
 from dr_edge.metadata import finite_or_none
-from dr_edge.trained import MODEL_FILE, TrainedRun
+from dr_edge.metrics import bootstrap
+from dr_edge.metrics.bootstrap import Statistic
 from dr_edge.verdict import (
     BETTER,
     CONSTANT,
@@ -32,7 +31,6 @@ from dr_edge.verdict import (
     STATUSES,
     UNRELIABLE,
     WORSE,
-    of_bundle,
     title,
     unmeasured,
 )
@@ -88,18 +86,6 @@ def of_masks(
         _overlap(name, dice[:, index], constant_dice[:, index], patients) for index, name in enumerate(class_names)
     ]
     return _whole(parts, CONSTANT, split, patients, unseen)
-
-
-def of_run(run: TrainedRun) -> Mapping[str, Any]:
-    """Returns the verdict in RUN/evaluation/test, where that judged the model that the run holds now; else "not evaluated"."""
-    baseline = CONSTANT if run.task.kind == "segmentation" else GUESSING
-    directory = run.directory / "evaluation" / "test"
-    if metadata.manifest_path(directory, "evaluation").is_file():
-        content = metadata.read_manifest(directory, "evaluation")
-        if content.get("model_sha256") == metadata.sha256_file(run.directory / MODEL_FILE):
-            return of_bundle(content)
-    text = f"Not evaluated: nobody has measured this model on a test split. Run python -m dr_edge.evaluate --run_dir={run.directory}"
-    return unmeasured(NOT_EVALUATED, text, baseline)
 
 
 def _area(name: str, positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, Any]:

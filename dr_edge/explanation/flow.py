@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from dr_edge import fitted, fitting, metadata, reliability
-from dr_edge.explanation import answers, heatmaps, overlay, page, pictures
+from dr_edge import metadata
+from dr_edge.calibration import fit as fitting
+from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration import store as fitted
+from dr_edge.drawing import captions, overlay
+from dr_edge.explanation import heatmaps, page, pictures
 from dr_edge.progress import Progress
-from dr_edge.trained import TrainedRun, load_run
+from dr_edge.runs import TrainedRun, load_run
 
 BATCH_SIZE = 8
 MASK = "mask"
@@ -163,7 +167,7 @@ def _explain_batch(
     rows = [page.Row(picture.name, []) for picture in batch]
     explained: list[np.ndarray | None] = [None]  # masks explain no single class
     if run.task.kind != "segmentation":
-        explained = [*answers.explained_classes(run.task, probabilities, diseases)]
+        explained = [*captions.explained_classes(run.task, probabilities, diseases)]
     suffixes = _suffixes(run, explained)
     for classes, suffix in zip(explained, suffixes, strict=True):
         for row in rows:
@@ -171,7 +175,7 @@ def _explain_batch(
         shown_of = np.ones(len(batch), bool)
         if classes is not None and heat_maps != overlay.ALL:
             asked = zip(probabilities, classes, strict=True)
-            shown_of = np.array([answers.heat_is_shown(run.task, scores, int(index)) for scores, index in asked])
+            shown_of = np.array([captions.heat_is_shown(run.task, scores, int(index)) for scores, index in asked])
         for method in methods:
             drawn = (
                 _masks(run, batch, probabilities)
@@ -239,7 +243,7 @@ def _heat(
         maps = [*heatmaps.heat_maps(run.model, method, images, classes, run.background)]
     title = heatmaps.TITLES[method]
     for picture, heat, scores, index, is_shown in zip(batch, maps, probabilities, classes, shown_of, strict=True):
-        caption = _remarked(answers.caption(run.task, scores, picture.label, picture.name, title, int(index)), picture)
+        caption = _remarked(captions.caption(run.task, scores, picture.label, picture.name, title, int(index)), picture)
         if is_shown and heat is not None:
             yield overlay.panel(picture.photograph, overlay.lay_over(picture.photograph, heat), caption), caption
             continue
@@ -253,7 +257,7 @@ def _masks(
     """Yields the picture and caption of each image with the masks that the model draws."""
     for picture, scores in zip(batch, probabilities, strict=True):
         truth = picture.label if isinstance(picture.label, np.ndarray) else None
-        caption = _remarked(answers.mask_caption(run.task, scores, truth, picture.name), picture)
+        caption = _remarked(captions.mask_caption(run.task, scores, truth, picture.name), picture)
         points = range(len(run.task.masks), len(run.task.class_names))
         drawn = overlay.draw_found(picture.photograph, scores, points)
         yield overlay.panel(picture.photograph, drawn, caption, colour_bar=False), caption

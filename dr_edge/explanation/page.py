@@ -8,11 +8,12 @@ from pathlib import Path
 
 import jinja2
 
-from dr_edge.evaluation import verdict
-from dr_edge.explanation import heatmaps, overlay
-from dr_edge.explanation.overlay import Caption
+from dr_edge import runs
+from dr_edge.drawing import overlay
+from dr_edge.drawing.overlay import Caption
+from dr_edge.explanation import heatmaps
 from dr_edge.explanation.pictures import Rejected
-from dr_edge.trained import TrainedRun
+from dr_edge.runs import TrainedRun
 
 TEMPLATE = "index.html.j2"
 
@@ -58,7 +59,7 @@ def render(
         methods=[heatmaps.TITLES.get(method, method) for method in methods],
         rows=rows,
         rejected=rejected,
-        verdict=verdict.of_run(run),
+        verdict=runs.verdict_of(run),
         hidden=sum(not part.is_shown for row in rows for part in row.parts),
         right=sum(one is True for one in right),
         judged=sum(one is not None for one in right),

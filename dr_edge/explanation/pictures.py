@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_edge import metadata
-from dr_edge.trained import TrainedRun
+from dr_edge.runs import TrainedRun, check_records
 
 TOO_POOR = "too poor to grade"
 
@@ -117,18 +117,6 @@ def from_records(
         for index, name in enumerate(batch["id"].numpy()):
             photograph = batch["photograph"][index].numpy()
             yield Picture(name.decode(), batch["image"][index].numpy(), photograph, labels[index])
-
-
-def check_records(records: str | os.PathLike, run: TrainedRun) -> None:
-    """Raises ValueError where records do not fit the run's model: another size or another preprocessing."""
-    content = metadata.read_manifest(records, "dataset")
-    if content["image_size"] != run.image_size or content["preprocess"] != run.preprocess:
-        raise ValueError(
-            f"{records} holds {content['image_size']} px images preprocessed by {content['preprocess']}, "
-            f"but the model of "
-            f"{run.directory} was trained on {run.image_size} px, {run.preprocess}. Build the records with "
-            f"--image_size={run.image_size} --preprocess={run.preprocess.get('method')}."
-        )
 
 
 def file_name(name: str, taken: set[str]) -> str:

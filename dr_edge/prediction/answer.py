@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dr_edge import glaucoma
-from dr_edge.explanation.overlay import percent
+from dr_edge.drawing.overlay import percent
 from dr_edge.fundus.crop import FieldOfView, uncrop_points
 from dr_edge.fundus.read_crop import Photograph
+from dr_edge.metrics import glaucoma
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
 from dr_edge.prediction.schema import (
     ANSWERED,

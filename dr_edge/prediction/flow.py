@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from dr_edge import metadata
-from dr_edge.explanation.overlay import POSITIVE, encode_png
+from dr_edge.drawing.overlay import POSITIVE, encode_png
 from dr_edge.fundus.image_header import PhotographError
 from dr_edge.fundus.photograph import read_file
 from dr_edge.prediction import files, pictures

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from dr_edge.native_output import held_back
 from dr_edge.prediction.bundle import Bundle
-from dr_edge.quiet import held_back
 
 
 class Model:

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dr_edge import glaucoma
-from dr_edge.explanation import overlay
-from dr_edge.explanation.overlay import Caption
+from dr_edge.drawing import overlay
+from dr_edge.drawing.overlay import Caption
+from dr_edge.metrics import glaucoma
 from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.schema import ANSWERED, Answer, Decision
 from dr_edge.verdict import with_caution, with_title

@@ -6,7 +6,7 @@ from typing import Any
 
 from dr_edge import metadata
 from dr_edge.framework import keras
-from dr_edge.trained import MODEL_FILE, load_run
+from dr_edge.runs import MODEL_FILE, load_run
 
 
 def load(network: keras.Model, run_dir: str) -> dict[str, Any]:

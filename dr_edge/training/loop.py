@@ -16,12 +16,13 @@ from typing import Any
 import gin
 from absl import logging
 
-from dr_edge import losses, metadata
+from dr_edge import metadata
 from dr_edge.data import coverage, pipeline
 from dr_edge.data.tasks import LabelTask, Task
 from dr_edge.framework import keras, tf
+from dr_edge.losses import classification as losses
 from dr_edge.training import checkpoints, initial, optimizers, run_directory, strategies, workers
-from dr_edge.training import parts as parts_lib
+from dr_edge.training import networks as parts_lib
 from dr_edge.training import precision as precision_lib
 from dr_edge.training.epoch import DIVERGED, Timer, finish_epoch, run_epoch, stop_requests
 from dr_edge.training.freezing import freeze

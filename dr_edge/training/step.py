@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from dr_edge.framework import keras, tf
-from dr_edge.losses import Loss
+from dr_edge.losses.classification import Loss
 from dr_edge.training.averaging import WeightAverage
 
 TrainStep = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]

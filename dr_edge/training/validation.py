@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import metrics as metrics_lib
-from dr_edge import multilabel_metrics
 from dr_edge.data.tasks import Task
 from dr_edge.framework import tf
-from dr_edge.losses import Loss
+from dr_edge.losses.classification import Loss
+from dr_edge.metrics import classification as metrics_lib
+from dr_edge.metrics import multilabel as multilabel_metrics
 
 
 def validate(

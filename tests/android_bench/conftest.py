@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from standin import packages, phone
 
-from android_bench import bundle, errors, matrix, rows, runner
+from android_bench import bundle, errors, matrix, rows
+from android_bench.adb import runner
 from android_bench.bundle import Artifact
 from dr_edge import metadata
 

@@ -125,8 +125,8 @@ def test_delegated_nodes_from_a_graph_in_two_pieces():
 
 
 def test_delegated_nodes_as_export_counts_them(bundle_files, run):
-    """export/delegation.py finds the nodes that are left; together they are the graph."""
-    from export.delegation import delegation
+    """export/parity/delegation.py finds the nodes that are left; together they are the graph."""
+    from export.parity.delegation import delegation
 
     for variant in ("float32.tflite", "dynamic_int8.tflite"):
         expected = delegation((bundle_files / f"model.{variant}").read_bytes())

@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from android_bench import device, errors, matrix, phone
+from android_bench import errors, matrix
+from android_bench.adb import device, phone
 
 pytestmark = pytest.mark.slow
 QUICK = (

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from standin import endpoints
 
-from android_bench import device, errors, matrix, phone, rows
+from android_bench import errors, matrix, rows
+from android_bench.adb import device, phone
 from dr_edge import metadata
 
 pytestmark = pytest.mark.slow

@@ -127,7 +127,8 @@ def test_two_workers_against_one(folder: Path):
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from tfrecord_tools.assembly import BuildOptions, build
+from tfrecord_tools.assembly import build
+from tfrecord_tools.plan import BuildOptions
 table = {"csv": sys.argv[2], "image_column": "file", "label_columns": ["label"]}
 build(BuildOptions("csv", Path(sys.argv[1]), Path(sys.argv[3]), image_size=512, workers=1, table=table))
 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):

@@ -25,8 +25,8 @@ import numpy as np
 import pytest
 
 from dr_edge.models.classifiers import classifier
-from export import onnx
-from export.graph import SERVER, deployable_graph
+from export.graph.deployable import SERVER, deployable_graph
+from export.onnx import convert as onnx
 
 SIZE, PHOTOGRAPHS, WARMUP = 380, 12, 2  # 380 px is B4's own size
 THREADS = len(os.sched_getaffinity(0))

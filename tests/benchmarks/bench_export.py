@@ -23,8 +23,12 @@ import keras
 import numpy as np
 import pytest
 
-from export import frozen, onnx, runtime, tflite, tflite_int8
-from export.graph import PHONE, PHONE_INT8, SERVER, deployable_graph
+from export.graph import frozen
+from export.graph.deployable import PHONE, PHONE_INT8, SERVER, deployable_graph
+from export.onnx import convert as onnx
+from export.parity import runtime
+from export.tflite import convert as tflite
+from export.tflite import static_int8 as tflite_int8
 
 SIZE, ROUNDS, WARMUP = 512, 60, 5
 GRAHAM = {"method": "graham"}
@@ -45,8 +49,8 @@ def photographs() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def files(photographs: list[np.ndarray], tmp_path_factory) -> dict[str, Path]:
     """Every artifact that the rows compare: name -> file."""
+    from dr_edge.calibration.statistics import FeatureStatistics
     from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
-    from dr_edge.reliability import FeatureStatistics
 
     keras.utils.set_random_seed(0)
     network = mobilenet_v3_cbam(SIZE, 2, variant="large", weights=None, batch_norm_momentum=0.5)

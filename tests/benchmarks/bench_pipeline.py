@@ -19,8 +19,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dr_edge import losses
 from dr_edge.data import augment, pipeline, tasks
+from dr_edge.losses import classification as losses
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.training.step import build_train_step
 

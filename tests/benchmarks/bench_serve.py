@@ -129,7 +129,7 @@ def drawn_photographs(count: int, size: int = 1024) -> list[bytes]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
 def test_sixty_four_clients_for_a_minute(stand_in_run, tmp_path):
-    from export import bundle
+    from export.bundle import write as bundle
 
     out = tmp_path / "bundle"
     bundle.export_run(os.environ.get("DR_EDGE_RUN", stand_in_run), out, ("float32",))

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dr_edge import losses
+from dr_edge.losses import classification as losses
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.training import precision as precision_lib
 from dr_edge.training.step import build_train_step

@@ -23,7 +23,10 @@ def main(odd: str, run_dir: str, *judged: str) -> None:
     """Prints one table row per kind."""
     from odd_pictures import LIKE_FUNDUS, area, seen, strange_pictures
 
-    from dr_edge import fitted, fitting, reliability, trained
+    from dr_edge import runs as trained
+    from dr_edge.calibration import fit as fitting
+    from dr_edge.calibration import statistics as reliability
+    from dr_edge.calibration import store as fitted
 
     run = trained.load_run(run_dir)
     fit = fitted.fit_of(run, run.records)

@@ -61,9 +61,9 @@ def fitted_scores(found: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -
 
 def main(weights: str, *runs: str) -> None:
     """Prints the baseline and each run's paired difference."""
-    from dr_edge import bootstrap
     from dr_edge.evaluation import paired, predictions
-    from dr_edge.trained import load_run
+    from dr_edge.metrics import bootstrap
+    from dr_edge.runs import load_run
 
     first = load_run(runs[0])
     found = features(first.records, first.task, first.image_size, weights)

@@ -40,9 +40,10 @@ def test_records_of_an_earlier_release():
 
 def test_report_and_card_say_it(stand_in_run, tmp_path):
     """The card said "Patients do not cross splits" whatever the build had said."""
-    from dr_edge import fitted, trained
-    from dr_edge.evaluation import common
-    from export import manifest
+    from dr_edge import runs as trained
+    from dr_edge.calibration import store as fitted
+    from dr_edge.evaluation import request as common
+    from export.bundle import manifest
 
     run = trained.load_run(stand_in_run)
     records = shutil.copytree(run.content["records"], tmp_path / "records")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dr_edge import bootstrap, metadata
+from dr_edge import metadata
 from dr_edge.data import tasks
 from dr_edge.evaluation import compare, predictions
+from dr_edge.metrics import bootstrap
 
 
 def drawn_predictions(strength: float, seed: int, count: int = 300) -> predictions.Predictions:

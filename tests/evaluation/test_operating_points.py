@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dr_edge.calibration.operating_points import RULES, Rule, choose_threshold
 from dr_edge.data import tasks
 from dr_edge.evaluation import operating_points
-from dr_edge.evaluation.operating_points import RULES, Rule, apply_threshold, choose_threshold, questions
+from dr_edge.evaluation.operating_points import apply_threshold, questions
 from dr_edge.evaluation.predictions import MISSING, Predictions
 
 

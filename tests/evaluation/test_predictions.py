@@ -7,10 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dr_edge import fitted, fitting, metadata
+from dr_edge import metadata
+from dr_edge.calibration import fit as fitting
+from dr_edge.calibration import store as fitted
 from dr_edge.data import tasks
 from dr_edge.evaluation import outliers, predictions
-from dr_edge.trained import load_run
+from dr_edge.runs import load_run
 
 
 @pytest.fixture(scope="module")

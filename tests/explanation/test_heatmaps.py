@@ -7,7 +7,7 @@ import pytest
 
 from dr_edge.data import pipeline
 from dr_edge.explanation import heatmaps
-from dr_edge.trained import load_run
+from dr_edge.runs import load_run
 
 
 @pytest.fixture(scope="module")

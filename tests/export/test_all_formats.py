@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from dr_edge import metadata
-from export import bundle, rounding, runtime, settings, vectors
+from export import settings
+from export.bundle import test_vectors
+from export.bundle import write as bundle
 from export.formats import FORMATS
+from export.parity import rounding, runtime
 from export.settings import Settings
 
 OLDEST = ("tflite-runtime==2.14.0", "numpy==1.26.4")
@@ -27,8 +30,8 @@ def everything(trained_run_dir, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("bundles") / "all"
     with gin.unlock_config():
-        gin.bind_parameter("export.qat.epochs", 1)
-        gin.bind_parameter("export.qat.batch_size", 8)
+        gin.bind_parameter("export.qat.twin.epochs", 1)
+        gin.bind_parameter("export.qat.twin.batch_size", 8)
     loose = Settings(calibration_images=8, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0))
     try:
         bundle.export_run(trained_run_dir, out, ["all"], settings=loose)
@@ -82,8 +85,8 @@ RUN_ALL = textwrap.dedent(
 
 @pytest.fixture(scope="module")
 def listed(everything):
-    """([photographs as inputs], [what the Keras graph answers], vectors.json) of the test vectors."""
-    directory = everything / vectors.DIRECTORY
+    """([photographs as inputs], [what the Keras graph answers], test_vectors.json) of the test vectors."""
+    directory = everything / test_vectors.DIRECTORY
     content = json.loads((directory / "vectors.json").read_text())
     given = [np.load(directory / row["input"]) for row in content["vectors"]]
     answers = [{name: np.load(directory / file) for name, file in row["outputs"].items()} for row in content["vectors"]]
@@ -100,7 +103,7 @@ def test_every_tflite_runs_the_same_in_the_oldest_runtime(everything, listed, ol
     assert len(paths) == 6
     for path in paths:
         found = np.load(tmp_path / f"{path.name}.npz")
-        permitted, moved = vectors.floating_tolerances(list(zip(given, answers, strict=True))), rounding.spread(path, given)
+        permitted, moved = test_vectors.floating_tolerances(list(zip(given, answers, strict=True))), rounding.spread(path, given)
         for index, photograph in enumerate(given):
             assert bool(moved[index]) == ("int" in path.name)
             own = {name: found[name][index : index + 1] for name in found.files}

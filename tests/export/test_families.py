@@ -11,9 +11,14 @@ import pytest
 from dr_edge.models import backbones, classifiers, multitask, unet
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier, mobilenet_v3_cbam
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
-from export import frozen, onnx, parity, runtime, tflite, tflite_int8
-from export.delegation import delegation
-from export.graph import PHONE, PHONE_INT8, SERVER, deployable_graph
+from export.graph import frozen
+from export.graph.deployable import PHONE, PHONE_INT8, SERVER, deployable_graph
+from export.onnx import convert as onnx
+from export.parity import measure as parity
+from export.parity import runtime
+from export.parity.delegation import delegation
+from export.tflite import convert as tflite
+from export.tflite import static_int8 as tflite_int8
 
 SIDE = 64
 CROP = {"method": "crop"}

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from dr_edge import metadata, trained
+from dr_edge import metadata
+from dr_edge import runs as trained
 from dr_edge.data import tasks
-from dr_edge.evaluation.words import number
+from dr_edge.evaluation.number_text import number
 from dr_edge.models import unet
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
-from export import bundle, onnx, photographs, runtime
-from export.graph import SERVER, deployable_graph
-from export.heads import elementwise_tail
+from export import photographs
+from export.bundle import write as bundle
+from export.graph.deployable import SERVER, deployable_graph
+from export.graph.heads import elementwise_tail
+from export.onnx import convert as onnx
+from export.parity import runtime
 from export.settings import Settings
 
 SIZE = 96  # of the drawn records
@@ -39,7 +43,7 @@ def mask_bundle(run_on_drawn, tmp_path_factory):
     run = run_on_drawn(directory / "run", task, model)
     (run / "config.gin").write_text("train.loss = @losses.bce_dice()\n")
     with gin.unlock_config():
-        gin.bind_parameter("export.qat.epochs", 1)
+        gin.bind_parameter("export.qat.twin.epochs", 1)
     try:
         formats = ["float32", "static_int8", "qat_int8", "onnx_float32"]
         return run, directory / "bundle", bundle.export_run(run, directory / "bundle", formats, settings=LOOSE)

@@ -42,7 +42,8 @@ def vit_run(records, run_on_drawn, tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(vit_run, tmp_path_factory):
     """(bundle directory, content of parity.json) of all FORMATS."""
-    from export import bundle, settings
+    from export import settings
+    from export.bundle import write as bundle
 
     out = tmp_path_factory.mktemp("vit") / "bundle"
     # The AUC of 16 photographs and a network that nobody trained says nothing; probabilities are compared below.
@@ -81,8 +82,8 @@ def test_the_files_hold_standard_operations_only(exported):
 
 def test_the_files_answer_as_keras(exported, vit_run):
     from dr_edge.data import pipeline
-    from dr_edge.trained import load_run
-    from export import runtime
+    from dr_edge.runs import load_run
+    from export.parity import runtime
 
     out, report = exported
     run = load_run(vit_run)
@@ -105,7 +106,8 @@ def test_the_files_answer_as_keras(exported, vit_run):
 
 
 def test_formats_that_cannot_hold_a_transformer_say_why(vit_run, tmp_path):
-    from export import bundle, settings
+    from export import settings
+    from export.bundle import write as bundle
 
     wanted = ["float32", "int16x8", "qat_int8"]
     loose = settings.Settings(calibration_images=4, triton=False, max_auc_drop={"float32": 1.0})

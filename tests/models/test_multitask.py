@@ -62,7 +62,7 @@ def test_training_by_the_loop_keeps_the_heads_apart(stand_in_records, tmp_path):
     """Exp-UWBCE, missing labels, mean F1 chooses the best; the saved model is plain Keras and block-diagonal."""
     import gin
 
-    from dr_edge.multitask_losses import exp_uwbce
+    from dr_edge.losses.multilabel import exp_uwbce
     from dr_edge.training import loop, optimizers
 
     def small(image_size, outputs):

@@ -11,7 +11,7 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from dr_edge import losses
+from dr_edge.losses import classification as losses
 from dr_edge.models import ordinal
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 

@@ -128,8 +128,11 @@ def test_phones_run_it_in_one_piece(encoder):
     """float32 equals Keras; static int8 stays near it, and XNNPACK takes all but the cast of the input."""
     import tensorflow as tf
 
-    from export import frozen, graph, tflite, tflite_int8
-    from export.delegation import delegation
+    from export.graph import deployable as graph
+    from export.graph import frozen
+    from export.parity.delegation import delegation
+    from export.tflite import convert as tflite
+    from export.tflite import static_int8 as tflite_int8
 
     keras.utils.set_random_seed(0)
     model = unet.unet(64, 2, encoder=encoder, decoder_width=8, block=unet.ConvolutionBlock(convolution="separable"))
@@ -152,7 +155,7 @@ def test_phones_run_it_in_one_piece(encoder):
                 content = tflite_int8.quantise(calibrated, deployable.head)
             artifact = Path(directory) / "model.tflite"
             artifact.write_bytes(content)
-            from export.runtime import open_artifact
+            from export.parity.runtime import open_artifact
 
             run = open_artifact(artifact)
             masks = np.concatenate([run(photograph)["masks"] for photograph in photographs])

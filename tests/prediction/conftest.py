@@ -17,7 +17,7 @@ DISC_FROM, CUP_FROM = 130.0, 215.0  # red level from which the segmentation stan
 
 
 def export(run: Path, out: Path, formats: tuple[str, ...] = ("float32",)) -> Path:
-    from export import bundle
+    from export.bundle import write as bundle
     from export.settings import MAX_AUC_DROP, Settings
 
     settings = Settings(calibration_images=12, max_auc_drop=dict.fromkeys(MAX_AUC_DROP, 1.0))

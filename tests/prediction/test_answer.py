@@ -128,7 +128,7 @@ def test_the_cup_to_disc_ratio_is_that_of_what_was_painted(mask_bundle, disc, cu
 
 def test_the_manifest_names_the_classes_that_are_points():
     from dr_edge.data import tasks
-    from export import manifest
+    from export.bundle import manifest
 
     assert manifest._stated_task(tasks.optic_disc_cup_and_fovea())["centres"] == ["fovea"]
     assert "centres" not in manifest._stated_task(tasks.optic_disc_and_cup())

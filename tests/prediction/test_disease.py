@@ -92,7 +92,7 @@ def test_the_caption_says_what_the_heat_speaks_for(bundle_dir, changed, photogra
 
 def test_a_disease_decided_below_one_half_is_not_called_no_disease(bundle_dir, changed, photographs, monkeypatch):
     """The map explains the healthy class then; "no disease that was found" stood beside the name of the disease."""
-    from dr_edge.explanation import overlay
+    from dr_edge.drawing import overlay
     from dr_edge.prediction import pictures
 
     written = []

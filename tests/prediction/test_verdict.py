@@ -8,7 +8,7 @@ import json
 import pytest
 
 from dr_edge import metadata
-from dr_edge.explanation import overlay
+from dr_edge.drawing import overlay
 from dr_edge.prediction import pictures
 from dr_edge.prediction.bundle import open_bundle
 from dr_edge.prediction.flow import predict_files

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from odd_pictures import LIKE_FUNDUS, ODD, area, read, seen, strange_pictures
 
-from dr_edge import reliability
+from dr_edge.calibration import statistics as reliability
 
 SIZE = 128
 FITTED, JUDGED = 60, 40  # photographs of each source

@@ -10,8 +10,11 @@ import pytest
 
 from dr_edge.fundus import fov, graham, photograph
 from dr_edge.fundus.graham import PREPROCESS
-from export import frozen, runtime, tflite, tflite_int8
-from export.graph import PHONE, PHONE_INT8, deployable_graph
+from export.graph import frozen
+from export.graph.deployable import PHONE, PHONE_INT8, deployable_graph
+from export.parity import runtime
+from export.tflite import convert as tflite
+from export.tflite import static_int8 as tflite_int8
 
 SIZE = 224
 TRAIN, TEST = 48, 16

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from dr_edge.metadata import read_manifest
-from tfrecord_tools.assembly import BuildOptions, build
+from tfrecord_tools.assembly import build
+from tfrecord_tools.plan import BuildOptions
 from tfrecord_tools.reading import Example, read_examples
 from tfrecord_tools.verify import verify
 

@@ -8,9 +8,10 @@ import gin
 import numpy as np
 import pytest
 
-from dr_edge import config, segmentation_losses  # noqa: F401  (gin names)
+from dr_edge import config  # noqa: F401  (gin names)
 from dr_edge.data import augment  # noqa: F401  (gin names)
 from dr_edge.evaluation import flow
+from dr_edge.losses import segmentation as segmentation_losses  # noqa: F401  (gin names)
 from dr_edge.models import unet  # noqa: F401  (gin names)
 from dr_edge.training import loop
 
@@ -21,7 +22,8 @@ WEIGHTS = "mobilenet_v2_imagenet_notop.weights.h5"
 @pytest.mark.slow
 def test_drishti_from_download_to_report(real_data, real_weights, tmp_path):
     """system_c.gin at 128 px for 8 epochs: far from its result at 384 px, and far above what an empty or a full mask gets."""
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     records = tmp_path / "records"
     build(BuildOptions(dataset="drishti", data_dir=real_data / "drishti", out=records, image_size=128, preprocess="crop", workers=1, val_fraction=0.2))
@@ -46,10 +48,10 @@ def test_vcdr_of_the_stored_masks_is_that_of_the_originals(real_data, tmp_path):
     """A mask that was cropped to 384 px and carried back gives the vCDR of the experts' own map within a pixel or two."""
     import cv2
 
-    from dr_edge import glaucoma
     from dr_edge.fundus import fov
     from dr_edge.fundus.crop import crop_mask
     from dr_edge.fundus.photograph import read_photograph
+    from dr_edge.metrics import glaucoma
 
     errors = []
     for folder in sorted((real_data / "drishti" / "Test" / "GT").iterdir())[:8]:

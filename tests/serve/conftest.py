@@ -84,7 +84,7 @@ def running_server(
 @pytest.fixture(scope="session")
 def bundle_dir(stand_in_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle (float32, float16) for which no photograph is too unlike the stand-in's training discs."""
-    from export import bundle
+    from export.bundle import write as bundle
 
     out = tmp_path_factory.mktemp("served") / "bundle"
     bundle.export_run(stand_in_run, out, ("float32", "float16"))

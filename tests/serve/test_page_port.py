@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from photographs import with_orientation
 
-from dr_edge.explanation import overlay
-from dr_edge.explanation.field import field_of_view
+from dr_edge.drawing import overlay
+from dr_edge.drawing.field import field_of_view
 from dr_edge.fundus import appearance
 from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_square, find_fov
 from dr_edge.fundus.graham import preprocess
@@ -334,7 +334,7 @@ return [orientation, small.height, small.width, Array.from(small.rows(0, small.h
 
 
 def test_heights_of_disc_and_cup_are_those_of_python(node: str) -> None:
-    from dr_edge import glaucoma
+    from dr_edge.metrics import glaucoma
 
     rng = np.random.default_rng(8)
     side, cases, expected = 48, [], []

@@ -13,11 +13,12 @@ import pytest
 from page_browser import Browser
 from page_helpers import READY, grade, opened
 
-from dr_edge import demo, fitted
+from dr_edge import demo
+from dr_edge.calibration import store as fitted
 from dr_edge.data import tasks
 from dr_edge.evaluation import flow as evaluation
 from dr_edge.explanation import flow as explanation
-from export.bundle import export_run
+from export.bundle.write import export_run
 from export.settings import Settings
 
 PHONE, DESK = (390, 844), (1280, 800)
@@ -53,7 +54,7 @@ def pages(stand_in_run, stand_in_records, write_run, make_model, bundle_dir, tmp
     grades = write_run(root / "grades", tasks.dr_grade(), make_model(5))
     masks = write_run(root / "masks", tasks.optic_disc_and_cup(), _mask_model())
     for name, directory in (("classes", run), ("diseases", several), ("grades", grades), ("masks", masks)):
-        evaluation.evaluate(directory, evaluation.Settings(examples=2, honesty=name == "classes"))
+        evaluation.evaluate(directory, evaluation.Settings(examples=2, heatmap_checks=name == "classes"))
         made[f"evaluation of {name}"] = directory / "evaluation" / "test" / "report.html"
     export_run(masks, root / "bundle", ("float32",), settings=Settings(max_graph_dice_drop=1.0, triton=False))
     made["parity of masks"] = root / "bundle" / "parity.html"

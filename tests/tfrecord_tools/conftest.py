@@ -59,7 +59,8 @@ def save_grey() -> Callable[[Path, np.ndarray], Path]:
 @pytest.fixture(scope="session")
 def run_build() -> Callable[..., Path]:
     """run_build(dataset, data_dir, out, **options): builds with small defaults (64 px, plain crop, 1 worker)."""
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     def run(dataset: str, data_dir: Path | None, out: Path, **options: Any) -> Path:
         settings = {"image_size": 64, "preprocess": "crop", "workers": 1, **options}

@@ -150,7 +150,8 @@ def test_nothing_left_is_an_error_with_the_reasons(tmp_path: Path, run_build: Ru
 def test_same_build_again_has_nothing_to_do_and_another_is_refused(
     grading_folder: Path, tmp_path: Path, run_build: Run
 ):
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     out = run_build("aptos", grading_folder, tmp_path / "out")
     before = digests(out)

@@ -33,7 +33,8 @@ def test_the_region_is_centred_on_the_largest_part():
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     out = tmp_path_factory.mktemp("drawn") / "records"
     build(BuildOptions(dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=24, seed=5))

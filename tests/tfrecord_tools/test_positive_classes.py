@@ -41,7 +41,8 @@ def test_what_is_said():
 
 
 def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):
-    from tfrecord_tools.assembly import BuildOptions, build
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
 
     for index, name in enumerate(("A", "B")):
         for number in range(6):

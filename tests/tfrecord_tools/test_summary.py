@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tfrecord_tools.assembly import BuildOptions, build
+from tfrecord_tools.assembly import build
 from tfrecord_tools.items import DatasetError
+from tfrecord_tools.plan import BuildOptions
 from tfrecord_tools.summary import top_reasons
 
 

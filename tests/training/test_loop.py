@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dr_edge import losses
 from dr_edge.data import tasks
+from dr_edge.losses import classification as losses
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from dr_edge.training import loop, optimizers, strategies
 

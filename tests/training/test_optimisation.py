@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dr_edge import losses
 from dr_edge.data import pipeline, tasks
+from dr_edge.losses import classification as losses
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from dr_edge.training import averaging, checkpoints, epoch, loop, optimizers, precision, step
 from dr_edge.training.run_directory import read_metrics

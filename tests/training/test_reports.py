@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dr_edge import config, losses
+from dr_edge import config
 from dr_edge.data import tasks
+from dr_edge.losses import classification as losses
 from dr_edge.models import backbones
 from dr_edge.training import epoch, loop, monitor, optimizers, selection, validation
 

@@ -1,4 +1,4 @@
-// Vertical cup-to-disc ratio and the fovea's place: a port of dr_edge/glaucoma.py and of how answer.py calls it.
+// Vertical cup-to-disc ratio and the fovea's place: a port of dr_edge/metrics/glaucoma.py and of how answer.py calls it.
 
 import {regions} from './fundus/outline.js';
 

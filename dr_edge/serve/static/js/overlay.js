@@ -1,4 +1,4 @@
-// Heat maps and masks over the crop: a port of dr_edge/explanation/overlay.py, with the same colours.
+// Heat maps and masks over the crop: a port of dr_edge/drawing/overlay.py, with the same colours.
 
 import {interpolate} from './fundus/resize.js';
 
@@ -40,7 +40,7 @@ export function enlarge(map, size) {
 }
 
 /**
- * Finds the field of view in a crop, as dr_edge/explanation/field.py does: what has something lit on either side along its
+ * Finds the field of view in a crop, as dr_edge/drawing/field.py does: what has something lit on either side along its
  * row and its column; where the corners are dark, within the disc.
  * @param {Uint8ClampedArray} rgba the crop, size * size * 4
  * @param {number} size pixels

@@ -1,0 +1,91 @@
+"""What evaluations of answers and of masks share: how they are asked for, and what metrics.json says of any run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from dr_edge import metadata
+from dr_edge.calibration import store as fitted
+from dr_edge.calibration.store import Basis
+from dr_edge.data.known_patients import not_known
+from dr_edge.evaluation import seen_before
+from dr_edge.runs import MODEL_FILE, TrainedRun
+
+REPORT_FILE = "report.html"
+FITTED_HERE = (
+    "The records that the model was trained on are not there, and nothing that was fitted on them is stored with it: "
+    "what is fitted to a model (temperature, thresholds, distance) comes from the validation and training images of these "
+    "records, as far as it stands on this page."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How an evaluation is done.
+
+    Attributes:
+      split: the split to judge.
+      records: a records directory; None: the one that the run was trained on.
+      batch_size: images per step.
+      examples: pictures of mistakes, and of right answers, in the report.
+      heatmap_checks: also check the heat maps themselves (not of a segmentation).
+    """
+
+    split: str = "test"
+    records: str | None = None
+    batch_size: int = 16
+    examples: int = 6
+    heatmap_checks: bool = True
+
+
+def is_unseen(content: Mapping[str, Any]) -> bool:
+    """Says whether the images of a metrics.json had no part in training or in choosing the best epoch."""
+    if content["trained_on_these_records"]:
+        return content["split"] == "test"
+    return not content.get("seen_in_training")
+
+
+def describe(
+    run: TrainedRun, records: str, settings: Settings, basis: Basis, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Returns what was judged on what: the part of metrics.json that all tasks share.
+
+    Args:
+      run: the finished run.
+      records: those that it is judged on.
+      settings: of the evaluation.
+      basis: what is fitted to the run, and on what.
+      notes: more sentences that a reader of the numbers must see.
+    """
+    dataset = metadata.read_manifest(records, "dataset")
+    own = fitted.is_trained_on(run, records)
+    seen = None if own else seen_before.count_seen(run, records, settings.split)
+    said = [] if own else seen_before.sentence(seen, dataset["splits"][settings.split]["examples"])
+    if seen:
+        logging.warning("%s", said[0])
+    return {
+        "split": settings.split,
+        "task": run.task.to_json(),
+        "run": {key: run.content[key] for key in ("model", "best")}
+        | {"directory": run.directory.resolve().name},
+        "records": {
+            "directory": str(records),
+            "dataset": dataset["dataset"],
+            "preprocess": dataset["preprocess"],
+        },
+        "trained_on_these_records": own,
+        "seen_in_training": seen,
+        "fitted": {"on_own_records": None if basis.fit is None else basis.own, "reason": basis.reason},
+        "positive_class": run.task.positive_name or None,
+        "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own)
+        + [run.task.caution] * (run.task.caution is not None)
+        + not_known(dataset)
+        + said
+        + list(notes),
+        "image_size": run.image_size,
+        "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),
+    }

@@ -1,0 +1,149 @@
+"""What a build is asked for, and what is known of it before the first photograph is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from dr_edge.fundus.graham import PREPROCESS
+from dr_edge.progress import Progress
+from tfrecord_tools.catalogue import list_dataset
+from tfrecord_tools.items import Item, Listing, Request, sample, stable_hash
+from tfrecord_tools.leftovers import leftovers
+from tfrecord_tools.positive_classes import positive_classes
+from tfrecord_tools.process import Settings
+from tfrecord_tools.split import Fractions, choose_fractions
+from tfrecord_tools.tables import table_paths
+
+BUILDER_VERSION = 1  # raise it when the same photographs give other bytes
+READER_VERSION = 2  # of DICOM, TIFF and others; since 1, JPEG, PNG and BMP give the same pixels
+UNCHANGED = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildOptions:
+    """The arguments of a build; see the flags of `tfrecord_tools.build`."""
+
+    dataset: str
+    data_dir: Path | None
+    out: Path
+    image_size: int = 512
+    preprocess: str = "graham"
+    val_fraction: float | None = None
+    test_fraction: float | None = None
+    workers: int = 1
+    limit: int | None = None
+    seed: int = 0
+    min_quality: float = 0.0
+    shard_examples: int = 512
+    max_pixels: int = 100_000_000
+    table: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    positive: Sequence[str] = ()
+    runner: str = "local"
+    beam_options: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is known before the first photograph is opened.
+
+    Attributes:
+      positive: label -> names of its classes that mean the disease; [] where nobody says it.
+      items: sorted by image id.
+      arguments: everything that decides the bytes of the records, but the files themselves.
+      key: hash of the arguments and of the names and sizes of the files.
+    """
+
+    listing: Listing
+    positive: Mapping[str, Sequence[str]]
+    items: Sequence[Item]
+    settings: Settings
+    fractions: Fractions
+    arguments: Mapping[str, Any]
+    key: str
+
+
+def plan_build(options: BuildOptions) -> Plan:
+    """Lists the data set and fixes what the build will be.
+
+    Raises:
+      ValueError: arguments or a layout that cannot be; says what to do.
+    """
+    if options.dataset == "synthetic" and options.data_dir is not None:
+        raise ValueError("--dataset=synthetic draws its images. Leave out --data_dir.")
+    if options.beam_options and options.runner == "local":
+        raise ValueError("--beam_option needs a Beam runner. Add --runner=DirectRunner, or leave it out.")
+    if options.table and options.dataset != "csv":
+        raise ValueError(f"--{next(iter(options.table))} is for --dataset=csv only. Leave it out.")
+    if options.positive and options.dataset not in ("folder", "csv"):
+        raise ValueError("--positive is for --dataset=folder and csv only: the other data sets say what is the disease.")
+    request = Request(options.data_dir, options.limit, options.seed, options.table, options.out)
+    listing = list_dataset(options.dataset, request)
+    positive = positive_classes(listing.labels, options.positive)
+    items = sample(listing.items, options.limit, options.seed)
+    fractions = choose_fractions({item.split for item in items}, options.val_fraction, options.test_fraction)
+    settings = Settings(
+        data_dir="" if options.data_dir is None else str(options.data_dir),
+        image_size=options.image_size,
+        method=options.preprocess,
+        min_quality=options.min_quality,
+        max_pixels=options.max_pixels,
+    )
+    arguments = {
+        "dataset": options.dataset,
+        "image_size": options.image_size,
+        "preprocess": {"method": options.preprocess, **PREPROCESS[options.preprocess]},
+        "val_fraction": fractions.val,
+        "test_fraction": fractions.test,
+        "limit": options.limit,
+        "seed": options.seed,
+        "min_quality": options.min_quality,
+        "shard_examples": options.shard_examples,
+        "max_pixels": options.max_pixels,
+        "table": dict(options.table),
+        "versions": _versions(items),
+    }
+    if options.positive:  # else the key of an earlier release's build stays
+        arguments["positive"] = sorted(options.positive)
+    if options.data_dir is not None:  # the records of this very build may lie among the photographs
+        own = Path(os.path.relpath(options.out, options.data_dir)).as_posix()
+        listing = dataclasses.replace(listing, rejected=[row for row in listing.rejected if row[0] != own])
+    key = _key(arguments, items, listing, options.data_dir)
+    if options.data_dir is not None:  # not part of the key: a new text beside the photographs makes no new build
+        table = _table_paths(options)
+        rest, notes = leftovers(listing, options.dataset, options.data_dir, options.out, table)
+        listing = dataclasses.replace(listing, rejected=[*listing.rejected, *rest], notes=[*listing.notes, *notes])
+    return Plan(listing, positive, items, settings, fractions, arguments, key)
+
+
+def _versions(items: Sequence[Item]) -> dict[str, Any]:
+    """Returns what else decides the bytes of the records; for the formats whose pixels never changed, as earlier releases did."""
+    versions: dict[str, Any] = {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__}
+    if any(Path(item.path).suffix.lower() not in UNCHANGED for item in items if item.path):
+        versions["reader"] = READER_VERSION
+    return versions
+
+
+def _table_paths(options: BuildOptions) -> list[str]:
+    """Returns the paths of the tables of --dataset=csv as the adapter finds them; [] for other data sets."""
+    if options.dataset != "csv" or options.data_dir is None:
+        return []
+    return [str(path) for path in table_paths(str(options.table.get("csv", "")), options.data_dir)]
+
+
+def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, data_dir: Path | None) -> str:
+    def size(item: Item) -> int:
+        try:
+            return os.stat(data_dir / item.path).st_size if data_dir is not None else 0
+        except OSError:
+            return -1
+
+    parts = [repr(sorted(arguments.items())), repr(sorted(listing.rejected)), repr(dict(listing.labels))]
+    sized = Progress(items, desc="files", unit="file", delay=2.0)  # only where the file system is slow
+    return stable_hash(*parts, *(f"{item} {size(item)}" for item in sized))
