@@ -163,7 +163,8 @@ def _number(value: float | None, digits: int, sign: bool = False) -> str:
 def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -> Path:
     """Writes report.html, which shows the pictures and links to the reports of the stages; returns its path."""
     from dr_edge import verdict
-    from dr_edge.evaluation import number_text, report
+    from dr_edge.drawing import html
+    from dr_edge.evaluation import number_text
 
     run = metadata.read_manifest(out / "run", "run")
     evaluation = metadata.read_manifest(out / "run" / "evaluation" / "test", "evaluation")
@@ -172,7 +173,7 @@ def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -
     plots = sorted(path.relative_to(out).as_posix() for path in (out / "bench").glob("*.png"))
     links = [(target, title) for target, title in LINKS if (out / target).is_file()]
     page = (
-        report.environment(Path(__file__).parent)
+        html.environment(Path(__file__).parent, filters=number_text.FILTERS)
         .get_template("demo_report.html.j2")
         .render(
             rows=rows, links=links, run=run, evaluation=evaluation, pictures=pictures, plots=plots, minutes=minutes, number=_number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dr_edge.data.tasks import Task
@@ -19,6 +20,9 @@ def number(value: float | None, digits: int = 2) -> str:
 def interval(bounds: list[float] | None, digits: int = 2) -> str:
     """Returns "0.84 to 0.96", or "" where there is no interval."""
     return "" if bounds is None else f"{number(bounds[0], digits)} to {number(bounds[1], digits)}"
+
+
+FILTERS: dict[str, Callable[..., str]] = {"number": number, "interval": interval}  # of reports
 
 
 def with_interval(name: str, value: float | None, bounds: list[float] | None) -> str:

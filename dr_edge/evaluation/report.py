@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from dr_edge.data.tasks import Task
-from dr_edge.drawing import svg_charts
+from dr_edge.drawing import html, svg_charts
 from dr_edge.evaluation import number_text, roc, subgroups
 from dr_edge.evaluation.gallery import Card
 from dr_edge.evaluation.predictions import MISSING, Predictions
@@ -68,23 +68,18 @@ def render(
 
 
 def environment(*directories: Path) -> jinja2.Environment:
-    """Returns the Jinja environment of this room: escaping, strict, with number filters and how intervals are drawn.
+    """Returns the Jinja environment of evaluations: number filters, and how intervals are drawn.
 
     Args:
       directories: where templates are looked for before this room's.
     """
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([*directories, Path(__file__).parent]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["number"] = number_text.number
-    made.filters["interval"] = number_text.interval
     draws = {"split": bootstrap.DRAWS, "subgroups": subgroups.DRAWS, "band": roc.BAND_DRAWS}
-    made.globals |= {"draws": draws, "level": bootstrap.LEVEL, "smallest_group": subgroups.SMALLEST}
-    return made
+    return html.environment(
+        *directories,
+        Path(__file__).parent,
+        filters=number_text.FILTERS,
+        values={"draws": draws, "level": bootstrap.LEVEL, "smallest_group": subgroups.SMALLEST},
+    )
 
 
 def _roc_chart(task: Task, content: dict[str, Any], test: Predictions) -> dict[str, Any] | None:

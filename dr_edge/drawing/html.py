@@ -1,0 +1,31 @@
+"""The frame of every report: one base template and style, the same strictness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+
+def environment(
+    *directories: Path, filters: Mapping[str, Callable[..., Any]] | None = None, values: Mapping[str, Any] | None = None
+) -> jinja2.Environment:
+    """Returns a Jinja environment that escapes, and in which an unknown name is an error.
+
+    Args:
+      directories: where templates are looked for; `base.html.j2` and `style.css` are found without being named.
+      filters: what the templates may write after a bar.
+      values: what all of them know.
+    """
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*directories, Path(__file__).parent]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= filters or {}
+    made.globals |= values or {}
+    return made
