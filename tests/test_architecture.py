@@ -94,3 +94,17 @@ def test_nothing_imports_back_up_the_line(found):
     assert crossing <= {frozenset(pair) for pair in (("tfrecord_tools", "dr_edge"), ("export", "dr_edge"), ("export", "tfrecord_tools"), ("android_bench", "dr_edge"))}
     for files in found.values():
         assert not [text for text in files if text.startswith("dr_edge") and not text.split(" imports ")[1].startswith("dr_edge")]
+
+
+def test_what_is_imported_from_fov_is_defined_there():
+    """The rooms below it have their own names; through `fov.py` they came from two places."""
+    module = "dr_edge.fundus.fov"
+    tree = ast.parse((REPOSITORY / modules()[module]).read_text(encoding="utf-8"))
+    defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    asked: dict[str, set[str]] = {}
+    for path in (path for top in (*TOP, "tests") for path in (REPOSITORY / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == module:
+                asked.setdefault(path.name, set()).update(alias.name for alias in node.names)
+    assert "locate.py" in asked and "process.py" in asked
+    assert not {name: names - defined for name, names in asked.items() if names - defined}

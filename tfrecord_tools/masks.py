@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from dr_edge.fundus.fov import FieldOfView
+from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.image_header import PhotographError, read_header
 from dr_edge.fundus.photograph import decode_photograph
 from tfrecord_tools import mask_checks, mask_files

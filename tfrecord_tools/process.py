@@ -14,7 +14,9 @@ import numpy as np
 
 from dr_edge.data.records import Record
 from dr_edge.fundus.appearance import COLOUR, TAKEN
-from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_mask, crop_points, crop_square, find_fov
+from dr_edge.fundus.crop import FieldOfView, crop_mask, crop_points, crop_square
+from dr_edge.fundus.fov import find_fov
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
 from dr_edge.fundus.locate import Refusal, locate

@@ -15,32 +15,9 @@ import numpy as np
 
 from dr_edge.fundus.appearance import KINDS, PROBE_SIDE, appearance, check_kind
 from dr_edge.fundus.circle_fit import Rim, fit_rim, sharpen_rim
-from dr_edge.fundus.crop import (
-    FieldOfView,
-    brightest,
-    crop_mask,
-    crop_points,
-    crop_square,
-    disc_mask,
-    uncrop_mask,
-    uncrop_points,
-)
+from dr_edge.fundus.crop import FieldOfView, brightest, crop_square, disc_mask
 from dr_edge.fundus.gradability import NotFundusError, check_fundus, check_whole
 from dr_edge.fundus.several import shows_several
-
-__all__ = [
-    "FieldOfView",
-    "NotFundusError",
-    "crop_mask",
-    "crop_points",
-    "crop_square",
-    "disc_mask",
-    "find",
-    "find_fov",
-    "fov_mask",
-    "uncrop_mask",
-    "uncrop_points",
-]
 
 _WORK_SIDE = 480  # longest side of the copy that is searched
 _STEPS = (15, 9, 25, 5, 40)  # thresholds above the border's brightness, grey levels; the likeliest first
@@ -77,8 +54,8 @@ def find(image: np.ndarray) -> Found:
       side as radius.
 
     Raises:
-      NotFundusError: with `.reason`; the picture shows no fundus, more than one, or a part of one, is too dark to show one, or
-        its colours are no retina's.
+      NotFundusError: with `.reason` and `.detail`; the picture shows no fundus, more than one, or a part of one, is too
+        dark to show one, or its colours are no retina's.
       ValueError: not [H, W, 3] uint8.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 16:

@@ -15,14 +15,16 @@ class NotFundusError(ValueError):
     Attributes:
       reason: short, stable text for `rejected.csv`: 'too dark', 'no field of view', 'blank', 'more than one eye', 'a part of the
         retina', 'colours', 'already normalised', 'greyscale', 'another kind', 'too small'.
+      detail: what was seen, and what to do.
     """
 
     def __init__(self, reason: str, detail: str):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
+        self.detail = detail
 
     def __reduce__(self):  # so that a worker process can hand it back
-        return type(self), (self.reason, str(self)[len(self.reason) + 2 :])
+        return type(self), (self.reason, self.detail)
 
 
 _DARK_MEDIAN, _DARK_BRIGHT = 20.0, 36.0  # grey levels of the brightest channel: median, 90th percentile

@@ -11,7 +11,9 @@ import dataclasses
 import numpy as np
 
 from dr_edge.fundus.appearance import COLOUR, check_kind
-from dr_edge.fundus.fov import FieldOfView, NotFundusError, find
+from dr_edge.fundus.crop import FieldOfView
+from dr_edge.fundus.fov import find
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.image_header import MAX_PIXELS
 from dr_edge.fundus.photograph import decode
 
@@ -74,7 +76,7 @@ def locate(
         _check_span(2 * found.fov.radius * decoded.denominator, image_size)
         check_kind(found.kind, pictures)
     except NotFundusError as err:
-        refusal = Refusal(err.reason, str(err)[len(err.reason) + 2 :])
+        refusal = Refusal(err.reason, err.detail)
         return Located(decoded.image, decoded.denominator, decoded.size, refusal)
     return Located(decoded.image, decoded.denominator, decoded.size, found.fov, found.kind)
 

@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 from absl import app, flags
 
-from dr_edge.fundus.fov import crop_square, find_fov
+from dr_edge.fundus.crop import crop_square
+from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.photograph import decode_photograph, decode_scaled
 from dr_edge.fundus.quality import quality

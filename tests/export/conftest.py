@@ -19,8 +19,7 @@ def write_records(directory: Path, size: int, counts: Mapping[str, int], method:
     import tensorflow as tf
 
     from dr_edge.data import records
-    from dr_edge.fundus.crop import crop_mask, crop_square
-    from dr_edge.fundus.fov import FieldOfView
+    from dr_edge.fundus.crop import FieldOfView, crop_mask, crop_square
     from dr_edge.fundus.graham import PREPROCESS, preprocess
     from tfrecord_tools.synthetic.draw import draw_fundus
 

@@ -18,7 +18,9 @@ from dr_edge.fundus.appearance import (
     check_kind,
     wanted,
 )
-from dr_edge.fundus.fov import NotFundusError, crop_square, find, find_fov
+from dr_edge.fundus.crop import crop_square
+from dr_edge.fundus.fov import find, find_fov
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.read_crop import read_crop
 from tfrecord_tools import process

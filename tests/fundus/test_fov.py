@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_square, find_fov, fov_mask
+from dr_edge.fundus.crop import FieldOfView, crop_square
+from dr_edge.fundus.fov import find_fov, fov_mask
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
 
 
@@ -133,7 +135,9 @@ def test_what_is_no_fundus_is_refused(image, reason):
     with pytest.raises(NotFundusError) as caught:
         find_fov(image)
     assert caught.value.reason == reason
-    assert pickle.loads(pickle.dumps(caught.value)).reason == reason
+    assert str(caught.value) == f"{reason}: {caught.value.detail}"
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.reason, copy.detail, str(copy)) == (reason, caught.value.detail, str(caught.value))
 
 
 def test_a_vessel_map_and_a_scan_are_refused():

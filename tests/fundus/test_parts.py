@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.fov import NotFundusError, find, find_fov
+from dr_edge.fundus.fov import find, find_fov
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.read_crop import read_crop
 from tfrecord_tools import process
 from tfrecord_tools.items import Item

@@ -7,7 +7,10 @@ import cv2
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from dr_edge.fundus import fov, graham, photograph
+from dr_edge.fundus import graham, photograph
+from dr_edge.fundus.crop import crop_square
+from dr_edge.fundus.fov import find_fov
+from dr_edge.fundus.gradability import NotFundusError
 
 ODD = {  # kind -> how its files in odd/ begin
     "OCT": ("oct_",),
@@ -25,8 +28,8 @@ def seen(picture, size, method):
     of view; of such a one, the square in its middle.
     """
     try:
-        crop, refused = fov.crop_square(picture, fov.find_fov(picture), size), False
-    except fov.NotFundusError:
+        crop, refused = crop_square(picture, find_fov(picture), size), False
+    except NotFundusError:
         height, width = picture.shape[:2]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2

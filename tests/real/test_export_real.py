@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from dr_edge.fundus import fov, graham, photograph
+from dr_edge.fundus import graham, photograph
+from dr_edge.fundus.crop import crop_square
+from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.graham import PREPROCESS
 from export.graph import frozen
 from export.graph.deployable import PHONE, PHONE_INT8, deployable_graph
@@ -32,7 +34,7 @@ def crops(real_data):
 
     def crop(path):
         whole = photograph.read_photograph(path, min_side=SIZE)
-        return fov.crop_square(whole, fov.find_fov(whole), SIZE)
+        return crop_square(whole, find_fov(whole), SIZE)
 
     train = sorted((root / "1. Original Images" / "a. Training Set").glob("*.jpg"))[::7][:TRAIN]
     test = sorted((root / "1. Original Images" / "b. Testing Set").glob("*.jpg"))[::4][:TEST]

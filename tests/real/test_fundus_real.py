@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.fov import NotFundusError, crop_square, find, find_fov, uncrop_mask
+from dr_edge.fundus.crop import crop_square, uncrop_mask
+from dr_edge.fundus.fov import find, find_fov
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.photograph import PhotographError, decode_scaled, read_photograph
 from dr_edge.fundus.quality import quality

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.fov import NotFundusError, crop_square, find_fov
+from dr_edge.fundus.crop import crop_square
+from dr_edge.fundus.fov import find_fov
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.photograph import read_photograph
 from tfrecord_tools.duplicates import COARSE_BYTES, FINE_SIDE, PICTURE_BYTES, describe, near_pairs
 

@@ -17,7 +17,9 @@ from photographs import with_orientation
 from dr_edge.drawing import overlay
 from dr_edge.drawing.field import field_of_view
 from dr_edge.fundus import appearance
-from dr_edge.fundus.fov import FieldOfView, NotFundusError, crop_square, find_fov
+from dr_edge.fundus.crop import FieldOfView, crop_square
+from dr_edge.fundus.fov import find_fov
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
 from dr_edge.fundus.locate import Refusal, locate

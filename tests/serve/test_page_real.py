@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dr_edge.fundus.fov import NotFundusError, find_fov
+from dr_edge.fundus.fov import find_fov
+from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.photograph import read_scaled
 from dr_edge.serve.assets import STATIC
 

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.fov import crop_square, find_fov
+from dr_edge.fundus.crop import crop_square
+from dr_edge.fundus.fov import find_fov
 from tfrecord_tools.duplicates import (
     COARSE_BYTES,
     FINE_SIDE,

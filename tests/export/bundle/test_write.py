@@ -167,8 +167,7 @@ def test_vectors_can_be_repeated_with_an_artifact(exported):
 def test_the_crop_of_a_vector_is_that_of_its_box(exported):
     import cv2
 
-    from dr_edge.fundus.crop import crop_square
-    from dr_edge.fundus.fov import FieldOfView
+    from dr_edge.fundus.crop import FieldOfView, crop_square
 
     directory = exported[0] / test_vectors.DIRECTORY
     for row in json.loads((directory / "vectors.json").read_text())["vectors"]:
