@@ -56,39 +56,16 @@ def classification_metrics(
 
     labels, probabilities, groups = checked(labels, probabilities, len(class_names), groups)
     check_labels(labels, 0, len(class_names) - 1)
-    total = probabilities.sum(axis=1)
-    if np.abs(total - 1).max() > PROBABILITY_TOLERANCE:
-        raise ValueError(
-            f"Class probabilities must sum to 1. Received sums from {total.min():.4g} to {total.max():.4g}: "
-            f"these may be logits, or yes/no probabilities for multilabel_metrics."
-        )
+    _check_sums(probabilities)
     classes = list(range(len(class_names)))
     predicted = probabilities.argmax(axis=1)
     present = np.unique(labels)
-    notes = [
-        f"No image of class {class_names[index]!r}: its recall and AUC are undefined."
-        for index in sorted(set(classes) - set(present.tolist()))
-    ]
-    notes += [
-        f"Only {count} images of class {class_names[index]!r}: what is said of it here says little of other patients."
-        for index, count in zip(*np.unique(labels, return_counts=True), strict=True)
-        if count < FEW
-    ]
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=np.nan
-    )
-    areas = [area_under_curve(labels == index, probabilities[:, index]) for index in classes]
+    per_class, recall, f1 = _per_class(labels, probabilities, predicted, class_names)
+    areas = [row["auc"] for row in per_class.values()]
     binary = len(classes) == 2
     disease = positive[0] if len(positive) == 1 else 1  # the AUC is the same for both
     auc, auc_statistic = _overall_auc(labels, probabilities, areas, present, disease)
-    if auc is None:
-        notes.append("AUC is undefined: all images are of one class.")
-    elif auc == 1.0:
-        notes.append(
-            "The classes are separated perfectly, so the bootstrap interval of the AUC has no width: it knows these "
-            "images only, and other patients need not be separated as well."
-        )
-    graded = ordered or binary
+    notes = _notes(labels, class_names, auc)
     result: dict[str, Any] = {
         "images": int(labels.size),
         "patients": int(np.unique(groups).size),
@@ -96,19 +73,10 @@ def classification_metrics(
         "balanced_accuracy": finite_or_none(np.mean(recall[present])),
         "macro_f1": finite_or_none(np.mean(f1[present])),
         "auc": auc,
-        "qwk": _kappa(labels, predicted, classes) if graded else None,
+        "qwk": _kappa(labels, predicted, classes) if ordered or binary else None,
         "log_loss": float(metrics.log_loss(labels, _clipped(probabilities), labels=classes)),
         "average_precision": _average_precision(labels == disease, probabilities[:, disease]) if binary and positive else None,
-        "per_class": {
-            name: {
-                "precision": finite_or_none(precision[index]),
-                "recall": finite_or_none(recall[index]),
-                "f1": finite_or_none(f1[index]),
-                "auc": areas[index],
-                "support": int(support[index]),
-            }
-            for index, name in enumerate(class_names)
-        },
+        "per_class": per_class,
         "confusion": metrics.confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
     statistics = {"accuracy": bootstrap.weighted_mean(predicted == labels)}
@@ -118,6 +86,60 @@ def classification_metrics(
         statistics["qwk"] = bootstrap.weighted_kappa(labels, predicted, len(classes))
     result |= bootstrap_intervals(statistics, ("accuracy", "auc", "qwk"), groups, draws, notes)
     return result | {"notes": notes}
+
+
+def _check_sums(probabilities: np.ndarray) -> None:
+    """Raises ValueError unless the probabilities of each image, [N, C], sum to 1."""
+    total = probabilities.sum(axis=1)
+    if np.abs(total - 1).max() > PROBABILITY_TOLERANCE:
+        raise ValueError(
+            f"Class probabilities must sum to 1. Received sums from {total.min():.4g} to {total.max():.4g}: "
+            f"these may be logits, or yes/no probabilities for multilabel_metrics."
+        )
+
+
+def _per_class(
+    labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]:
+    """Returns the metrics of each class against all others, and recall and F1 of the classes, [C], NaN where undefined."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=list(range(len(class_names))), zero_division=np.nan
+    )
+    rows = {
+        name: {
+            "precision": finite_or_none(precision[index]),
+            "recall": finite_or_none(recall[index]),
+            "f1": finite_or_none(f1[index]),
+            "auc": area_under_curve(labels == index, probabilities[:, index]),
+            "support": int(support[index]),
+        }
+        for index, name in enumerate(class_names)
+    }
+    return rows, recall, f1
+
+
+def _notes(labels: np.ndarray, class_names: Sequence[str], auc: float | None) -> list[str]:
+    """Returns what must be said of classes with few images or none, and of an AUC that is undefined or perfect."""
+    present, counts = np.unique(labels, return_counts=True)
+    notes = [
+        f"No image of class {class_names[index]!r}: its recall and AUC are undefined."
+        for index in sorted(set(range(len(class_names))) - set(present.tolist()))
+    ]
+    notes += [
+        f"Only {count} images of class {class_names[index]!r}: what is said of it here says little of other patients."
+        for index, count in zip(present, counts, strict=True)
+        if count < FEW
+    ]
+    if auc is None:
+        notes.append("AUC is undefined: all images are of one class.")
+    elif auc == 1.0:
+        notes.append(
+            "The classes are separated perfectly, so the bootstrap interval of the AUC has no width: it knows these "
+            "images only, and other patients need not be separated as well."
+        )
+    return notes
 
 
 def checked(
