@@ -63,7 +63,46 @@ def write_metadata(
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
-    artifacts = {
+    content = {
+        "task": _stated_task(run.task),
+        "image_size": run.image_size,
+        "preprocess": dict(run.preprocess),
+        "pictures": run.content.get("pictures"),
+        **_tensors(run.image_size, graph),
+        "artifacts": _artifacts(directory, files, fit, formats, report),
+        "files": files,
+        "calibration": fit.calibration,
+        "operating_points": fit.operating_points,
+        "ood": fit.ood,
+        "training": {
+            "model": run.content["model"],
+            "best": run.content["best"],
+            **training,
+        },
+        "warning": _warning(run.task, training),
+        "verdict": report["verdict"],
+        "records": report["records"],
+        "parity": {"split": report["split"], "images": report["images"]},
+        "oldest_runtime_tested": {suffix: OLDEST_TESTED[suffix] for suffix in sorted({fmt.suffix for fmt in formats})},
+        "made_with": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    metadata.write_manifest(directory, "bundle", content)
+
+
+def _artifacts(
+    directory: Path, files: Mapping[str, str], fit: Fit, formats: Sequence[Format], report: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Returns what is said of each artifact; of one whose features have moved, its own threshold of the distance too.
+
+    Args:
+      directory: of the bundle.
+      files: path -> sha256; a format without a file is left out.
+      fit: what was fitted.
+      formats: those that were asked for.
+      report: the content of parity.json.
+    """
+    artifacts: dict[str, dict[str, Any]] = {
         fmt.key: {
             "file": fmt.file,
             "sha256": files[fmt.file],
@@ -84,38 +123,20 @@ def write_metadata(
         if "ood" in row:  # 8 bits shift the features, and the threshold with them
             stated = own["ood"] if own and fmt.name == "qat_int8" else fit.ood
             artifacts[fmt.key]["ood"] = row["ood"] if "reason" in row["ood"] else {**stated, **row["ood"]}
-    side = run.image_size
+    return artifacts
+
+
+def _tensors(side: int, graph: DeployableGraph) -> dict[str, Any]:
+    """Returns "inputs", "outputs" and "outputs_left_out" of the artifacts, whose input is [1, side, side, 3]."""
     tensors = graph.model.output
-    content = {
-        "task": _stated_task(run.task),
-        "image_size": side,
-        "preprocess": dict(run.preprocess),
-        "pictures": run.content.get("pictures"),
+    return {
         "inputs": [{"name": INPUT_NAME, "shape": [1, side, side, 3], "dtype": "uint8", "unit": INPUT_UNIT}],
         "outputs": [
             {"name": name, "shape": list(tensors[name].shape), "dtype": "float32", "unit": UNITS[name]}
             for name in graph.outputs
         ],
         "outputs_left_out": dict(graph.left_out),
-        "artifacts": artifacts,
-        "files": files,
-        "calibration": fit.calibration,
-        "operating_points": fit.operating_points,
-        "ood": fit.ood,
-        "training": {
-            "model": run.content["model"],
-            "best": run.content["best"],
-            **training,
-        },
-        "warning": _warning(run.task, training),
-        "verdict": report["verdict"],
-        "records": report["records"],
-        "parity": {"split": report["split"], "images": report["images"]},
-        "oldest_runtime_tested": {suffix: OLDEST_TESTED[suffix] for suffix in sorted({fmt.suffix for fmt in formats})},
-        "made_with": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    metadata.write_manifest(directory, "bundle", content)
 
 
 def positive_words(task: Task) -> str:

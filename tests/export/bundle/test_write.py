@@ -14,7 +14,7 @@ from dr_edge import runs as trained
 from dr_edge.calibration import fit as fitting
 from dr_edge.calibration import store as fitted
 from export import settings
-from export.bundle import manifest, test_vectors
+from export.bundle import artifacts, manifest, test_vectors
 from export.bundle import model_card as card
 from export.bundle import write as bundle
 from export.formats import FORMATS, parse_formats
@@ -341,9 +341,9 @@ def test_an_unknown_operating_point_is_named(run_dir, tmp_path):
 
 
 def test_a_triton_model_that_answers_otherwise_stops_the_export(run_dir, tmp_path, monkeypatch):
-    honest = bundle._build
+    honest = artifacts._build
     shifted = lambda run, fit, target: honest(run, dataclasses.replace(fit, temperature=3 * fit.temperature), target)  # noqa: E731
-    monkeypatch.setattr(bundle, "_build", lambda run, fit, target: (honest if target.batch else shifted)(run, fit, target))
+    monkeypatch.setattr(artifacts, "_build", lambda run, fit, target: (honest if target.batch else shifted)(run, fit, target))
     with pytest.raises(bundle.ParityFailure, match="triton: in a batch of 8"):
         bundle.export_run(run_dir, tmp_path / "out", ["onnx_float32"], settings=LOOSE)
     assert not (tmp_path / "out").exists()
