@@ -43,7 +43,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.parametrize(
     "first",
     [
-        "from dr_edge import quiet; quiet.import_tensorflow()",
+        "from dr_edge import native_output; native_output.import_tensorflow()",
         "import dr_edge.runs; dr_edge.runs.load_run",
         "import dr_edge.models.unet",
         "import dr_edge.data.pipeline",
@@ -54,7 +54,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ],
 )
 def test_whatever_is_imported_first(first, hostile):
-    code = first + ("\nfrom dr_edge.framework import keras" if "trained" in first else "") + FACTS
+    code = first + ("\nfrom dr_edge.framework import keras" if "dr_edge.runs" in first else "") + FACTS
     done = python(code, **hostile)
     assert done.stdout.split() == ["tensorflow", "channels_last", "float32", "1e-07", "float32", "True"], done.stdout + done.stderr[-2000:]
 
@@ -95,7 +95,7 @@ from dr_edge import framework
 
 
 def test_a_typing_error_in_the_choice_of_gpus_is_said():
-    code = "from dr_edge import quiet; quiet.import_tensorflow()"
+    code = "from dr_edge import native_output; native_output.import_tensorflow()"
     done = python(code, CUDA_VISIBLE_DEVICES="gpu0")
     assert "CUDA_VISIBLE_DEVICES=gpu0, but no GPU is found" in done.stderr
     assert "CUDA_VISIBLE_DEVICES" not in python(code, CUDA_VISIBLE_DEVICES="-1").stderr

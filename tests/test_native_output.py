@@ -47,8 +47,8 @@ def test_nothing_is_held_back_where_the_user_asks_for_everything(capfd, monkeypa
 
 def test_a_command_uses_keras_3_whatever_the_environment_says():
     code = """
-from dr_edge import quiet
-quiet.import_tensorflow()
+from dr_edge import native_output
+native_output.import_tensorflow()
 import keras, tensorflow as tf
 assert tf.keras.Model is keras.Model, tf.keras.Model
 """
