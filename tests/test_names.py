@@ -132,7 +132,7 @@ def save_drawn() -> Callable[[Path, int], None]:
 
     def save(path: Path, seed: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", draw_fundus(seed, size=96).image)[1].tobytes())
+        path.write_bytes(cv2.imencode(".png", draw_fundus(seed, size=96).image[..., ::-1])[1].tobytes())
 
     return save
 
