@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO ?= demo
+# Two processes, each with whole files of tests, so that what a file makes once is made once.
+PARALLEL ?= -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
@@ -32,10 +34,10 @@ demo: setup ## photographs -> records -> run -> evaluation -> heat maps -> bundl
 
 test: setup ## all tests
 	$(RUN) -m ruff check .
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(PARALLEL)
 
 test-fast: setup ## the tests that take seconds
-	$(RUN) -m pytest -m 'not slow'
+	$(RUN) -m pytest $(PARALLEL) -m 'not slow'
 
 lint: setup ## ruff and mypy
 	$(RUN) -m ruff check .
