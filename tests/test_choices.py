@@ -6,7 +6,7 @@ import gin
 import pytest
 
 from dr_edge import choices, config
-from dr_edge.training import loop, optimizers
+from dr_edge.training import loop, optimizers, preflight
 
 config.import_names()
 
@@ -125,9 +125,9 @@ def test_a_call_from_python_is_told_too(changes, says, tmp_path):
 
 
 def test_a_number_in_python_is_a_constant_rate_too():
-    assert loop._as_schedule(0.25)(4, 5) == 0.25
+    assert preflight.as_schedule(0.25)(4, 5) == 0.25
     schedule = optimizers.cosine(learning_rate=1.0)
-    assert loop._as_schedule(schedule) is schedule
+    assert preflight.as_schedule(schedule) is schedule
 
 
 def test_every_choice_has_something_to_choose():

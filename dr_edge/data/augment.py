@@ -8,7 +8,7 @@ seed gives the same example, so a resumed run repeats what the uninterrupted one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gin
@@ -56,9 +56,10 @@ def augmentation(
       only_unhealthy: leave the examples alone that show no disease: a label of 0, or no label of 1 (multilabel).
 
     Returns:
-      (image [S, S, 3] float32 0..255, label (of a classification 1 for the ill, 0 for the others), seed [2] int32, background grey level, centres=None) -> (image, label), and
-      the moved centres where some were given ([N, 2] float32, x and y in pixels, pixel centres at .5; NaN stays NaN). A
-      label of [S, S, M] is taken as masks and moved with the image; cut-out leaves it as it is.
+      (image [S, S, 3] float32 0..255, label (of a classification 1 for the ill, 0 for the others), seed [2] int32,
+      background grey level, centres=None) -> (image, label), and the moved centres where some were given ([N, 2] float32,
+      x and y in pixels, pixel centres at .5; NaN stays NaN). A label of [S, S, M] is taken as masks and moved with the
+      image; cut-out leaves it as it is.
 
     Raises:
       ValueError: a strength outside its range; only_unhealthy with masks.
@@ -67,9 +68,7 @@ def augmentation(
         "rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear, "brightness": brightness, "contrast": contrast,
         "saturation": saturation, "hue": hue, "blur": blur, "jpeg": jpeg, "cutout": cutout,
     }  # fmt: skip
-    for name, value in strengths.items():
-        if not 0 <= value <= LIMITS[name]:
-            raise ValueError(f"augmentation.{name} must be within 0..{LIMITS[name]}. Received: {value}.")
+    _check_strengths(strengths)
     moves = flip or any((rotation, shift, zoom, shear))
 
     def augment(
@@ -105,29 +104,56 @@ def augmentation(
                 label = warp(label, matrix, "NEAREST", 0.0)
             if centres is not None:
                 centres = move_points(centres, matrix)
-        image = recolour(image, draws[7:], background)
+        image = recolour(
+            image, draws[7:], background, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue
+        )
         image = degrade.degrade(image, seed, background, blur=blur, jpeg=jpeg, cutout=cutout)
         return image, label, centres
 
-    def recolour(image: tf.Tensor, draws: tf.Tensor, background: float) -> tf.Tensor:
-        if not any((brightness, contrast, saturation, hue)):
-            return image
-        # Outside the field of view the camera saw nothing: that area keeps its grey level.
-        lit = degrade.lit(image, background)
-        colour = image
-        if contrast:
-            mean = tf.reduce_mean(colour, axis=[0, 1], keepdims=True)
-            colour = (colour - mean) * (1.0 + draws[0] * contrast) + mean
-        if saturation:
-            grey = tf.reduce_mean(colour, axis=-1, keepdims=True)
-            colour = (colour - grey) * (1.0 + draws[1] * saturation) + grey
-        if hue:
-            colour = tf.image.adjust_hue(tf.clip_by_value(colour, 0.0, 255.0) / 255.0, draws[2] * hue) * 255.0
-        if brightness:
-            colour = colour + draws[3] * brightness * 255.0
-        return tf.where(lit, tf.clip_by_value(colour, 0.0, 255.0), image)
-
     return augment
+
+
+def _check_strengths(strengths: Mapping[str, float]) -> None:
+    """Raises ValueError where a strength lies outside its range."""
+    for name, value in strengths.items():
+        if not 0 <= value <= LIMITS[name]:
+            raise ValueError(f"augmentation.{name} must be within 0..{LIMITS[name]}. Received: {value}.")
+
+
+def recolour(
+    image: tf.Tensor,
+    draws: tf.Tensor,
+    background: float,
+    *,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+) -> tf.Tensor:
+    """Varies the colour of [S, S, 3] float32 `image` (0..255) within the field of view.
+
+    Args:
+      image: on the grey level `background`.
+      draws: [4 or more] float32, -1..1: how far contrast, saturation, hue and brightness go, in this order.
+      background: grey level outside the field of view.
+      brightness, contrast, saturation, hue: strengths, as `augmentation` takes them; 0: left alone.
+    """
+    if not any((brightness, contrast, saturation, hue)):
+        return image
+    # Outside the field of view the camera saw nothing: that area keeps its grey level.
+    lit = degrade.lit(image, background)
+    colour = image
+    if contrast:
+        mean = tf.reduce_mean(colour, axis=[0, 1], keepdims=True)
+        colour = (colour - mean) * (1.0 + draws[0] * contrast) + mean
+    if saturation:
+        grey = tf.reduce_mean(colour, axis=-1, keepdims=True)
+        colour = (colour - grey) * (1.0 + draws[1] * saturation) + grey
+    if hue:
+        colour = tf.image.adjust_hue(tf.clip_by_value(colour, 0.0, 255.0) / 255.0, draws[2] * hue) * 255.0
+    if brightness:
+        colour = colour + draws[3] * brightness * 255.0
+    return tf.where(lit, tf.clip_by_value(colour, 0.0, 255.0), image)
 
 
 def inverse_affine(

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
+from dr_edge.data.tasks import Task
 from dr_edge.framework import tf
 
+BALANCES = ("none", "oversample", "loss_weights")
 SHUFFLE_BUFFER = 4096  # serialised examples of about 30 kB: 120 MB
+
+
+def check(balance: str, balance_label: str | None, task: Task, labels: Collection[str]) -> None:
+    """Looks at the balance that `pipeline.training_batches` is asked for.
+
+    Args:
+      balance, balance_label: as there.
+      task: what is trained.
+      labels: that the records hold.
+
+    Raises:
+      ValueError: no such balance or label, or one that does not go with the other or with the task.
+    """
+    by_label = balance == "oversample" and balance_label is not None
+    if balance not in BALANCES or (balance != "none" and task.kind != "classification" and not by_label):
+        raise ValueError(
+            f"balance must be one of {BALANCES}, and 'none' unless the task is a classification or oversample has a "
+            f"balance_label. Received: {balance!r}."
+        )
+    if balance_label is not None and (not by_label or balance_label not in labels):
+        raise ValueError(
+            f"balance_label needs balance = 'oversample' and a label of the records ({sorted(labels)}). "
+            f"Received: {balance_label!r} with balance {balance!r}."
+        )
 
 
 def class_weights(counts: np.ndarray) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from dr_edge.data import records as records_lib
 from dr_edge.data.centre_maps import centre_maps
 from dr_edge.data.tasks import Task
@@ -106,3 +108,44 @@ def decoded(
         return out
 
     return decode
+
+
+def for_training(
+    task: Task,
+    image_size: int,
+    background: float,
+    augmentation: Callable[..., tuple[tf.Tensor, ...]] | None,
+    weights: np.ndarray | None,
+) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns the step that makes a labelled example one to train on.
+
+    Args:
+      task: what is asked.
+      image_size: S.
+      background: grey level outside the field of view.
+      augmentation: as `augment.augmentation` returns it; None: none.
+      weights: [C], what an example of each class counts; None: alike.
+
+    Returns:
+      (labelled example, seed [2] int32 of its augmentation) -> {"image" [S, S, 3] float32 0..255, "label" and, where the
+      task has them, "centres" as in `with_target`, and "weight" [] float32 where there are weights}.
+    """
+
+    def finish(example: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        image = tf.cast(records_lib.decode_image(example["encoded"], image_size), tf.float32)
+        label = example["label"]
+        batch = {} if weights is None else {"weight": tf.gather(tf.constant(weights, tf.float32), label)}
+        batch |= {key: example[key] for key in ("centres",) if key in example}
+        if augmentation is not None:
+            # A class says nothing of illness by its number: what augmentation is told of a classification is 1 for the ill.
+            told = illness(label, task)
+            changed = augmentation(image, told, seed, background, batch.get("centres"))
+            image = changed[0]
+            if label.shape.rank == 3:  # a missing mask stays missing where the warp brought in new pixels
+                missing = tf.reduce_any(label < 0, axis=[0, 1], keepdims=True)
+                label = tf.where(missing, -1.0, changed[1])
+            batch |= {"centres": changed[2]} if len(changed) > 2 else {}
+        label = with_centre_maps(label, batch.get("centres"), task)
+        return {**batch, "image": image, "label": label}
+
+    return finish

@@ -25,8 +25,6 @@ from dr_edge.data.tasks import LabelTask, Task
 from dr_edge.framework import tf
 from dr_edge.fundus import graham
 
-BALANCES = ("none", "oversample", "loss_weights")
-
 
 @dataclasses.dataclass(frozen=True)
 class RecordsInfo:
@@ -221,17 +219,7 @@ def training_batches(
     check_task(info, task)
     examples = example_count(info, "train", task)
     index, workers = shard
-    by_label = balance == "oversample" and balance_label is not None
-    if balance not in BALANCES or (balance != "none" and task.kind != "classification" and not by_label):
-        raise ValueError(
-            f"balance must be one of {BALANCES}, and 'none' unless the task is a classification or oversample has a "
-            f"balance_label. Received: {balance!r}."
-        )
-    if balance_label is not None and (not by_label or balance_label not in info.content["labels"]):
-        raise ValueError(
-            f"balance_label needs balance = 'oversample' and a label of the records ({sorted(info.content['labels'])}). "
-            f"Received: {balance_label!r} with balance {balance!r}."
-        )
+    balance_lib.check(balance, balance_label, task, info.content["labels"])
     if examples < batch_size or batch_size % workers:
         raise ValueError(
             f"{records}: {examples} training examples for batches of {batch_size} on {workers} workers. "
@@ -249,27 +237,14 @@ def training_batches(
     else:
         labelled = labelled.shuffle(balance_lib.SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
     weights = balance_lib.class_weights(class_counts(info, "train", task)) if balance == "loss_weights" else None
+    finished = examples_lib.for_training(task, info.image_size, info.background, augmentation, weights)
     steps = examples // batch_size
     dataset = labelled.enumerate().take(steps * batch_size).skip(first_step * batch_size).shard(workers, index)
 
     def finish(position: tf.Tensor, example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        image = tf.cast(records_lib.decode_image(example["encoded"], info.image_size), tf.float32)
-        label = example["label"]
-        batch = {} if weights is None else {"weight": tf.gather(tf.constant(weights, tf.float32), label)}
-        batch |= {key: example[key] for key in ("centres",) if key in example}
-        if augmentation is not None:
-            place = tf.cast(tf.stack([position, epoch]), tf.int32)
-            own_seed = tf.random.experimental.stateless_fold_in(place, shuffle_seed)
-            # A class says nothing of illness by its number: what augmentation is told of a classification is 1 for the ill.
-            told = examples_lib.illness(label, task)
-            changed = augmentation(image, told, own_seed, info.background, batch.get("centres"))
-            image = changed[0]
-            if label.shape.rank == 3:  # a missing mask stays missing where the warp brought in new pixels
-                missing = tf.reduce_any(label < 0, axis=[0, 1], keepdims=True)
-                label = tf.where(missing, -1.0, changed[1])
-            batch |= {"centres": changed[2]} if len(changed) > 2 else {}
-        label = examples_lib.with_centre_maps(label, batch.get("centres"), task)
-        return {**batch, "image": image, "label": label}
+        place = tf.cast(tf.stack([position, epoch]), tf.int32)
+        own_seed = tf.random.experimental.stateless_fold_in(place, shuffle_seed)
+        return finished(example, own_seed)
 
     dataset = dataset.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(batch_size // workers, drop_remainder=True).prefetch(4)

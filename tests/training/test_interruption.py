@@ -14,7 +14,7 @@ import pytest
 
 from dr_edge import locks, metadata
 from dr_edge.data import augment, pipeline, tasks
-from dr_edge.training import checkpoints, loop, optimizers
+from dr_edge.training import checkpoints, loop, optimizers, trainer
 from dr_edge.training.run_directory import read_metrics
 
 STEPS = 3  # of an epoch: 48 images, batch 16
@@ -48,7 +48,7 @@ def weights(run_dir: Path) -> dict[str, np.ndarray]:
 @pytest.fixture
 def at_step(monkeypatch) -> Callable[[int, Callable[[], None]], None]:
     """at_step(n, do): calls `do` in the n-th training step from now, before it is made."""
-    real = loop.build_train_step
+    real = trainer.build_train_step
 
     def arm(number: int, do: Callable[[], None]) -> None:
         calls = [0]
@@ -64,7 +64,7 @@ def at_step(monkeypatch) -> Callable[[int, Callable[[], None]], None]:
 
             return counted
 
-        monkeypatch.setattr(loop, "build_train_step", build)
+        monkeypatch.setattr(trainer, "build_train_step", build)
 
     return arm
 
@@ -124,7 +124,7 @@ def test_ctrl_c_at_the_last_step_and_then_a_kill(whole, coloured_records, tmp_pa
 def test_a_kill_between_the_rows_of_an_epoch_and_its_checkpoint(whole, coloured_records, tmp_path, at_step, monkeypatch):
     again = arguments(coloured_records, tmp_path / "cut", checkpoint_minutes=1e-9)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "is_better", lambda *rest: die())
+        patch.setattr(trainer, "is_better", lambda *rest: die())
         loop.train(**again)
     assert [row["split"] for row in read_metrics(tmp_path / "cut")] == ["train", "val"]
     loop.train(**again)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from dr_edge.data import pipeline, tasks
 from dr_edge.losses import classification as losses
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
-from dr_edge.training import averaging, checkpoints, epoch, loop, optimizers, precision, step
+from dr_edge.training import averaging, checkpoints, epoch, loop, optimizers, precision, step, trainer
 from dr_edge.training.run_directory import read_metrics
 
 SMALL = functools.partial(resnet_v2_slim, channels=(4,), stem_channels=4)
@@ -154,7 +154,7 @@ def test_each_setting_learns_and_resumes_bit_for_bit_in_mid_epoch(setting, colou
     assert keras.config.dtype_policy().name == "float32"
 
     cut = tmp_path / "cut"
-    real, calls = loop.build_train_step, [0]
+    real, calls = trainer.build_train_step, [0]
 
     def fragile(*args, **kwargs):
         function = real(*args, **kwargs)
@@ -167,11 +167,11 @@ def test_each_setting_learns_and_resumes_bit_for_bit_in_mid_epoch(setting, colou
 
         return counted
 
-    monkeypatch.setattr(loop, "build_train_step", fragile)
+    monkeypatch.setattr(trainer, "build_train_step", fragile)
     again = {**settings, "run_dir": str(cut), "checkpoint_minutes": 1e-9}
     with pytest.raises(KeyboardInterrupt):
         loop.train(**again)
-    monkeypatch.setattr(loop, "build_train_step", real)
+    monkeypatch.setattr(trainer, "build_train_step", real)
     assert checkpoints.existing(cut / "checkpoints")[-1].name == "step-00000005"
     loop.train(**again)
     for key, value in newest(cut).items():

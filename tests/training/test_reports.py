@@ -18,7 +18,7 @@ from dr_edge import config
 from dr_edge.data import tasks
 from dr_edge.losses import classification as losses
 from dr_edge.models import backbones
-from dr_edge.training import epoch, loop, monitor, optimizers, selection, validation
+from dr_edge.training import epoch, loop, monitor, optimizers, selection, trainer, validation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -116,8 +116,8 @@ def test_dice_of_a_mask_that_no_validation_image_has_is_undefined(tmp_path):
 
 
 def test_an_undefined_metric_is_said_in_training(coloured_records, tmp_path, monkeypatch, caplog):
-    real = loop.validate
-    monkeypatch.setattr(loop, "validate", lambda *rest: {**real(*rest), "auc": None})
+    real = trainer.validate
+    monkeypatch.setattr(trainer, "validate", lambda *rest: {**real(*rest), "auc": None})
     with caplog.at_level("WARNING", logger="absl"):
         run = loop.train(**arguments(coloured_records, tmp_path / "run", epochs=1))
     assert run["best"]["value"] is None and "Epoch 1: validation gives no auc" in caplog.text
