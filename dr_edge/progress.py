@@ -52,12 +52,12 @@ class Progress(tqdm):
         if self._in_lines and not self.disable and not self._ended:
             self._ended = True
             if self.leave and self.n and time.time() - self.start_t >= self.delay:
-                self._write_line(_OPEN if self.total is None else _END)
+                self._write_line(_OPEN if self.total is None else _END, rate=None)  # the mean of all, as tqdm's own last line
             self.sp = None  # tqdm has drawn nothing that it must wipe away
         super().close()
 
-    def _write_line(self, form: str) -> None:
-        values = self.format_dict | {"bar_format": form, "prefix": (self.desc or "progress").rstrip(": "), "ncols": None}
+    def _write_line(self, form: str, **others: Any) -> None:
+        values = self.format_dict | others | {"bar_format": form, "prefix": (self.desc or "progress").rstrip(": "), "ncols": None}
         self.fp.write(self.format_meter(**values).lstrip() + "\n")
         self.fp.flush()
 

@@ -36,6 +36,21 @@ def test_a_log_gets_whole_lines_at_their_time_and_one_at_the_end():
     assert lines[-1].startswith("photographs: 50 of 50 image in ")
 
 
+@pytest.mark.parametrize("total", [24, None])
+def test_the_last_line_gives_the_mean_rate(monkeypatch, total):
+    """24 photographs in 2 seconds ended with "1.74s/img", the pace of the last one."""
+    stream, clock = Stream(terminal=False), [1000.0]
+    bar = Progress(total=total, desc="cut", unit="img", file=stream, log_seconds=0.1)
+    monkeypatch.setattr(bar, "_time", lambda: clock[0])
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    bar.start_t = bar.last_print_t = clock[0]
+    for step in [0.01] * 23 + [1.74]:
+        clock[0] += step
+        bar.update()
+    bar.close()
+    assert "12.18img/s" in stream.getvalue().splitlines()[-1]  # 24 in 1.97 seconds
+
+
 def test_a_stage_of_thousands_of_steps_within_a_minute_is_one_line():
     stream = Stream(terminal=False)
     for _ in Progress(range(5000), desc="shards", unit="img", file=stream):

@@ -17,6 +17,7 @@ from dr_edge import demo
 from dr_edge.calibration import store as fitted
 from dr_edge.data import tasks
 from dr_edge.evaluation import flow as evaluation
+from dr_edge.evaluation.number_text import number
 from dr_edge.explanation import flow as explanation
 from export.bundle.write import export_run
 from export.settings import Settings
@@ -95,6 +96,22 @@ def test_a_page_fits_a_phone_and_its_tables_a_desk(pages: dict[str, Path], brows
     with opened(browser, pages[kind].as_uri(), width=DESK[0], height=DESK[1]) as tab:
         whole, seen = tab.run(WIDTHS)
         assert whole <= seen and tab.run(SCROLLED) == [] and tab.run(CUT) == []
+
+
+TILES = """[...document.querySelectorAll('.tile b')].filter((one) => {
+  one.textContent = '>\\u00a00.999';
+  const range = document.createRange();
+  range.selectNodeContents(one);
+  return range.getClientRects().length > 1 || range.getBoundingClientRect().right > one.parentElement.getBoundingClientRect().right - 8;
+}).length"""
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+def test_the_longest_number_stands_in_one_line_of_its_tile(pages: dict[str, Path], browser: Browser, size: tuple[int, int]) -> None:
+    assert "\u00a0" in number(0.99999)
+    for kind in ("evaluation of classes", "evaluation of grades", "evaluation of masks", "demo"):
+        with opened(browser, pages[kind].as_uri(), width=size[0], height=size[1]) as tab:
+            assert tab.run("document.querySelectorAll('.tile b').length") > 2 and tab.run(TILES) == 0, kind
 
 
 def test_the_verdict_is_the_first_thing_on_a_report(pages: dict[str, Path], browser: Browser) -> None:
