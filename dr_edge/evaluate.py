@@ -69,8 +69,7 @@ def _evaluate() -> None:
 
     settings = flow.Settings(FLAGS.split, FLAGS.records, FLAGS.batch_size, FLAGS.examples, FLAGS.heatmap_checks)
     content = flow.evaluate(FLAGS.run_dir, settings)
-    print(content["verdict"]["text"])
-    print(number_text.one_line(content))
+    print("\n".join(number_text.said(content)))
     print(f"report: {Path(FLAGS.run_dir, 'evaluation', FLAGS.split, flow.REPORT_FILE)}")
     records = FLAGS.records or metadata.read_manifest(FLAGS.run_dir, "run")["records"]
     print(f"next: {next_steps.after_evaluation(FLAGS.run_dir, records, FLAGS.split)}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration import usable
 from dr_edge.calibration.fit import Fit
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.predictions import MISSING, Predictions
@@ -34,12 +35,26 @@ def decisions(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> tupl
     return np.maximum(scores, 1 - scores), (scores >= 0.5) == (labels[known] == 1)
 
 
-def calibrate(task: Task, fit: Fit | None, test: Predictions) -> dict[str, Any]:
+def caution(task: Task, temperature: float | None, labels: np.ndarray, probabilities: np.ndarray, split: str) -> str | None:
+    """Returns why probabilities must not be read as such (see `usable.caution`); None for masks, and where nothing speaks against it.
+
+    Args:
+      task: the run's.
+      temperature: that they come from; None where none was fitted.
+      labels, probabilities: as in Predictions.
+      split: that they are of.
+    """
+    if task.kind == "segmentation":
+        return None
+    return usable.caution(temperature, *decisions(task, labels, probabilities), f"{len(labels)} {split} images")
+
+
+def calibrate(task: Task, fit: Fit | None, test: Predictions, split: str) -> dict[str, Any]:
     """Measures the expected calibration error of `test` before and after the temperature of `fit`.
 
     Returns:
       ece_before, and, where there is a fit, temperature, fitted_on (validation images), ece_after, else None;
-      and diagram {"before": bins, "after": bins or None}, where bins are {confidence, right, images}, lists
+      caution (a sentence where the probabilities are not usable as such, else None), and diagram {"before": bins, "after": bins or None}, where bins are {confidence, right, images}, lists
       over the bins that hold images.
     """
     before = decisions(task, test.labels, task.probabilities(test.logits))
@@ -48,11 +63,15 @@ def calibrate(task: Task, fit: Fit | None, test: Predictions) -> dict[str, Any]:
         "ece_after": None,
         "temperature": None,
         "fitted_on": 0,
+        "caution": None,
         "diagram": {"before": _bins(*before), "after": None},
     }
+    temperature = None if fit is None else fit.temperature
+    probabilities = task.probabilities(test.logits / (temperature or 1.0))
+    result["caution"] = caution(task, temperature, test.labels, probabilities, split)
     if fit is None:
         return result
-    after = decisions(task, test.labels, task.probabilities(test.logits / fit.temperature))
+    after = decisions(task, test.labels, probabilities)
     return result | {
         "ece_after": reliability.expected_calibration_error(*after),
         "temperature": fit.temperature,

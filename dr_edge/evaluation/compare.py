@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dr_edge import metadata
+from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.masks import compare as compare_masks
 from dr_edge.evaluation.masks import table as mask_table
@@ -41,7 +42,8 @@ def compare(
       draws: bootstrap draws.
 
     Returns:
-      runs [A, B], verdicts (sentences: is each better than guessing), split, task, images, patients, left_out (images that only one run judged), notes (sentences: what is
+      runs [A, B], verdicts (sentences: is each better than guessing), split, task, images, patients (None where the records
+      do not know them), left_out (images that only one run judged), notes (sentences: what is
       missing, and which run was trained elsewhere), and metrics {name: {a, b, difference (B - A), interval, b_better
       (share of draws), draws, less_is_better}}; a metric that is undefined on these images is left out. The metrics
       are auc, accuracy and qwk, with only_a_right and only_b_right (answers) beside them; or, of masks, those of
@@ -67,7 +69,7 @@ def compare(
         first, second = _aligned(scores[0], scores[1], run_a, run_b, split)
         compare_masks.check_labels(first, second, run_a, run_b)
         metrics = differences(compare_masks.pairs(names, first, second), first.patients, draws)
-        return result | _counts(scores, first.patients) | {"metrics": metrics}
+        return result | _counts(contents, scores, first.patients) | {"metrics": metrics}
     tables = [from_csv(directory, task) for directory in directories]
     a, b = _aligned(tables[0], tables[1], run_a, run_b, split)
     _check_labels(a, b, run_a, run_b)
@@ -79,12 +81,12 @@ def compare(
         "only_b_right": int((right_b & ~right_a).sum()),
     }
     metrics = differences({name: Pair(of_a[name], of_b[name]) for name in of_a}, a.patients, draws)
-    return result | _counts(tables, a.patients) | answers | {"metrics": metrics}
+    return result | _counts(contents, tables, a.patients) | answers | {"metrics": metrics}
 
 
 def table(result: dict[str, Any]) -> str:
     """Returns the comparison as lines for a terminal."""
-    judged = f"{result['images']} images of {result['patients']} patients judged by both"
+    judged = f"{counted(result['images'], result['patients'])} judged by both"
     others = f" ({result['left_out']} by one only, left out)" if result["left_out"] else ""
     width = max([26] + [len(name) + 2 for name in result["metrics"]])
     lines = [
@@ -169,10 +171,11 @@ def _check_same_data(
         )
 
 
-def _counts(tables: list[Any], patients: np.ndarray) -> dict[str, int]:
+def _counts(contents: list[dict[str, Any]], tables: list[Any], patients: np.ndarray) -> dict[str, Any]:
+    known = all(content.get("patients_known", True) for content in contents)  # an earlier release did not say
     return {
         "images": len(patients),
-        "patients": int(np.unique(patients).size),
+        "patients": int(np.unique(patients).size) if known else None,
         "left_out": sum(len(rows.ids) for rows in tables) - 2 * len(patients),
     }
 

@@ -31,7 +31,7 @@ from dr_edge.evaluation.masks import evaluate as segmentation
 from dr_edge.evaluation.predictions import Predictions
 from dr_edge.evaluation.request import REPORT_FILE as REPORT_FILE
 from dr_edge.evaluation.request import Settings as Settings
-from dr_edge.evaluation.request import describe, is_unseen
+from dr_edge.evaluation.request import counted_patients, describe, is_unseen
 from dr_edge.metrics import classification as metrics
 from dr_edge.metrics import multilabel as multilabel_metrics
 from dr_edge.runs import TrainedRun, check_records, load_run
@@ -109,13 +109,13 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     described = describe(run, records, settings, basis, notes)
     content = described | {
         "verdict": verdict.of_answers(
-            task, test.labels, test.probabilities, test.patients, settings.split, is_unseen(described)
+            task, test.labels, test.probabilities, test.patients, settings.split, is_unseen(described), described["patients_known"]
         ),
         "images": len(test),
-        "metrics": _metrics(task, test),
+        "metrics": counted_patients(described, _metrics(task, test)),
         "operating_points": points,
-        "calibration": calibration.calibrate(task, fit, test),
-        "subgroups": subgroups.subgroup_metrics(task, test),
+        "calibration": calibration.calibrate(task, fit, test, settings.split),
+        "subgroups": [counted_patients(described, row) for row in subgroups.subgroup_metrics(task, test)],
         "out_of_distribution": distant,
         "heat_maps": None,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
 
 
@@ -13,7 +14,7 @@ def number(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "–"
     if value < 1 and round(value, digits) == 1:
-        return f"{value:.3f}" if round(value, 3) < 1 else "> 0.999"
+        return f"{value:.3f}" if round(value, 3) < 1 else ">\u00a00.999"
     return f"{value:.{digits}f}"
 
 
@@ -47,12 +48,18 @@ def one_line(content: dict[str, Any]) -> str:
     return f"{content['split']}, n = {content['images']}: {', '.join(parts)}"
 
 
+def said(content: dict[str, Any]) -> list[str]:
+    """Returns what `evaluate` says of a metrics.json: the verdict, the numbers, and whether the probabilities can be used."""
+    unusable = content.get("calibration", {}).get("caution")  # masks have no calibration
+    return [content["verdict"]["text"], one_line(content)] + [unusable] * (unusable is not None)
+
+
 def summary(content: dict[str, Any]) -> list[str]:
     """Returns the result of a classification or multilabel metrics.json in sentences that need no
     statistics.
     """
     task, values = Task.from_json(content["task"]), content["metrics"]
-    judged = f"{content['images']} images of {values['patients']} patients from the {content['split']} split"
+    judged = f"{counted(content['images'], values['patients'])} from the {content['split']} split"
     if task.kind == "multilabel":
         return [
             f"Judged on {judged}.",

@@ -11,7 +11,7 @@ from absl import logging
 from dr_edge import metadata
 from dr_edge.calibration import store as fitted
 from dr_edge.calibration.store import Basis
-from dr_edge.data.known_patients import not_known
+from dr_edge.data.known_patients import are_known, not_known
 from dr_edge.evaluation import seen_before
 from dr_edge.runs import MODEL_FILE, TrainedRun
 
@@ -49,6 +49,11 @@ def is_unseen(content: Mapping[str, Any]) -> bool:
     return not content.get("seen_in_training")
 
 
+def counted_patients(described: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Returns values with "patients" None where the judged records do not know them: a count of photographs is none of patients."""
+    return values if described["patients_known"] else values | {"patients": None}
+
+
 def describe(
     run: TrainedRun, records: str, settings: Settings, basis: Basis, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
@@ -80,6 +85,7 @@ def describe(
         "trained_on_these_records": own,
         "seen_in_training": seen,
         "fitted": {"on_own_records": None if basis.fit is None else basis.own, "reason": basis.reason},
+        "patients_known": are_known(dataset),
         "positive_class": run.task.positive_name or None,
         "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own)
         + [run.task.caution] * (run.task.caution is not None)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.number_text import interval as bounds_in_words
 from dr_edge.evaluation.number_text import number
@@ -44,8 +45,9 @@ RATIO = "vertical cup-to-disc ratio"
 
 
 def of_answers(
-    task: Task, labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, split: str, unseen: bool
-) -> dict[str, Any]:
+    task: Task, labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, split: str, unseen: bool,
+    patients_known: bool = True,
+) -> dict[str, Any]:  # fmt: skip
     """Returns the verdict on a classification or multilabel model.
 
     Args:
@@ -55,6 +57,7 @@ def of_answers(
       patients: [N].
       split: the name of what was judged.
       unseen: the photographs had no part in training or in choosing the best epoch.
+      patients_known: the records say which photographs are of one patient; else each counts as one, and none are spoken of.
     """
     blank = np.full(len(patients), "")
     table = Predictions(
@@ -64,12 +67,12 @@ def of_answers(
     parts = [_area(question.name, question.labels == 1, question.scores, question.groups) for question in asked]
     if not parts:
         parts = [_balanced(labels, probabilities.argmax(axis=1), patients)]
-    return _whole(parts, GUESSING, split, patients, unseen)
+    return _whole(parts, GUESSING, split, patients, unseen, patients_known)
 
 
 def of_masks(
     class_names: Sequence[str], true_vcdr: np.ndarray | None, found_vcdr: np.ndarray | None, dice: np.ndarray,
-    constant_dice: np.ndarray, patients: np.ndarray, split: str, unseen: bool,
+    constant_dice: np.ndarray, patients: np.ndarray, split: str, unseen: bool, patients_known: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """Returns the verdict on a segmentation model.
 
@@ -77,7 +80,7 @@ def of_masks(
       class_names: of the M masks.
       true_vcdr, found_vcdr: [N] float, NaN where there is none; None for a task without disc and cup.
       dice, constant_dice: [N, M] of the model and of the constant mask, NaN where undefined.
-      patients, split, unseen: as in `of_answers`.
+      patients, split, unseen, patients_known: as in `of_answers`.
     """
     parts = []
     if true_vcdr is not None and found_vcdr is not None:
@@ -85,7 +88,7 @@ def of_masks(
     parts += [
         _overlap(name, dice[:, index], constant_dice[:, index], patients) for index, name in enumerate(class_names)
     ]
-    return _whole(parts, CONSTANT, split, patients, unseen)
+    return _whole(parts, CONSTANT, split, patients, unseen, patients_known)
 
 
 def _area(name: str, positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
@@ -173,11 +176,16 @@ def _part(
     }  # fmt: skip
 
 
-def _whole(parts: Sequence[Mapping[str, Any]], baseline: str, split: str, patients: np.ndarray, unseen: bool) -> dict[str, Any]:
+def _whole(
+    parts: Sequence[dict[str, Any]], baseline: str, split: str, patients: np.ndarray, unseen: bool, patients_known: bool
+) -> dict[str, Any]:
     """Joins parts: the worst one decides."""
+    people = int(np.unique(patients).size) if patients_known else None
+    if not patients_known:  # the texts of parts hold numbers and words of this file only, no name
+        parts = [part | {"patients": None, "text": part["text"].replace(" patients ", " images ")} for part in parts]
     status = next(status for status in STATUSES if any(part["status"] == status for part in parts))
     decisive = next(part for part in parts if part["status"] == status)
-    on = f"On {len(patients)} {split} images of {np.unique(patients).size} patients."
+    on = f"On {counted(len(patients), people, f'{split} images')}."
     text = _sentences(parts, status, baseline)
     if status == BETTER and not unseen:
         why = f"Not evaluated on images that the model has not seen: the {split} split had a part in its training."
@@ -189,7 +197,7 @@ def _whole(parts: Sequence[Mapping[str, Any]], baseline: str, split: str, patien
     return {
         "status": status, "title": title(status, baseline), "text": f"{text} {on}", "caution": caution, "baseline": baseline,
         "value": decisive["value"], "interval": decisive["interval"], "split": split, "images": len(patients),
-        "patients": int(np.unique(patients).size), "parts": [dict(part) for part in parts],
+        "patients": people, "parts": [dict(part) for part in parts],
     }  # fmt: skip
 
 

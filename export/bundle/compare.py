@@ -12,6 +12,8 @@ import numpy as np
 from dr_edge import metadata
 from dr_edge.calibration import store as fitted
 from dr_edge.calibration.fit import Fit
+from dr_edge.data.known_patients import are_known
+from dr_edge.evaluation import calibration
 from dr_edge.progress import Progress
 from export.bundle import ood_thresholds
 from export.bundle.artifacts import Converted, Prepared
@@ -95,6 +97,14 @@ def _float_candidates(prepared: Prepared, layer_errors: Sequence[Mapping[str, An
     return [name for name in worst if name in known and name not in settings.float_layers]
 
 
+def _calibration_caution(prepared: Prepared, split: str) -> str | None:
+    """Returns why the probabilities that an app will see are not usable as such; None for masks, and where nothing measured says it."""
+    task, ref = prepared.run.task, prepared.ref
+    if task.kind == "segmentation":
+        return None
+    return calibration.caution(task, prepared.fit.temperature, ref.labels, ref.outputs["probabilities"].astype(np.float64), split)
+
+
 def _report(
     prepared: Prepared, converted: Converted, rows: Mapping[str, Any], threshold: float | None, settings: Settings
 ) -> dict[str, Any]:
@@ -102,12 +112,14 @@ def _report(
     run, ref, done = prepared.run, prepared.ref, converted.done
     candidates = _float_candidates(prepared, done.layer_errors, settings)
     unseen = settings.split == "test" or not fitted.is_trained_on(run, prepared.source)
+    patients_known = are_known(metadata.read_manifest(prepared.source, "dataset"))
     point = None if threshold is None else {"name": settings.operating_point, "threshold": threshold}
     return {
         "split": settings.split,
         "images": len(ref.photographs),
-        "patients": len(np.unique(ref.groups)),
-        "verdict": parity.verdict_of(run.task, ref, settings.split, unseen),
+        "patients": len(np.unique(ref.groups)) if patients_known else None,
+        "verdict": parity.verdict_of(run.task, ref, settings.split, unseen, patients_known),
+        "calibration_caution": _calibration_caution(prepared, settings.split),
         "drop_reference": "graph",
         "operating_point": point,
         **parity.reference_rows(run.task, ref, threshold, prepared.fit.operating_points),

@@ -71,7 +71,7 @@ def write_metadata(
         **_tensors(run.image_size, graph),
         "artifacts": _artifacts(directory, files, fit, formats, report),
         "files": files,
-        "calibration": fit.calibration,
+        "calibration": fit.calibration | {"caution": report["calibration_caution"]},
         "operating_points": fit.operating_points,
         "ood": fit.ood,
         "training": {

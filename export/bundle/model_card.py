@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr_edge.calibration.fit import Fit
+from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.heatmap_checks.verdict import DRAWN
 from dr_edge.evaluation.number_text import interval, number
@@ -63,8 +64,8 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "## Artifacts",
         "",
         f"Each drop is from the same network in Keras, in the same deployable graph on the same stored photographs "
-        f"({_graph(report)}); 95 % intervals from paired bootstrap draws of whole patients. Latency is the median on the "
-        f"exporting host; it says nothing of a phone.",
+        f"({_graph(report)}); 95 % intervals from paired bootstrap draws of "
+        f"{'photographs' if report['patients'] is None else 'whole patients'}. Latency is the median on the exporting host; it says nothing of a phone.",
         "",
         *_artifacts(report),
         "",
@@ -74,7 +75,7 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         "## Limits",
         "",
-        *_limits(task.kind, report["records"]["fit"]),
+        *_limits(task.kind, report["records"]["fit"], report["calibration_caution"]),
         "- Subgroups (age, ethnicity, camera, pupil dilation) were not measured unless the evaluation report says so.",
         "",
     ]
@@ -104,8 +105,8 @@ def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str
     of = "" if parity["trained_on"] else f" of {parity['dataset']}, other records than those that it was trained on"
     lines = [
         f"- Trained on the data set: {training['dataset']}. {training.get('patients', 'How its patients were divided is not known here.')}",
-        f"- The figures below are from the {report['split']} split{of}: {report['images']} photographs of "
-        f"{report['patients']} patients.",
+        f"- The figures below are from the {report['split']} split{of}: "
+        f"{counted(report['images'], report['patients'], 'photographs')}.",
     ]
     if not parity["trained_on"]:
         lines.append("- Nobody checked that no patient of these is among those of training.")
@@ -121,12 +122,15 @@ def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str
     return lines
 
 
-def _limits(kind: str, fit: Mapping[str, Any]) -> list[str]:
+def _limits(kind: str, fit: Mapping[str, Any], caution: str | None) -> list[str]:
     if kind == "segmentation":
         return ["- A mask is drawn on any photograph; that it lies on a disc or a cup nobody checks but you."]
-    return [
+    first = [f"- **{caution}**"] if caution else [
         f"- A probability is calibrated for {'the data set above' if fit['trained_on'] else fit['dataset']} and its share of "
         f"disease; elsewhere it is not.",
+    ]  # fmt: skip
+    return [
+        *first,
         "- The heat map shows what raised the answer, not where the lesions are.",
         "- A small distance from the training photographs does not prove that an answer is right.",
     ]
@@ -243,9 +247,11 @@ def _artifacts(report: Mapping[str, Any]) -> list[str]:
 
 def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
     lines = []
+    if report["calibration_caution"]:
+        lines.append(f"- **{report['calibration_caution']}**")
     if fit.calibration.get("temperature") is not None:
         lines.append(
-            f"- `probabilities`: calibrated on the {fit.calibration['split']} split "
+            f"- `probabilities`: {'temperature fitted' if report['calibration_caution'] else 'calibrated'} on the {fit.calibration['split']} split "
             f"({fit.calibration['images']} photographs), temperature {fit.temperature:.3f}"
             + (
                 f"; expected calibration error there {fit.calibration['ece_before']:.3f} before, "

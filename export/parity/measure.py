@@ -146,23 +146,23 @@ def score(task: Task, labels: np.ndarray, probabilities: np.ndarray, groups: np.
     )
 
 
-def verdict_of(task: Task, ref: Reference, split: str, unseen: bool) -> dict[str, Any]:
+def verdict_of(task: Task, ref: Reference, split: str, unseen: bool, patients_known: bool = True) -> dict[str, Any]:
     """Returns whether what an app will say is better than guessing: the deployable graph's outputs against the labels.
 
     Args:
       task: the run's task.
       ref: from `reference`.
-      split, unseen: as in `evaluation.verdict.of_answers`.
+      split, unseen, patients_known: as in `evaluation.verdict.of_answers`.
     """
     if task.kind != "segmentation":
-        return verdict.of_answers(task, ref.labels, ref.outputs["probabilities"].astype(np.float64), ref.groups, split, unseen)
+        return verdict.of_answers(task, ref.labels, ref.outputs["probabilities"].astype(np.float64), ref.groups, split, unseen, patients_known)
     labels, found = ref.labels[..., : len(task.masks)], ref.outputs["masks"][..., : len(task.masks)] >= glaucoma.THRESHOLD
     constant = ConstantMasks()
     constant.add(labels)
     true_ratios, found_ratios = comparison.ratios(task, labels > 0), comparison.ratios(task, found)
     dice, _ = overlap(labels, found)
     names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
-    return verdict.of_masks(names, true_ratios, found_ratios, dice, constant.dice(), ref.groups, split, unseen)
+    return verdict.of_masks(names, true_ratios, found_ratios, dice, constant.dice(), ref.groups, split, unseen, patients_known)
 
 
 def reference_rows(

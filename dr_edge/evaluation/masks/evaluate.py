@@ -20,7 +20,7 @@ from dr_edge.evaluation.masks.scores import CUP as CUP
 from dr_edge.evaluation.masks.scores import DISC as DISC
 from dr_edge.evaluation.masks.scores import MaskScores, score_split
 from dr_edge.evaluation.masks.scores import overlap as overlap
-from dr_edge.evaluation.request import REPORT_FILE, Settings, describe, is_unseen
+from dr_edge.evaluation.request import REPORT_FILE, Settings, counted_patients, describe, is_unseen
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap, glaucoma
 from dr_edge.runs import TrainedRun
@@ -42,10 +42,10 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
     distant, distances = outliers.check(basis, scores.features)
     described = describe(run, records, settings, basis)
     content = described | {
-        "verdict": _verdict(run, scores, settings.split, is_unseen(described)),
+        "verdict": _verdict(run, scores, settings.split, is_unseen(described), described["patients_known"]),
         "images": len(scores.ids),
-        "metrics": mask_metrics(names, scores),
-        "subgroups": subgroups.mask_subgroups(names, scores),
+        "metrics": counted_patients(described, mask_metrics(names, scores)),
+        "subgroups": [counted_patients(described, row) for row in subgroups.mask_subgroups(names, scores)],
         "out_of_distribution": distant,
     }
     metadata.write_text(staging / predictions.CSV_FILE, mask_table.to_csv(names, scores))
@@ -62,13 +62,13 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
     return content
 
 
-def _verdict(run: TrainedRun, scores: MaskScores, split: str, unseen: bool) -> dict[str, Any]:
+def _verdict(run: TrainedRun, scores: MaskScores, split: str, unseen: bool, patients_known: bool) -> dict[str, Any]:
     names = run.task.class_names[: len(run.task.masks)]
     has_ratio = {DISC, CUP} <= set(run.task.masks)
     true, found = (scores.true_vcdr, scores.found_vcdr) if has_ratio else (None, None)
     if scores.constant_dice is None:
         raise ValueError("A verdict needs the scores that `score_split` made: those of a file hold no constant mask.")
-    return verdict.of_masks(names, true, found, scores.dice, scores.constant_dice, scores.patients, split, unseen)
+    return verdict.of_masks(names, true, found, scores.dice, scores.constant_dice, scores.patients, split, unseen, patients_known)
 
 
 def mask_metrics(class_names: Sequence[str], scores: MaskScores) -> dict[str, Any]:

@@ -123,6 +123,16 @@ def test_the_card_says_what_it_is_not(exported):
     assert "Not a medical device" in card and "95 % interval" in card and "model.static_int8.tflite" in card
 
 
+def test_the_card_says_where_probabilities_are_not_usable(exported, run_dir):
+    stored, content = (metadata.read_manifest(exported[0], kind) for kind in ("parity", "bundle"))
+    assert stored["calibration_caution"] == content["calibration"]["caution"]
+    run = trained.load_run(run_dir)
+    fit = fitted.fit_of(run, run.records)
+    cards = [card.model_card(run, fit, stored | {"calibration_caution": said}, content["training"]) for said in (None, "Not usable.")]
+    assert "`probabilities`: calibrated on" in cards[0] and "A probability is calibrated for" in cards[0]
+    assert cards[1].count("- **Not usable.**") == 2 and "calibrated on" not in cards[1] and "is calibrated for" not in cards[1]
+
+
 def test_the_card_holds_the_classes_of_each_split(exported):
     content = metadata.read_manifest(exported[0], "bundle")
     assert content["training"]["classes"] == {
@@ -248,7 +258,7 @@ def test_what_nobody_knows_of_the_training_is_called_unknown(exported, elsewhere
     assert facts == {"dataset": manifest.UNKNOWN, "splits": {}, "classes": {}}
     used = manifest.records_used(run, basis, facts, elsewhere[1], calibrated=True)
     assert used["fit"] == used["parity"] == {"dataset": "hospital", "trained_on": False}
-    text = card.model_card(run, basis.fit, exported[1] | {"records": used}, facts)
+    text = card.model_card(run, basis.fit, exported[1] | {"records": used, "calibration_caution": None}, facts)
     assert "were fitted on the validation and training photographs of hospital" in text
     assert "How its patients were divided is not known here." in text
     assert "calibrated for hospital" in text and "data set: not known" in text and "\nHow many there were" in text

@@ -51,12 +51,13 @@ function probabilities(answer, manifest) {
   const rows = Object.entries(shown).map(([name, value]) =>
     row(name, value, percent(value), {mark: decision && name === disease ? decision.threshold : null}),
   );
-  const kind =
-    manifest.task.kind === 'multilabel' ? 'Calibrated probability of each disease' : 'Calibrated probabilities';
+  const each = manifest.task.kind === 'multilabel' ? 'probability of each disease' : 'probabilities';
+  const unusable = manifest.calibration?.caution; // measured at export; earlier bundles do not state it
+  const kind = unusable ? `Not calibrated: ${each}` : `Calibrated ${each}`;
   const note = answer.decision
     ? make('p.note', {textContent: `The mark is the threshold. ${operatingWords(answer.decision, manifest)}`})
     : null;
-  return fact(kind, ...rows, note);
+  return fact(kind, ...rows, unusable ? make('p.note', {textContent: unusable}) : null, note);
 }
 
 function masks(answer) {
