@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from dr_edge.data.grades import grade_in_words
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.items import DatasetError
 
@@ -27,12 +28,6 @@ _LOOK_ALIKE = str.maketrans("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0
 _SEVERAL = re.compile(r"\s*(?:[,;/+&|\n]|\band\b|\bund\b|\bet\b)\s*", re.IGNORECASE)
 _WHOLE = re.compile(r"(\d+)(?:[.,]0*)?", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf)", re.ASCII | re.IGNORECASE)
-# ICDR grades in words; "dr" and its long forms are taken out before the look-up
-_GRADE_WORDS = {
-    "": None, "no": 0, "none": 0, "absent": 0, "normal": 0, "healthy": 0, "without": 0, "noapparent": 0, "negative": 0,
-    "mild": 1, "mildnp": 1, "npmild": 1, "moderate": 2, "moderatenp": 2, "npmoderate": 2, "severe": 3, "severenp": 3,
-    "npsevere": 3, "p": 4, "proliferative": 4, "proliferate": 4,
-}  # fmt: skip
 
 
 def plain(name: str) -> str:
@@ -208,7 +203,7 @@ def _absent_grades(totals: Mapping[int, int], numbers: bool = False) -> list[str
 def _read_words(
     counts: Mapping[str, int], name: str, where: str
 ) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
-    grades = {value: icdr_grade(value) for value in counts}
+    grades = {value: grade_in_words(value) for value in counts}
     if name == DR_GRADE:
         strange = [value for value, grade in grades.items() if grade is None]
         if strange:
@@ -227,16 +222,8 @@ def _read_words(
     return names, {value: index for index, value in enumerate(names)}, cautions
 
 
-def icdr_grade(name: str) -> int | None:
-    """Returns the ICDR grade 0..4 that words such as "Moderate NPDR", "No_DR" or "proliferative" state; None of others."""
-    text = re.sub(r"non(?=proliferative)", "np", plain(name)).replace("npproliferative", "np")
-    text = re.sub(r"diabetic|retinopathy|grade|stage", "", text)
-    text = re.sub(r"dr$|^dr(?=[a-z])", "", text)
-    return _GRADE_WORDS.get(text)
-
-
 def is_icdr(names: Sequence[str]) -> bool:
     """Says whether class names are ICDR grades in words, one each, and speak of DR at all ("mild" alone may be of anything)."""
-    grades = [icdr_grade(name) for name in names]
+    grades = [grade_in_words(name) for name in names]
     speaks = any(re.search(r"dr$|retinopathy|prolif|^dr", plain(name)) for name in names)
     return speaks and None not in grades and len(set(grades)) == len(grades) >= 3

@@ -42,6 +42,12 @@ def disease_lines(labels: Mapping[str, Sequence[str]], found: Mapping[str, Seque
     ]
 
 
+def turned_round(labels: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns a sentence for each label of which a class is called the disease whose name reads as healthy."""
+    said = {label: positive.reversed_words(names, positive.indices(names, found[label]), label) for label, names in labels.items()}
+    return [f"{label}: {text} --positive says so; it names the classes that mean the disease." for label, text in said.items() if text]
+
+
 def undecided(labels: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns a sentence for each label of which nobody said which classes are the disease: how to say it."""
     return [

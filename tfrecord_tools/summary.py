@@ -10,7 +10,7 @@ from typing import Any
 
 from dr_edge.data.records import MISSING_LABEL, SPLITS
 from tfrecord_tools.copies import SHOWN_NAMES
-from tfrecord_tools.positive_classes import disease_lines, undecided
+from tfrecord_tools.positive_classes import disease_lines, turned_round, undecided
 
 TOP_REASONS = 5
 # What differs between two photographs that are rejected for one reason: quoted names, paths, numbers.
@@ -41,7 +41,9 @@ def summary(out: Path, manifest: Mapping[str, Any], rejected: Sequence[tuple[str
     lines += top_reasons(rejected)
     lines += [f"note: {text}" for text in manifest["notes"]]
     lines += [f"caution: {text}" for text in cautions(manifest)]
-    command = next_command(out, manifest)
+    turned = turned_round(manifest["labels"], manifest["positive"])
+    lines += [f"CAUTION: {text}" for text in turned]
+    command = "" if turned else next_command(out, manifest)  # the caution is the last line, and nothing to copy stands below it
     return "\n".join([*lines, f"next: {command}"] if command else lines)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dr_edge.data import positive
+from dr_edge.data.grades import grade_of
 from dr_edge.data.tasks import Task
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _by_name(info: RecordsInfo, task: Task, held: Sequence[str]) -> list[int]:
 
 def _check_grades(info: RecordsInfo, held: Sequence[str]) -> None:
     """Raises ValueError where value n of "dr_grade" is not called grade n: names that a table sorted by the alphabet."""
-    wrong = [f"{index} is {name!r}" for index, name in enumerate(held) if positive.grade_of(name) != index]
+    wrong = [f"{index} is {name!r}" for index, name in enumerate(held) if grade_of(name) != index]
     if wrong:
         raise ValueError(
             f"{info.directory}: the values of {positive.GRADE_LABEL!r} are not the DR grades 0 to 4 in their order "
@@ -116,7 +117,7 @@ def presence(info: RecordsInfo, label: str) -> list[int]:
     """Returns 1 for each value of a label that means that its disease is present: of numbers and grades those from 1 on."""
     names = list(info.content["labels"][label])
     ill: Sequence[int] = ()
-    if label != positive.GRADE_LABEL or positive.grade_of(names[0]) != 0:
+    if label != positive.GRADE_LABEL or grade_of(names[0]) != 0:
         ill = positive.indices(names, stated(info, label)) if stated(info, label) else positive.guess(names)
     elif names:
         ill = range(1, len(names))

@@ -8,75 +8,36 @@ Standard library only, so that `build`, `train` and the readers of bundles share
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from dr_edge.data.class_words import (
+    FILLERS,
+    HALF_SAID,
+    NORMAL_DISEASE,
+    UNCLEAR,
+    plain_name,
+    reads_healthy,
+    reads_plain,
+    words_of,
+)
+from dr_edge.data.grades import grade_of
 
 REFERABLE_FROM = 2  # grade of the International Clinical DR scale, Wilkinson et al., 2003
 GRADE_LABEL = "dr_grade"  # its grade 1 is a disease, but not one to refer
 
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-HEALTHY = _words(
-    "normal normals healthy control controls negative negatives neg absent absence unaffected undiseased false none wnl nrg "
-    "nrdr gesund sano sana sain 正常 健康"
-)
-# Words beside those above that change nothing: "normal fundus images". Not "tension": normal tension glaucoma is one.
-FILLERS = _words(
-    "a the eye eyes fundus fundi retina retinas retinal macula disc image images img imgs photo photos photograph photographs "
-    "picture pictures scan scans sample samples subject subjects patient patients case cases class group volunteer volunteers "
-    "folder data dataset left right od os is are has label flag"
-)
-# Neither healthy nor ill: beside them nobody can say which of the other classes are the disease.
-UNCLEAR = _words(
-    "ungradable ungradeable ungraded gradable gradeable unknown unlabelled unlabeled unclassified unsure uncertain unclear "
-    "undetermined indeterminate equivocal borderline missing artifact artifacts artefact artefacts quality blurred blurry reject "
-    "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair treatment pending tbd todo na nd skip "
-    "ignore assessable unassessable interpretable uninterpretable duplicate discarded beurteilbar unbeurteilbar unklar unbekannt fraglich "
-    "new neu unsorted unsortiert sonstige sonstiges duplicates duplikate doppelt tmp temp inbox "
-    "illisible incertain indetermine inconnu inclassable evaluable desconocido dudoso ilegible indeterminado"
-)
-# Of a class with words of its own beside one of these nobody can say it ("normal variant", "healthy with drusen") ...
-HALF_SAID = _words("normal normals healthy")
-# ... but for these diseases.
-NORMAL_DISEASE = re.compile(r"\bnormal (tension|pressure)\b")
-# What "no ..." may lack without being healthy.
-NO_FINDING = _words(
-    "image images photo photograph fundus view label labels grade data diagnosis information light consent known sure certain idea answer "
-    "opinion consensus result results treatment treated therapy surgery operation laser lasered medication drops insulin vegf glasses "
-    "flash crop cropped mask masked smoker smoking smokers"
-)
-# "non-..." of these names another disease (non-proliferative DR, non-exudative AMD) or says nothing.
-SUBTYPES = (
-    "prolif", "exud", "neovasc", "isch", "arter", "perfus", "infect", "granul", "rhegm", "cent", "clinical", "cystoid", "severe",
-    "advanced", "sight", "vision", "mydri", "insulin", "specific", "penetr", "macula", "high risk", "active", "age", "diabetic ",
-    "standard", "stereo", "compress",
-)  # fmt: skip
-NUMBERED = _words("class grade level stage label severity score category dr r icdr retinopathy glaucoma disease dme")
+NUMBERED = words_of("class grade level stage label severity score category dr r icdr retinopathy glaucoma disease dme")
 # Names that say nothing without that of their label: "glaucoma yes".
-BARE = _words("yes no true false present absent positive negative pos neg y n")
+BARE = words_of("yes no true false present absent positive negative pos neg y n")
 # A label that is itself the good news ("normal": 1), or no disease at all.
-NOT_A_DISEASE = _words(
+NOT_A_DISEASE = words_of(
     "quality gradable gradability gradeable usable usability adequacy laterality eye side sex gender age camera device site "
     "hospital split fold"
 )
 # Beside any of these yes and no, or 0 and 1, may mean anything: "is_normal", "image quality ok", "fundus_visible".
-GOOD_NEWS = HALF_SAID | UNCLEAR | _words(
+GOOD_NEWS = HALF_SAID | UNCLEAR | words_of(
     "normality quality gradability usability adequacy adequate acceptable acceptance sufficient visible visibility ok okay pass passed valid clear"
 )
-_DENIED = re.compile(
-    r"(?:(no|not|non|without|w o|free of|free from|absence of|ohne|keine?|sin|sans|senza|sem) |(non)(?!e\b)(?=[a-z]))(.+)"
-)
-_FUSED = re.compile(r"^no(dr|rdr|dme|rop|amd|armd|glaucoma|cataract|retinopathy|disease|findings?|patholog\w*|lesions?)\b")
-
-
-def reads_healthy(name: str) -> bool | None:
-    """Says whether a class name means "without the disease"; None where it means neither that nor a disease."""
-    return _reads(_plain(name))
 
 
 def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
@@ -94,8 +55,8 @@ def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
     if label and not _is_disease(label):
         return ()
     numbers = _numbers(class_names)
-    says_nothing = numbers is not None or all(_plain(name) in BARE for name in class_names)
-    if says_nothing and label and _may_be_good_news(_plain(label)):
+    says_nothing = numbers is not None or all(plain_name(name) in BARE for name in class_names)
+    if says_nothing and label and _may_be_good_news(plain_name(label)):
         return ()
     if numbers is not None:
         readings: list[bool | None] = [number == 0 for number in numbers]
@@ -104,20 +65,6 @@ def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
     if readings.count(True) != 1 or None in readings or len(readings) < 2:
         return ()
     return tuple(index for index, healthy in enumerate(readings) if not healthy)
-
-
-def grade_of(name: str) -> int | None:
-    """Returns the DR grade 0..4 that a class name says ("2", "grade 2", "moderate NPDR"); None where it says none."""
-    plain = _plain(name)
-    number = re.fullmatch(r"(?:[a-z ]*\b)?(\d+)", plain) or re.match(r"(\d+)\b", plain)
-    if number:
-        return int(number[1])
-    for grade, word in ((1, "mild"), (2, "moderate"), (3, "severe")):
-        if re.search(rf"\b{word}\b", plain):
-            return grade
-    if _reads(plain):
-        return 0
-    return 4 if re.search(r"(?<!non )\bprolifer|\bpdr\b", plain) else None
 
 
 def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str:
@@ -133,7 +80,7 @@ def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") 
         )  # fmt: skip
     if label == GRADE_LABEL and tail and len(chosen) > 1:
         return f"grade >= {chosen[0]}"
-    if label and label != "class" and len(chosen) == 1 and _plain(names[chosen[0]]) in BARE:
+    if label and label != "class" and len(chosen) == 1 and plain_name(names[chosen[0]]) in BARE:
         return f"{label} {names[chosen[0]]}"
     if len(chosen) > 3:
         return f"any but {' and '.join(name for index, name in enumerate(names) if index not in chosen)}"
@@ -158,6 +105,29 @@ def assumed_words(class_names: Sequence[str]) -> str:
         f"Nobody said which class is the disease: {class_names[1]!r} is taken for it because it stands second, as earlier "
         f"releases did. If {class_names[0]!r} is the disease, every answer is the wrong way round: train again with this "
         f"release, which asks."
+    )
+
+
+def reversed_words(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str | None:
+    """Returns the caution where a class that reads as healthy is called the disease, beside one that reads as a disease; else None.
+
+    Args:
+      class_names, label: as for `guess`.
+      positive: indices of the classes that are called the disease.
+    """
+    guessed = guess(class_names, label)
+    numbers = _numbers(class_names)
+    if not guessed and (numbers is not None or all(plain_name(name) in BARE for name in class_names)):
+        return None  # "no" of "is_normal" is the disease
+    readings = [number == 0 for number in numbers] if numbers is not None else [reads_healthy(name) for name in class_names]
+    healthy = [repr(name) for index, name in enumerate(class_names) if index in positive and readings[index]]
+    ill = [repr(name) for index, name in enumerate(class_names) if readings[index] is False]
+    if not healthy or not ill:
+        return None
+    left = [repr(name) for index, name in enumerate(class_names) if readings[index] is False and index not in positive]
+    return (
+        f"{', '.join(healthy)} was called the disease, and reads as healthy; {', '.join(left or ill)} reads as a disease"
+        f"{' and was not called one' if left else ', too'}. If that is a mistake, every healthy eye is referred{' and every ill one passed' if left else ''}."
     )
 
 
@@ -212,43 +182,11 @@ def of_disease(
     return turned(points) if {tuple(chosen_for), tuple(positive)} == {(0,), (1,)} else []
 
 
-def _plain(name: str) -> str:
-    """Returns a name in small letters without accents, signs and the number that orders it: "1_NoDR" -> "no dr"."""
-    text = "".join(sign for sign in unicodedata.normalize("NFKD", str(name)) if not unicodedata.combining(sign))
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).casefold()
-    text = re.sub(r"[\W_]+", " ", text).strip()
-    return re.sub(r"^\d+ (?=\D)", "", text)
-
-
-def _reads(plain: str) -> bool | None:
-    text = re.sub(r"(?<=\D) \d+$", "", plain)
-    words = set(text.split())
-    if not text or words & UNCLEAR or all(len(word) == 1 and word.isascii() for word in words):  # "x", "k.A."
-        return None
-    if text in ("no", "non", "not") or (words & HEALTHY and words <= HEALTHY | FILLERS):
-        return True
-    if re.search(r"\b(no|negative|neg|absent|free|not (present|detected|found|seen))$", text):
-        return True
-    while text.partition(" ")[0] in FILLERS | {"with"}:  # "eyes without glaucoma"
-        text = text.partition(" ")[2]
-    denied = _DENIED.match(text)
-    if denied:
-        rest = denied[3].strip()
-        if set(rest.split()) & NO_FINDING or rest.isdecimal():
-            return None
-        if (denied[1] in ("non", "not") or denied[2]) and rest.startswith(SUBTYPES):
-            return False
-        return not _reads(rest)  # "not normal"
-    if words & HALF_SAID and not NORMAL_DISEASE.search(text):
-        return None
-    return bool(_FUSED.match(text))
-
-
 def _is_disease(label: str) -> bool:
     """Says whether a label may be that of a disease; one called "normal" or "image quality" is not."""
-    plain = _plain(label)
+    plain = plain_name(label)
     words, others = set(plain.split()), NOT_A_DISEASE | UNCLEAR
-    return not _reads(plain) and not (words & others and words <= others | FILLERS)
+    return not reads_plain(plain) and not (words & others and words <= others | FILLERS)
 
 
 def _may_be_good_news(plain: str) -> bool:
@@ -258,13 +196,13 @@ def _may_be_good_news(plain: str) -> bool:
 
 def _healthy_outright(name: str) -> bool:
     """Says whether a class without the disease may be called healthy; a non-referable eye may have another grade."""
-    plain = _plain(name)
-    return bool(_reads(plain)) and not plain.startswith("non")
+    plain = plain_name(name)
+    return bool(reads_plain(plain)) and not plain.startswith("non")
 
 
 def _numbers(class_names: Sequence[str]) -> list[int] | None:
     """Returns the numbers of numbered classes ("0", "1"; "grade 0", "grade 1"); None where they are names."""
-    found = [re.fullmatch(r"(?:([a-z]+(?: [a-z]+)*) ?)?(\d+)", _plain(name)) for name in class_names]
+    found = [re.fullmatch(r"(?:([a-z]+(?: [a-z]+)*) ?)?(\d+)", plain_name(name)) for name in class_names]
     if not all(found):
         return None
     prefixes = {match[1] or "" for match in found if match}

@@ -112,7 +112,7 @@ def check_records(settings: Settings, chief: bool) -> Examples:
         )
     coverage.check_training_classes(info, task)
     if chief:
-        for text in [*coverage.cautions(info, "val", task), *coverage.cautions(info, "test", task)]:
+        for text in [*coverage.cautions(info, "val", task), *coverage.cautions(info, "test", task), *[task.caution] * (task.caution is not None)]:
             logging.warning("%s", text)
     return Examples(info, task, examples)
 

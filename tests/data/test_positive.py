@@ -195,3 +195,38 @@ def test_a_disease_of_several_whose_names_say_nothing_is_asked_for():
     for names in (["ja", "nein"], ["glaucoma"]):
         with pytest.raises(ValueError, match="--positive=glaucoma="):
             label_values.tables(info("glaucoma", names), tasks.diseases(("glaucoma",)))
+
+
+@pytest.mark.parametrize(
+    ("names", "ill", "label", "says"),
+    [
+        (("glaucoma", "normal"), (1,), "class", "'normal' was called the disease, and reads as healthy; 'glaucoma' reads as a disease and was not"),
+        (("0", "1"), (0,), "glaucoma", "'0' was called the disease"),
+        (("cataract", "glaucoma", "normal"), (1, 2), "class", "'cataract' reads as a disease and was not called one"),
+        (("glaucoma", "no_glaucoma", "normal"), (0, 2), "class", "'glaucoma' reads as a disease, too"),
+        (("no", "yes"), (0,), "glaucoma", "'no' was called the disease"),
+        (("glaucoma", "normal", "ungradable"), (1,), "class", "'normal' was called the disease"),
+        (tasks.GRADE_NAMES, (0, 1), "dr_grade", "'no DR' was called the disease"),
+    ],
+)
+def test_a_healthy_class_that_is_called_the_disease_is_obeyed_with_a_caution(names, ill, label, says):
+    assert says in positive.reversed_words(names, ill, label)
+    task = tasks.label(label, positive=[names[index] for index in ill]).resolve(names)
+    assert task.positive == ill and says in task.caution
+
+
+@pytest.mark.parametrize(
+    ("names", "ill", "label"),
+    [
+        (("glaucoma", "normal"), (0,), "class"),
+        (("glaucoma", "normal"), (), "class"),
+        (("cataract", "glaucoma", "normal"), (1,), "class"),
+        (("0", "1"), (0,), "is_normal"),
+        (("no", "yes"), (0,), "is_normal"),
+        (("A", "B"), (0,), "class"),
+        (("no_dr", "normal"), (1,), "class"),
+        (tasks.GRADE_NAMES, (1, 2, 3, 4), "dr_grade"),
+    ],
+)
+def test_what_is_said_of_classes_rightly_gets_no_caution(names, ill, label):
+    assert positive.reversed_words(names, ill, label) is None

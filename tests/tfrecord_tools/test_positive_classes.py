@@ -57,3 +57,18 @@ def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):
     assert content["positive"] == {"class": ["A"]} and content["arguments"]["positive"] == ["A"]
     with pytest.raises(ValueError, match="for --dataset=folder and csv only"):
         build(BuildOptions(dataset="synthetic", data_dir=None, out=tmp_path / "no", positive=("A",), limit=4))
+
+
+def test_a_healthy_class_called_the_disease_is_the_last_word_of_a_build(run_build, save_photo, tmp_path):
+    """--positive=normal beside glaucoma was obeyed and printed in one line among others."""
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
+
+    for index, name in enumerate(("glaucoma", "normal")):
+        for number in range(6):
+            save_photo(tmp_path / "photographs" / name / f"{name}{number}.png", 50 * index + number)
+    options = {"dataset": "folder", "data_dir": tmp_path / "photographs", "image_size": 64, "preprocess": "crop", "workers": 1}
+    last = build(BuildOptions(out=tmp_path / "turned", positive=("normal",), **options)).splitlines()[-1]
+    assert last.startswith("CAUTION: class: 'normal' was called the disease, and reads as healthy; 'glaucoma' reads as a disease")
+    assert json.loads((tmp_path / "turned" / "dataset.json").read_text())["positive"] == {"class": ["normal"]}
+    assert "CAUTION" not in build(BuildOptions(out=tmp_path / "right", positive=("glaucoma",), **options))

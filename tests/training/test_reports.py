@@ -192,3 +192,25 @@ def test_the_binding_of_the_model_that_asked_for_the_weights_is_named(monkeypatc
     gin.bind_parameter("models.mobilenet_v3_cbam.weights", "imagenet")
     with pytest.raises(ConnectionError, match=r"--gin_param=\"(models\.)?mobilenet_v3_cbam\.weights = 'PATH'"):
         mobilenet_v3_cbam(64, 2, variant="small")
+
+
+def test_a_healthy_class_called_the_disease_is_said_in_training(coloured_records, tmp_path, monkeypatch, caplog):
+    from dr_edge.data import tasks
+    from dr_edge.training import loop, run_directory
+
+    class Begun(Exception):
+        pass
+
+    def begin(*_):
+        raise Begun
+
+    monkeypatch.setattr(run_directory, "claim", begin)
+    for positive, cautioned in (("0", True), ("1", False)):
+        caplog.clear()
+        given = ("0",) if positive == "0" else ("1", "2", "3", "4")
+        with caplog.at_level("WARNING", logger="absl"), pytest.raises(Begun):
+            loop.train(
+                str(coloured_records), str(tmp_path / positive), tasks.label("dr_grade", positive=given), model=lambda *_: None, epochs=1,
+                batch_size=4, learning_rate=0.01,
+            )
+        assert ("'0' was called the disease, and reads as healthy" in caplog.text) is cautioned

@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from dr_edge.data.grades import grade_in_words
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.class_names import (
     DR_GRADE,
     check_spellings,
-    icdr_grade,
     is_icdr,
     plain,
     read_classes,
@@ -81,7 +81,7 @@ def listing(request: Request) -> Listing:
     labels: dict[str, tuple[str, ...]] = {"class": names}
     if is_icdr(names):
         labels[DR_GRADE] = GRADE_NAMES
-        said = ", ".join(f"{name} = {icdr_grade(name)}" for name in sorted(names, key=lambda name: icdr_grade(name) or 0))
+        said = ", ".join(f"{name} = {grade_in_words(name)}" for name in sorted(names, key=lambda name: grade_in_words(name) or 0))
         notes.append(f"The folders are named after grades of DR, so each photograph has a dr_grade, too: {said}.")
     return Listing(
         labels=labels,
@@ -251,7 +251,7 @@ def _item(photo: _Photograph, root: Path, labels: dict[str, tuple[str, ...]], ey
     name = relative(photo.path, root)
     values = {"class": labels["class"].index(photo.name)}
     if DR_GRADE in labels:
-        values[DR_GRADE] = icdr_grade(photo.name) or 0
+        values[DR_GRADE] = grade_in_words(photo.name) or 0
     return Item(
         image_id=name,
         path=name,
