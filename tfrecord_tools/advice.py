@@ -25,17 +25,17 @@ def advise(request: Request) -> str:
     root = request.data_dir
     if root is None or not root.is_dir():
         return ""
-    commands = _table_commands(root, request.out)
+    commands = _table_commands(root, request)
     if not commands:
         commands = _folder_commands(root, request)
     if not commands:
-        commands = _mask_lines(root, request.out)
+        commands = _mask_lines(root, request)
     if not commands:
         return ""
     return "\n".join(["Is it another copy of the data? What lies there can be read so (check the columns):", *(f"  {line}" for line in commands)])
 
 
-def _table_commands(root: Path, out: Path | None) -> list[str]:
+def _table_commands(root: Path, request: Request) -> list[str]:
     alike: dict[tuple[object, ...], list[Table]] = defaultdict(list)
     guesses: dict[tuple[object, ...], tuple[Guess, Path]] = {}
     for path in find_tables(root):
@@ -58,7 +58,7 @@ def _table_commands(root: Path, out: Path | None) -> list[str]:
             found, place = guesses[key]
             names = [relative(table.path, place) if place == root else str(table.path) for table in tables]
             order = sorted(names, key=lambda name: ("train", "val", "test", None).index(split_of(PurePosixPath(name).stem)))
-            lines.append(command(",".join(order), found, place, out))
+            lines.append(command(",".join(order), found, place, request))
     return lines
 
 
@@ -83,11 +83,12 @@ def _folder_commands(root: Path, request: Request) -> list[str]:
             folder.listing(Request(place))
         except DatasetError:
             continue
-        return [f"python -m tfrecord_tools.build --dataset=folder --data_dir={quoted(str(place))} --out={quoted(str(request.out or 'records/own'))}"]
+        own = [f"--data_dir={quoted(str(place))}", f"--out={quoted(str(request.out or 'records/own'))}", *request.typed]
+        return [" ".join(["python -m tfrecord_tools.build --dataset=folder", *own])]
     return []
 
 
-def _mask_lines(root: Path, out: Path | None) -> list[str]:
+def _mask_lines(root: Path, request: Request) -> list[str]:
     """Returns how to write a table of photographs and their masks, where folders of both lie there."""
     photographs: dict[str, str] = {}
     masks: dict[str, str] = {}
@@ -103,6 +104,6 @@ def _mask_lines(root: Path, out: Path | None) -> list[str]:
         "Write a table masks.csv with a row per photograph (and a column glaucoma of 0 and 1, if you know it):",
         "  image,mask",
         *(f"  {photographs[name]},{masks[name]}" for name in both[:2]),
-        f'{command("masks.csv", masked, root, out)} --mask_values="optic_disc<=128,optic_cup=0"',
+        f'{command("masks.csv", masked, root, request)} --mask_values="optic_disc<=128,optic_cup=0"',
         'The values are REFUGE\'s own (0 cup, 128 rim, 255 background); of masks with 1 for the rim and 2 for the cup: "optic_disc>=1,optic_cup=2".',
     ]

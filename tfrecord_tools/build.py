@@ -94,7 +94,24 @@ flags.DEFINE_multi_string("beam_option", [], "an option for that runner, without
 TABLE_FLAGS = (
     "csv", "image_column", "label_columns", "patient_column", "split_column", "laterality_column", "mask_columns", "mask_values",
 )  # fmt: skip
+# What a command that a message proposes keeps as it was typed; the rest of it the message says itself.
+KEPT_FLAGS = (
+    "image_size", "preprocess", "val_fraction", "test_fraction", "workers", "limit", "seed", "min_quality", "shard_examples", "max_megapixels",
+    "mask_values", "positive", "runner", "beam_option",
+)  # fmt: skip
 flags.mark_flags_as_required(["dataset", "out"])
+
+
+def _typed() -> tuple[str, ...]:
+    """Returns the KEPT_FLAGS of the command line, quoted for a shell."""
+    from tfrecord_tools.columns import quoted
+
+    given = []
+    for name in (name for name in KEPT_FLAGS if FLAGS[name].present):
+        value = FLAGS[name].value
+        values = value if name == "beam_option" else [",".join(value) if isinstance(value, list) else value]
+        given += [f"--{name}={quoted(str(one))}" for one in values]
+    return tuple(given)
 
 
 def main(argv: list[str]) -> None:
@@ -121,6 +138,7 @@ def main(argv: list[str]) -> None:
         positive=tuple(FLAGS.positive),
         runner=FLAGS.runner,
         beam_options=tuple(FLAGS.beam_option),
+        typed=_typed(),
         table={name: FLAGS[name].value for name in TABLE_FLAGS if FLAGS[name].value},
     )
     try:

@@ -8,10 +8,12 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from tfrecord_tools.class_names import DR_GRADE, icdr_grade, whole_number
+from dr_edge.data.grades import grade_in_words
+from tfrecord_tools.class_names import DR_GRADE, whole_number
 from tfrecord_tools.eyes import find_mark, side_of
-from tfrecord_tools.items import DatasetError, split_of
+from tfrecord_tools.items import DatasetError, Request, split_of
 from tfrecord_tools.layout import IMAGE_SUFFIXES
 from tfrecord_tools.named_files import NamedFiles
 from tfrecord_tools.tables import Table, plain_column
@@ -117,7 +119,7 @@ def is_grade_column(name: str, values: Sequence[str]) -> bool:
     numbers = [whole_number(value) for value in values]
     if None not in numbers:
         return 2 <= max(number for number in numbers if number is not None) <= 4
-    return all(icdr_grade(value) is not None for value in values)
+    return all(grade_in_words(value) is not None for value in values)
 
 
 def _names_pictures(name: str, values: Sequence[str], files: NamedFiles) -> bool:
@@ -164,8 +166,8 @@ def _mask_name(column: str) -> str:
     return "optic_disc" if "disc" in plain or "disk" in plain else "optic_cup" if "cup" in plain else column
 
 
-def command(table: str, found: Guess, data_dir: Path, out: Path | None) -> str:
-    """Returns the build command for a guess."""
+def command(table: str, found: Guess, data_dir: Path, request: Request) -> str:
+    """Returns the build command for a guess, with what the user typed beside it."""
 
     def named(pairs: Sequence[tuple[str, str]]) -> str:
         return ",".join(name if name == column else f"{name}={column}" for name, column in pairs)
@@ -173,10 +175,30 @@ def command(table: str, found: Guess, data_dir: Path, out: Path | None) -> str:
     parts = [
         ("data_dir", str(data_dir)), ("csv", table), ("image_column", found.image or "COLUMN"), ("label_columns", named(found.labels)),
         ("mask_columns", named(found.masks)), ("patient_column", found.patient), ("split_column", found.split),
-        ("laterality_column", found.laterality), ("out", str(out or "records/own")),
+        ("laterality_column", found.laterality), ("out", str(request.out or "records/own")),
     ]  # fmt: skip
     flags = " ".join(f"--{name}={quoted(value)}" for name, value in parts if value)
-    return f"python -m tfrecord_tools.build --dataset=csv {flags}"
+    return " ".join(["python -m tfrecord_tools.build --dataset=csv", flags, *request.typed])
+
+
+def as_typed(found: Guess, typed: Mapping[str, str | Sequence[str]], columns: Sequence[str]) -> Guess:
+    """Returns a guess with the columns that the user named in its place, as far as the table has them.
+
+    Args:
+      found: the guess.
+      typed: flag -> its value, as in `Request.table`.
+      columns: of the table.
+    """
+    single = {"image_column": "image", "patient_column": "patient", "split_column": "split", "laterality_column": "laterality"}
+    changed: dict[str, Any] = {
+        field: str(typed[flag]) for flag, field in single.items() if typed.get(flag) and find_column(columns, str(typed[flag]))
+    }
+    for flag, field in (("label_columns", "labels"), ("mask_columns", "masks")):
+        value = typed.get(flag) or ()
+        named = named_columns([value] if isinstance(value, str) else value, columns)
+        if named and all(find_column(columns, column) for column in named.values()):
+            changed[field] = tuple(named.items())
+    return dataclasses.replace(found, **changed)
 
 
 def quoted(text: str) -> str:
@@ -199,16 +221,16 @@ def describe(table: Table) -> str:
     return "\n".join(lines)
 
 
-def ask(problem: str, table: Table, data_dir: Path, given: str, out: Path | None) -> DatasetError:
+def ask(problem: str, table: Table, data_dir: Path, given: str, request: Request) -> DatasetError:
     """Returns the error that says what is missing, what the table holds, and the command that is probably meant."""
-    found = guess(table, data_dir)
+    found = as_typed(guess(table, data_dir), request.table, table.columns)
     eyes = [name for name in table.columns if _of_an_eye(name) and _has_suffix([value for value in values_of(table, name)[:LOOKED_AT] if value])]
     if len(eyes) > 1:
         return DatasetError(
             f"{problem}\n{describe(table)}\nThe columns {', '.join(eyes)} each name a photograph. Write a table with one photograph a row: its name, the "
             f"patient (--patient_column), the eye (--laterality_column) and the label of that eye."
         )
-    probable = command(given, found, data_dir, out)
+    probable = command(given, found, data_dir, request)
     return DatasetError(f"{problem}\n{describe(table)}\nProbably:\n  {probable}")
 
 

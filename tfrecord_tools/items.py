@@ -132,6 +132,7 @@ class Request:
       seed: of drawn images.
       table: --dataset=csv only: the path of the CSV file and its column names (see datasets/table.py).
       out: where the records will be written, for commands that messages show.
+      typed: flags that the user gave beside those of data set, table and `out`, quoted for a shell, for the same commands.
     """
 
     data_dir: Path | None
@@ -139,6 +140,7 @@ class Request:
     seed: int = 0
     table: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
     out: Path | None = None
+    typed: Sequence[str] = ()
 
 
 def with_readable_names(listing: Listing) -> Listing:

@@ -47,6 +47,7 @@ class BuildOptions:
     positive: Sequence[str] = ()
     runner: str = "local"
     beam_options: Sequence[str] = ()
+    typed: Sequence[str] = ()  # see Request
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def plan_build(options: BuildOptions) -> Plan:
         raise ValueError(f"--{next(iter(options.table))} is for --dataset=csv only. Leave it out.")
     if options.positive and options.dataset not in ("folder", "csv"):
         raise ValueError("--positive is for --dataset=folder and csv only: the other data sets say what is the disease.")
-    request = Request(options.data_dir, options.limit, options.seed, options.table, options.out)
+    request = Request(options.data_dir, options.limit, options.seed, options.table, options.out, options.typed)
     listing = list_dataset(options.dataset, request)
     positive = positive_classes(listing.labels, options.positive)
     items = sample(listing.items, options.limit, options.seed)

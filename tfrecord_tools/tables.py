@@ -69,9 +69,9 @@ def read_own_table(path: Path, wanted: Sequence[str] = ()) -> Table:
     except OSError as err:
         raise DatasetError(f"{path} cannot be read: {err.strerror}. Check --csv.") from err
     if data[:4] == b"PK\x03\x04":
-        return _from_sheets(path, _xlsx_sheets(path), wanted)
+        return _from_sheets(path, *_xlsx_sheets(path), wanted)
     if data[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" or (path.suffix.lower() == ".xls" and data[:1] == b"\x09"):
-        return _from_sheets(path, _xls_sheets(path), wanted)
+        return _from_sheets(path, _xls_sheets(path), {}, wanted)
     text, notes = _decoded(data, path)
     return _table(path, _text_rows(text, path), wanted, notes)
 
@@ -138,12 +138,13 @@ def _width(rows: Sequence[tuple[int, Sequence[object]]]) -> int:
     return len(rows[0][1]) if rows else 0
 
 
-def _xlsx_sheets(path: Path) -> dict[str, list[tuple[int, list[object]]]]:
+def _xlsx_sheets(path: Path) -> tuple[dict[str, list[tuple[int, list[object]]]], dict[str, list[int]]]:
+    """Returns sheet -> rows, and sheet -> numbers of the rows that a filter or the user has hidden."""
     import openpyxl
 
     try:
         book = openpyxl.load_workbook(io.BytesIO(path.read_bytes()), data_only=True)  # whatever it is called
-        sheets = {}
+        sheets, hidden = {}, {}
         for sheet in book.worksheets:
             if sheet.sheet_state != "visible":
                 continue
@@ -153,7 +154,8 @@ def _xlsx_sheets(path: Path) -> dict[str, list[tuple[int, list[object]]]]:
                 for y in range(top, merged.max_row):
                     rows[y][left] = rows[top][left]
             sheets[sheet.title] = list(enumerate(rows, 1))
-        return sheets
+            hidden[sheet.title] = [number for number, row in sheet.row_dimensions.items() if row.hidden]
+        return sheets, hidden
     except Exception as err:  # noqa: BLE001 - the package raises its own and zipfile's errors for damaged files
         raise DatasetError(f"{path} cannot be read as a spreadsheet: {err}. Save it as CSV (UTF-8).") from err
 
@@ -172,7 +174,9 @@ def _xls_sheets(path: Path) -> dict[str, list[tuple[int, list[object]]]]:
         raise DatasetError(f"{path} cannot be read as a spreadsheet: {err}. Save it as CSV (UTF-8).") from err
 
 
-def _from_sheets(path: Path, sheets: Mapping[str, list[tuple[int, list[object]]]], wanted: Sequence[str]) -> Table:
+def _from_sheets(
+    path: Path, sheets: Mapping[str, list[tuple[int, list[object]]]], hidden: Mapping[str, Sequence[int]], wanted: Sequence[str]
+) -> Table:
     filled = {name: rows for name, rows in sheets.items() if sum(any(map(_text, cells)) for _, cells in rows) > 1}
     if not filled:
         raise DatasetError(f"{path} holds no rows. Check --csv.")
@@ -184,7 +188,16 @@ def _from_sheets(path: Path, sheets: Mapping[str, list[tuple[int, list[object]]]
         )
     name, rows = next(iter(chosen.items()))
     note = [f"{path.name}: sheet {name!r} was read; not {', '.join(other for other in sheets if other != name)}."]
-    return _table(path, rows, wanted, note if len(sheets) > 1 else [])
+    table = _table(path, rows, wanted, note if len(sheets) > 1 else [])
+    unseen = sorted({number for number, _ in table.rows} & set(hidden.get(name, ())))
+    return dataclasses.replace(table, notes=[*table.notes, _hidden_words(path, unseen, len(table.rows))]) if unseen else table
+
+
+def _hidden_words(path: Path, unseen: Sequence[int], rows: int) -> str:
+    return (
+        f"{path.name}: {len(unseen)} of its {rows} rows are hidden in the spreadsheet (by a filter or by hand; the first is row {unseen[0]}), and were read "
+        f"like the others. If they are not meant, delete them, or copy the rows that are seen into a table of their own."
+    )
 
 
 def _head(rows: Sequence[tuple[int, Sequence[object]]], wanted: Sequence[str]) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,39 @@ def test_nothing_is_advised_where_nothing_is_recognised_or_the_labels_are_wrong(
     with pytest.raises(DatasetError) as caught:
         list_dataset("aptos", Request(tmp_path / "b"))
     assert "unknown label '5'" in str(caught.value) and "python -m" not in str(caught.value)
+
+
+TYPED = ["--image_size=384", "--seed=7", "--preprocess=crop", "--workers=2"]
+
+
+def proposed(*arguments: str) -> list[str]:
+    """Returns the parts of the command that a failed build proposes."""
+    done = subprocess.run([sys.executable, "-m", "tfrecord_tools.build", *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    line = next(line for line in done.stderr.splitlines() if line.strip().startswith("python -m"))
+    return shlex.split(line)
+
+
+def test_what_was_typed_beside_it_stays_in_a_proposed_command(tmp_path: Path):
+    """--image_size=384 --seed=7 were lost: whoever copied the command built other records than were asked for."""
+    classes = tmp_path / "classes"
+    put(classes, *(f"coloured/{grade}/{grade}{n}.png" for grade in ("No_DR", "Mild", "Severe") for n in range(2)))
+    folders = proposed("--dataset=aptos", f"--data_dir={classes}", f"--out={tmp_path / 'r'}", *TYPED)
+    assert "--dataset=folder" in folders and set(TYPED) <= set(folders)
+    tables = tmp_path / "tables"
+    put(tables, *(f"img/{n}.png" for n in range(4)))
+    rows = "".join(f"img/{n}.png,{n % 2},{n},p{n}\n" for n in range(4))
+    put(tables, labels__csv="photo,glaucoma,level,who\n" + rows)
+    out = (f"--data_dir={tables}", f"--out={tmp_path / 'r'}", "--csv=labels.csv")
+    lacking = proposed("--dataset=csv", *out, "--label_columns=ill=glaucoma", "--patient_column=who", "--positive=ill=1", "--val_fraction=0.2", *TYPED)
+    kept = {"--label_columns=ill=glaucoma", "--patient_column=who", "--positive=ill=1", "--val_fraction=0.2", "--image_column=photo", *TYPED}
+    assert kept <= set(lacking) and f"--out={tmp_path / 'r'}" in lacking
+    assert not {part for part in proposed("--dataset=csv", *out) if part.startswith(("--image_size", "--seed", "--workers"))}
+
+
+def test_a_column_that_the_table_lacks_is_guessed_though_it_was_typed(tmp_path: Path):
+    put(tmp_path, *(f"img/{n}.png" for n in range(4)))
+    put(tmp_path, labels__csv="photo,glaucoma\n" + "".join(f"img/{n}.png,{n % 2}\n" for n in range(4)))
+    table = {"csv": "labels.csv", "image_column": "photo", "label_columns": ["ill"]}
+    with pytest.raises(DatasetError, match="--image_column=photo --label_columns=glaucoma .*--seed=3"):
+        list_dataset("csv", Request(tmp_path, table=table, typed=("--seed=3",)))

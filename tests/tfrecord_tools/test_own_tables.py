@@ -320,3 +320,19 @@ def test_yes_as_1_and_no_as_2_is_not_told_to_count_from_0_blindly(tmp_path: Path
     """Who took 1 from each, as the note said, had no as 1, the disease."""
     notes = listed(tmp_path, "image,glaucoma\na.png,1\nb.png,2\n", label_columns=["glaucoma"]).notes
     assert any("write the classes as names ('yes', 'no'), or number them from 0, the one without the disease" in note for note in notes)
+
+
+def test_hidden_rows_of_a_workbook_are_read_and_counted(tmp_path):
+    """A table filtered to one clinic was built with all of them, without a word."""
+    import openpyxl
+
+    path = workbook(tmp_path / "t.xlsx", A=[["image", "level"], ["a.png", 0], ["b.png", 1], ["c.png", 2], [None, None]])
+    assert not read_own_table(path).notes
+    book = openpyxl.load_workbook(path)
+    sheet = book["A"]
+    sheet.row_dimensions[3].hidden = sheet.row_dimensions[4].hidden = sheet.row_dimensions[5].hidden = True  # row 5 is empty
+    book.save(path)
+    table = read_own_table(path)
+    assert len(table.rows) == 3 and len(table.notes) == 1
+    assert "t.xlsx: 2 of its 3 rows are hidden in the spreadsheet (by a filter or by hand; the first is row 3), and were read" in table.notes[0]
+    assert any("2 of its 3 rows are hidden" in note for note in listed(tmp_path, names=("a.png", "b.png", "c.png"), csv="t.xlsx").notes)

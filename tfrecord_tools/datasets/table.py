@@ -116,14 +116,14 @@ def _check_flags(
     lacking += [] if columns["image_column"] else ["--image_column=NAME"]
     lacking += [] if labels or masks else ["--label_columns or --mask_columns (what is there to learn?)"]
     if lacking:
-        raise columns_lib.ask(f"--dataset=csv needs {', '.join(lacking)}.", table, root, given, request.out)
+        raise columns_lib.ask(f"--dataset=csv needs {', '.join(lacking)}.", table, root, given, request)
     for one in tables:
         absent = columns_lib.missing_columns(columns, one)
         absent += [f"--{flag} {column}" for flag, named in (("label_columns", labels), ("mask_columns", masks))
                    for column in named.values() if columns_lib.find_column(one.columns, column) is None]  # fmt: skip
         if absent:
             raise columns_lib.ask(
-                f"{one.path.name} has no column for {', '.join(absent)}; it has {', '.join(one.columns)}.", one, root, given, request.out
+                f"{one.path.name} has no column for {', '.join(absent)}; it has {', '.join(one.columns)}.", one, root, given, request
             )
     try:
         values = mask_files.parse_values(_entries(request, "mask_values"))
