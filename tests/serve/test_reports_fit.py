@@ -43,6 +43,7 @@ POOR = {
     "caution": "Not told from guessing on the test images: AUC 0.55, guessing gives 0.50. Do not rely on this answer.",
     "baseline": "guessing", "value": 0.55, "interval": [0.4, 0.7], "split": "test", "images": 40, "patients": 30, "parts": [],
 }  # fmt: skip
+UNUSABLE = "The probabilities are not usable as such: the temperature 19.999 stands at an end of its range."
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def poor_server(start_server, vendored: Path, bundle_dir: Path, tmp_path_factory
     content = json.loads((poor / "metadata.json").read_text())
     for point in content["operating_points"]:
         point["threshold"] = 1.0  # no answer is positive
-    (poor / "metadata.json").write_text(json.dumps(content | {"verdict": POOR}))
+    (poor / "metadata.json").write_text(json.dumps(content | {"verdict": POOR, "calibration": content["calibration"] | {"caution": UNUSABLE}}))
     with start_server(poor, "--workers=1") as running:
         yield running
 
@@ -154,6 +155,8 @@ def test_the_page_of_a_poor_model_says_so_and_fits(poor_server, browser: Browser
         assert shown.lower().index("not told from guessing: ") < shown.index(POOR["caution"])
         assert tab.run("document.querySelector('.card .verdict').dataset.tone") == "stop"
         assert "Not told from guessing: " in tab.run("document.querySelector('.item-said').innerText")
+        facts = tab.run("document.querySelector('.card .facts').innerText")
+        assert UNUSABLE in facts and "not calibrated: probabilities" in facts.lower() and "\ncalibrated" not in facts.lower()
         whole, seen = tab.run(WIDTHS)
         assert whole <= seen
     with opened(browser, f"{poor_server.url}/docs", width=size[0], height=size[1]) as tab:
