@@ -33,7 +33,7 @@ RUN_CONFIGURATION = "config.gin"
 @gin.configurable("qat", module="export")
 @dataclasses.dataclass(frozen=True)
 class QatSettings:
-    """How to fine-tune; each field can be bound by gin, for example `export.qat.twin.epochs = 5`.
+    """How to fine-tune; each field can be bound by gin, for example `export.qat.epochs = 5`.
 
     Attributes:
       epochs: passes over the training split; the best by validation loss is kept, 0 included.

@@ -284,7 +284,7 @@ def fine_tune(
             if not np.isfinite(value):
                 raise FloatingPointError(
                     f"The loss became {value} at step {number + 1} of epoch {epoch + 1} of quantisation-aware training. "
-                    f"Lower export.qat.twin.learning_rate."
+                    f"Lower export.qat.learning_rate."
                 )
             progress()
         values.append(evaluate(model))

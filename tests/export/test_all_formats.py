@@ -30,8 +30,8 @@ def everything(trained_run_dir, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("bundles") / "all"
     with gin.unlock_config():
-        gin.bind_parameter("export.qat.twin.epochs", 1)
-        gin.bind_parameter("export.qat.twin.batch_size", 8)
+        gin.bind_parameter("export.qat.epochs", 1)
+        gin.bind_parameter("export.qat.batch_size", 8)
     loose = Settings(calibration_images=8, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0))
     try:
         bundle.export_run(trained_run_dir, out, ["all"], settings=loose)

@@ -43,7 +43,7 @@ def mask_bundle(run_on_drawn, tmp_path_factory):
     run = run_on_drawn(directory / "run", task, model)
     (run / "config.gin").write_text("train.loss = @losses.bce_dice()\n")
     with gin.unlock_config():
-        gin.bind_parameter("export.qat.twin.epochs", 1)
+        gin.bind_parameter("export.qat.epochs", 1)
     try:
         formats = ["float32", "static_int8", "qat_int8", "onnx_float32"]
         return run, directory / "bundle", bundle.export_run(run, directory / "bundle", formats, settings=LOOSE)
