@@ -17,6 +17,7 @@ from dr_edge.progress import Progress
 from export.formats import Format
 from export.graph import frozen
 from export.graph.deployable import DeployableGraph, Target
+from export.graph.not_made import FormatNotMadeError
 from export.onnx import convert as onnx
 from export.onnx import static_int8 as onnx_int8
 from export.tflite import convert as tflite
@@ -105,7 +106,7 @@ def convert_all(
             progress.set_postfix_str(fmt.name)
             try:
                 content = make(fmt)
-            except (NotImplementedError, tflite.ForeignOperationsError, onnx.NotExpressibleError, tflite.converter_errors()) as err:
+            except (FormatNotMadeError, tflite.converter_errors()) as err:
                 done.not_made[fmt.name] = str(err).strip().splitlines()[0][:300]
                 logging.warning("%s cannot be made from this network: %s", fmt.name, done.not_made[fmt.name])
                 continue

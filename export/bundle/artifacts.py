@@ -18,6 +18,7 @@ from dr_edge.runs import TrainedRun, load_run
 from export.convert import Conversion, convert_all
 from export.formats import Format
 from export.graph.deployable import PHONE, DeployableGraph, Target, check_preprocess, deployable_graph
+from export.graph.not_made import FormatNotMadeError
 from export.parity import measure as parity
 from export.photographs import training_photographs
 from export.qat import finetune as finetuning
@@ -103,7 +104,7 @@ def convert(prepared: Prepared, wanted: Sequence[Format], directory: Path, setti
 
     def finetune(path: Path) -> None:
         if basis.records is None or not basis.own:  # other photographs would make it another model
-            raise NotImplementedError(f"it is fine-tuned on the records that the run was trained on; {run.records} is not there")
+            raise FormatNotMadeError(f"it is fine-tuned on the records that the run was trained on; {run.records} is not there")
         finetuned.update(finetuning.save_finetuned(run, prepared.fit, basis.records, path))
 
     onnx_batch = None if settings.onnx_dynamic_batch else 1

@@ -16,12 +16,13 @@ from dr_edge.framework import keras
 from export.converter_output import quiet_conversion
 from export.graph import frozen
 from export.graph.deployable import INPUT_NAME, NETWORK_NAME
+from export.graph.not_made import FormatNotMadeError
 from export.onnx import fusion as onnx_fusion
 
 OPSET = 18
 
 
-class NotExpressibleError(RuntimeError):
+class NotExpressibleError(FormatNotMadeError):
     """A network holds an operation that ONNX, or ONNX Runtime, does not have."""
 
 

@@ -66,7 +66,7 @@ def save_finetuned(
       What was done, for parity.json: settings, steps and the validation loss before and after each epoch.
 
     Raises:
-      NotImplementedError: the network has a layer without 8-bit twin.
+      FormatNotMadeError: the network has a layer without 8-bit twin.
       FloatingPointError: the loss is not finite.
     """
     settings = settings or QatSettings()

@@ -16,6 +16,7 @@ from dr_edge.framework import keras, tf
 from export.graph import rewrite
 from export.graph.folding import fold
 from export.graph.heads import block_mask
+from export.graph.not_made import FormatNotMadeError
 from export.qat.tfmot import tf_keras, tfmot
 
 quantizers = tfmot.quantization.keras.quantizers
@@ -134,7 +135,7 @@ def quantised_twin(network: keras.Model, images: np.ndarray, head: Sequence[str]
       A model of the same outputs, in the same order.
 
     Raises:
-      NotImplementedError: the network has a layer that has no 8-bit twin here; names it.
+      FormatNotMadeError: the network has a layer that has no 8-bit twin here; names it.
     """
     plain = _twin(fold(rewrite.integer_friendly(network, None)))
     left = {layer.name for layer in plain.layers if layer.name.split("/")[0] in head}
@@ -190,7 +191,7 @@ def _call_twin(layer: Any, inputs: list[Any], constants: list[float], layers: di
     if kind == "Identity":
         return Function("identity", name=layer.name)(inputs[0])
     if kind not in SAME_CLASS:
-        raise NotImplementedError(f"quantisation-aware training has no 8-bit twin for layer {layer.name!r} ({kind})")
+        raise FormatNotMadeError(f"quantisation-aware training has no 8-bit twin for layer {layer.name!r} ({kind})")
     if id(layer) not in layers:
         layers[id(layer)] = getattr(tf_keras.layers, kind).from_config(_config(layer))
     twin = layers[id(layer)]

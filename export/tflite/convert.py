@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.converter_output import quiet_conversion
+from export.graph.not_made import FormatNotMadeError
 
 Photographs = Callable[[], Iterator[np.ndarray]]
 
@@ -145,7 +146,7 @@ def minimum_runtime(content: bytes) -> str:
     raise ValueError("The flatbuffer states no min_runtime_version. Convert it again.")
 
 
-class ForeignOperationsError(ValueError):
+class ForeignOperationsError(FormatNotMadeError):
     """A graph came out with operations that a phone's runtime lacks."""
 
 

@@ -15,6 +15,7 @@ from dr_edge.calibration import fit as fitting
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from export.graph import heads
 from export.graph.deployable import wanted_tensors
+from export.graph.not_made import FormatNotMadeError
 from export.parity.delegation import delegation
 from export.qat import finetune as finetuning
 from export.qat import twin as qat
@@ -49,7 +50,7 @@ def test_a_layer_without_twin_is_named():
     x = layers.Conv2D(4, 3)(image)
     x = layers.LayerNormalization(name="of_a_transformer")(x)
     network = keras.Model(image, layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x)))
-    with pytest.raises(NotImplementedError, match="of_a_transformer"):
+    with pytest.raises(FormatNotMadeError, match="of_a_transformer"):
         qat.quantised_twin(network, np.zeros((2, 16, 16, 3), np.float32), ["logits"])
 
 
