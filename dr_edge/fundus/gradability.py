@@ -7,24 +7,15 @@ import numpy as np
 
 from dr_edge.fundus.circle_fit import Rim
 from dr_edge.fundus.crop import brightest
+from dr_edge.fundus.header_types import RefusedError
 
 
-class NotFundusError(ValueError):
+class NotFundusError(RefusedError):
     """The picture shows no fundus that could be graded.
 
-    Attributes:
-      reason: short, stable text for `rejected.csv`: 'too dark', 'no field of view', 'blank', 'more than one eye', 'a part of the
-        retina', 'colours', 'already normalised', 'greyscale', 'another kind', 'too small'.
-      detail: what was seen, and what to do.
+    Its reason is 'too dark', 'no field of view', 'blank', 'more than one eye', 'a part of the retina', 'colours', 'already
+    normalised', 'greyscale', 'another kind' or 'too small'.
     """
-
-    def __init__(self, reason: str, detail: str):
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self):  # so that a worker process can hand it back
-        return type(self), (self.reason, self.detail)
 
 
 _DARK_MEDIAN, _DARK_BRIGHT = 20.0, 36.0  # grey levels of the brightest channel: median, 90th percentile

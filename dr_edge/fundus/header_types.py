@@ -8,11 +8,11 @@ MAX_PIXELS = 100_000_000
 SMALLEST_SIDE = 16  # below this there is no picture to speak of
 
 
-class PhotographError(ValueError):
-    """A file that cannot be taken as a photograph.
+class RefusedError(ValueError):
+    """Why a file or a picture is not taken.
 
     Attributes:
-      reason: short, stable text for `rejected.csv` ('truncated', 'empty file', 'unsupported format' ...).
+      reason: short, stable text for `rejected.csv`.
       detail: what came, and what to do.
     """
 
@@ -23,6 +23,10 @@ class PhotographError(ValueError):
 
     def __reduce__(self):  # so that a worker process can hand it back
         return type(self), (self.reason, self.detail)
+
+
+class PhotographError(RefusedError):
+    """A file that cannot be taken as a photograph: 'truncated', 'empty file', 'unsupported format' ..."""
 
 
 @dataclass(frozen=True)
