@@ -10,12 +10,7 @@ from dr_edge.training import loop, optimizers, preflight
 
 config.import_names()
 
-
-@pytest.fixture(autouse=True)
-def clean_gin():
-    gin.clear_config()
-    yield
-    gin.clear_config()
+pytestmark = pytest.mark.usefixtures("clean_gin")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,7 @@ from dr_edge.data import augment  # noqa: F401
 from dr_edge.models import mobilenet_v3_cbam, resnet_v2_slim  # noqa: F401
 from dr_edge.training import loop
 
-
-@pytest.fixture(autouse=True)
-def clean_gin():
-    gin.clear_config()
-    yield
-    gin.clear_config()
+pytestmark = pytest.mark.usefixtures("clean_gin")
 
 
 @pytest.mark.parametrize(
