@@ -2,7 +2,7 @@
 
 import {gaussianBlur} from './filters.js';
 import {NotFundusError} from './gradability.js';
-import {brightest, count, discMask, histogram, percentile} from './picture.js';
+import {brightest, count, discMask, histogram, meanWhere, percentile} from './picture.js';
 
 export const PROBE_SIDE = 96;
 export const KINDS = ['colour', 'greyscale', 'normalised'];
@@ -118,16 +118,6 @@ function localAverages(channels, lit, sigma) {
     const sums = gaussianBlur({data: channel.map((value, i) => (lit[i] ? value : 0)), ...size}, sigma).data;
     return sums.map((value, i) => value / Math.max(weight[i], 1e-3));
   });
-}
-
-function meanWhere(values, inside) {
-  let [sum, total] = [0, 0];
-  for (let i = 0; i < values.length; i++) {
-    if (!inside[i]) continue;
-    sum += values[i];
-    total++;
-  }
-  return sum / total;
 }
 
 function deviation(values, inside) {

@@ -110,3 +110,14 @@ export function discMask(size, fraction = 1) {
   }
   return mask;
 }
+
+/** Returns the mean of the values where `inside` is not 0. */
+export function meanWhere(values, inside) {
+  let [sum, total] = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    if (!inside[i]) continue;
+    sum += values[i];
+    total++;
+  }
+  return sum / total;
+}

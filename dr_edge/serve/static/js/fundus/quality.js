@@ -1,7 +1,7 @@
 // How gradable a cropped photograph is: a port of dr_edge/fundus/quality.py, which says why each number is what it is.
 
 import {boxBlur5, erodeEllipse, gaussianBlur} from './filters.js';
-import {brightest, count, discMask, histogram, percentile, weighted} from './picture.js';
+import {brightest, count, discMask, histogram, meanWhere, percentile, weighted} from './picture.js';
 import {areaResize, interpolate} from './resize.js';
 
 const SIDE = 256;
@@ -92,16 +92,6 @@ function meanDeviation(values, inside) {
     values.map((value) => Math.abs(value - mean)),
     inside,
   );
-}
-
-function meanWhere(values, inside) {
-  let [sum, total] = [0, 0];
-  for (let i = 0; i < values.length; i++) {
-    if (!inside[i]) continue;
-    sum += values[i];
-    total++;
-  }
-  return sum / total;
 }
 
 /** Returns the mean over the lit disc of how well a place is lit, 0 (black or burnt out) .. 1. */
