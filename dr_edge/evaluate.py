@@ -62,9 +62,9 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate() -> None:
-    from dr_edge import native_output as quiet
+    from dr_edge import native_output
 
-    quiet.import_tensorflow()
+    native_output.import_tensorflow()
     from dr_edge.evaluation import flow, number_text
 
     settings = flow.Settings(FLAGS.split, FLAGS.records, FLAGS.batch_size, FLAGS.examples, FLAGS.heatmap_checks)

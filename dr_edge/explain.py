@@ -46,9 +46,9 @@ def main(argv: list[str]) -> int:
     """Explains the images; returns the exit status."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {' '.join(argv[1:])}. Quote the pattern: --images='photographs/*.jpg'.")
-    from dr_edge import native_output as quiet
+    from dr_edge import native_output
 
-    quiet.import_tensorflow()
+    native_output.import_tensorflow()
     from dr_edge.explanation import flow
 
     done = flow.explain(

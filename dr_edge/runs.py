@@ -31,7 +31,7 @@ class TrainedRun:
       preprocess: {"method": ..., constants} of the records it was trained on.
       records: the records directory it was trained on, as run.json states it.
       model: flat Keras model, [B, S, S, 3] float32 0..255 preprocessed -> logits [B, C] or [B, S, S, C].
-      temperature: logits are divided by it; 1.0 until a calibration is chosen (`fitted.calibrated`).
+      temperature: logits are divided by it; 1.0 until a calibration is chosen (`calibration.store.calibrated`).
     """
 
     directory: Path

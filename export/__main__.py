@@ -37,9 +37,9 @@ def main(argv: list[str]) -> int:
     """Exports; returns the exit status."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    from dr_edge import native_output as quiet
+    from dr_edge import native_output
 
-    quiet.import_tensorflow()
+    native_output.import_tensorflow()
     from dr_edge import config
     from export.bundle import write as bundle
 
@@ -67,16 +67,16 @@ def next_steps(out: str) -> str:
 
 def summary(report: Mapping[str, Any]) -> str:
     """Returns the table of artifacts as text."""
-    from export.parity import statistics as comparison
+    from export.parity import statistics
 
-    shown = comparison.shown_metrics(report["graph"]["drop"])
-    heads = "".join(f" {comparison.metric_name(metric):>8} {'drop':>8}" for metric in shown)
+    shown = statistics.shown_metrics(report["graph"]["drop"])
+    heads = "".join(f" {statistics.metric_name(metric):>8} {statistics.change_name(metric):>8}" for metric in shown)
     lines = [f"{'artifact':28} {'kB':>8} {'ms':>7}{heads} {'max diff':>9} {'agree':>7}"]
     for name, row in report["artifacts"].items():
         cells = ""
         for metric in shown:
-            width = max(8, len(comparison.metric_name(metric)))
-            cells += f" {_cell(comparison.shown_value(row, metric)):>{width}} {_cell(row['drop'].get(metric)):>8}"
+            width = max(8, len(statistics.metric_name(metric)))
+            cells += f" {_cell(statistics.shown_value(row, metric)):>{width}} {_cell(row['drop'].get(metric)):>8}"
         lines.append(
             f"{name:28} {row['bytes'] / 1e3:8.0f} {row['latency_ms']['median']:7.2f}{cells} "
             f"{row['max_probability_difference']:9.1e} {row['agreement']:7.3f}"

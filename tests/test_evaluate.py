@@ -15,12 +15,10 @@ import pytest
 import scipy.special
 from sklearn import metrics as reference
 
-from dr_edge import metadata
-from dr_edge import runs as trained
-from dr_edge.calibration import store as fitted
+from dr_edge import metadata, runs
+from dr_edge.calibration import store
 from dr_edge.data import tasks
-from dr_edge.evaluation import flow, number_text, predictions, roc, subgroups
-from dr_edge.evaluation import request as common
+from dr_edge.evaluation import flow, number_text, predictions, request, roc, subgroups
 from dr_edge.evaluation.heatmap_checks import run as heatmap_checks
 from dr_edge.explanation import heatmaps
 from dr_edge.metrics import bootstrap
@@ -29,7 +27,7 @@ from dr_edge.metrics import bootstrap
 @pytest.fixture
 def run_dir(stand_in_run, tmp_path):
     """A run of which nothing was fitted yet; that of the session may have been exported by another test."""
-    return shutil.copytree(stand_in_run, tmp_path / "run", ignore=shutil.ignore_patterns(fitted.DIRECTORY))
+    return shutil.copytree(stand_in_run, tmp_path / "run", ignore=shutil.ignore_patterns(store.DIRECTORY))
 
 
 class Checker(HTMLParser):
@@ -135,8 +133,8 @@ def test_thresholds_come_from_validation(run_dir):
 def test_the_report_judges_what_a_bundle_will_say(run_dir):
     """Thresholds and probabilities are those that export bakes in: one temperature, one rule, one set of numbers."""
     content = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
-    run = trained.load_run(run_dir)
-    fit = fitted.fit_of(run, run.records)
+    run = runs.load_run(run_dir)
+    fit = store.fit_of(run, run.records)
     bundle = {point["threshold"] for point in fit.operating_points}
     assert {point["threshold"] for point in content["operating_points"] if point["chosen_on"] == "val"} == bundle
     with open(run_dir / "evaluation" / "test" / "predictions.csv", newline="") as file:
@@ -246,10 +244,10 @@ def test_thresholds_that_come_from_the_judged_records_are_called_so(run_dir, hos
     lose_records(run_dir)
     content = flow.evaluate(run_dir, flow.Settings(records=str(hospital), examples=2, heatmap_checks=False))
     assert content["operating_points"] and content["fitted"]["on_own_records"] is False
-    assert not (run_dir / fitted.DIRECTORY).exists()
+    assert not (run_dir / store.DIRECTORY).exists()
     assert any("which it was not trained on" in record.getMessage() for record in caplog.records)
     page = (run_dir / "evaluation" / "test" / "report.html").read_text()
-    assert content["notes"] == [common.FITTED_HERE] and common.FITTED_HERE in page
+    assert content["notes"] == [request.FITTED_HERE] and request.FITTED_HERE in page
     assert "36 validation images of these records" in page and "training images of these records" in page
     assert "The exported model" not in page
 
@@ -272,9 +270,9 @@ def test_thresholds_are_not_chosen_on_another_hospital(write_run, make_model, ho
         assert flow.NO_THRESHOLDS in (run / "evaluation" / "test" / "report.html").read_text()
         moved = flow.evaluate(run, flow.Settings(records=str(stand_in_records), examples=0, heatmap_checks=False))
         assert moved["operating_points"] == own["operating_points"] and moved["notes"] == []
-        shutil.rmtree(run / fitted.DIRECTORY)
+        shutil.rmtree(run / store.DIRECTORY)
         there = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
-        assert there["operating_points"] and there["notes"] == [common.FITTED_HERE]
+        assert there["operating_points"] and there["notes"] == [request.FITTED_HERE]
 
 
 def test_intervals_are_what_the_report_says(run_dir, write_run, make_model, tmp_path):

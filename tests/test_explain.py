@@ -77,11 +77,11 @@ def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp
 
 def test_what_predict_would_not_answer_is_said_beside_the_label(stand_in_run, photographs, tmp_path):
     """Drawn fundus images are unlike the stand-in's discs, once a distance is stored; a blurred one is too poor."""
-    from dr_edge.calibration import store as fitted
+    from dr_edge.calibration import store
     from dr_edge.runs import load_run
 
     run = shutil.copytree(stand_in_run, tmp_path / "run")
-    shutil.rmtree(run / fitted.DIRECTORY, ignore_errors=True)
+    shutil.rmtree(run / store.DIRECTORY, ignore_errors=True)
     pictures = shutil.copytree(photographs, tmp_path / "pictures")
     sharp = cv2.imread(str(pictures / "eye [1] <b>.png"))
     cv2.imwrite(str(pictures / "blurred.png"), cv2.GaussianBlur(sharp, (0, 0), 12))
@@ -93,7 +93,7 @@ def test_what_predict_would_not_answer_is_said_beside_the_label(stand_in_run, ph
 
     assert said("before") == {"eye [1]": "no label given", "eye [2]": "no label given", "blurred": "no label given; too poor to grade"}
     loaded = load_run(run)
-    fitted.fit_of(loaded, loaded.records)
+    store.fit_of(loaded, loaded.records)
     after = said("after")
     assert after["eye [1]"] == after["eye [2]"] == "no label given; unlike the training images"
     assert after["blurred"].startswith("no label given; too poor to grade")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration import statistics
 from dr_edge.calibration.operating_points import RULES, choose_threshold
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
@@ -38,7 +38,7 @@ class Fit:
 
     temperature: float
     calibration: dict[str, Any]
-    features: reliability.FeatureStatistics | None
+    features: statistics.FeatureStatistics | None
     ood: dict[str, Any]
     operating_points: list[dict[str, Any]]
 
@@ -66,7 +66,7 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
         features, ood = _familiarity(predict, records, run.task, max_images, val.get("features"))
         return Fit(1.0, {"method": "none", "reason": "masks are not calibrated"}, features, ood, [])
     multilabel = run.task.kind == "multilabel"
-    temperature = reliability.fit_temperature(val["logits"], val["labels"], multilabel)
+    temperature = statistics.fit_temperature(val["logits"], val["labels"], multilabel)
     calibration = {
         "method": "temperature scaling (Guo et al., 2017), targets smoothed by class size (Platt, 1999)",
         "temperature": temperature,
@@ -87,7 +87,7 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
 
 def _familiarity(
     predict: Predict, records: str | os.PathLike, task: Task, max_images: int, val: np.ndarray | None
-) -> tuple[reliability.FeatureStatistics | None, dict[str, Any]]:
+) -> tuple[statistics.FeatureStatistics | None, dict[str, Any]]:
     """Fits the distance from the training images, and its threshold on the validation images' features `val`.
 
     Returns:
@@ -97,13 +97,13 @@ def _familiarity(
         return None, {"reason": "the network has no layer penultimate"}
     train = _collect(predict, records, "train", task, max_images, "feature statistics (train)")
     values = train["features"].astype(np.float64)
-    if values.std(axis=0).max() <= reliability.RESOLUTION * np.sqrt(np.mean(np.square(values))):
+    if values.std(axis=0).max() <= statistics.RESOLUTION * np.sqrt(np.mean(np.square(values))):
         # Features may die in training. What varies by less than an 8-bit artifact rounds would give distances of rounding errors.
         return None, {"reason": "the layer penultimate gives nearly the same features for all training images"}
     # Several diseases and masks are no classes: there one mean stands for all images.
     labels = train["labels"] if task.kind == "classification" else np.zeros(len(train["features"]), int)
-    features = reliability.fit_features(train["features"], labels)
-    distances = reliability.mahalanobis_distance(val, features)
+    features = statistics.fit_features(train["features"], labels)
+    distances = statistics.mahalanobis_distance(val, features)
     return features, {
         "method": "Mahalanobis distance to the nearest class mean (Lee et al., 2018), Ledoit-Wolf shrinkage",
         "unit": "standard deviations of the training images' features",
@@ -248,4 +248,4 @@ def _collect(
 
 def _ece(probabilities: np.ndarray, labels: np.ndarray) -> float:
     predicted = probabilities.argmax(axis=1)
-    return reliability.expected_calibration_error(probabilities.max(axis=1), predicted == labels)
+    return statistics.expected_calibration_error(probabilities.max(axis=1), predicted == labels)

@@ -17,8 +17,8 @@ import numpy as np
 from absl import logging
 
 from dr_edge import locks, metadata
-from dr_edge.calibration import fit as fitting
-from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration import fit as fit_lib
+from dr_edge.calibration import statistics
 from dr_edge.calibration.fit import Fit
 from dr_edge.data import positive
 from dr_edge.data.records import shard_paths
@@ -128,7 +128,7 @@ def fit_of(run: TrainedRun, records: str | os.PathLike) -> Fit:
     stored = _stored(run)
     if stored is not None and stored["dataset_sha256"] == source["dataset_sha256"]:
         return _read(run, stored)
-    fit = fitting.fit(run, records)
+    fit = fit_lib.fit(run, records)
     if _is_own_place(run, records):
         try:
             _store(directory, fit, source, run.task.positive)
@@ -199,7 +199,7 @@ def _read(run: TrainedRun, stored: dict[str, Any]) -> Fit:
     features = None
     if FEATURES_FILE in stored["files"]:
         with np.load(directory / FEATURES_FILE) as arrays:
-            features = reliability.FeatureStatistics(
+            features = statistics.FeatureStatistics(
                 arrays["means"], arrays["whitening"], stored["ood"]["shrinkage"], stored["ood"]["images"]
             )
     points = positive.of_disease(stored["operating_points"], stored.get("positive", (1,)), run.task.positive)

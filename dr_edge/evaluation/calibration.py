@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge.calibration import statistics as reliability
-from dr_edge.calibration import usable
+from dr_edge.calibration import statistics, usable
 from dr_edge.calibration.fit import Fit
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.predictions import MISSING, Predictions
@@ -59,7 +58,7 @@ def calibrate(task: Task, fit: Fit | None, test: Predictions, split: str) -> dic
     """
     before = decisions(task, test.labels, task.probabilities(test.logits))
     result: dict[str, Any] = {
-        "ece_before": reliability.expected_calibration_error(*before),
+        "ece_before": statistics.expected_calibration_error(*before),
         "ece_after": None,
         "temperature": None,
         "fitted_on": 0,
@@ -73,7 +72,7 @@ def calibrate(task: Task, fit: Fit | None, test: Predictions, split: str) -> dic
         return result
     after = decisions(task, test.labels, probabilities)
     return result | {
-        "ece_after": reliability.expected_calibration_error(*after),
+        "ece_after": statistics.expected_calibration_error(*after),
         "temperature": fit.temperature,
         "fitted_on": fit.calibration["images"],
         "diagram": {"before": _bins(*before), "after": _bins(*after)},

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dr_edge import metadata
+from dr_edge import metadata, verdict
 from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.masks import compare as compare_masks
@@ -25,7 +25,6 @@ from dr_edge.evaluation.predictions import MISSING, Predictions, from_csv
 from dr_edge.metrics import bootstrap
 from dr_edge.metrics.bootstrap import Statistic
 
-UNJUDGED = "Not known whether it is better than guessing: evaluate it again."  # by an earlier release
 NAMES = {"auc": "AUC", "accuracy": "accuracy", "qwk": "quadratic weighted kappa"}
 
 Rows = TypeVar("Rows", Predictions, MaskScores)
@@ -62,7 +61,7 @@ def compare(
     task = _same_task(contents, run_a, run_b)
     _check_same_data(contents, run_a, run_b, split)
     result: dict[str, Any] = {"runs": [str(run_a), str(run_b)], "split": split, "task": task.name, "notes": _trained_elsewhere(contents)}
-    result["verdicts"] = [content.get("verdict", {}).get("text", UNJUDGED) for content in contents]
+    result["verdicts"] = [verdict.of_bundle(content)["text"] for content in contents]
     if task.kind == "segmentation":
         names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
         scores = [mask_table.from_csv(directory, names) for directory in directories]

@@ -11,7 +11,7 @@ from typing import Any
 from absl import logging
 
 from dr_edge import locks, metadata
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.calibration.store import Basis
 from dr_edge.data import coverage, pipeline
 from dr_edge.data.tasks import Task
@@ -26,14 +26,13 @@ from dr_edge.evaluation import (
     verdict,
 )
 from dr_edge.evaluation.heatmap_checks import run as heatmap_checks
-from dr_edge.evaluation.heatmap_checks import verdict as heat_verdict
-from dr_edge.evaluation.masks import evaluate as segmentation
+from dr_edge.evaluation.heatmap_checks import verdict as heatmap_verdict
+from dr_edge.evaluation.masks.evaluate import evaluate_masks
 from dr_edge.evaluation.predictions import Predictions
 from dr_edge.evaluation.request import REPORT_FILE as REPORT_FILE
 from dr_edge.evaluation.request import Settings as Settings
 from dr_edge.evaluation.request import counted_patients, describe, is_unseen
-from dr_edge.metrics import classification as metrics
-from dr_edge.metrics import multilabel as multilabel_metrics
+from dr_edge.metrics import classification, multilabel
 from dr_edge.runs import TrainedRun, check_records, load_run
 
 NO_THRESHOLDS = (
@@ -72,7 +71,7 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
 
 def _write(run: TrainedRun, records: str, settings: Settings, final: Path) -> dict[str, Any]:
     """Evaluates into a new directory and puts it in the place of `final`, which this process has locked."""
-    write = segmentation.evaluate_masks if run.task.kind == "segmentation" else _evaluate_classes
+    write = evaluate_masks if run.task.kind == "segmentation" else _evaluate_classes
     next_one = final.with_name(f".{settings.split}.next")
     if next_one.exists():
         shutil.rmtree(next_one)  # left by an evaluation that was killed
@@ -99,7 +98,7 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     """Evaluates a classification or multilabel run; writes predictions and report, returns metrics.json's
     content.
     """
-    basis = fitted.basis(run, records)
+    basis = store.basis(run, records)
     fit, task = basis.fit, run.task
     if fit is not None:  # what is judged here is what a bundle will say
         run = dataclasses.replace(run, temperature=fit.temperature)
@@ -121,7 +120,7 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     }
     if settings.heatmap_checks:
         content["heat_maps"] = heatmap_checks.check(run, records, settings.split, test)
-        for text in heat_verdict.warnings(content["heat_maps"]["verdict"]):
+        for text in heatmap_verdict.warnings(content["heat_maps"]["verdict"]):
             logging.warning("Heat maps. %s", text)
     metadata.write_text(staging / predictions.CSV_FILE, predictions.to_csv(test, task))
     wrong, right = (
@@ -141,8 +140,8 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
 def _metrics(task: Task, test: Predictions) -> dict[str, Any]:
     """Computes the metrics of a classification or multilabel task."""
     if task.kind == "multilabel":
-        return multilabel_metrics.multilabel_metrics(test.labels, test.probabilities, task.class_names, groups=test.patients)
-    return metrics.classification_metrics(
+        return multilabel.multilabel_metrics(test.labels, test.probabilities, task.class_names, groups=test.patients)
+    return classification.classification_metrics(
         test.labels, test.probabilities, task.class_names, task.ordered, test.patients, positive=task.positive
     )
 
@@ -183,7 +182,7 @@ def _validation(
     run: TrainedRun, basis: Basis, records: str, settings: Settings, test: Predictions
 ) -> Predictions | None:
     """Returns what the run says of the validation images of the records that it is fitted on; None where those are gone."""
-    if basis.records is None or not fitted.has_split(basis.records, "val"):
+    if basis.records is None or not store.has_split(basis.records, "val"):
         return None
     if settings.split == "val" and Path(records).resolve() == Path(basis.records).resolve():
         return test

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge.calibration import fit as fitting
-from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration import fit as fit_lib
+from dr_edge.calibration import statistics
 from dr_edge.calibration.store import Basis
 
-ENOUGH = round(1 / (1 - fitting.OOD_QUANTILES[-1]))  # images of which one lies beyond the threshold
+ENOUGH = round(1 / (1 - fit_lib.OOD_QUANTILES[-1]))  # images of which one lies beyond the threshold
 
 
 def check(basis: Basis, features: np.ndarray | None) -> tuple[dict[str, Any], np.ndarray | None]:
@@ -33,11 +33,11 @@ def check(basis: Basis, features: np.ndarray | None) -> tuple[dict[str, Any], np
     if fit.features is None or features is None:
         return {"reason": fit.ood.get("reason", "the network has no layer penultimate")}, None
     threshold = fit.ood["threshold"]
-    distances = reliability.mahalanobis_distance(features, fit.features)
+    distances = statistics.mahalanobis_distance(features, fit.features)
     return {
         "fitted_on": fit.features.images,
         "shrinkage": fit.features.shrinkage,
-        "wanted": fitting.OOD_QUANTILES[-1],
+        "wanted": fit_lib.OOD_QUANTILES[-1],
         "threshold": threshold,
         "chosen_on": fit.ood.get("photographs"),
         "few": fit.ood.get("photographs", ENOUGH) < ENOUGH,

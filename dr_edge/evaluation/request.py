@@ -9,7 +9,7 @@ from typing import Any
 from absl import logging
 
 from dr_edge import metadata
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.calibration.store import Basis
 from dr_edge.data.known_patients import are_known, not_known
 from dr_edge.evaluation import seen_before
@@ -67,7 +67,7 @@ def describe(
       notes: more sentences that a reader of the numbers must see.
     """
     dataset = metadata.read_manifest(records, "dataset")
-    own = fitted.is_trained_on(run, records)
+    own = store.is_trained_on(run, records)
     seen = None if own else seen_before.count_seen(run, records, settings.split)
     said = [] if own else seen_before.sentence(seen, dataset["splits"][settings.split]["examples"])
     if seen:

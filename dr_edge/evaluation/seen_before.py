@@ -10,7 +10,7 @@ import csv
 import os
 from pathlib import Path
 
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.runs import TrainedRun
 
 
@@ -23,7 +23,7 @@ def count_seen(run: TrainedRun, records: str | os.PathLike, split: str) -> int |
       records: other records than those that it was trained on.
       split: of `records`, the one that is judged.
     """
-    if not fitted.has_own_records(run):
+    if not store.has_own_records(run):
         return None
     trained, judged = _files(run.records), _files(records)
     if trained is None or judged is None:

@@ -10,8 +10,7 @@ import numpy as np
 
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.predictions import Predictions
-from dr_edge.metrics import classification as metrics
-from dr_edge.metrics import multilabel as multilabel_metrics
+from dr_edge.metrics import classification, multilabel
 
 SMALLEST = 10  # images; a number from fewer says nothing
 SIZES = 6  # most frequent picture sizes that get a row of their own
@@ -82,10 +81,10 @@ def _row(task: Task, predictions: Predictions, kind: str, name: str, chosen: np.
     patients = predictions.patients[chosen]
     row: dict[str, Any] = {"kind": kind, "name": shown_name(kind, name)}
     if task.kind == "multilabel":
-        full = multilabel_metrics.multilabel_metrics(labels, probabilities, task.class_names, patients, draws=0)
+        full = multilabel.multilabel_metrics(labels, probabilities, task.class_names, patients, draws=0)
         means = {key: full[key] for key in ("images", "patients", "mean_f1", "mean_auc")}
-        return row | means | multilabel_metrics.mean_intervals(labels, probabilities, patients, DRAWS)
-    full = metrics.classification_metrics(
+        return row | means | multilabel.mean_intervals(labels, probabilities, patients, DRAWS)
+    full = classification.classification_metrics(
         labels, probabilities, task.class_names, task.ordered, patients, DRAWS, task.positive
     )
     wanted = ("images", "patients", "accuracy", "accuracy_interval", "auc", "auc_interval")

@@ -13,9 +13,8 @@ import numpy as np
 from absl import logging
 
 from dr_edge import metadata
-from dr_edge.calibration import fit as fitting
-from dr_edge.calibration import statistics as reliability
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import fit as fit_lib
+from dr_edge.calibration import statistics, store
 from dr_edge.drawing import captions, overlay
 from dr_edge.explanation import heatmaps, page, pictures
 from dr_edge.progress import Progress
@@ -48,7 +47,7 @@ def explain(
       limit: at most this many images; None: all.
       split: of a records directory.
       diseases: of a multilabel run, the class names to explain; () takes all.
-      heat_maps: "positive" draws them where a disease was found (`answers.heat_is_shown`), "all" everywhere.
+      heat_maps: "positive" draws them where a disease was found (`captions.heat_is_shown`), "all" everywhere.
 
     Returns:
       {"images": explained, "pictures": PNGs written, "rejected": files that are no fundus photograph}.
@@ -58,7 +57,7 @@ def explain(
       ManifestError: no finished run or no such records.
       FileExistsError: `out` holds something.
     """
-    run = fitted.calibrated(load_run(run_dir))
+    run = store.calibrated(load_run(run_dir))
     methods = _checked_methods(run, methods)
     diseases = _checked_diseases(run, diseases)
     if limit is not None and limit < 1:
@@ -200,14 +199,14 @@ def _familiarity(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function from images [B, S, S, 3] to whether each lies beyond the stored threshold of the distance, [B] bool;
     of a run with which none is stored nothing is known, and the function says no.
     """
-    fit = fitted.stored_fit(run)
+    fit = store.stored_fit(run)
     features = None if fit is None else fit.features
     if fit is None or features is None:
         return lambda images: np.zeros(len(images), bool)
-    predict, threshold = fitting.predictor(run), fit.ood["threshold"]
+    predict, threshold = fit_lib.predictor(run), fit.ood["threshold"]
 
     def is_unlike(images: np.ndarray) -> np.ndarray:
-        return reliability.mahalanobis_distance(np.asarray(predict(images)[1]), features) > threshold
+        return statistics.mahalanobis_distance(np.asarray(predict(images)[1]), features) > threshold
 
     return is_unlike
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import gin
 
 from dr_edge.framework import tf
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification
 
 AXES = (1, 2)
 
 
 @gin.configurable(module="losses")
-def dice(smooth: float = 1.0) -> losses.Loss:
+def dice(smooth: float = 1.0) -> classification.Loss:
     """1 - soft Dice coefficient (Milletari et al., 2016, with plain sums in the denominator).
 
     Args:
@@ -36,7 +36,7 @@ def dice(smooth: float = 1.0) -> losses.Loss:
 
 
 @gin.configurable(module="losses")
-def bce_dice(bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0) -> losses.Loss:
+def bce_dice(bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0) -> classification.Loss:
     """Weighted sum of binary cross-entropy (smooth gradients everywhere) and Dice (blind to how small a structure is).
 
     Args:
@@ -46,7 +46,7 @@ def bce_dice(bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 
     Returns:
       (label, logits) -> [B] float32.
     """
-    entropy, overlap = losses.binary_cross_entropy(), dice(smooth)
+    entropy, overlap = classification.binary_cross_entropy(), dice(smooth)
 
     def loss(label: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return bce_weight * entropy(label, logits) + dice_weight * overlap(label, logits)
@@ -55,7 +55,7 @@ def bce_dice(bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 
 
 
 @gin.configurable(module="losses")
-def focal_tversky(alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0) -> losses.Loss:
+def focal_tversky(alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0) -> classification.Loss:
     """(1 - Tversky index) ^ gamma (Abraham & Khan, ISBI 2019).
 
     Args:

@@ -14,7 +14,6 @@ import numpy as np
 
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap
-from dr_edge.metrics.bootstrap import bootstrap_interval as bootstrap_interval
 
 MISSING = -1
 FEW = 10  # images of a class below which a note warns

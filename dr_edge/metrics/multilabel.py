@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge.metadata import finite_or_none
-from dr_edge.metrics import bootstrap
-from dr_edge.metrics import classification as metrics
+from dr_edge.metrics import bootstrap, classification
 
 
 def multilabel_metrics(
@@ -40,10 +39,10 @@ def multilabel_metrics(
     Raises:
       ValueError: as `classification_metrics`.
     """
-    labels, probabilities, groups = metrics.checked(labels, probabilities, len(class_names), groups)
-    metrics.check_labels(labels, metrics.MISSING, 1)
+    labels, probabilities, groups = classification.checked(labels, probabilities, len(class_names), groups)
+    classification.check_labels(labels, classification.MISSING, 1)
     notes: list[str] = []
-    known = labels != metrics.MISSING
+    known = labels != classification.MISSING
     per_class = {
         name: _disease_metrics(
             name, labels[rows, i], probabilities[rows, i], groups[rows], draws, threshold, notes
@@ -58,8 +57,8 @@ def multilabel_metrics(
     return {
         "images": int(labels.shape[0]),
         "patients": int(np.unique(groups).size),
-        "mean_f1": metrics.mean_known(values["f1"] for values in per_class.values()),
-        "mean_auc": metrics.mean_known(values["auc"] for values in per_class.values()),
+        "mean_f1": classification.mean_known(values["f1"] for values in per_class.values()),
+        "mean_auc": classification.mean_known(values["auc"] for values in per_class.values()),
         **intervals,
         "exact_match": float(matches.mean()) if complete.any() else None,
         "per_class": per_class,
@@ -89,7 +88,7 @@ def mean_intervals(
     """
     f1, areas = [], []
     for column, scores in zip(labels.T, probabilities.T, strict=True):
-        rows = column != metrics.MISSING
+        rows = column != classification.MISSING
         positive, scores = column[rows] == 1, scores[rows]
         if positive.any() or (scores >= threshold).any():
             f1.append(bootstrap.on_rows(rows, bootstrap.weighted_f1(positive, scores >= threshold)))
@@ -129,7 +128,7 @@ def _disease_metrics(
     precision, recall, f1, _ = reference.precision_recall_fscore_support(
         labels, predicted, labels=[1], zero_division=np.nan
     )
-    auc = metrics.area_under_curve(labels == 1, probabilities)
+    auc = classification.area_under_curve(labels == 1, probabilities)
     if auc is None:
         state = "present" if labels[0] else "absent"
         notes.append(f"AUC of {name!r} is undefined: all labelled images are {state}.")
@@ -147,5 +146,5 @@ def _disease_metrics(
             "auc": auc,
             "confusion": confusion.tolist(),
         }
-        | metrics.bootstrap_intervals(statistics, ("auc",), groups, draws, notes)
+        | classification.bootstrap_intervals(statistics, ("auc",), groups, draws, notes)
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.calibration.fit import Fit
 from dr_edge.calibration.store import Basis
 from dr_edge.runs import TrainedRun, load_run
@@ -19,9 +19,9 @@ from export.convert import Conversion, convert_all
 from export.formats import Format
 from export.graph.deployable import PHONE, DeployableGraph, Target, check_preprocess, deployable_graph
 from export.graph.not_made import FormatNotMadeError
-from export.parity import measure as parity
+from export.parity import measure
 from export.photographs import training_photographs
-from export.qat import finetune as finetuning
+from export.qat.finetune import save_finetuned
 from export.settings import Settings
 
 
@@ -45,7 +45,7 @@ class Prepared:
     fit: Fit
     build: Callable[[Target], DeployableGraph]
     graph: DeployableGraph
-    ref: parity.Reference
+    ref: measure.Reference
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def prepare(run_dir: str | os.PathLike, records: str | os.PathLike | None, setti
     run = load_run(run_dir)
     check_preprocess(run.preprocess)
     source = records or run.records
-    basis = fitted.basis(run, source)
+    basis = store.basis(run, source)
     fit = _checked_fit(basis)
     build = functools.cache(functools.partial(_build, run, fit))
     graph = build(PHONE)
-    ref = parity.reference(run, graph.model, fit.temperature, source, settings.split)
+    ref = measure.reference(run, graph.model, fit.temperature, source, settings.split)
     return Prepared(run, source, basis, fit, build, graph, ref)
 
 
@@ -105,7 +105,7 @@ def convert(prepared: Prepared, wanted: Sequence[Format], directory: Path, setti
     def finetune(path: Path) -> None:
         if basis.records is None or not basis.own:  # other photographs would make it another model
             raise FormatNotMadeError(f"it is fine-tuned on the records that the run was trained on; {run.records} is not there")
-        finetuned.update(finetuning.save_finetuned(run, prepared.fit, basis.records, path))
+        finetuned.update(save_finetuned(run, prepared.fit, basis.records, path))
 
     onnx_batch = None if settings.onnx_dynamic_batch else 1
     done = convert_all(prepared.build, wanted, directory, photographs, finetune, settings.float_layers, onnx_batch)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge import metadata
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.calibration.fit import Fit
 from dr_edge.data.known_patients import are_known
 from dr_edge.evaluation import calibration
@@ -19,7 +19,7 @@ from export.bundle import ood_thresholds
 from export.bundle.artifacts import Converted, Prepared
 from export.bundle.manifest import records_used, training_facts
 from export.graph.deployable import NETWORK_NAME, PHONE_INT8
-from export.parity import measure as parity
+from export.parity import measure
 from export.settings import Settings, limits
 
 Outputs = Mapping[str, Mapping[str, np.ndarray]]
@@ -81,7 +81,7 @@ def _measure_all(
         for fmt in bar:
             bar.set_postfix_str(fmt.name)
             path = directory / fmt.file
-            rows[fmt.file], outputs[fmt.file] = parity.measure(path, fmt, prepared.run.task, prepared.ref, threshold, threads)
+            rows[fmt.file], outputs[fmt.file] = measure.measure(path, fmt, prepared.run.task, prepared.ref, threshold, threads)
     return rows, outputs
 
 
@@ -111,18 +111,18 @@ def _report(
     """Returns the content of parity.json, but for its "records"."""
     run, ref, done = prepared.run, prepared.ref, converted.done
     candidates = _float_candidates(prepared, done.layer_errors, settings)
-    unseen = settings.split == "test" or not fitted.is_trained_on(run, prepared.source)
+    unseen = settings.split == "test" or not store.is_trained_on(run, prepared.source)
     patients_known = are_known(metadata.read_manifest(prepared.source, "dataset"))
     point = None if threshold is None else {"name": settings.operating_point, "threshold": threshold}
     return {
         "split": settings.split,
         "images": len(ref.photographs),
         "patients": len(np.unique(ref.groups)) if patients_known else None,
-        "verdict": parity.verdict_of(run.task, ref, settings.split, unseen, patients_known),
+        "verdict": measure.verdict_of(run.task, ref, settings.split, unseen, patients_known),
         "calibration_caution": _calibration_caution(prepared, settings.split),
         "drop_reference": "graph",
         "operating_point": point,
-        **parity.reference_rows(run.task, ref, threshold, prepared.fit.operating_points),
+        **measure.reference_rows(run.task, ref, threshold, prepared.fit.operating_points),
         "artifacts": dict(rows),
         "not_made": dict(done.not_made),
         "outputs_left_out": dict(prepared.graph.left_out),

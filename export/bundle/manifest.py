@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import metadata
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.calibration.fit import Fit
 from dr_edge.calibration.store import Basis
 from dr_edge.data import pipeline
@@ -194,7 +194,7 @@ def records_used(
       fit (temperature, operating points, distance), int8_ranges (None where there are none) and parity, each {dataset,
       trained_on: whether these are the records that the model was trained on}.
     """
-    other = {"dataset": pipeline.read_info(given).content["dataset"], "trained_on": fitted.is_trained_on(run, given)}
+    other = {"dataset": pipeline.read_info(given).content["dataset"], "trained_on": store.is_trained_on(run, given)}
     fit = {"dataset": training["dataset"], "trained_on": True} if basis.own else other
     return {"fit": fit, "int8_ranges": other if calibrated else None, "parity": other}
 

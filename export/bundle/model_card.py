@@ -13,7 +13,7 @@ from dr_edge.evaluation.number_text import interval, number
 from dr_edge.runs import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
 from export.bundle.manifest import DRAWN_WARNING, positive_words
-from export.parity.statistics import RATIO, metric_name, shown_metrics, shown_value
+from export.parity.statistics import change_name, metric_name, shown_metrics, shown_value
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",
@@ -231,7 +231,7 @@ def _limit(row: Mapping[str, Any]) -> str:
 
 def _artifacts(report: Mapping[str, Any]) -> list[str]:
     shown = shown_metrics(report["graph"]["drop"])
-    measured = "".join(f" {metric_name(key)} | {'increase' if key == RATIO else 'drop'} |" for key in shown)
+    measured = "".join(f" {metric_name(key)} | {change_name(key)} |" for key in shown)
     lines = [f"| file | kB | ms |{measured} agreement | `ood_distance` up to | beyond it |", "|---" * (6 + 2 * len(shown)) + "|"]
     for name, row in report["artifacts"].items():
         cells = ""

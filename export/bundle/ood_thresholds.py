@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.calibration.fit import OOD_QUANTILES
 from dr_edge.data import pipeline
 from dr_edge.data.tasks import Task
@@ -45,7 +45,7 @@ def thresholds(
     """
     if "threshold" not in ood:
         return {}
-    if records is None or not fitted.has_split(records, "val"):
+    if records is None or not store.has_split(records, "val"):
         return {fmt.file: {"reason": GONE} for fmt in formats if fmt.variant not in EXACT}
     count = min(pipeline.example_count(pipeline.read_info(records), "val", task), PHOTOGRAPHS)
     photographs = StoredPhotographs(records, "val", task, count)

@@ -19,7 +19,7 @@ from export.bundle.manifest import positive_words, write_metadata
 from export.formats import Format, parse_formats
 from export.graph.deployable import INPUT_NAME, SERVER
 from export.onnx import convert as onnx
-from export.parity import measure as parity
+from export.parity import measure
 from export.parity import report as parity_report
 from export.parity.verdict import advice, failures
 from export.settings import Settings, limits
@@ -54,7 +54,7 @@ def export_run(
       formats: names from formats.FORMATS; () for the default ones, ("all",) for all.
       records: records directory, of whose training split the ranges of integer formats are measured and on which parity is;
         None for the one that the run was trained on. What is fitted to the run stays that of its own records, also where
-        these are gone (`fitted.basis`).
+        these are gone (`calibration.store.basis`).
       settings: None for those that gin binds.
 
     Returns:
@@ -68,7 +68,7 @@ def export_run(
     """
     settings = settings or Settings()
     wanted = parse_formats(formats)
-    with parity.whole_float32(), metadata.staged_directory(out) as directory:
+    with measure.whole_float32(), metadata.staged_directory(out) as directory:
         prepared = prepare(run_dir, records, settings)
         converted = convert(prepared, wanted, directory, settings)
         compared = compare(prepared, converted, directory, settings)
@@ -93,7 +93,7 @@ def _write(prepared: Prepared, converted: Converted, compared: Compared, directo
     metadata.write_text(directory / "MODEL_CARD.md", model_card.model_card(run, prepared.fit, report, training))
     note = positive_words(run.task) if run.task.kind == "classification" else ""
     files = [fmt.file for fmt in converted.made]
-    test_vectors.write_vectors(directory, run.image_size, parity.graph_function(graph.model), files, note)
+    test_vectors.write_vectors(directory, run.image_size, measure.graph_function(graph.model), files, note)
     if settings.triton and any(fmt.suffix == "onnx" for fmt in converted.made):
         _write_triton(prepared, report, directory, settings, note)
     write_metadata(directory, run, graph, prepared.fit, converted.wanted, training, report)
@@ -110,7 +110,7 @@ def _write_triton(
     triton.write_repository(directory, content, prepared.run.image_size, shapes, prepared.run.task.class_names, note)
 
 
-def _check_batches(content: bytes, ref: parity.Reference, report: Mapping[str, Any], settings: Settings) -> None:
+def _check_batches(content: bytes, ref: measure.Reference, report: Mapping[str, Any], settings: Settings) -> None:
     """Raises ParityFailure where the ONNX model of a dynamic batch answers otherwise than the deployable Keras graph."""
     import onnxruntime
 

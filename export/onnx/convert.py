@@ -17,7 +17,7 @@ from export.converter_output import quiet_conversion
 from export.graph import frozen
 from export.graph.deployable import INPUT_NAME, NETWORK_NAME
 from export.graph.not_made import FormatNotMadeError
-from export.onnx import fusion as onnx_fusion
+from export.onnx import fusion
 
 OPSET = 18
 
@@ -64,11 +64,11 @@ def _converted(model: keras.Model) -> Any:
             opset=OPSET,
             tensors_to_rename={source: INPUT_NAME, **dict(zip(outputs, names, strict=True))},
         )
-    proto = onnx_fusion.fuse_hard_sigmoid(optimise(onnx_fusion.express_erfc(proto)))
+    proto = fusion.fuse_hard_sigmoid(optimise(fusion.express_erfc(proto)))
     for _ in range(2):  # each round brings transposes to where the next can cancel them
-        proto = onnx_fusion.reshape_trivial_transposes(onnx_fusion.share_transposes(proto))
-        proto = onnx_fusion.drop_unused(optimise(proto))
-    return onnx_fusion.use_global_pools(proto)
+        proto = fusion.reshape_trivial_transposes(fusion.share_transposes(proto))
+        proto = fusion.drop_unused(optimise(proto))
+    return fusion.use_global_pools(proto)
 
 
 def name_by_layer(proto: Any) -> None:

@@ -24,15 +24,20 @@ from dr_edge.evaluation import verdict
 from dr_edge.evaluation.constant_masks import ConstantMasks
 from dr_edge.evaluation.masks.scores import overlap
 from dr_edge.metadata import finite_or_none
-from dr_edge.metrics import classification as metrics
-from dr_edge.metrics import glaucoma
-from dr_edge.metrics import multilabel as multilabel_metrics
+from dr_edge.metrics import classification, glaucoma, multilabel
 from dr_edge.progress import Progress
 from dr_edge.runs import TrainedRun
 from export.formats import Format
 from export.parity import runtime
-from export.parity import statistics as comparison
 from export.parity.delegation import delegation
+from export.parity.statistics import (
+    at_operating_points,
+    class_statistics,
+    compare,
+    mask_statistics,
+    ratios,
+    with_intervals,
+)
 from export.photographs import StoredPhotographs
 
 BATCH = 16
@@ -140,8 +145,8 @@ def check_finite(outputs: Mapping[str, np.ndarray], name: str) -> None:
 def score(task: Task, labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
     """Returns the task's metrics of [N, C] probabilities (see dr_edge.metrics.classification)."""
     if task.kind == "multilabel":
-        return multilabel_metrics.multilabel_metrics(labels, probabilities, task.class_names, groups=groups)
-    return metrics.classification_metrics(
+        return multilabel.multilabel_metrics(labels, probabilities, task.class_names, groups=groups)
+    return classification.classification_metrics(
         labels, probabilities, task.class_names, ordered=task.ordered, groups=groups, positive=task.positive
     )
 
@@ -159,7 +164,7 @@ def verdict_of(task: Task, ref: Reference, split: str, unseen: bool, patients_kn
     labels, found = ref.labels[..., : len(task.masks)], ref.outputs["masks"][..., : len(task.masks)] >= glaucoma.THRESHOLD
     constant = ConstantMasks()
     constant.add(labels)
-    true_ratios, found_ratios = comparison.ratios(task, labels > 0), comparison.ratios(task, found)
+    true_ratios, found_ratios = ratios(task, labels > 0), ratios(task, found)
     dice, _ = overlap(labels, found)
     names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
     return verdict.of_masks(names, true_ratios, found_ratios, dice, constant.dice(), ref.groups, split, unseen, patients_known)
@@ -184,19 +189,19 @@ def reference_rows(
     key = "masks" if task.kind == "segmentation" else "probabilities"
     graph = ref.outputs[key]
     if task.kind == "segmentation":
-        own, base = (comparison.mask_statistics(task, ref.labels, masks) for masks in (graph, ref.pipeline))
-        keras_row = comparison.with_intervals(base, ref.groups)
+        own, base = (mask_statistics(task, ref.labels, masks) for masks in (graph, ref.pipeline))
+        keras_row = with_intervals(base, ref.groups)
     else:
         own, base = (
-            comparison.class_statistics(task, ref.labels, probabilities, threshold)
+            class_statistics(task, ref.labels, probabilities, threshold)
             for probabilities in (graph, ref.pipeline)
         )
         keras_row = score(task, ref.labels, ref.pipeline, ref.groups)
     difference = np.abs(graph - ref.pipeline)
-    graph_row = comparison.compare(own, base, ref.groups)
+    graph_row = compare(own, base, ref.groups)
     graph_row |= {"max_difference": float(difference.max()), "mean_difference": float(difference.mean())}
     for row, values in ((keras_row, ref.pipeline), (graph_row, graph)):
-        row["operating_points"] = comparison.at_operating_points(task, points, ref.labels, values, ref.groups)
+        row["operating_points"] = at_operating_points(task, points, ref.labels, values, ref.groups)
     return {"keras": keras_row, "graph": graph_row}
 
 
@@ -234,18 +239,18 @@ def measure(
         row["xnnpack"] = dataclasses.asdict(delegation(Path(path).read_bytes(), threads))
     graph = ref.outputs
     if task.kind == "segmentation":
-        key, statistics = "masks", comparison.mask_statistics
+        key, statistics = "masks", mask_statistics
         own, base = (statistics(task, ref.labels, values[key]) for values in (outputs, graph))
         row["agreement"] = float(((outputs[key] >= 0.5) == (graph[key] >= 0.5)).mean())
     else:
         key = "probabilities"
         own, base = (
-            comparison.class_statistics(task, ref.labels, values[key], threshold) for values in (outputs, graph)
+            class_statistics(task, ref.labels, values[key], threshold) for values in (outputs, graph)
         )
         same = _decisions(task, outputs[key]) == _decisions(task, graph[key])
         row["agreement"] = float(same.mean())
         row["changed"] = [str(image) for image in ref.ids[~same.reshape(len(same), -1).all(axis=1)]]
-    row |= comparison.compare(own, base, ref.groups)
+    row |= compare(own, base, ref.groups)
     row["max_probability_difference"] = float(np.abs(outputs[key] - graph[key]).max())
     if "heatmap" in outputs:
         row["heatmap_correlation"] = _heatmap_correlation(outputs["heatmap"], graph["heatmap"])

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from dr_edge.drawing import svg_charts
-from dr_edge.drawing import svg_forest as parity_charts
+from dr_edge.drawing import svg_charts, svg_forest
 from dr_edge.evaluation.gallery import data_url
 from dr_edge.evaluation.report import environment
 from dr_edge.runs import TrainedRun
-from export.parity import statistics as comparison
+from export.parity import statistics
 from export.parity.measure import Reference
 
 TEMPLATE = "parity.html.j2"
@@ -40,13 +39,13 @@ def render(
       with_photographs: show those on which an artifact answers otherwise.
     """
     env = environment(Path(__file__).parent)
-    shown = comparison.shown_metrics(report["graph"]["drop"])
+    shown = statistics.shown_metrics(report["graph"]["drop"])
     return env.get_template(TEMPLATE).render(
         run=run,
         task=run.task,
         report=report,
-        metrics=[{"key": key, "name": comparison.metric_name(key)} for key in shown],
-        value=comparison.shown_value,
+        metrics=[{"key": key, "name": statistics.metric_name(key), "change": statistics.change_name(key)} for key in shown],
+        value=statistics.shown_value,
         drops=[chart for chart in (_drops(report, key) for key in shown) if chart is not None],
         scatters=_scatters(run, ref, outputs),
         layers=_layers(report),
@@ -64,12 +63,12 @@ def _drops(report: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
         for name, row in report["artifacts"].items()
         if row["drop"][metric] is not None
     ]
-    kind = {"auc": "auc_drop", comparison.RATIO: None}.get(metric, "dice_drop")  # the ratio has no limit of its own
+    kind = {"auc": "auc_drop", statistics.RATIO: None}.get(metric, "dice_drop")  # the ratio has no limit of its own
     limits = [] if kind is None else report["limits"][kind].values()
     limit = min(limits) if limits and max(limits) < 0.2 else None  # a limit that nothing reaches would squeeze the chart
-    name = comparison.metric_name(metric)
-    axis = f"{name}: {'increase' if metric == comparison.RATIO else 'drop'}"
-    return {"name": name, "svg": parity_charts.forest(rows, axis, limit), "limit": limit} if rows else None
+    name = statistics.metric_name(metric)
+    axis = f"{name}: {statistics.change_name(metric)}"
+    return {"name": name, "svg": svg_forest.forest(rows, axis, limit), "limit": limit} if rows else None
 
 
 def _scatters(
@@ -100,7 +99,7 @@ def _layers(report: Mapping[str, Any]) -> Markup | None:
     rows = report["layer_errors"][:WORST_LAYERS]
     if not rows:
         return None
-    return parity_charts.bars([(row["layer"] or row["operation"], max(row["snr_db"], 0.0)) for row in rows], "signal-to-noise ratio, dB")
+    return svg_forest.bars([(row["layer"] or row["operation"], max(row["snr_db"], 0.0)) for row in rows], "signal-to-noise ratio, dB")
 
 
 def _changed(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.masks.evaluate import CUP, DISC, overlap
+from dr_edge.evaluation.masks.scores import CUP, DISC, overlap
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap
 from dr_edge.metrics.glaucoma import vcdr
@@ -26,6 +26,11 @@ def metric_name(metric: str) -> str:
     if metric.startswith("dice "):
         return f"Dice of the {metric.removeprefix('dice ')}"
     return {"auc": "AUC", "qwk": "quadratic weighted kappa", RATIO: "vCDR error"}.get(metric, metric)
+
+
+def change_name(metric: str) -> str:
+    """Returns what people call a change for the worse: errors increase, everything else drops."""
+    return "increase" if metric == RATIO else "drop"
 
 
 def shown_metrics(drops: Mapping[str, Any]) -> list[str]:

@@ -13,13 +13,11 @@ import gin
 import numpy as np
 from absl import logging
 
-from dr_edge.calibration import fit as fitting  # noqa: F401  (the last two: gin names)
+from dr_edge.calibration import fit as fit_lib
 from dr_edge.calibration.fit import Fit
 from dr_edge.data import augment, pipeline  # noqa: F401  (augment: gin names)
 from dr_edge.framework import keras, ops
-from dr_edge.losses import classification as losses  # noqa: F401  (the last two: gin names)
-from dr_edge.losses import multilabel as multitask_losses  # noqa: F401  (the last two: gin names)
-from dr_edge.losses import segmentation as segmentation_losses  # noqa: F401  (the last two: gin names)
+from dr_edge.losses import classification, multilabel, segmentation  # noqa: F401  (the last two: gin names)
 from dr_edge.progress import Progress
 from dr_edge.runs import TrainedRun
 from dr_edge.training import loop  # noqa: F401  (gin names)
@@ -136,7 +134,7 @@ def fit_twin(run: TrainedRun, twin: Any, names: Sequence[str], records: str | os
         values = dict(zip(names, forward(tf.constant(images)), strict=True))
         return values["logits"].numpy(), values["penultimate"].numpy() if "penultimate" in values else None
 
-    return fitting.fit(run, records, predict=predict)
+    return fit_lib.fit(run, records, predict=predict)
 
 
 def _configured_loss(run: TrainedRun) -> Callable[[Any, Any], Any]:
@@ -153,7 +151,7 @@ def _configured_loss(run: TrainedRun) -> Callable[[Any, Any], Any]:
         logging.warning("%s holds no %s: fine-tuning without augmentation.", run.directory, RUN_CONFIGURATION)
     if chosen is not None:
         return chosen
-    return losses.cross_entropy() if run.task.kind == "classification" else losses.binary_cross_entropy()
+    return classification.cross_entropy() if run.task.kind == "classification" else classification.binary_cross_entropy()
 
 
 def _images(run: TrainedRun, records: str | os.PathLike, count: int) -> np.ndarray:

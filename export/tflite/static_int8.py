@@ -17,14 +17,14 @@ import numpy as np
 from export.converter_output import quiet_conversion
 from export.graph.dense_end import INSIDE, Node, dense_end
 from export.graph.deployable import NETWORK_NAME
-from export.tflite import ranges as calibration
+from export.tflite import ranges
 from export.tflite.convert import Photographs, calibrating_converter, check_operations
 
 MEASURED_PHOTOGRAPHS = 4  # each runs through reference kernels: a second at 512 px
 
 
 def calibrate(saved_model: str | os.PathLike, photographs: Photographs) -> Any:
-    """Measures the ranges of all activations (see calibration.py).
+    """Measures the ranges of all activations (see ranges.py).
 
     Args:
       saved_model: the integer-friendly deployable graph as `frozen.save` wrote it.
@@ -49,9 +49,9 @@ def calibrate(saved_model: str | os.PathLike, photographs: Photographs) -> Any:
         # One photograph lets TensorFlow write the model; its ranges are then replaced.
         converter = calibrating_converter(saved_model, one, "static_int8")
         debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=few)
-        spreads = calibration.measure(debugger.calibrated_model, list(photographs()))
-    ranges = {index: calibration.chosen_range(spread) for index, spread in spreads.items()}
-    debugger.calibrated_model = calibration.with_ranges(debugger.calibrated_model, ranges)
+        spreads = ranges.measure(debugger.calibrated_model, list(photographs()))
+    chosen = {index: ranges.chosen_range(spread) for index, spread in spreads.items()}
+    debugger.calibrated_model = ranges.with_ranges(debugger.calibrated_model, chosen)
     return debugger
 
 

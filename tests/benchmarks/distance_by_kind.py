@@ -23,24 +23,23 @@ def main(odd: str, run_dir: str, *judged: str) -> None:
     """Prints one table row per kind."""
     from odd_pictures import LIKE_FUNDUS, area, seen, strange_pictures
 
-    from dr_edge import runs as trained
-    from dr_edge.calibration import fit as fitting
-    from dr_edge.calibration import statistics as reliability
-    from dr_edge.calibration import store as fitted
+    from dr_edge import runs
+    from dr_edge.calibration import fit as fit_lib
+    from dr_edge.calibration import statistics, store
 
-    run = trained.load_run(run_dir)
-    fit = fitted.fit_of(run, run.records)
+    run = runs.load_run(run_dir)
+    fit = store.fit_of(run, run.records)
     if fit.features is None:
         sys.exit(f"{run_dir} has no distance: {fit.ood['reason']}")
-    predict, threshold = fitting.predictor(run), fit.ood["threshold"]
+    predict, threshold = fit_lib.predictor(run), fit.ood["threshold"]
 
     def distances(images: list[np.ndarray]) -> np.ndarray:
         parts = [predict(np.stack(images[start : start + BATCH]))[1] for start in range(0, len(images), BATCH)]
-        return reliability.mahalanobis_distance(np.concatenate(parts), fit.features)
+        return statistics.mahalanobis_distance(np.concatenate(parts), fit.features)
 
     near = {}
     for records in judged or (run.records,):
-        found = fitting.examples(records, "test", run.task, None, f"photographs of {records}")
+        found = fit_lib.examples(records, "test", run.task, None, f"photographs of {records}")
         near[records] = distances([example["image"] for example in found])
     kinds: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for kind, pictures in strange_pictures(Path(odd), run.image_size).items():

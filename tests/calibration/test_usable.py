@@ -46,11 +46,11 @@ def test_evaluation_says_it(stand_in_run, tmp_path, monkeypatch):
     import dataclasses
     import shutil
 
-    from dr_edge.calibration import store as fitted
+    from dr_edge.calibration import store
     from dr_edge.evaluation import flow, number_text
 
     run = shutil.copytree(stand_in_run, tmp_path / "run")
-    basis = fitted.basis
+    basis = store.basis
 
     def at_the_end(*given):
         found = basis(*given)
@@ -59,7 +59,7 @@ def test_evaluation_says_it(stand_in_run, tmp_path, monkeypatch):
     settings = flow.Settings(examples=0, heatmap_checks=False)
     sound = flow.evaluate(run, settings)
     assert "temperature" not in (sound["calibration"]["caution"] or "end of its range").partition("after the")[0]
-    monkeypatch.setattr(fitted, "basis", at_the_end)
+    monkeypatch.setattr(store, "basis", at_the_end)
     content = flow.evaluate(run, settings)
     caution = content["calibration"]["caution"]
     assert "the temperature 19.999 stands at an end of its range (0.05 to 20)" in caution

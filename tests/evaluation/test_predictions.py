@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dr_edge import metadata
-from dr_edge.calibration import fit as fitting
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import fit as fit_lib
+from dr_edge.calibration import store
 from dr_edge.data import tasks
 from dr_edge.evaluation import outliers, predictions
 from dr_edge.runs import load_run
@@ -82,12 +82,12 @@ def test_chosen_examples_are_read_with_their_masks(run):
 
 
 def test_unfamiliar_images_are_counted(run, table):
-    fit = fitted.Basis(fitting.fit(run, run.records), run.records, True)
+    fit = store.Basis(fit_lib.fit(run, run.records), run.records, True)
     result, distances = outliers.check(fit, table.features)
     assert result["passed"] > 0.8 and distances.shape == (36,)
     assert result["chosen_on"] == 30 and result["few"]  # the stand-in has 30 validation images
     assert outliers.farthest(distances, 2) == np.argsort(-distances)[:2].tolist()
     assert outliers.check(fit, table.features + 100)[0]["passed"] == 0
-    nothing = fitted.Basis(None, run.records, True, "there is no validation split")
+    nothing = store.Basis(None, run.records, True, "there is no validation split")
     assert outliers.check(nothing, table.features) == ({"reason": "there is no validation split"}, None)
     assert outliers.farthest(None, 2) == []

@@ -14,8 +14,7 @@ from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from export.graph import frozen
 from export.graph.deployable import PHONE, PHONE_INT8, SERVER, deployable_graph
 from export.onnx import convert as onnx
-from export.parity import measure as parity
-from export.parity import runtime
+from export.parity import measure, runtime
 from export.parity.delegation import delegation
 from export.tflite import convert as tflite
 from export.tflite import static_int8 as tflite_int8
@@ -85,7 +84,7 @@ def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
     build, kind = {**PHONE_FAMILIES, **SERVER_FAMILIES}[name][:2]
     trained = network(build, photographs)
     graphs = {target: deployable_graph(trained, kind=kind, preprocess=CROP, target=target).model for target in (PHONE, SERVER)}
-    call = parity.graph_function(graphs[PHONE])
+    call = measure.graph_function(graphs[PHONE])
     contents = {
         "tflite": tflite.convert_float(saved(graphs[PHONE], tmp_path / "saved"), "float32"),
         "onnx": onnx.convert_float32(graphs[SERVER]),
@@ -104,7 +103,7 @@ def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
 def test_int8_runs_in_one_piece_and_answers_alike(name, photographs, tmp_path):
     build, kind, partitions = PHONE_FAMILIES[name]
     trained = network(build, photographs)
-    call = parity.graph_function(deployable_graph(trained, kind=kind, preprocess=CROP).model)
+    call = measure.graph_function(deployable_graph(trained, kind=kind, preprocess=CROP).model)
     graph = deployable_graph(trained, kind=kind, preprocess=CROP, target=PHONE_INT8)
     calibrated = tflite_int8.calibrate(saved(graph.model, tmp_path / "saved"), lambda: iter(photographs))
     content = tflite_int8.quantise(calibrated, graph.head)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from dr_edge import metadata
-from dr_edge import runs as trained
+from dr_edge import metadata, runs
 from dr_edge.data import tasks
 from dr_edge.evaluation.number_text import number
 from dr_edge.models import unet
@@ -54,7 +53,7 @@ def mask_bundle(run_on_drawn, tmp_path_factory):
 def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
     run, out, report = mask_bundle
     content = metadata.read_manifest(out, "bundle")
-    loaded = trained.load_run(run)
+    loaded = runs.load_run(run)
     count = metadata.read_manifest(loaded.records, "dataset")["splits"]["val"]["examples"]
     validation = list(photographs.StoredPhotographs(loaded.records, "val", loaded.task, count))
     shapes = {output["name"]: output["shape"] for output in content["outputs"]}
@@ -132,7 +131,7 @@ def test_what_onnx_cannot_hold_is_named(run_on_drawn, tmp_path):
 
 
 def test_only_the_joins_before_the_last_map_stay_in_floating_point(run_dir):
-    assert all("conv" not in name.lower() for name in elementwise_tail(trained.load_run(run_dir).model))
+    assert all("conv" not in name.lower() for name in elementwise_tail(runs.load_run(run_dir).model))
     inputs = keras.Input((32, 32, 3))
     trunk = layers.ReLU(name="out_relu")(layers.Conv2D(8, 3, name="Conv_1")(inputs))
     gate = layers.Activation("sigmoid", name="gate")(layers.Conv2D(8, 1, name="gate_conv")(trunk))

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 import tensorflow as tf
 
-from dr_edge.losses import multilabel as multitask_losses
+from dr_edge.losses import multilabel
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(0, 2, (50, 2))
@@ -24,14 +24,14 @@ def formula(label, logits, w1, w2):
 
 
 def test_values_equal_the_formula():
-    value = multitask_losses.exp_uwbce(2.0, 0.5)(tf.constant(LABELS, tf.float32), tf.constant(LOGITS, tf.float32))
+    value = multilabel.exp_uwbce(2.0, 0.5)(tf.constant(LABELS, tf.float32), tf.constant(LOGITS, tf.float32))
     np.testing.assert_allclose(value, formula(LABELS, LOGITS, 2.0, 0.5), rtol=1e-5)
     assert value.shape == (50,) and not value.numpy()[:2].any()  # nothing known, nothing lost
 
 
 def test_gradient_equals_finite_differences():
     logits = tf.constant(LOGITS, tf.float32)
-    loss = multitask_losses.exp_uwbce(2.0, 0.5)
+    loss = multilabel.exp_uwbce(2.0, 0.5)
     with tf.GradientTape() as tape:
         tape.watch(logits)
         total = tf.reduce_sum(loss(tf.constant(LABELS, tf.float32), logits))
@@ -50,17 +50,17 @@ def test_a_probability_of_zero_is_survived(dtype):
     label = tf.ones([5, 1])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        value = multitask_losses.exp_uwbce()(label, logits)
+        value = multilabel.exp_uwbce()(label, logits)
     gradient = tape.gradient(value, logits).numpy()
     assert np.isfinite(value).all() and np.isfinite(gradient).all() and gradient.dtype == dtype.as_numpy_dtype
     assert (np.diff(value.numpy()) < 0).all() and (gradient[:3] < -9e3).all() and value.dtype == tf.float32
-    healthy = multitask_losses.exp_uwbce()(tf.zeros([1, 1]), tf.constant([[6e4]], dtype))
+    healthy = multilabel.exp_uwbce()(tf.zeros([1, 1]), tf.constant([[6e4]], dtype))
     assert np.isfinite(healthy).all()
 
 
 def test_the_tangent_joins_smoothly():
     """At the smallest exact probability, value and slope of both parts agree."""
-    loss = multitask_losses.exp_uwbce(smallest_probability=0.01)
+    loss = multilabel.exp_uwbce(smallest_probability=0.01)
     edge = scipy.special.logit(0.01)
     z = tf.constant(edge + np.array([[-1e-2], [-1e-3], [1e-3], [1e-2]]), tf.float32)
     with tf.GradientTape() as tape:
@@ -76,7 +76,7 @@ def test_where_an_undecided_network_settles():
     z = np.linspace(-2, 2, 4001)
     tiled = tf.constant(z[:, None], tf.float32)
     for weight, answer in ((1.0, 0.39), (2.0, 0.5)):
-        loss = multitask_losses.exp_uwbce(positive_weight=weight)
+        loss = multilabel.exp_uwbce(positive_weight=weight)
         expected = 0.2 * loss(tf.ones_like(tiled), tiled).numpy() + 0.8 * loss(tf.zeros_like(tiled), tiled).numpy()
         assert scipy.special.expit(z[expected.argmin()]) == pytest.approx(answer, abs=0.005)
 
@@ -84,4 +84,4 @@ def test_where_an_undecided_network_settles():
 def test_bad_settings_are_refused():
     for settings in ({"positive_weight": -1.0}, {"smallest_probability": 0.0}, {"smallest_probability": 1.0}):
         with pytest.raises(ValueError, match="exp_uwbce needs"):
-            multitask_losses.exp_uwbce(**settings)
+            multilabel.exp_uwbce(**settings)

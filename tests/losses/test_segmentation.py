@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 import tensorflow as tf
 
-from dr_edge.losses import segmentation as segmentation_losses
+from dr_edge.losses import segmentation
 
 RANDOM = np.random.default_rng(0)
 LOGITS = RANDOM.normal(0, 2, (3, 6, 6, 2)).astype(np.float32)
@@ -39,15 +39,15 @@ def expected(twin):
 @pytest.mark.parametrize(
     ("loss", "twin"),
     [
-        (segmentation_losses.dice(), dice_twin),
-        (segmentation_losses.dice(smooth=5.0), lambda t, p: dice_twin(t, p, 5.0)),
-        (segmentation_losses.focal_tversky(), tversky_twin),
+        (segmentation.dice(), dice_twin),
+        (segmentation.dice(smooth=5.0), lambda t, p: dice_twin(t, p, 5.0)),
+        (segmentation.focal_tversky(), tversky_twin),
         (
-            segmentation_losses.focal_tversky(alpha=0.5, beta=0.5, gamma=1.0, smooth=0.5),
+            segmentation.focal_tversky(alpha=0.5, beta=0.5, gamma=1.0, smooth=0.5),
             dice_twin,  # Tversky with halves is Dice
         ),
         (
-            segmentation_losses.bce_dice(bce_weight=0.5, dice_weight=2.0),
+            segmentation.bce_dice(bce_weight=0.5, dice_weight=2.0),
             lambda t, p: 0.5 * bce_twin(t, p) + 2 * dice_twin(t, p),
         ),
     ],
@@ -75,7 +75,7 @@ def test_values_and_gradients(loss, twin):
 
 def test_extreme_and_half_precision_logits_stay_finite():
     label = tf.constant(np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1))]), tf.float32)
-    for factory in (segmentation_losses.dice, segmentation_losses.bce_dice, segmentation_losses.focal_tversky):
+    for factory in (segmentation.dice, segmentation.bce_dice, segmentation.focal_tversky):
         for value in (-6e4, 0.0, 6e4):
             logits = tf.fill(label.shape, tf.constant(value, tf.float16))
             with tf.GradientTape() as tape:
@@ -84,11 +84,11 @@ def test_extreme_and_half_precision_logits_stay_finite():
             gradient = tape.gradient(loss, logits)
             assert np.isfinite(loss).all() and loss.dtype == tf.float32 and np.isfinite(gradient).all()
     perfect = tf.where(label > 0, 50.0, -50.0)
-    np.testing.assert_allclose(segmentation_losses.dice()(label, perfect), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(segmentation.dice()(label, perfect), [0, 0], atol=1e-6)
 
 
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="focal_tversky.gamma must be above 0"):
-        segmentation_losses.focal_tversky(gamma=0.0)
+        segmentation.focal_tversky(gamma=0.0)
     with pytest.raises(ValueError, match="dice.smooth"):
-        segmentation_losses.dice(smooth=-1.0)
+        segmentation.dice(smooth=-1.0)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from dr_edge.metrics import classification as metrics
-from dr_edge.metrics import multilabel as multilabel_metrics
+from dr_edge.metrics import classification, multilabel
 
 NAMES = ("non-referable", "referable")
 
@@ -25,7 +24,7 @@ def drawn(count: int, classes: int, seed: int = 0, strength: float = 1.5) -> tup
 
 def test_binary_equals_scikit_learn():
     labels, probabilities = drawn(300, 2)
-    result = metrics.classification_metrics(labels, probabilities, NAMES)
+    result = classification.classification_metrics(labels, probabilities, NAMES)
     predicted = probabilities.argmax(axis=1)
     assert result["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
     assert result["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(labels, predicted))
@@ -47,7 +46,7 @@ def test_binary_equals_scikit_learn():
 def test_five_grades_equal_scikit_learn():
     labels, probabilities = drawn(400, 5)
     names = tuple("01234")
-    result = metrics.classification_metrics(labels, probabilities, names, ordered=True)
+    result = classification.classification_metrics(labels, probabilities, names, ordered=True)
     assert result["auc"] == pytest.approx(
         reference.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
     )
@@ -57,7 +56,7 @@ def test_five_grades_equal_scikit_learn():
         reference.f1_score(labels, probabilities.argmax(axis=1), average="macro")
     )
     assert (
-        metrics.classification_metrics(labels, probabilities, names, draws=0)["qwk"] is None
+        classification.classification_metrics(labels, probabilities, names, draws=0)["qwk"] is None
     )  # no order stated
 
 
@@ -72,14 +71,14 @@ def test_published_kappa_by_hand():
     expected = sum(
         marginal_label[i] * marginal_predicted[j] * (i - j) ** 2 for i in range(3) for j in range(3)
     )
-    result = metrics.classification_metrics(labels, probabilities, tuple("abc"), ordered=True, draws=0)
+    result = classification.classification_metrics(labels, probabilities, tuple("abc"), ordered=True, draws=0)
     assert result["qwk"] == pytest.approx(1 - observed / expected)
 
 
 def test_one_class_absent_gives_none_and_says_why():
     labels = np.zeros(20, dtype=int)
     _, probabilities = drawn(20, 2)
-    result = metrics.classification_metrics(labels, probabilities, NAMES)
+    result = classification.classification_metrics(labels, probabilities, NAMES)
     assert result["auc"] is None and result["auc_interval"] is None
     assert any("AUC is undefined" in note for note in result["notes"])
     assert any("referable" in note for note in result["notes"])
@@ -89,7 +88,7 @@ def test_one_class_absent_gives_none_and_says_why():
 def test_absent_grade_keeps_the_mean_of_the_others():
     labels, probabilities = drawn(200, 4)
     probabilities = np.hstack([probabilities * 0.9, np.full((200, 1), 0.1)])
-    result = metrics.classification_metrics(labels, probabilities, tuple("01234"), ordered=True, draws=200)
+    result = classification.classification_metrics(labels, probabilities, tuple("01234"), ordered=True, draws=200)
     each = [reference.roc_auc_score(labels == index, probabilities[:, index]) for index in range(4)]
     assert result["auc"] == pytest.approx(np.mean(each))
     assert result["per_class"]["4"]["recall"] is None
@@ -98,14 +97,14 @@ def test_absent_grade_keeps_the_mean_of_the_others():
 
 
 def test_all_one_class_predicted_right():
-    result = metrics.classification_metrics(np.zeros(5, int), np.tile([0.9, 0.1], (5, 1)), NAMES)
+    result = classification.classification_metrics(np.zeros(5, int), np.tile([0.9, 0.1], (5, 1)), NAMES)
     assert result["accuracy"] == 1.0 and result["qwk"] is None
     json.dumps(result, allow_nan=False)
 
 
 def test_perfect_separation_is_noted():
     labels = np.array([0, 1] * 10)
-    result = metrics.classification_metrics(labels, np.eye(2)[labels], NAMES)
+    result = classification.classification_metrics(labels, np.eye(2)[labels], NAMES)
     assert result["auc"] == 1.0 and result["auc_interval"] == [1.0, 1.0]
     assert any("no width" in note for note in result["notes"])
 
@@ -124,14 +123,14 @@ def test_perfect_separation_is_noted():
 )
 def test_bad_input_is_refused(labels, probabilities, message):
     with pytest.raises(ValueError, match=message):
-        metrics.classification_metrics(labels, probabilities, NAMES)
+        classification.classification_metrics(labels, probabilities, NAMES)
 
 
 def test_multilabel_masks_missing_labels():
     rng = np.random.default_rng(3)
     labels = rng.integers(-1, 2, (200, 2))
     probabilities = np.clip(labels * 0.3 + rng.uniform(0.1, 0.6, (200, 2)), 0, 1)
-    result = multilabel_metrics.multilabel_metrics(labels, probabilities, ("glaucoma", "DR"), draws=200)
+    result = multilabel.multilabel_metrics(labels, probabilities, ("glaucoma", "DR"), draws=200)
     scores = []
     for index, name in enumerate(("glaucoma", "DR")):
         known = labels[:, index] >= 0
@@ -166,20 +165,20 @@ def test_means_of_several_diseases_have_intervals_by_the_plain_definition():
                 f1.append(reference.f1_score(truth, scores >= 0.5))
         means["mean_auc"].append(np.mean(areas))
         means["mean_f1"].append(np.mean(f1))
-    result = multilabel_metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups)
+    result = multilabel.multilabel_metrics(labels, probabilities, tuple("abc"), groups)
     for name, values in means.items():
         low, high = np.quantile(values, [0.025, 0.975])
         assert result[f"{name}_interval"] == pytest.approx([low, high], abs=0.1 * (high - low)), name
         assert result[f"{name}_interval"][0] < result[name] < result[f"{name}_interval"][1]
-    without = multilabel_metrics.multilabel_metrics(labels, probabilities, tuple("abc"), groups, draws=0)
+    without = multilabel.multilabel_metrics(labels, probabilities, tuple("abc"), groups, draws=0)
     assert without["mean_auc_interval"] is None and without["mean_f1_interval"] is None
-    one = multilabel_metrics.multilabel_metrics(labels, probabilities, tuple("abc"), np.zeros(60, int))
+    one = multilabel.multilabel_metrics(labels, probabilities, tuple("abc"), np.zeros(60, int))
     assert one["mean_auc_interval"] is None
 
 
 def test_multilabel_without_any_label_of_a_disease():
     labels = np.array([[1, -1], [0, -1], [1, -1]])
-    result = multilabel_metrics.multilabel_metrics(labels, np.full((3, 2), 0.7), ("glaucoma", "DR"))
+    result = multilabel.multilabel_metrics(labels, np.full((3, 2), 0.7), ("glaucoma", "DR"))
     assert result["per_class"]["DR"]["f1"] is None and result["per_class"]["DR"]["images"] == 0
     assert result["exact_match"] is None
     assert set(result["per_class"]["DR"]) == set(result["per_class"]["glaucoma"])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from odd_pictures import LIKE_FUNDUS, ODD, area, read, seen, strange_pictures
 
-from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration import statistics
 
 SIZE = 128
 FITTED, JUDGED = 60, 40  # photographs of each source
@@ -76,7 +76,7 @@ def sources(real_data, features):
         train, referable, test = source(real_data)
         values, refused = features([read(path, SIZE) for path in train])
         labels = np.array(referable).astype(int)
-        found[name] = reliability.fit_features(values[~refused], labels[~refused]), features([read(path, SIZE) for path in test])
+        found[name] = statistics.fit_features(values[~refused], labels[~refused]), features([read(path, SIZE) for path in test])
     return found
 
 
@@ -89,10 +89,10 @@ def answered(distances, refused):
 @pytest.mark.parametrize("judged", ["IDRiD", "EyePACS"])
 @pytest.mark.parametrize("fitted_on", ["IDRiD", "EyePACS"])
 def test_what_is_no_fundus_lies_far_out(fitted_on, judged, sources, strange):
-    statistics = sources[fitted_on][0]
+    fitted = sources[fitted_on][0]
     values, refused = sources[judged][1]
-    near = reliability.mahalanobis_distance(values, statistics)
-    distances = {kind: reliability.mahalanobis_distance(part, statistics) for kind, (part, _) in strange.items()}
+    near = statistics.mahalanobis_distance(values, fitted)
+    distances = {kind: statistics.mahalanobis_distance(part, fitted) for kind, (part, _) in strange.items()}
     refusals = {kind: flags for kind, (_, flags) in strange.items()}
     no_fundus = [kind for kind in ODD if kind not in LIKE_FUNDUS]
     for each in (distances, refusals):

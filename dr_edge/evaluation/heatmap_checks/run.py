@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from dr_edge import metadata
-from dr_edge.evaluation.heatmap_checks import verdict as heat_verdict
+from dr_edge.evaluation.heatmap_checks import verdict as heatmap_verdict
 from dr_edge.evaluation.heatmap_checks.verdict import ALIKE, ALL, LAST
 from dr_edge.evaluation.predictions import Predictions, examples_by_id
 from dr_edge.explanation import heatmaps
@@ -51,7 +51,7 @@ def check(
 
     Returns:
       images, randomisation {method: {shuffled: {rank_correlation, changed, images, blank_trained, blank_shuffled}}}
-      with shuffled "last layers" and "all layers", verdict (`heat_verdict.judge`), and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
+      with shuffled "last layers" and "all layers", verdict (`heatmap_verdict.judge`), and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
       ratio_interval}}, or None where the records hold no lesion masks or no lesion image was answered right.
       `ceiling` is the ratio that the lesion masks themselves reach when drawn with the cells x cells of
       Grad-CAM's map; both are None for a network without such a map, whose methods are fewer, too. Several diseases
@@ -92,7 +92,7 @@ def check(
         "images": len(rows),
         "randomisation": randomisation,
         "lesions": lesions,
-        "verdict": heat_verdict.judge(randomisation, lesions, dataset),
+        "verdict": heatmap_verdict.judge(randomisation, lesions, dataset),
     }
 
 

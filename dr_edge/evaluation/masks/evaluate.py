@@ -11,15 +11,10 @@ from typing import Any
 import numpy as np
 
 from dr_edge import metadata
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.evaluation import outliers, predictions, verdict
-from dr_edge.evaluation.masks import report as mask_report
-from dr_edge.evaluation.masks import subgroups
-from dr_edge.evaluation.masks import table as mask_table
-from dr_edge.evaluation.masks.scores import CUP as CUP
-from dr_edge.evaluation.masks.scores import DISC as DISC
-from dr_edge.evaluation.masks.scores import MaskScores, score_split
-from dr_edge.evaluation.masks.scores import overlap as overlap
+from dr_edge.evaluation.masks import report, subgroups, table
+from dr_edge.evaluation.masks.scores import CUP, DISC, MaskScores, score_split
 from dr_edge.evaluation.request import REPORT_FILE, Settings, counted_patients, describe, is_unseen
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap, glaucoma
@@ -36,7 +31,7 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
       ValueError: no image of the split has a mask that the task uses.
       RuntimeError: the model's output is not finite.
     """
-    basis = fitted.basis(run, records)
+    basis = store.basis(run, records)
     scores = score_split(run, records, settings.split, settings.batch_size)
     names = run.task.class_names[: len(run.task.masks)]  # the rest are heat maps of points
     distant, distances = outliers.check(basis, scores.features)
@@ -48,17 +43,17 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
         "subgroups": [counted_patients(described, row) for row in subgroups.mask_subgroups(names, scores)],
         "out_of_distribution": distant,
     }
-    metadata.write_text(staging / predictions.CSV_FILE, mask_table.to_csv(names, scores))
+    metadata.write_text(staging / predictions.CSV_FILE, table.to_csv(names, scores))
     judged = np.flatnonzero(np.isfinite(scores.dice).any(axis=1))
     order = [int(row) for row in judged[np.argsort(np.nanmean(scores.dice[judged], axis=1), kind="stable")]]
     drawn = np.random.default_rng(bootstrap.SEED).permutation(order)[: settings.examples]
     far = outliers.farthest(distances, settings.examples // 2)
-    pictures = mask_report.Pictures(
-        worst=mask_report.cards(run, records, settings.split, scores, order[: settings.examples], "worst"),
-        others=mask_report.cards(run, records, settings.split, scores, [int(row) for row in drawn], "at random"),
-        distant=mask_report.cards(run, records, settings.split, scores, far, "least familiar"),
+    pictures = report.Pictures(
+        worst=report.cards(run, records, settings.split, scores, order[: settings.examples], "worst"),
+        others=report.cards(run, records, settings.split, scores, [int(row) for row in drawn], "at random"),
+        distant=report.cards(run, records, settings.split, scores, far, "least familiar"),
     )
-    metadata.write_text(staging / REPORT_FILE, mask_report.render(run, content, scores, pictures))
+    metadata.write_text(staging / REPORT_FILE, report.render(run, content, scores, pictures))
     return content
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dr_edge.evaluation import predictions
 from dr_edge.evaluation.heatmap_checks import run as heatmap_checks
-from dr_edge.evaluation.heatmap_checks import verdict as heat_verdict
+from dr_edge.evaluation.heatmap_checks import verdict as heatmap_verdict
 from dr_edge.explanation import heatmaps
 from dr_edge.runs import load_run
 
@@ -46,7 +46,7 @@ def test_a_map_that_ignores_the_model_is_caught(run, test_split, monkeypatch):
     assert entry["rank_correlation"] == pytest.approx(1.0) and not entry["changed"]
     verdict = result["verdict"]
     assert verdict["passed"] is verdict["randomisation"]["passed"] is False
-    assert any("Grad-CAM" in text and "1.00" in text for text in heat_verdict.warnings(verdict))
+    assert any("Grad-CAM" in text and "1.00" in text for text in heatmap_verdict.warnings(verdict))
 
 
 def test_a_map_without_heat_does_not_pass(run, test_split, monkeypatch):
@@ -63,7 +63,7 @@ def test_a_map_without_heat_does_not_pass(run, test_split, monkeypatch):
         "blank_shuffled": 0,
     }
     assert result["verdict"]["randomisation"]["methods"]["gradcam"] is None
-    assert any("Grad-CAM hold no heat" in text for text in heat_verdict.warnings(result["verdict"]))
+    assert any("Grad-CAM hold no heat" in text for text in heatmap_verdict.warnings(result["verdict"]))
     assert result["lesions"]["gradcam"]["ratio"] == 0
 
 
@@ -80,19 +80,19 @@ def measured(gradcam, layercam, ratio, ceiling=3.6):
 
 
 def test_the_verdict_says_what_passed_and_what_it_means():
-    good = heat_verdict.judge(*measured((0.1, 0.02), (0.7, 0.2), 2.6), "synthetic")
+    good = heatmap_verdict.judge(*measured((0.1, 0.02), (0.7, 0.2), 2.6), "synthetic")
     assert good["passed"] is True and good["lesions"]["methods"] == {"gradcam": True, "layercam": True}
-    assert heat_verdict.warnings(good) == []
+    assert heatmap_verdict.warnings(good) == []
     said = " ".join(line["text"] for line in good["says"])
     assert "LayerCAM stay alike (0.70)" in said and "2.6 and 2.0 times" in said
-    bad = heat_verdict.judge(*measured((0.1, 0.62), (0.7, 0.49), 1.04, ceiling=1.77), "synthetic")
+    bad = heatmap_verdict.judge(*measured((0.1, 0.62), (0.7, 0.49), 1.04, ceiling=1.77), "synthetic")
     assert bad["passed"] is bad["randomisation"]["passed"] is bad["lesions"]["passed"] is False
-    alike, missed = heat_verdict.warnings(bad)
+    alike, missed = heatmap_verdict.warnings(bad)
     assert "Grad-CAM" in alike and "sign, 0.62, allowed" in alike and "do not take them as the reason" in alike
     assert "only 1.0 times that by chance" in missed and "5 × 5 cells, reach 1.8" in missed and "LayerCAM" not in missed
-    elsewhere = heat_verdict.judge(*measured((0.1, 0.02), (0.7, 0.2), 1.0), "idrid")
+    elsewhere = heatmap_verdict.judge(*measured((0.1, 0.02), (0.7, 0.2), 1.0), "idrid")
     assert elsewhere["passed"] is True and elsewhere["lesions"] is None
-    assert heat_verdict.judge(measured((0, 0), (0, 0), 1)[0], None, "synthetic")["lesions"] is None
+    assert heatmap_verdict.judge(measured((0, 0), (0, 0), 1)[0], None, "synthetic")["lesions"] is None
 
 
 def test_shuffling_keeps_the_values_and_leaves_the_model_alone(run):
@@ -149,12 +149,12 @@ def test_maps_that_shuffling_has_emptied_are_not_judged():
 def test_the_verdict_says_what_was_not_judged():
     found, _ = measured((0.1, 0.1), (0.1, 0.2), 1)
     none = {"rank_correlation": None, "changed": None, "images": 0, "blank_trained": 0, "blank_shuffled": 16}
-    dead = heat_verdict.judge({"gradcam": {"last layers": none, "all layers": none}}, None, "idrid")
+    dead = heatmap_verdict.judge({"gradcam": {"last layers": none, "all layers": none}}, None, "idrid")
     assert dead["passed"] is None and dead["randomisation"]["methods"] == {"gradcam": None}
-    (text,) = heat_verdict.warnings(dead)
+    (text,) = heatmap_verdict.warnings(dead)
     assert text.startswith("Not judged") and "nothing to compare with" in text
     found["gradcam"]["all layers"] |= {"images": 3, "blank_trained": 1, "blank_shuffled": 12}
-    said = " ".join(line["text"] for line in heat_verdict.judge(found, None, "idrid")["says"])
+    said = " ".join(line["text"] for line in heatmap_verdict.judge(found, None, "idrid")["says"])
     assert "judged on 3 of 16 images" in said and "1 of the trained model, 12 of the shuffled one" in said
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from dr_edge import metadata
 from dr_edge.data import tasks
 from dr_edge.evaluation import compare
-from dr_edge.evaluation.masks import table as mask_table
+from dr_edge.evaluation.masks import table
 from dr_edge.evaluation.masks.scores import MaskScores
 
 TASK = tasks.optic_disc_cup_and_fovea()
@@ -49,7 +49,7 @@ def evaluated(directory, scores, task=TASK, dataset="drishti", split="test"):
     """Writes what compare reads of an evaluated segmentation run."""
     place = directory / "evaluation" / "test"
     place.mkdir(parents=True)
-    (place / "predictions.csv").write_text(mask_table.to_csv(NAMES, scores))
+    (place / "predictions.csv").write_text(table.to_csv(NAMES, scores))
     content = {"split": split, "task": task.to_json(), "metrics": {}, "records": {"dataset": dataset}}
     metadata.write_manifest(place, "evaluation", content | {"images": len(scores.ids)})
     return directory
@@ -63,7 +63,7 @@ def test_the_table_comes_back_as_it_was(tmp_path):
     scores = drawn_scores(0.0, 1)
     scores.dice[3, 1] = scores.found_vcdr[5] = np.nan
     scores.glaucoma[7] = -1
-    again = mask_table.from_csv(evaluated(tmp_path / "a", scores) / "evaluation" / "test", NAMES)
+    again = table.from_csv(evaluated(tmp_path / "a", scores) / "evaluation" / "test", NAMES)
     for field in dataclasses.fields(MaskScores):
         expected, found = getattr(scores, field.name), getattr(again, field.name)
         if field.name in ("features", "constant_dice"):  # too many to be kept

@@ -13,11 +13,12 @@ import scipy.stats
 from sklearn.metrics import f1_score, jaccard_score
 
 from dr_edge import metadata
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.data import tasks
 from dr_edge.evaluation import flow
-from dr_edge.evaluation.masks import evaluate as segmentation
 from dr_edge.evaluation.masks import subgroups
+from dr_edge.evaluation.masks.evaluate import mask_metrics
+from dr_edge.evaluation.masks.scores import MaskScores, overlap
 from dr_edge.models import unet
 
 
@@ -25,7 +26,7 @@ def test_overlap_equals_scikit_learn():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, (3, 16, 16, 2)).astype(np.float32)
     found = rng.integers(0, 2, truth.shape) == 1
-    dice, iou = segmentation.overlap(truth, found)
+    dice, iou = overlap(truth, found)
     for image in range(3):
         for mask in range(2):
             pair = truth[image, ..., mask].ravel().astype(int), found[image, ..., mask].ravel().astype(int)
@@ -36,9 +37,9 @@ def test_overlap_equals_scikit_learn():
 def test_missing_and_empty_masks_have_no_overlap():
     truth = np.zeros((2, 8, 8, 1), np.float32)
     truth[1] = -1
-    dice, iou = segmentation.overlap(truth, np.zeros(truth.shape, bool))
+    dice, iou = overlap(truth, np.zeros(truth.shape, bool))
     assert np.isnan(dice).all() and np.isnan(iou).all()
-    dice, _ = segmentation.overlap(truth, np.ones(truth.shape, bool))
+    dice, _ = overlap(truth, np.ones(truth.shape, bool))
     assert dice[0, 0] == 0 and np.isnan(dice[1, 0])  # drawn where there is nothing: wrong, not unknown
 
 
@@ -46,7 +47,7 @@ def scores(true, found, dice=None, glaucoma=None, fovea=None):
     count = len(true)
     dice = np.full((count, 2), 0.9) if dice is None else dice
     text = np.array([f"p{row}" for row in range(count)])
-    return segmentation.MaskScores(
+    return MaskScores(
         text,
         text,
         np.full(count, "left"),
@@ -64,7 +65,7 @@ def scores(true, found, dice=None, glaucoma=None, fovea=None):
 
 def test_bland_altman_by_hand():
     true, found = np.array([0.3, 0.4, 0.5, 0.6]), np.array([0.35, 0.40, 0.45, 0.70])
-    values = segmentation.mask_metrics(("disc", "cup"), scores(true, found))["vcdr"]
+    values = mask_metrics(("disc", "cup"), scores(true, found))["vcdr"]
     error = found - true
     assert values["bias"] == pytest.approx(error.mean())
     assert values["mean_absolute_error"] == pytest.approx(0.05)
@@ -73,17 +74,17 @@ def test_bland_altman_by_hand():
 
 
 def test_a_cup_that_is_not_found_is_counted():
-    values = segmentation.mask_metrics(("disc", "cup"), scores([0.3, 0.4, 0.5], [0.3, np.nan, 0.5]))["vcdr"]
+    values = mask_metrics(("disc", "cup"), scores([0.3, 0.4, 0.5], [0.3, np.nan, 0.5]))["vcdr"]
     assert values["images"] == 2 and values["not_found"] == 1
-    blind = segmentation.mask_metrics(("disc", "cup"), scores([0.3, 0.4], [np.nan, np.nan]))["vcdr"]
+    blind = mask_metrics(("disc", "cup"), scores([0.3, 0.4], [np.nan, np.nan]))["vcdr"]
     assert blind["images"] == 0 and blind["not_found"] == 2 and blind["bias"] is None
-    nothing = segmentation.mask_metrics(("disc", "cup"), scores([np.nan], [np.nan], np.full((1, 2), np.nan)))
+    nothing = mask_metrics(("disc", "cup"), scores([np.nan], [np.nan], np.full((1, 2), np.nan)))
     assert nothing["vcdr"] is None and nothing["dice"] is None and len(nothing["notes"]) == 2
 
 
 def test_glaucoma_auc_and_fovea_error_by_hand():
     nan = float("nan")
-    values = segmentation.mask_metrics(
+    values = mask_metrics(
         ("disc", "cup"),
         scores(
             [0.3, 0.4, 0.7, 0.8], [0.5, 0.4, 0.45, nan],
@@ -95,7 +96,7 @@ def test_glaucoma_auc_and_fovea_error_by_hand():
     fovea = values["fovea"]
     assert fovea["images"] == 3 and fovea["pixels"] == pytest.approx(20.0)
     assert fovea["disc_diameters"] == pytest.approx(0.4) and fovea["within_half_disc"] == pytest.approx(2 / 3)
-    without = segmentation.mask_metrics(("disc", "cup"), scores([0.3], [0.4]))
+    without = mask_metrics(("disc", "cup"), scores([0.3], [0.4]))
     assert without["glaucoma"] is None and without["fovea"] is None
 
 
@@ -129,7 +130,7 @@ def test_masks_are_told_how_familiar_the_images_are(write_run, stand_in_records,
     model = unet.unet(64, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=4))
     run = write_run(tmp_path / "run", tasks.optic_disc_and_cup(), model)
     content = flow.evaluate(run, flow.Settings(examples=4))
-    stored = metadata.read_manifest(run / fitted.DIRECTORY, "reliability")
+    stored = metadata.read_manifest(run / store.DIRECTORY, "reliability")
     far = content["out_of_distribution"]
     assert far["threshold"] == stored["ood"]["threshold"] > 0 and far["fitted_on"] == 36
     assert far["beyond"] == round((1 - far["passed"]) * 36) and far["passed"] > 0.7
@@ -143,7 +144,7 @@ def test_masks_are_told_how_familiar_the_images_are(write_run, stand_in_records,
     metadata.write_manifest(run, "run", written | {"records": str(tmp_path / "gone")})
     elsewhere = flow.evaluate(run, flow.Settings(records=str(other), examples=0))
     assert elsewhere["out_of_distribution"] == far and not elsewhere["trained_on_these_records"]
-    shutil.rmtree(run / fitted.DIRECTORY)
+    shutil.rmtree(run / store.DIRECTORY)
     here = flow.evaluate(run, flow.Settings(records=str(other), examples=0))
     assert here["fitted"]["on_own_records"] is False and "images of these records" in here["notes"][0]
     page = (run / "evaluation" / "test" / "report.html").read_text()
@@ -186,7 +187,7 @@ def test_perfect_masks_get_perfect_scores(drawn_records, tmp_path):
     assert np.nanmax(found.fovea_disc_diameters) < 0.05 and np.isfinite(found.fovea_pixels).all()
     assert set(found.glaucoma.tolist()) == {0, 1}
     # Drawn glaucoma is a large cup, so the ratio tells it.
-    metrics = segmentation.mask_metrics(task.class_names[:2], found)
+    metrics = mask_metrics(task.class_names[:2], found)
     assert metrics["glaucoma"]["auc"] > 0.9 and metrics["fovea"]["images"] == len(labels)
 
 

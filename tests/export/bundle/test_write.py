@@ -9,16 +9,15 @@ import shutil
 import numpy as np
 import pytest
 
-from dr_edge import metadata
-from dr_edge import runs as trained
-from dr_edge.calibration import fit as fitting
-from dr_edge.calibration import store as fitted
+from dr_edge import metadata, runs
+from dr_edge.calibration import fit as fit_lib
+from dr_edge.calibration import store
 from export import settings
 from export.bundle import artifacts, manifest, test_vectors
 from export.bundle import model_card as card
 from export.bundle import write as bundle
 from export.formats import FORMATS, parse_formats
-from export.parity import measure as parity
+from export.parity import measure
 from export.settings import Settings
 from export.tflite.static_int8 import float_nodes
 
@@ -126,8 +125,8 @@ def test_the_card_says_what_it_is_not(exported):
 def test_the_card_says_where_probabilities_are_not_usable(exported, run_dir):
     stored, content = (metadata.read_manifest(exported[0], kind) for kind in ("parity", "bundle"))
     assert stored["calibration_caution"] == content["calibration"]["caution"]
-    run = trained.load_run(run_dir)
-    fit = fitted.fit_of(run, run.records)
+    run = runs.load_run(run_dir)
+    fit = store.fit_of(run, run.records)
     cards = [card.model_card(run, fit, stored | {"calibration_caution": said}, content["training"]) for said in (None, "Not usable.")]
     assert "`probabilities`: calibrated on" in cards[0] and "A probability is calibrated for" in cards[0]
     assert cards[1].count("- **Not usable.**") == 2 and "calibrated on" not in cards[1] and "is calibrated for" not in cards[1]
@@ -201,8 +200,8 @@ def test_triton_gets_a_model_of_any_batch(exported):
 def elsewhere(run_dir, records, tmp_path_factory):
     """A run, copied with what is fitted to it to where its records are not; and other records: the splits change places."""
     directory = tmp_path_factory.mktemp("elsewhere")
-    run = trained.load_run(run_dir)
-    fitted.basis(run, run.records)  # stores it
+    run = runs.load_run(run_dir)
+    store.basis(run, run.records)  # stores it
     copy = shutil.copytree(run_dir, directory / "run")
     stated = {"records": str(directory / "gone"), "dataset": "drawn", "training_examples": 24}
     metadata.write_manifest(copy, "run", metadata.read_manifest(copy, "run") | stated)
@@ -218,7 +217,7 @@ def elsewhere(run_dir, records, tmp_path_factory):
 
 def test_other_records_are_for_ranges_and_parity_alone(exported, elsewhere, tmp_path, monkeypatch):
     copy, other = elsewhere
-    monkeypatch.setattr(fitting, "fit", None)  # fitting anew would fail
+    monkeypatch.setattr(fit_lib, "fit", None)  # fitting anew would fail
     report = bundle.export_run(copy, tmp_path / "out", ["float32", "static_int8", "qat_int8"], other, LOOSE)
     own, content = (metadata.read_manifest(directory, "bundle") for directory in (exported[0], tmp_path / "out"))
     for part in ("calibration", "operating_points", "ood"):
@@ -236,8 +235,8 @@ def test_other_records_are_for_ranges_and_parity_alone(exported, elsewhere, tmp_
 
 
 def test_with_its_records_at_hand_the_bundle_speaks_of_them(run_dir, elsewhere):
-    run, other = trained.load_run(run_dir), elsewhere[1]
-    basis = fitted.basis(run, other)
+    run, other = runs.load_run(run_dir), elsewhere[1]
+    basis = store.basis(run, other)
     assert basis.own and basis.records == run.records
     facts = manifest.training_facts(run, basis)
     assert facts["dataset"] == "drawn" and facts["splits"] == {"train": 24, "val": 12, "test": 16}
@@ -248,12 +247,12 @@ def test_with_its_records_at_hand_the_bundle_speaks_of_them(run_dir, elsewhere):
 
 def test_what_nobody_knows_of_the_training_is_called_unknown(exported, elsewhere, tmp_path):
     copy = shutil.copytree(elsewhere[0], tmp_path / "run")
-    shutil.rmtree(copy / fitted.DIRECTORY)
+    shutil.rmtree(copy / store.DIRECTORY)
     stated = metadata.read_manifest(copy, "run")
     silent = {name: value for name, value in stated.items() if name not in ("dataset", "training_examples")}
     metadata.write_manifest(copy, "run", silent)
-    run = trained.load_run(copy)
-    basis = fitted.basis(run, elsewhere[1])
+    run = runs.load_run(copy)
+    basis = store.basis(run, elsewhere[1])
     facts = manifest.training_facts(run, basis)
     assert facts == {"dataset": manifest.UNKNOWN, "splits": {}, "classes": {}}
     used = manifest.records_used(run, basis, facts, elsewhere[1], calibrated=True)
@@ -276,14 +275,14 @@ def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_
     honest = graph.prepare
     monkeypatch.setattr(graph, "prepare", lambda *args: 128.0 + 0.0 * honest(*args))  # every photograph comes out grey
     # Weights that nobody trained do no better than grey: let the network's own row say what a trained one would.
-    rows = parity.reference_rows
+    rows = measure.reference_rows
 
     def trained(*args):
         made = rows(*args)
         made["graph"]["drop"]["auc"] = 1.0 - made["graph"]["auc"]
         return made
 
-    monkeypatch.setattr(parity, "reference_rows", trained)
+    monkeypatch.setattr(measure, "reference_rows", trained)
     strict = Settings(max_probability_difference={"dynamic_int8": 0.0})
     with pytest.raises(bundle.ParityFailure, match="the deployable graph: the AUC falls by.*; dynamic_int8: a prob") as caught:
         bundle.export_run(run_dir, tmp_path / "out", ["float32", "dynamic_int8"], settings=strict)
@@ -332,7 +331,7 @@ def test_keras_multiplies_in_whole_float32_while_a_bundle_is_made(run_dir, tmp_p
         allowed.append(asked())
         raise FloatingPointError("enough was seen")
 
-    monkeypatch.setattr(parity, "reference", stop)
+    monkeypatch.setattr(measure, "reference", stop)
     assert asked()
     with pytest.raises(FloatingPointError, match="enough"):
         bundle.export_run(run_dir, tmp_path / "out", ["float32"])
@@ -342,7 +341,7 @@ def test_keras_multiplies_in_whole_float32_while_a_bundle_is_made(run_dir, tmp_p
 def test_nan_fails():
     outputs = {"probabilities": np.array([[0.5, 0.5], [np.nan, 0.5]], np.float32)}
     with pytest.raises(FloatingPointError, match="1 of 2 images .first: number 1"):
-        parity.check_finite(outputs, "model.static_int8.tflite")
+        measure.check_finite(outputs, "model.static_int8.tflite")
 
 
 def test_an_unknown_operating_point_is_named(run_dir, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from dr_edge.calibration import statistics as reliability
+from dr_edge.calibration import statistics
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from export.graph.deployable import deployable_graph
@@ -71,9 +71,9 @@ def test_distance_is_that_of_the_reliability_module():
     features = keras.Model(network.inputs, network.get_layer("penultimate").output)
     training = np.concatenate([photograph(seed) for seed in range(20)]).astype(np.float32)
     training[10:] *= np.linspace(0.2, 1, 10, dtype=np.float32)[:, None, None, None]
-    statistics = reliability.fit_features(np.asarray(features(training)), np.repeat([0, 1], 10))
-    graph = deployable_graph(network, kind="classification", preprocess=CROP, features=statistics)
-    expected = reliability.mahalanobis_distance(np.asarray(features(photograph(30).astype(np.float32))), statistics)
+    fitted = statistics.fit_features(np.asarray(features(training)), np.repeat([0, 1], 10))
+    graph = deployable_graph(network, kind="classification", preprocess=CROP, features=fitted)
+    expected = statistics.mahalanobis_distance(np.asarray(features(photograph(30).astype(np.float32))), fitted)
     value = np.asarray(graph.model(photograph(30))["ood_distance"])
     assert value.shape == (1, 1)
     np.testing.assert_allclose(value[0], expected, rtol=1e-3)

@@ -7,7 +7,7 @@ import onnxruntime
 import scipy.special
 from onnx import TensorProto, checker, helper
 
-from export.onnx import fusion as onnx_fusion
+from export.onnx import fusion
 
 
 def graph_of(*nodes):
@@ -22,7 +22,7 @@ def test_erfc_is_expressed_by_erf():
         helper.make_node("Erfc", ["negative"], ["inner"], name="first"),
         helper.make_node("Erfc", ["inner"], ["y"], name="second"),
     )
-    onnx_fusion.express_erfc(proto)
+    fusion.express_erfc(proto)
     checker.check_model(proto, full_check=True)
     x = np.linspace(-4, 4, 9).astype(np.float32)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -33,4 +33,4 @@ def test_erfc_is_expressed_by_erf():
 def test_a_graph_without_erfc_is_left_alone():
     proto = graph_of(helper.make_node("Erf", ["x"], ["y"]))
     before = proto.SerializeToString()
-    assert onnx_fusion.express_erfc(proto).SerializeToString() == before
+    assert fusion.express_erfc(proto).SerializeToString() == before

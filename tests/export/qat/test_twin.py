@@ -10,14 +10,14 @@ import pytest
 from keras import layers
 from sklearn.metrics import roc_auc_score
 
-from dr_edge import runs as trained
-from dr_edge.calibration import fit as fitting
+from dr_edge import runs
+from dr_edge.calibration import fit as fit_lib
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from export.graph import heads
 from export.graph.deployable import wanted_tensors
 from export.graph.not_made import FormatNotMadeError
 from export.parity.delegation import delegation
-from export.qat import finetune as finetuning
+from export.qat import finetune
 from export.qat import twin as qat
 from export.tflite import convert as tflite
 
@@ -55,7 +55,7 @@ def test_a_layer_without_twin_is_named():
 
 
 def test_finetuning_keeps_the_best_epoch_and_converts_to_int8(run_dir, records, tmp_path):
-    run = trained.load_run(run_dir)
+    run = runs.load_run(run_dir)
     keras.utils.set_random_seed(1)
     image = keras.Input((96, 96, 3), name="image")
     x = layers.Rescaling(1 / 127.5, -1.0)(image)
@@ -67,9 +67,9 @@ def test_finetuning_keeps_the_best_epoch_and_converts_to_int8(run_dir, records, 
     x = layers.GlobalAveragePooling2D(name="penultimate")(x)
     network = keras.Model(image, layers.Dense(2, name="logits")(x), name="tiny")
     run = dataclasses.replace(run, model=network)
-    fit = fitting.fit(run, records)
-    settings = finetuning.QatSettings(epochs=2, learning_rate=1e-3, batch_size=8, range_images=8)
-    report = finetuning.save_finetuned(run, fit, records, tmp_path / "saved", settings)
+    fit = fit_lib.fit(run, records)
+    settings = finetune.QatSettings(epochs=2, learning_rate=1e-3, batch_size=8, range_images=8)
+    report = finetune.save_finetuned(run, fit, records, tmp_path / "saved", settings)
     assert report["steps"] == 6 and len(report["validation_loss"]) == 3
     assert all(np.isfinite(report["validation_loss"]))
     content = tflite.convert_qat_int8(tmp_path / "saved")
@@ -94,7 +94,7 @@ def tiny_run(run_dir):
         x = layers.GlobalAveragePooling2D(name="pooled")(x)
         x = layers.Dense(4 * outputs, activation="relu", name="penultimate")(x)
         network = keras.Model(image, layers.Dense(outputs, name="logits")(x), name="tiny")
-        return dataclasses.replace(trained.load_run(run_dir), model=network)
+        return dataclasses.replace(runs.load_run(run_dir), model=network)
 
     return make
 
@@ -103,7 +103,7 @@ def test_the_heat_map_is_that_of_the_finetuned_head(tiny_run, records, tmp_path,
     import tensorflow as tf
 
     run, twins = tiny_run(2), []
-    fit = fitting.fit(run, records)
+    fit = fit_lib.fit(run, records)
 
     def moved(twin, *args, **kwargs):
         """Fine-tuning that moves the head far, and nothing else."""
@@ -114,8 +114,8 @@ def test_the_heat_map_is_that_of_the_finetuned_head(tiny_run, records, tmp_path,
         return [1.0, 0.5]
 
     monkeypatch.setattr(qat, "fine_tune", moved)
-    settings = finetuning.QatSettings(epochs=1, batch_size=8, range_images=8)
-    finetuning.save_finetuned(run, fit, records, tmp_path / "saved", settings)
+    settings = finetune.QatSettings(epochs=1, batch_size=8, range_images=8)
+    finetune.save_finetuned(run, fit, records, tmp_path / "saved", settings)
     image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), dtype=np.uint8)
     found = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"](image=tf.constant(image))["heatmap"]
     from export.graph.deployable import prepare
@@ -150,8 +150,8 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
     run.model.compile(keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = run.model.fit(images, labels, batch_size=8, epochs=60, verbose=0).history
     assert history["loss"][-1] < 0.5
-    fit = fitting.fit(run, records)
-    finetuning.save_finetuned(run, fit, records, tmp_path / "qat", finetuning.QatSettings(1, 1e-4, 8, 24))
+    fit = fit_lib.fit(run, records)
+    finetune.save_finetuned(run, fit, records, tmp_path / "qat", finetune.QatSettings(1, 1e-4, 8, 24))
     graph = deployable_graph(run.model, kind=task.kind, preprocess=run.preprocess, temperature=fit.temperature, target=PHONE_INT8)
     frozen.save(*frozen.of_model(graph.model), tmp_path / "static")
     calibrated = tflite_int8.calibrate(tmp_path / "static", lambda: iter(photographs[:, None]))
@@ -174,7 +174,7 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
 def test_heads_that_are_apart_stay_apart(tiny_run, apart):
     import tensorflow as tf
 
-    from dr_edge.losses import classification as losses
+    from dr_edge.losses import classification
 
     run = tiny_run(3)
     blocks = np.repeat(np.eye(3), 4, axis=0)
@@ -189,7 +189,7 @@ def test_heads_that_are_apart_stay_apart(tiny_run, apart):
     qat.fine_tune(
         twin,
         lambda epoch: iter([batch] * 3),
-        losses.binary_cross_entropy(),
+        classification.binary_cross_entropy(),
         lambda model: next(values),
         epochs=1,
         steps_per_epoch=3,

@@ -7,12 +7,12 @@ import functools
 import numpy as np
 import pytest
 
-from dr_edge import runs as trained
-from dr_edge.calibration import fit as fitting
+from dr_edge import runs
+from dr_edge.calibration import fit as fit_lib
 from export import photographs
 from export.graph import frozen
 from export.graph.deployable import PHONE_DYNAMIC, PHONE_INT8, PHONE_INT16, deployable_graph
-from export.parity import measure as parity
+from export.parity import measure
 from export.parity.delegation import delegation
 from export.tflite import convert as tflite
 from export.tflite import static_int8 as tflite_int8
@@ -21,8 +21,8 @@ from export.tflite import static_int8 as tflite_int8
 @pytest.fixture(scope="module")
 def converted(run_dir, records, tmp_path_factory):
     """(deployable graph, {variant: flatbuffer}, training photographs, SavedModels, the Keras graph's outputs)."""
-    run = trained.load_run(run_dir)
-    fit = fitting.fit(run, records)
+    run = runs.load_run(run_dir)
+    fit = fit_lib.fit(run, records)
     build = functools.partial(
         deployable_graph,
         run.model,
@@ -43,7 +43,7 @@ def converted(run_dir, records, tmp_path_factory):
     contents["static_int8"] = tflite_int8.quantise(calibrated, graph.head)
     frozen.save(*frozen.of_model(build(target=PHONE_INT16).model), scratch / "int16")
     contents["int16x8"] = tflite.convert_int16x8(scratch / "int16", lambda: iter(given))
-    call = parity.graph_function(graph.model)
+    call = measure.graph_function(graph.model)
     expected = [call(photograph) for photograph in given]
     expected = {key: np.concatenate([output[key] for output in expected]) for key in expected[0]}
     return graph, contents, given, scratch, expected

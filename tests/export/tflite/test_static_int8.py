@@ -9,7 +9,7 @@ from keras import layers
 
 from export.graph import frozen
 from export.graph.deployable import PHONE_INT8, deployable_graph
-from export.tflite import ranges as calibration
+from export.tflite import ranges
 from export.tflite import static_int8 as tflite_int8
 from export.tflite.ranges import Spread, best_range, chosen_range
 
@@ -37,7 +37,7 @@ def calibrated(tmp_path_factory):
     return graph, tflite_int8.calibrate(path, lambda: iter(photographs)), photographs
 
 
-def ranges(content: bytes) -> dict[str, tuple[float, float]]:
+def ranges_of(content: bytes) -> dict[str, tuple[float, float]]:
     from tensorflow.lite.python import schema_py_generated as schema
 
     graph = schema.ModelT.InitFromPackedBuf(content).subgraphs[0]
@@ -50,15 +50,15 @@ def ranges(content: bytes) -> dict[str, tuple[float, float]]:
 
 def test_the_gate_of_a_hard_swish_keeps_its_own_range(calibrated):
     # TensorFlow's calibrator gives it the range of the product, which has overwritten it.
-    found = ranges(calibrated[1].calibrated_model)
+    found = ranges_of(calibrated[1].calibrated_model)
     (gate,) = [bounds for name, bounds in found.items() if "Relu6" in name]
     assert gate[0] >= 0.0 and gate[1] <= 6.0
 
 
 def test_measured_extremes_are_those_of_the_network(calibrated):
     graph, debugger, photographs = calibrated
-    spreads = calibration.measure(debugger.calibrated_model, photographs)
-    names = list(ranges(debugger.calibrated_model))
+    spreads = ranges.measure(debugger.calibrated_model, photographs)
+    names = list(ranges_of(debugger.calibrated_model))
     assert len(spreads) == len(names)
     images = np.concatenate(photographs).astype(np.float32)
     core = graph.model.get_layer("network")
@@ -131,26 +131,26 @@ def _error(values: np.ndarray, low: float, high: float) -> float:
 def test_best_range_clips_a_far_outlier_but_not_a_uniform_signal():
     rng = np.random.default_rng(2)
     values = np.concatenate([rng.normal(0, 1, 1_000_000), [60.0]])
-    counts = np.histogram(values, calibration.BINS, (values.min(), values.max()))[0]
+    counts = np.histogram(values, ranges.BINS, (values.min(), values.max()))[0]
     low, high = best_range(Spread(values.min(), values.max(), counts))
     assert high < 40 and _error(values, low, high) < _error(values, values.min(), values.max())
     middle = chosen_range(Spread(values.min(), values.max(), counts))
     assert high < middle[1] < 60
     uniform = rng.uniform(0, 1, 100_000)
-    spread = Spread(0.0, 1.0, np.histogram(uniform, calibration.BINS, (0, 1))[0])
+    spread = Spread(0.0, 1.0, np.histogram(uniform, ranges.BINS, (0, 1))[0])
     assert best_range(spread) == (0.0, 1.0)
 
 
 def test_values_a_rounding_error_apart_can_be_counted():
     values = np.full(100_000, 1e6, np.float32)
     values[::2] = np.nextafter(np.float32(1e6), np.float32(2e6))
-    counts = calibration.histogram(values, float(values.min()), float(values.max()))
-    assert counts[0] + counts[-1] == counts.sum() == calibration.MOST_VALUES
+    counts = ranges.histogram(values, float(values.min()), float(values.max()))
+    assert counts[0] + counts[-1] == counts.sum() == ranges.MOST_VALUES
 
 
 def test_a_range_holds_zero_and_survives_a_constant_tensor():
-    assert best_range(Spread(0.0, 0.0, np.zeros(calibration.BINS))) == (0.0, 0.0)
-    low, high = best_range(Spread(2.0, 3.0, np.ones(calibration.BINS)))
+    assert best_range(Spread(0.0, 0.0, np.zeros(ranges.BINS))) == (0.0, 0.0)
+    low, high = best_range(Spread(2.0, 3.0, np.ones(ranges.BINS)))
     assert low == 0.0 and high == 3.0
 
 
