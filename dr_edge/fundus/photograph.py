@@ -4,7 +4,7 @@ Size and completeness are checked on the bytes before anything is decoded (`imag
 decided by the content, EXIF orientation is applied, transparency is laid over black, and a JPEG may be
 decoded at 1/2, 1/4 or 1/8 of its size when no more is needed: a full-size fundus photograph then takes a
 quarter of the time. A picture with a hole in it is refused (`jpeg.py`, `tiff.py`), and so is one whose 16-bit samples
-hold 12 bits or fewer (`sixteen_bits.py`).
+hold 14 bits or fewer (`sixteen_bits.py`).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = 
     check_size(header.height, header.width, max_pixels)
     denominator = _denominator(header, min_side)
     image = _decode(data, header, denominator)
-    return Decoded(image, denominator, _upright_size(image.shape[:2], denominator, (header.height, header.width)))
+    return Decoded(image, denominator, _upright_size(image, denominator, header))
 
 
 def _decode_dicom(data: bytes, max_pixels: int, min_side: int | None) -> Decoded:
@@ -151,12 +151,11 @@ def _decode_dicom(data: bytes, max_pixels: int, min_side: int | None) -> Decoded
     return Decoded(cv2.LUT(decoded.image, frame.table), decoded.denominator, decoded.size)
 
 
-def _upright_size(decoded: tuple[int, ...], denominator: int, stored: tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of the upright photograph; EXIF may have swapped what the header states."""
+def _upright_size(image: np.ndarray, denominator: int, header: ImageHeader) -> tuple[int, int]:
+    """Returns (height, width) of the upright photograph; only a JPEG is reduced, and its header states how EXIF turns it."""
     if denominator == 1:
-        return int(decoded[0]), int(decoded[1])
-    turned = min(stored, stored[::-1], key=lambda size: abs(size[0] / denominator - decoded[0]))
-    return int(turned[0]), int(turned[1])
+        return int(image.shape[0]), int(image.shape[1])
+    return (header.width, header.height) if header.orientation > 4 else (header.height, header.width)
 
 
 def _denominator(header: ImageHeader, min_side: int | None) -> int:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr_edge.fundus.photograph import PhotographError, decode_photograph, decode_scaled, read_photograph
+from dr_edge.fundus.photograph import PhotographError, decode, decode_photograph, decode_scaled, read_photograph
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -55,6 +55,16 @@ def test_exif_orientation_is_applied_as_pillow_does(orientation):
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     assert np.abs(decode_photograph(data).astype(int) - upright).mean() < 1
     assert decode_photograph(data, min_side=30).shape == (upright.shape[0] // 2, upright.shape[1] // 2, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_the_size_of_a_nearly_square_jpeg_is_its_own_also_where_it_is_reduced(orientation, mode):
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = saved(Image.fromarray(gradient(201, 204)).convert(mode), "JPEG", exif=exif)
+    reduced = decode(data, min_side=25)  # 26 x 26 either way
+    assert reduced.denominator == 8 and reduced.size == decode(data).size == decode(data).image.shape[:2]
 
 
 def test_sixteen_bits_become_eight_by_their_upper_byte():
