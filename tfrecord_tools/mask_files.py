@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.jpeg import upright
 from dr_edge.fundus.photograph import decode_photograph
+from dr_edge.fundus.tiff import decode_tiff
 
 NUMBERED = 31  # up to this level three or more levels are numbers of structures, not grey
 LEAST_LOSSY_SPAN = 64  # grey levels; below, the noise of a JPEG cannot be told from a mask
@@ -62,10 +64,10 @@ def read_levels(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
 
     Returns:
       [H, W] grey levels (the index where a palette holds colours, the opacity where only that varies), and whether the
-      file's compression changes levels (JPEG).
+      file's compression changes levels (JPEG). It lies as its EXIF turns it; of a TIFF with several pages it is the photograph's page.
 
     Raises:
-      PhotographError: unreadable.
+      PhotographError: unreadable, or damaged.
       MaskError: colours that are no one level.
     """
     header = read_header(data)
@@ -78,15 +80,16 @@ def read_levels(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
         if picture is not None and picture.ndim == 3 and picture.shape[2] in (2, 4):
             colours, opacity = picture[..., :-1], picture[..., -1]
             if (colours == colours[:1, :1]).all() and opacity.min() != opacity.max():
-                return opacity, False
+                return upright(opacity, header.orientation), False
         return _grey(decode_photograph(data, max_pixels=max_pixels), lossy=False), False
-    picture = cv2.imdecode(raw, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    picture = decode_tiff(data, header, flags) if header.format == "tiff" else cv2.imdecode(raw, flags)
     if picture is None:
         raise PhotographError("corrupt", f"the {header.format} of {len(data)} bytes cannot be decoded.")
     if picture.ndim == 3 and _is_palette(data) and not _is_grey(picture):
         from PIL import Image
 
-        return np.asarray(Image.open(io.BytesIO(data))), False
+        return upright(np.asarray(Image.open(io.BytesIO(data))), header.orientation), False
     if not np.isfinite(picture).all():
         raise MaskError("holds values that are no numbers")
     return (picture if picture.ndim == 2 else _grey(picture, lossy=False)), False

@@ -88,7 +88,7 @@ def _is_damage(warning: str, data: bytes) -> bool:
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:
-    """Turns a picture [H, W, C] as its EXIF orientation (1..8) says."""
+    """Turns a picture [H, W] or [H, W, C] as its EXIF orientation (1..8) says."""
     if orientation in (2, 5, 7):
         image = cv2.flip(image, 1)
     elif orientation == 4:

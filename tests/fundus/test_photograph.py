@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr_edge.fundus.photograph import PhotographError, decode, decode_photograph, decode_scaled, read_photograph
+from dr_edge.fundus.photograph import (
+    PhotographError,
+    decode,
+    decode_photograph,
+    decode_scaled,
+    read_photograph,
+)
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dr_edge.fundus.jpeg import upright
+from dr_edge.fundus.photograph import PhotographError
 from tfrecord_tools.mask_checks import check_masks
 from tfrecord_tools.mask_files import MaskError, half, named_levels, parse_values, read_levels
 
@@ -79,6 +81,45 @@ COLOUR = np.dstack([np.zeros_like(GREY), np.zeros_like(GREY), GREY])
 )  # fmt: skip
 def test_about_the_same_pixels_in_every_form(name: str, data: bytes):
     assert inside(data) == pytest.approx(PIXELS, rel=0.05), name
+
+
+def in_corner() -> np.ndarray:
+    """A mask that no turn leaves as it is."""
+    mask = np.zeros((40, 60), np.uint8)
+    mask[3:15, 5:25] = 1
+    return mask
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_mask_lies_as_its_exif_turns_it_in_every_form(turn: int):
+    """Opacity and palettes were read as they are stored."""
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    grey = Image.fromarray(in_corner() * 255)
+    indexed = Image.frombytes("P", (60, 40), in_corner().tobytes())
+    indexed.putpalette([0, 0, 0, 128, 0, 0])
+    for picture in (grey, indexed, Image.merge("LA", (Image.new("L", (60, 40), 255), grey))):
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", exif=exif)
+        found = half(*read_levels(buffer.getvalue(), MOST), "optic_disc")
+        assert (found == upright(in_corner(), turn).astype(bool)).all(), picture.mode
+
+
+def test_of_a_tiff_the_photographs_page_is_the_mask_and_a_damaged_one_is_refused():
+    pages = [Image.fromarray(cv2.resize(GREY, (60, 60))), Image.fromarray(GREY)]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    assert (half(*read_levels(buffer.getvalue(), MOST), "optic_disc") == DISC).all()  # the thumbnail came first, and was taken
+    data = bytearray(as_tiff_lzw(GREY))
+    data[60:80] = bytes(20)
+    with pytest.raises(PhotographError, match="damaged TIFF data"):
+        read_levels(bytes(data), MOST)
+
+
+def as_tiff_lzw(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "TIFF", compression="tiff_lzw")
+    return buffer.getvalue()
 
 
 def test_black_is_an_empty_mask_and_white_is_none():
@@ -243,7 +284,6 @@ def test_a_photograph_that_is_turned_by_its_exif_and_a_mask_that_is_not(
     tmp_path: Path, draw: Callable, turn: int, wide: int, refused: bool
 ):
     """A mask drawn on the file as it is stored would lie upside down; where the size tells, it is refused or right."""
-    from dr_edge.fundus.jpeg import upright
     from tfrecord_tools.items import Item, MaskSource
     from tfrecord_tools.process import Settings, process
 
