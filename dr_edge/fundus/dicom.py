@@ -14,6 +14,7 @@ import numpy as np
 from dr_edge.fundus.dicom_jpeg import with_colours
 from dr_edge.fundus.dicom_values import check_attributes, eight_bits, grey_levels, grey_table
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.packbits import unpacked_length
 
 _JPEG_BASELINE = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
@@ -169,15 +170,7 @@ def _check_rle(dataset: Any, content: bytes, pixels: int) -> None:
     frame = _only_frame(content)
     count, *starts = struct.unpack_from("<16I", frame)
     for start, end in itertools.pairwise([*starts[:count], len(frame)]):
-        at, unpacked = start, 0
-        while at < end and unpacked < 2 * pixels:
-            code = frame[at]
-            if code < 128:  # that many bytes and one follow
-                unpacked, at = unpacked + code + 1, at + code + 2
-            elif code > 128:  # the next byte, 257 - code times
-                unpacked, at = unpacked + 257 - code, at + 2
-            else:
-                at += 1
+        unpacked = unpacked_length(frame[start:end], 2 * pixels)
         if unpacked >= 2 * pixels:
             raise PhotographError("unsupported DICOM", f"an RLE segment holds more than its {pixels} pixels.")
 

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from dr_edge.fundus import lzw, packbits
 from dr_edge.fundus.header_types import ImageHeader, PhotographError
-from dr_edge.fundus.lzw import unpacked_length
 from dr_edge.fundus.tiff_header import (
     DEFLATE,
     JPEG,
@@ -49,9 +49,11 @@ def decode_tiff(data: bytes, header: ImageHeader, flags: int) -> np.ndarray | No
     if not header.checked:
         _check_data(data, page)
     image = _decode(data, page, flags)
-    for other in pages:
-        if other is not page and not other.reduced and image is not None:
-            _check_version(_decode(data, other, cv2.IMREAD_GRAYSCALE), _decode(data, page, cv2.IMREAD_GRAYSCALE))
+    unmarked = [other for other in pages if other is not page and not other.reduced]
+    if unmarked and image is not None:
+        grey = _decode(data, page, cv2.IMREAD_GRAYSCALE)
+        for other in unmarked:
+            _check_version(_decode(data, other, cv2.IMREAD_GRAYSCALE), grey)
     return image
 
 
@@ -86,9 +88,9 @@ def _check_data(data: bytes, page: Page) -> None:
         if compression in (DEFLATE, OLD_DEFLATE):
             whole = _inflates(block, needed[-1])
         elif compression == LZW:
-            whole = unpacked_length(block, needed[-1]) in needed
+            whole = lzw.unpacked_length(block, needed[-1]) in needed
         elif compression == PACKBITS:
-            whole = _packbits_length(block) in needed
+            whole = packbits.unpacked_length(block, needed[-1]) in needed
         elif compression == JPEG:
             whole = _jpeg_is_whole(block, page)
         else:
@@ -124,19 +126,6 @@ def _inflates(block: bytes, most: int) -> bool:
     except zlib.error:
         return False
     return unpacker.eof and unpacked <= most
-
-
-def _packbits_length(block: bytes) -> int:
-    at, total = 0, 0
-    while at < len(block):
-        code = block[at]
-        if code < 128:
-            total, at = total + code + 1, at + code + 2
-        elif code > 128:
-            total, at = total + 257 - code, at + 2
-        else:
-            at += 1
-    return total if at <= len(block) + 1 else -1  # old writers pad to an even length
 
 
 def _jpeg_is_whole(block: bytes, page: Page) -> bool:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.lzw import unpacked_length
+from dr_edge.fundus import lzw, packbits
 from dr_edge.fundus.photograph import PhotographError, decode, decode_photograph
 
 Image = pytest.importorskip("PIL.Image")
@@ -208,5 +208,29 @@ def test_the_length_of_an_lzw_stream_is_that_of_the_codes():
         data = pillow(image, compression="tiff_lzw", tiffinfo={278: image.shape[0]})
         tags = Image.open(io.BytesIO(data)).tag_v2
         for at, size in zip(tags[273], tags[279], strict=True):
-            assert unpacked_length(data[at : at + size], image.nbytes) == image.nbytes / len(tags[273])
-    assert unpacked_length(b"", 10) == -1 and unpacked_length(b"\x80\x00", 10) in (0, -1)
+            assert lzw.unpacked_length(data[at : at + size], image.nbytes) == image.nbytes / len(tags[273])
+    assert lzw.unpacked_length(b"", 10) == -1 and lzw.unpacked_length(b"\x80\x00", 10) in (0, -1)
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0", b"\x80"])
+def test_the_length_of_a_packbits_stream_is_that_of_its_runs(padding):
+    """Some writers fill strips up to an even length; the byte stands for nothing."""
+    for image in (PICTURE, np.zeros((60, 80), np.uint8)):
+        data = pillow(image, compression="packbits")
+        tags = Image.open(io.BytesIO(data)).tag_v2
+        streams = [data[at : at + size] + padding for at, size in zip(tags[273], tags[279], strict=True)]
+        assert sum(packbits.unpacked_length(stream, image.nbytes) for stream in streams) == image.nbytes
+        assert packbits.unpacked_length(streams[0], 100) <= 100 + 128
+    assert packbits.unpacked_length(b"\x05abc", 10) == -1 and packbits.unpacked_length(b"", 10) == 0
+    assert packbits.unpacked_length(b"\xfea\xfe", 10) == 3
+
+
+def test_a_page_is_decoded_once_in_grey_however_many_smaller_versions_it_has(monkeypatch):
+    from dr_edge.fundus import tiff
+
+    pyramid = [page(cv2.resize(LARGE, (320 >> n, 240 >> n), interpolation=cv2.INTER_AREA)) for n in (0, 1, 2, 3)]
+    sizes = []
+    decode_page = tiff._decode
+    monkeypatch.setattr(tiff, "_decode", lambda data, of, flags: sizes.append(of.size) or decode_page(data, of, flags))
+    np.testing.assert_array_equal(decode_photograph(written(*pyramid)), LARGE)
+    assert sizes.count((240, 320)) == 2 and len(sizes) == 5
