@@ -1,4 +1,5 @@
-"""Where in a HEIC the coded parts of its primary picture lie: one HEVC picture, or the tiles of a grid (ISO/IEC 23008-12).
+"""The boxes of a HEIC: whether they are whole, and where the coded parts of its primary picture lie, which is one HEVC picture or
+the tiles of a grid (ISO/IEC 23008-12).
 
 Standard library only; reads no more than the file holds.
 """
@@ -9,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.header_types import ImageHeader, PhotographError
 
 _MAX_TILES = 1024  # of 512 pixels a side they hold more than any photograph
 
@@ -35,6 +36,28 @@ class _Meta:
     properties: list[tuple[bytes, int, int]] = field(default_factory=list)
     of_item: dict[int, list[int]] = field(default_factory=dict)
     idat: tuple[int, int] = (0, 0)
+
+
+def parse_heic(data: bytes) -> ImageHeader:
+    """Returns the header of a HEIC, whose size `heic.py` finds, and checks that its boxes are whole.
+
+    Raises:
+      PhotographError: cut off.
+      struct.error: the bytes end inside a box.
+    """
+    at, count = 0, 0
+    while at < len(data):
+        length, _ = struct.unpack_from(">I4s", data, at)
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, at + 8)
+        elif length == 0:  # to the end of the file
+            break
+        if length < 8 and count:
+            raise PhotographError("corrupt", f"a box of {length} bytes at byte {at} of the HEIC.")
+        at, count = at + max(length, 8), count + 1
+    if at > len(data):
+        raise PhotographError("truncated", f"the HEIC's boxes need {at} bytes, it has {len(data)}. Fetch it again.")
+    return ImageHeader("heic", 0, 0, 0)
 
 
 def coded_pictures(data: bytes) -> list[list[bytes]]:

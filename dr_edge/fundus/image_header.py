@@ -12,10 +12,12 @@ import struct
 import zlib
 from dataclasses import replace
 
+from dr_edge.fundus.exif import PREFIX, exif_orientation
 from dr_edge.fundus.format_names import HEAD_BYTES, SUPPORTED, file_name, read_format
 from dr_edge.fundus.header_types import MAX_PIXELS, ImageHeader, PhotographError, check_size
+from dr_edge.fundus.heif_boxes import parse_heic
 from dr_edge.fundus.tiff_header import parse_tiff
-from dr_edge.fundus.webp_header import parse_heic, parse_webp
+from dr_edge.fundus.webp_header import parse_webp
 
 __all__ = ["MAX_PIXELS", "ImageHeader", "PhotographError", "check_size", "read_header"]
 
@@ -96,23 +98,6 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
     return replace(header, orientation=orientation or 1)
 
 
-def exif_orientation(segment: bytes) -> int | None:
-    """Returns the orientation (1..8) that the content of an APP1 segment states; None where it states none, or is damaged."""
-    if not segment.startswith(b"Exif\0\0") or segment[6:8] not in (b"II", b"MM"):
-        return None
-    tiff, order = segment[6:], "<" if segment[6:8] == b"II" else ">"
-    try:
-        (at,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, at)
-        for index in range(entries):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, at + 2 + 12 * index)
-            if tag == 0x0112:
-                return value if 1 <= value <= 8 else None
-    except struct.error:
-        return None
-    return None
-
-
 def _end_of_scan(data: bytes, start: int) -> int:
     """Returns the position of the marker that ends the scan, or -1."""
     # Most files are one scan and end with it: look at the end first, and spare the search of megabytes.
@@ -143,7 +128,7 @@ def _parse_png(data: bytes) -> ImageHeader:
             raise PhotographError("corrupt", f"the checksum of the PNG's {name!r} chunk does not match.")
         alpha = alpha or name == b"tRNS"
         if name == b"eXIf":
-            orientation = exif_orientation(b"Exif\0\0" + data[at + 8 : at + 8 + length]) or 1
+            orientation = exif_orientation(PREFIX + data[at + 8 : at + 8 + length]) or 1
         if name == b"fdAT":
             raise PhotographError("unsupported format", "an animated PNG. Save one picture of it.")
         if name == b"IEND":

@@ -1,9 +1,10 @@
-"""What a WebP or a HEIC says of itself before it is decoded. Standard library only."""
+"""What a WebP says of itself before it is decoded. Standard library only."""
 
 from __future__ import annotations
 
 import struct
 
+from dr_edge.fundus.exif import PREFIX, exif_orientation
 from dr_edge.fundus.header_types import ImageHeader, PhotographError
 
 _ANIMATED, _ALPHA = 0x02, 0x10
@@ -41,7 +42,8 @@ def parse_webp(data: bytes) -> ImageHeader:
             picture, lossless_alpha = _stored_size(data, name, body)
             alpha = alpha or lossless_alpha
         elif name == b"EXIF":
-            orientation = _orientation(data[body : body + length])
+            exif = data[body : body + length]
+            orientation = exif_orientation(exif if exif.startswith(PREFIX) else PREFIX + exif) or 1
         at = body + length + length % 2
     if picture is None or (canvas is not None and canvas != picture):
         raise PhotographError("corrupt", f"the WebP states {canvas} rows and columns, its picture {picture}. Store it anew.")
@@ -59,32 +61,3 @@ def _stored_size(data: bytes, name: bytes, at: int) -> tuple[tuple[int, int], bo
     if signature != 0x2F:
         raise PhotographError("corrupt", "the WebP's picture does not begin as one.")
     return (1 + (packed >> 14 & 0x3FFF), 1 + (packed & 0x3FFF)), bool(packed >> 28 & 1)
-
-
-def _orientation(exif: bytes) -> int:
-    from dr_edge.fundus.image_header import exif_orientation
-
-    prefix = b"" if exif.startswith(b"Exif\0\0") else b"Exif\0\0"
-    return exif_orientation(prefix + exif) or 1
-
-
-def parse_heic(data: bytes) -> ImageHeader:
-    """Returns the header of a HEIC, whose size `heic.py` finds, and checks that its boxes are whole.
-
-    Raises:
-      PhotographError: cut off.
-      struct.error: the bytes end inside a box.
-    """
-    at, count = 0, 0
-    while at < len(data):
-        length, _ = struct.unpack_from(">I4s", data, at)
-        if length == 1:
-            (length,) = struct.unpack_from(">Q", data, at + 8)
-        elif length == 0:  # to the end of the file
-            break
-        if length < 8 and count:
-            raise PhotographError("corrupt", f"a box of {length} bytes at byte {at} of the HEIC.")
-        at, count = at + max(length, 8), count + 1
-    if at > len(data):
-        raise PhotographError("truncated", f"the HEIC's boxes need {at} bytes, it has {len(data)}. Fetch it again.")
-    return ImageHeader("heic", 0, 0, 0)
