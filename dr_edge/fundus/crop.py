@@ -151,6 +151,17 @@ def brightest(image: np.ndarray) -> np.ndarray:
     return cv2.max(cv2.max(red, green), blue)
 
 
+def halved(image: np.ndarray) -> np.ndarray:
+    """Returns [H // 2, W // 2, ...] uint8: exact averages of four pixels, which OpenCV does fastest; an odd last line is left out."""
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    return cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+
+
+def border_of(image: np.ndarray) -> np.ndarray:
+    """Returns [2 (H + W), ...], the pixels of the first and the last row and column; those of the corners stand twice."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+
+
 def _points(xy: np.ndarray) -> np.ndarray:
     xy = np.asarray(xy, np.float64)
     if xy.ndim != 2 or xy.shape[1] != 2:

@@ -15,7 +15,7 @@ import numpy as np
 
 from dr_edge.fundus.appearance import KINDS, PROBE_SIDE, appearance, check_kind
 from dr_edge.fundus.circle_fit import Rim, fit_rim, sharpen_rim
-from dr_edge.fundus.crop import FieldOfView, brightest, crop_square, disc_mask
+from dr_edge.fundus.crop import FieldOfView, border_of, brightest, crop_square, disc_mask, halved
 from dr_edge.fundus.gradability import NotFundusError, check_fundus, check_whole
 from dr_edge.fundus.several import shows_several
 
@@ -64,16 +64,15 @@ def find(image: np.ndarray) -> Found:
         )
     small, factor = image, 1
     while max(small.shape[:2]) > _WORK_SIDE and min(small.shape[:2]) >= 32:
-        height, width = small.shape[0] // 2, small.shape[1] // 2
-        whole = small[: 2 * height, : 2 * width]  # exact averages of four, which OpenCV does fastest
-        small, factor = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), 2 * factor
+        small, factor = halved(small), 2 * factor
     if max(small.shape[:2]) > _WORK_SIDE:
         raise NotFundusError(
             "no field of view", f"{image.shape[1]}x{image.shape[0]} is a strip, no photograph."
         )
     whole, small = small, _without_neutral_frame(small)
-    rim, region = _search(small)
-    if shows_several(small, _without_white_frame(brightest(small))):
+    brightness = _without_white_frame(brightest(small))
+    rim, region = _search(brightness)
+    if shows_several(small, brightness):
         raise NotFundusError("more than one eye", "two or more discs are seen, and one alone would be graded. Cut them apart.")
     if small is not whole and (rim is None or rim.support + rim.explained <= 1.2):
         raise NotFundusError(
@@ -85,7 +84,7 @@ def find(image: np.ndarray) -> Found:
     check_whole(small, rim, region)
     found = _to_fov(rim, region, small.shape[:2])
     kind = appearance(crop_square(small, FieldOfView.from_box(*(round(edge) for edge in found.box)), PROBE_SIDE))
-    check_kind(kind, (kind,) if kind in KINDS else ())
+    check_kind(kind, KINDS)
     top, left, bottom, right = (edge * factor for edge in found.box)
     height = round(bottom - top)
     width = height if found.aspect == 1 else round(right - left)
@@ -103,10 +102,10 @@ def fov_mask(size_or_crop: int | np.ndarray) -> np.ndarray:
     return disc_mask(crop.shape[0]) & (brightest(crop) > _LIT)
 
 
-def _search(small: np.ndarray) -> tuple[Rim | None, np.ndarray]:
+def _search(brightest_channel: np.ndarray) -> tuple[Rim | None, np.ndarray]:
     """Returns the best rim (None when there is none worth the name) and the lit region, [h, w] bool."""
-    height, width = small.shape[:2]
-    brightness = cv2.GaussianBlur(_without_white_frame(brightest(small)), (0, 0), 1.0)
+    height, width = brightest_channel.shape
+    brightness = cv2.GaussianBlur(brightest_channel, (0, 0), 1.0)
     floor = float(np.percentile(brightness[::2, ::2], 1))
     scale = max(1.0, (float(np.percentile(brightness[::2, ::2], 90)) - floor) / _LIT_LIKE)
     tolerance = 0.006 * max(height, width)
@@ -163,8 +162,7 @@ def _is_clear(ellipse: Rim) -> bool:
 def _without_white_frame(brightness: np.ndarray) -> np.ndarray:
     """Returns the picture with a white margin (a scan, a figure) painted black; otherwise the picture itself."""
     white = (brightness >= 245).astype(np.uint8)
-    border = np.concatenate([white[0], white[-1], white[:, 0], white[:, -1]])
-    if border.mean() < 0.6:
+    if border_of(white).mean() < 0.6:
         return brightness
     framed = cv2.copyMakeBorder(white, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     cv2.floodFill(framed, None, (0, 0), 2)
@@ -178,8 +176,7 @@ def _without_neutral_frame(small: np.ndarray) -> np.ndarray:
     kernel = np.ones((5, 5), np.uint8)
     calm = cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM  # detail is not, though its average is the same grey
     near = ((high <= 136) & (low >= 120)).astype(np.uint8)
-    border = np.concatenate([near[0], near[-1], near[:, 0], near[:, -1]])
-    if border.mean() < _NEUTRAL_BORDER:
+    if border_of(near).mean() < _NEUTRAL_BORDER:
         return small
     even = calm & (high <= 144) & (low >= 112)
     framed = cv2.copyMakeBorder(even.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from dr_edge.fundus.crop import border_of, halved
+
 _STEPS = (5, 12, 25)  # thresholds above the border's brightness, grey levels
 _LEAST_AREA = 0.05  # of the largest part: a disc of 0.22 times its radius
 _LEAST_OF_FRAME = 0.01
@@ -40,9 +42,7 @@ def shows_several(small: np.ndarray, brightness: np.ndarray) -> bool:
     away = _against_border(small)
     standing_out = _without_bars(small, brightness if away is None else cv2.min(brightness, away))
     if max(small.shape[:2]) > 240:
-        height, width = small.shape[0] // 2, small.shape[1] // 2
-        small = cv2.resize(small[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-        standing_out = cv2.resize(standing_out[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        small, standing_out = halved(small), halved(standing_out)
     floor = float(np.percentile(standing_out[::2, ::2], 1))
     scale = max(1.0, (float(np.percentile(standing_out[::2, ::2], 90)) - floor) / 100)
     for step in _STEPS:
@@ -65,7 +65,7 @@ def _without_bars(small: np.ndarray, standing_out: np.ndarray) -> np.ndarray:
 
 def _against_border(small: np.ndarray) -> np.ndarray | None:
     """Returns [h, w] uint8, how far each pixel lies from the colour of an even, lit border; None where there is none."""
-    border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]]).astype(np.int16)
+    border = border_of(small).astype(np.int16)
     colour = np.median(border, axis=0)
     even = (np.abs(border - colour) <= _EVEN).all(axis=1).mean() >= _BORDER
     if not even or colour.max() < 25:

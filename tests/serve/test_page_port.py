@@ -178,7 +178,7 @@ def test_a_photograph_read_in_strips_gives_the_same_crop(node: str, tmp_path: Pa
     file.write_bytes(picture.tobytes())
     height, width = picture.shape[:2]
     script = """
-const {cropSquare} = await import(`${root}/fundus/crop.js`);
+const {cropSquare} = await import(`${root}/fundus/square.js`);
 const {file, width, height, box, size} = input;
 const data = new Uint8Array(fs.readFileSync(file));
 const asked = [];

@@ -8,8 +8,6 @@ import {quality} from './quality.js';
 import {areaResize, halve, interpolate} from './resize.js';
 import {STRIP, cropSquare} from './square.js';
 
-export {cropSquare};
-
 const LEAST_SPAN = 1 / 3; // of the crop's side must the disc span in the photograph
 
 /**

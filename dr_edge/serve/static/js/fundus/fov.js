@@ -5,7 +5,7 @@ import {fitRim, sharpenRim} from './circle_fit.js';
 import {blurSigmaOne, dilate, erode} from './filters.js';
 import {NotFundusError, checkFundus, checkWhole} from './gradability.js';
 import {convexHull, depth, fillConvex, largestFilled, outlines, reachedFromOutside} from './outline.js';
-import {brightest, count, histogram, percentile, roundHalfEven} from './picture.js';
+import {borderOf, brightest, count, histogram, meanAt, percentile, roundHalfEven} from './picture.js';
 import {showsSeveral} from './several.js';
 import {cropSquare} from './square.js';
 
@@ -45,8 +45,9 @@ export function findFov(small, factor) {
   }
   const whole = small;
   small = withoutNeutralFrame(small);
-  const {rim, region} = search(small);
-  if (showsSeveral(small, withoutWhiteFrame(brightest(small)))) {
+  const bright = withoutWhiteFrame(brightest(small));
+  const {rim, region} = search(bright);
+  if (showsSeveral(small, bright)) {
     throw new NotFundusError('more than one eye', 'two or more discs are seen, and one alone would be graded. Cut them apart.');
   }
   if (small !== whole && (rim === null || rim.support + rim.explained <= 1.2)) {
@@ -61,7 +62,7 @@ export function findFov(small, factor) {
   const edges = [y + 0.5 - radius, x + 0.5 - radius * aspect, y + 0.5 + radius, x + 0.5 + radius * aspect];
   const rows = (first, last) => small.data.subarray(first * small.width * 3, last * small.width * 3);
   const kind = appearance(cropSquare({...small, rows}, edges.map(roundHalfEven), PROBE_SIDE));
-  checkKind(kind, KINDS.includes(kind) ? [kind] : []);
+  checkKind(kind, KINDS);
   const [top, left, bottom, right] = edges.map((edge) => edge * factor);
   const height = roundHalfEven(bottom - top);
   const width = aspect === 1 ? height : roundHalfEven(right - left);
@@ -69,11 +70,11 @@ export function findFov(small, factor) {
   return {box: [firstRow, firstColumn, firstRow + height, firstColumn + width], rim: rim !== null, kind};
 }
 
-/** Returns the best rim (null when there is none worth the name) and the lit region. */
-function search(small) {
-  const {width, height} = small;
+/** Returns the best rim (null when there is none worth the name) and the lit region; `bright` is the brightest channel. */
+function search(bright) {
+  const {width, height} = bright;
   const frame = {width, height};
-  const brightness = blurSigmaOne(withoutWhiteFrame(brightest(small)));
+  const brightness = blurSigmaOne(bright);
   const levels = histogram(brightness, 2);
   const floor = percentile(levels, 1);
   const scale = Math.max(1, (percentile(levels, 90) - floor) / LIT_LIKE);
@@ -129,37 +130,28 @@ function withoutNeutralFrame(small) {
   const high = brightest(small).data;
   const low = Uint8Array.from({length: width * height}, (_, i) => Math.min(data[3 * i], data[3 * i + 1], data[3 * i + 2]));
   const near = high.map((value, i) => (value <= 136 && low[i] >= 120 ? 1 : 0));
-  let onBorder = 0;
-  for (let x = 0; x < width; x++) onBorder += near[x] + near[(height - 1) * width + x];
-  for (let y = 0; y < height; y++) onBorder += near[y * width] + near[y * width + width - 1];
-  if (onBorder / (2 * (width + height)) < NEUTRAL_BORDER) return small;
+  if (meanAt(near, borderOf(width, height)) < NEUTRAL_BORDER) return small;
   const highest = dilate({data: high, width, height}, 5).data;
   const lowest = erode({data: low, width, height}, 5).data;
-  const reached = reachedFromOutside(
-    (i) => high[i] > 144 || low[i] < 112 || highest[i] - lowest[i] > CALM,
-    width,
-    height,
-  );
-  const outside = dilate({data: reached, width, height}, 5).data;
-  const nearBorder = (x, y) => x < 2 || y < 2 || x >= width - 2 || y >= height - 2;
-  const black = outside.map((value, i) => (value || nearBorder(i % width, Math.floor(i / width)) ? 1 : 0));
-  return {...small, data: data.map((value, i) => (black[Math.floor(i / 3)] ? 0 : value))};
+  const outside = surroundings((i) => high[i] > 144 || low[i] < 112 || highest[i] - lowest[i] > CALM, width, height);
+  return {...small, data: data.map((value, i) => (outside[Math.floor(i / 3)] ? 0 : value))};
 }
 
 /** Returns the picture with a white margin (a scan, a figure) painted black; otherwise the picture itself. */
 function withoutWhiteFrame(brightness) {
   const {data, width, height} = brightness;
   const white = data.map((value) => (value >= 245 ? 1 : 0));
-  let onBorder = 0;
-  for (let x = 0; x < width; x++) onBorder += white[x] + white[(height - 1) * width + x];
-  for (let y = 0; y < height; y++) onBorder += white[y * width] + white[y * width + width - 1];
-  if (onBorder / (2 * (width + height)) < 0.6) return brightness;
-  const margin = reachedFromOutside((index) => white[index] === 0, width, height);
-  const outside = dilate({data: margin, width, height}, 5).data;
+  if (meanAt(white, borderOf(width, height)) < 0.6) return brightness;
+  const outside = surroundings((index) => white[index] === 0, width, height);
+  return {data: data.map((value, i) => (outside[i] ? 0 : value)), width, height};
+}
+
+/** Returns 1 for what is reached from outside the picture, and two pixels more. */
+function surroundings(blocked, width, height) {
+  const outside = dilate({data: reachedFromOutside(blocked, width, height), width, height}, 5).data;
   // The frame that fov.py draws around the picture grows inwards by two pixels as well.
   const nearBorder = (x, y) => x < 2 || y < 2 || x >= width - 2 || y >= height - 2;
-  const out = data.map((value, i) => (outside[i] || nearBorder(i % width, Math.floor(i / width)) ? 0 : value));
-  return {data: out, width, height};
+  return outside.map((value, i) => (value || nearBorder(i % width, Math.floor(i / width)) ? 1 : 0));
 }
 
 /** Returns the median fall of brightness (highest minus lowest around a pixel) across the region's outline inside the frame; 0 when little of it is. */

@@ -81,6 +81,19 @@ function level(counts, rank) {
   return counts.length - 1;
 }
 
+/** Returns the indices of the pixels of the first and the last row and column; those of the corners stand twice. */
+export function borderOf(width, height) {
+  const border = [];
+  for (let x = 0; x < width; x++) border.push(x, (height - 1) * width + x);
+  for (let y = 0; y < height; y++) border.push(y * width, y * width + width - 1);
+  return border;
+}
+
+/** Returns the mean of some of the values, those at `indices`. */
+export function meanAt(values, indices) {
+  return indices.reduce((sum, i) => sum + values[i], 0) / indices.length;
+}
+
 /** Returns how many values are not 0. */
 export function count(mask) {
   let total = 0;

@@ -8,18 +8,20 @@ function clampByte(value) {
 
 /**
  * Halves a picture by averaging fours; an odd last row or column is left out.
- * @param {{data: Uint8Array, width: number, height: number}} rgb 3 channels
+ * @param {{data: Uint8Array, width: number, height: number}} picture
+ * @param {number} channels interleaved
  */
-export function halve(rgb) {
-  const width = rgb.width >> 1;
-  const height = rgb.height >> 1;
-  const out = new Uint8Array(width * height * 3);
-  const stride = rgb.width * 3;
-  const {data} = rgb;
+export function halve(picture, channels = 3) {
+  const width = picture.width >> 1;
+  const height = picture.height >> 1;
+  const out = new Uint8Array(width * height * channels);
+  const stride = picture.width * channels;
+  const {data} = picture;
   for (let y = 0, o = 0; y < height; y++) {
-    for (let x = 0, i = 2 * y * stride; x < width; x++, i += 6) {
-      for (let c = 0; c < 3; c++, o++) {
-        out[o] = (data[i + c] + data[i + c + 3] + data[i + stride + c] + data[i + stride + c + 3] + 2) >> 2;
+    for (let x = 0, i = 2 * y * stride; x < width; x++, i += 2 * channels) {
+      for (let c = 0; c < channels; c++, o++) {
+        const [one, below] = [i + c, i + stride + c];
+        out[o] = (data[one] + data[one + channels] + data[below] + data[below + channels] + 2) >> 2;
       }
     }
   }

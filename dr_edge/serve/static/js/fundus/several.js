@@ -2,7 +2,7 @@
 
 import {blurSigmaOne, dilate, erode} from './filters.js';
 import {convexHull, depth, enclosedArea, outlines, reachedFromOutside, regions} from './outline.js';
-import {count, histogram, percentile, roundHalfEven} from './picture.js';
+import {borderOf, count, histogram, percentile, roundHalfEven} from './picture.js';
 import {halve} from './resize.js';
 
 const STEPS = [5, 12, 25];
@@ -35,7 +35,7 @@ export function showsSeveral(small, brightness) {
   let standing = withoutBars(small, against);
   if (Math.max(small.width, small.height) > 240) {
     small = halve(small);
-    standing = halvedGrey(standing);
+    standing = halve(standing, 1);
   }
   const levels = histogram(standing, 2);
   const floor = percentile(levels, 1);
@@ -46,13 +46,6 @@ export function showsSeveral(small, brightness) {
     if (found.length > 1 && found.filter((part) => likeAFundus(part, small)).length > 1) return true;
   }
   return false;
-}
-
-function halvedGrey({data, width, height}) {
-  const rgb = new Uint8Array(data.length * 3);
-  for (let i = 0; i < data.length; i++) rgb[3 * i] = data[i];
-  const small = halve({data: rgb, width, height});
-  return {...small, data: Uint8Array.from({length: small.width * small.height}, (_, i) => small.data[3 * i])};
 }
 
 /** Returns `standing` without lit rows and columns of one colour from edge to edge, which stand between pictures. */
@@ -83,9 +76,7 @@ function withoutBars({data, width, height}, standing) {
 
 /** Returns how far each pixel lies from the colour of an even, lit border; null where there is none. */
 function againstBorder({data, width, height}) {
-  const border = [];
-  for (let x = 0; x < width; x++) border.push(x, (height - 1) * width + x);
-  for (let y = 0; y < height; y++) border.push(y * width, y * width + width - 1);
+  const border = borderOf(width, height);
   const colour = [0, 1, 2].map((c) => {
     const counts = new Uint32Array(256);
     for (const i of border) counts[data[3 * i + c]]++;
@@ -131,7 +122,7 @@ function divided(mask, width, height) {
   for (const share of CORES) {
     const core = Uint8Array.from(deep, (value) => (value > share * peak ? 1 : 0));
     const {labels, first} = regions(core, width, height);
-    const highest = first.slice(0, MOST_PARTS - 1).map((start) => start);
+    const highest = first.slice(0, MOST_PARTS - 1);
     for (let i = 0; i < labels.length; i++) {
       const at = labels[i] - 1;
       if (at >= 0 && at < highest.length && deep[i] > deep[highest[at]]) highest[at] = i;
