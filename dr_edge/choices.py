@@ -81,7 +81,7 @@ def _chooses(selector: str) -> bool:
 def _settle_one(scope: str, selector: str, name: str, value: Any, choice: Choice) -> None:
     where = f"{f'{scope}/' if scope else ''}{gin.config._REGISTRY.minimal_selector(selector)}.{name}"
     short = where.removeprefix("training.")
-    meant = _macro_value(value)
+    meant = macro_value(value)
     if meant is None:
         return
     if name == "learning_rate" and isinstance(meant, int | float) and not isinstance(meant, bool):
@@ -105,7 +105,7 @@ def _settle_one(scope: str, selector: str, name: str, value: Any, choice: Choice
     gin.parse_config(f"{where} = {choice.form(chosen)}")
 
 
-def _macro_value(value: Any) -> Any:
+def macro_value(value: Any) -> Any:
     """Returns the value behind a macro, or `value` itself; None where the macro is not defined, which gin says later."""
     while isinstance(value, REFERENCE) and value.selector == MACRO:
         value = gin.config._CONFIG.get((value.scoped_selector.rpartition("/")[0], MACRO), {}).get("value")

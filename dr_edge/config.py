@@ -14,7 +14,7 @@ from pathlib import Path
 import gin
 from absl import logging
 
-from dr_edge import choices
+from dr_edge import binding_types, choices
 
 CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent
 UNREADABLE = (ValueError, SyntaxError, AttributeError, OSError, tokenize.TokenError)
@@ -31,7 +31,8 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
       bindings: for example ["train.epochs = 3"].
 
     Raises:
-      ValueError: a file is missing, or a binding names nothing that exists; says the nearest name.
+      ValueError: a file is missing, or a binding names nothing that exists or is of another type; says the nearest name, or
+        what it takes.
     """
     gin.add_config_file_search_path(str(CONFIG_DIRECTORY))
     # gin's second reader takes 'gin_configs/base.gin' for a Python package and fails on it where the repository root is on
@@ -53,6 +54,7 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
     except UNREADABLE as err:
         raise ValueError(f"{_first_line(err)}{_suggestion(str(err))}{_place(str(err))}") from err
     choices.settle()
+    binding_types.check()
     try:
         gin.finalize()
     except UNREADABLE as err:
@@ -64,8 +66,7 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
 def import_names() -> None:
     """Imports all that a gin file may name."""
     from dr_edge.data import augment  # noqa: F401
-    from dr_edge.losses import multilabel as multitask_losses  # noqa: F401
-    from dr_edge.losses import segmentation as segmentation_losses  # noqa: F401
+    from dr_edge.losses import multilabel, segmentation  # noqa: F401
     from dr_edge.models import classifiers, mobilenet_v3_cbam, multitask, ordinal, resnet_v2_slim, unet  # noqa: F401
     from dr_edge.training import loop  # noqa: F401
 

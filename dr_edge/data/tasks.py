@@ -47,8 +47,8 @@ def messidor_any_dr() -> Task:
 @gin.configurable(module="tasks")
 def label(
     name: str = gin.REQUIRED,
-    class_names: Sequence[str] | None = None,
-    positive: Sequence[str] | None = None,
+    class_names: str | int | Sequence[str | int] | None = None,
+    positive: str | int | Sequence[str | int] | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> LabelTask:
     """One class per value of the label `name`, called as the records call them (for folder-per-class data: name = "class").
@@ -70,7 +70,7 @@ def label(
     return LabelTask(name, _texts(class_names), _texts(positive), new)
 
 
-def _texts(names: Sequence[str] | str | None) -> tuple[str, ...] | None:
+def _texts(names: str | int | Sequence[str | int] | None) -> tuple[str, ...] | None:
     """Returns names as texts; one alone may come without brackets, a number of a numbered class as it is."""
     if names is None:
         return None
