@@ -157,7 +157,7 @@ def staged_directory(final: str | os.PathLike) -> Iterator[Path]:
     with locks.held(final) as lock:
         check_new(final)  # the process before may have ended meanwhile
         if lock.held:
-            _remove_leftovers(final)
+            remove_leftovers(final.parent, final.name)
         staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.tmp")
         staging.mkdir()
         try:
@@ -177,12 +177,21 @@ def check_new(final: str | os.PathLike) -> None:
         raise FileExistsError(f"{final} exists and is not empty. Remove it or write to another directory.")
 
 
-def _remove_leftovers(final: Path) -> None:
-    """Removes the staging directories of processes that were killed; `final` must be locked."""
-    name = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{8}}\.tmp")
-    for path in final.parent.iterdir():
-        if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+def remove_leftovers(directory: str | os.PathLike, name: str | None = None) -> None:
+    """Removes what killed processes left half-written in `directory`, files and directories; their lock must be held.
+
+    Args:
+      directory: an existing one.
+      name: of what was being written; None: anything.
+    """
+    unfinished = re.compile(rf"\.{re.escape(name) if name else '.+'}\.[0-9a-f]{{8}}\.tmp")
+    for path in Path(directory).iterdir():
+        if not unfinished.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def safe_name(text: str, otherwise: str) -> str:

@@ -7,6 +7,7 @@ again by the same command ends with the weights of the uninterrupted one.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -111,10 +112,10 @@ def train(
     if chief and run_directory.claim(run_path, records) == "finished" or run_directory.is_finished(run_path):
         logging.info("%s is finished already; nothing to do.", run_path)
         return metadata.read_manifest(run_path, "run")
-    run = Trainer(settings, examples, where, chief)
-    state, timer = run.state, Timer(checkpoint_minutes)
     try:
-        with workers.named_loss(where), stop_requests() as stop:
+        run = Trainer(settings, examples, where, chief)
+        state, timer = run.state, Timer(checkpoint_minutes)
+        with contextlib.closing(run.monitor), workers.named_loss(where), stop_requests() as stop:
             while run.to_train():
                 started = time.monotonic()
                 batches = run.batches()
@@ -127,7 +128,6 @@ def train(
                 run.keep_if_best(run.validate())
                 if state.epoch % checkpoint_epochs == 0 or not run.to_train():
                     run.save()
+        return run.finish()
     finally:
-        run.monitor.close()
         run_directory.release(run_path)
-    return run.finish()

@@ -20,7 +20,8 @@ from dr_edge import locks, metadata
 from dr_edge.framework import keras, tf
 from dr_edge.training import checkpoints
 
-CONFIG_FILE = "config.gin"
+CONFIG_FILE, OPERATIVE_FILE, METRICS_FILE = "config.gin", "operative_config.gin", "metrics.jsonl"
+UNFINISHED_MODEL = ".best.tmp.keras"  # what best.keras is written as
 LOCK_FILE = ".lock"
 _HELD: dict[Path, locks.Lock] = {}  # run directory -> its lock
 
@@ -55,7 +56,9 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
         return "finished"  # also where nothing can be written any more
     path.mkdir(parents=True, exist_ok=True)
     release(path)
-    _HELD[path.resolve()] = locks.take(path / LOCK_FILE, path, "trained")
+    lock = _HELD[path.resolve()] = locks.take(path / LOCK_FILE, path, "trained")
+    if lock.held:
+        _remove_leftovers(path)
     if not config_file.is_file():
         metadata.write_text(config_file, configured)
         return "new"
@@ -86,8 +89,17 @@ def release(run_dir: str | Path) -> None:
 
 
 def _is_empty(path: Path) -> bool:
-    """Says whether a directory holds nothing but perhaps the lock of a process that was killed at its start."""
-    return path.is_dir() and all(entry.name == LOCK_FILE for entry in path.iterdir())
+    """Says whether a directory holds nothing but perhaps what a process left that was killed at its start."""
+    return path.is_dir() and all(entry.name == LOCK_FILE or entry.name.startswith(f".{CONFIG_FILE}.") for entry in path.iterdir())
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes what a killed training was writing; by their names, since other commands write into a run directory, too."""
+    for name in (CONFIG_FILE, OPERATIVE_FILE, METRICS_FILE, metadata.MANIFESTS["run"][0]):
+        metadata.remove_leftovers(path, name)
+    (path / UNFINISHED_MODEL).unlink(missing_ok=True)
+    if (path / "checkpoints").is_dir():
+        metadata.remove_leftovers(path / "checkpoints")
 
 
 def _holds_training(path: Path) -> bool:
@@ -121,7 +133,7 @@ class MetricsLog:
 
         Epochs, not steps: a run that was stopped between the last step of an epoch and its validation writes both rows again.
         """
-        self._path = Path(run_dir) / "metrics.jsonl"
+        self._path = Path(run_dir) / METRICS_FILE
         rows = read_metrics(run_dir) if self._path.is_file() else []
         kept = [row for row in rows if row["epoch"] <= epochs]
         metadata.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
@@ -135,7 +147,7 @@ class MetricsLog:
 def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
     """Returns the rows of metrics.jsonl; a last line that was cut off is left out."""
     rows = []
-    for line in (Path(run_dir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+    for line in (Path(run_dir) / METRICS_FILE).read_text(encoding="utf-8").splitlines():
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:

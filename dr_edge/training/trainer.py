@@ -94,7 +94,7 @@ class Trainer:
 
         found = strategies.distribute(self._where, of_worker)
         if self._chief:  # only now have the pipeline and the augmentation been configured, too
-            metadata.write_text(self._run_path / "operative_config.gin", gin.operative_config_str())
+            metadata.write_text(self._run_path / run_directory.OPERATIVE_FILE, gin.operative_config_str())
         return found
 
     def first_images(self, batch: Any) -> tf.Tensor:
@@ -200,6 +200,6 @@ def describe(
 
 def _save_model(model: keras.Model, path: Path) -> None:
     """Writes a Keras model whole: under a temporary name, then renamed."""
-    temporary = path.with_name(f".{path.stem}.tmp.keras")
+    temporary = path.with_name(run_directory.UNFINISHED_MODEL)
     model.save(temporary)
     temporary.replace(path)

@@ -224,6 +224,29 @@ def test_a_run_that_lives_is_not_taken_over(coloured_records, tmp_path, clean_gi
     run_directory.release(tmp_path / "run")
 
 
+def test_what_a_killed_training_was_writing_goes_and_what_others_write_stays(coloured_records, tmp_path, clean_gin):
+    import gin
+
+    from dr_edge.training import run_directory
+
+    gin.bind_parameter("train.epochs", 2)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".config.gin.12345678.tmp").write_text("half of a")  # killed before it held anything
+    (run / ".lock").touch()
+    assert run_directory.claim(run, coloured_records) == "new"
+    run_directory.release(run)
+    half = [run / ".run.json.12345678.tmp", run / ".best.tmp.keras", run / "checkpoints" / ".step-00000002.12345678.tmp" / "variables.npz"]
+    explained = run / ".heatmaps.12345678.tmp" / "index.html"
+    for path in (*half, explained):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    run_directory.claim(run, coloured_records)
+    run_directory.release(run)
+    assert not any(path.exists() for path in half) and explained.exists()
+    assert list((run / "checkpoints").iterdir()) == [] and not list(run.glob(".config*"))
+
+
 def _missing_weights(image_size: int, outputs: int) -> keras.Model:
     from dr_edge.models import backbones
 
