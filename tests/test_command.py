@@ -73,7 +73,7 @@ WRONG = [
     ("dr_edge.serve", [], 2, "Missing: --bundle."),
     ("dr_edge.serve", ["--bundle={tmp}/a", "--port=0"], 1, "{tmp}/a is no directory"),
     ("dr_edge.serve", ["--bundle={tmp}/a", "--tls_key=k"], 1, "--tls_certificate and --tls_key go together"),
-    ("dr_edge.serve.vendor", ["--chek"], 2, "unrecognized arguments: --chek. See python -m dr_edge.serve.vendor --help."),
+    ("dr_edge.serve.vendor", ["--chek"], 2, "error: unrecognized arguments: --chek. See python -m dr_edge.serve.vendor --help."),
     ("export", ["--run_dir=x"], 2, "Missing: --out."),
     ("export", ["x", "y"], 2, "Missing: --run_dir, --out. Received without a flag: x y."),
     ("export", ["--run_dir=x", "--out=y", "--format=float32"], 2, "Unknown flag: --format. Did you mean --formats?"),

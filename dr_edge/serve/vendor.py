@@ -4,8 +4,7 @@
   python -m dr_edge.serve.vendor --check     # exit status 1 where a file is missing or changed; needs neither
 
 `npm ci --ignore-scripts` in a temporary directory; then exactly the files below are copied, each only with the SHA-256
-that stands here. Without them the page still works, but asks the server instead of computing itself. Standard library
-only.
+that stands here. Without them the page still works, but asks the server instead of computing itself.
 """
 
 from __future__ import annotations
@@ -19,7 +18,9 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from dr_edge import metadata
+from absl import app
+
+from dr_edge import command, metadata
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "static" / "vendor" / "litert"
@@ -124,32 +125,29 @@ def _checked(path: Path, sha256: str) -> bytes:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says a mistake as every command of this project does."""
+    """Leaves it to `command` to say a mistake, as every command of this project does."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends with exit status 2."""
-        self.exit(2, f"error: {message}. See {self.prog} --help.\n")
+        """Raises UsageError."""
+        raise app.UsageError(message)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(argv: list[str]) -> int:
     """Runs the command; returns its exit status."""
     parser = _Parser(prog="python -m dr_edge.serve.vendor", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--check", action="store_true", help="only say what is missing or changed")
     parser.add_argument("--npm", default="npm", help="the npm program (default: %(default)s)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(argv[1:])
     if options.check:
         found = problems()
         print("\n".join(found) or f"{len(FILES)} files below {TARGET} are as they should be.")
         return int(bool(found))
-    try:
-        written = vendor(npm=options.npm)
-    except (RuntimeError, OSError) as err:
-        print(f"error: {err}", file=sys.stderr)
-        return 1
+    written = vendor(npm=options.npm)
     print(f"{len(FILES)} files written to {TARGET}." if written else f"Nothing to do: {TARGET} is complete.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # argparse, since the server imports this module, and an absl flag would become one of the server's, too.
+    sys.exit(command.call(main, sys.argv))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dr_edge import command
 from dr_edge.serve import vendor
 
 
@@ -58,9 +59,9 @@ def test_without_npm_it_says_what_to_install(tmp_path: Path, capsys: pytest.Capt
         vendor.vendor(tmp_path, npm="no-such-program")
     monkeypatch.setattr(vendor.problems, "__defaults__", (tmp_path,))
     monkeypatch.setattr(vendor.vendor, "__defaults__", (tmp_path, "npm"))
-    assert vendor.main(["--npm=no-such-program"]) == 1
+    assert command.call(vendor.main, ["vendor", "--npm=no-such-program"]) == 1
     assert "Install Node.js" in capsys.readouterr().err
-    assert vendor.main(["--check"]) == 1
+    assert vendor.main(["vendor", "--check"]) == 1
     assert capsys.readouterr().out.count("is missing") == len(vendor.FILES)
 
 
