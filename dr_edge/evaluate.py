@@ -53,10 +53,11 @@ def main(argv: list[str]) -> int:
             )
         _compare(*arguments)
         return 0
+    if job != "evaluate" or arguments or not FLAGS.run_dir:
+        received = f" Received: {' '.join(argv[1:])}." if argv[1:] else ""
+        raise app.UsageError(f"Give --run_dir=RUN, or compare RUN_A RUN_B [--out=FILE.json].{received}")
     if FLAGS.out:
         raise app.UsageError("--out is for compare: an evaluation is written to RUN/evaluation/<split>. Leave it out.")
-    if job != "evaluate" or arguments or not FLAGS.run_dir:
-        raise app.UsageError("Give --run_dir=RUN, or compare RUN_A RUN_B [--out=FILE.json].")
     _evaluate()
     return 0
 

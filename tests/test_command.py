@@ -57,6 +57,7 @@ WRONG = [
     ("dr_edge.evaluate", ["--run_dir=x", "--split=tset"], 2, "Did you mean 'test'? Known: train, val, test."),
     ("dr_edge.evaluate", ["--run_dir=x", "--batch_size=0"], 2, "--batch_size=0: 0 is not a positive integer"),
     ("dr_edge.evaluate", ["--run_dir=x", "--out=y"], 2, "--out is for compare"),
+    ("dr_edge.evaluate", ["compare", "{tmp}/a", "--out=y"], 2, "or compare RUN_A RUN_B [--out=FILE.json]. Received: compare {tmp}/a."),
     ("dr_edge.evaluate", ["compare", "{tmp}/a", "{tmp}/b"], 1, "{tmp}/a/evaluation/test is no directory"),
     ("dr_edge.explain", ["--run_dir=x"], 2, "Missing: --images, --out."),
     ("dr_edge.explain", ["--run_dir=x", "--images=a.jpg", "b.jpg", "--out=q"], 2, "Unexpected arguments: b.jpg. Quote the pattern"),
