@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 from absl import flags, logging
 
@@ -56,7 +57,8 @@ def _search() -> int:
         raise RuntimeError('dr_edge.tune needs Optuna: pip install "dr_edge[tune]"') from err
     dimensions = [space.parse_grid(text) for text in FLAGS.grid] + [space.parse_search(text) for text in FLAGS.search]
     directory = Path(FLAGS.run_dir).resolve()
-    storage = FLAGS.storage or f"sqlite:///{directory}/study.db"
+    # Quoted: Optuna and SQLAlchemy read ?, % and {} of an address as their own.
+    storage = FLAGS.storage or f"sqlite:///{quote(str(directory / 'study.db'))}"
     sampler = FLAGS.sampler or ("tpe" if FLAGS.search else "grid")
     study_lib.check_sampler(sampler, dimensions, FLAGS.trials)
     settings.check(FLAGS.gin_file, FLAGS.gin_param, dimensions, FLAGS.maximize)

@@ -34,7 +34,9 @@ def tune(*arguments: str, **options) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 def test_a_search_survives_a_kill_and_a_bad_trial(coloured_records, tmp_path):
-    gin_file, directory = tmp_path / "small.gin", tmp_path / "search"
+    place = tmp_path / "ñ 眼 Müller%20#{x}?.d"  # what an address of a database would read as its own stands in names, too
+    gin_file, directory = place / "ñ 眼.gin", place / "search ñ"
+    place.mkdir()
     gin_file.write_text(SETTINGS)
     arguments = [
         f"--gin_file={gin_file}", f"--records={coloured_records}", f"--run_dir={directory}",
@@ -62,7 +64,8 @@ def test_a_search_survives_a_kill_and_a_bad_trial(coloured_records, tmp_path):
             assert run["status"] == "finished" and run["best"]["value"] == float(row["value"])
             config = (directory / row["run_dir"] / "config.gin").read_text()
             assert f"constant.learning_rate = {row['schedules.constant.learning_rate']}" in config
-    assert (directory / "trials.png").stat().st_size > 5000
+    assert (directory / "trials.png").stat().st_size > 5000 and (directory / "study.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [place.name]
     assert "best of 2: auc" in done.stdout and "FAILED: train needs a batch_size" in done.stderr
     before = (directory / "trials.csv").read_text()
     assert tune(*arguments).returncode == 0 and (directory / "trials.csv").read_text() == before
