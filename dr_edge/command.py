@@ -4,8 +4,8 @@ Each `python -m` module ends with `command.run(main)`. Whatever goes wrong is on
 
   error: what failed; what came; what to do
 
-with exit status 2 where the command line itself is wrong, 1 for everything else and 130 after Ctrl-C. Log lines are plain
-text, warnings begin with "warning:". Standard library and absl only, so that `android_bench` may import it like
+with exit status 2 where the command line itself is wrong, 1 for everything else and 130 after Ctrl-C; `--help` ends with 0. Log lines are
+plain text, warnings begin with "warning:". Standard library and absl only, so that `android_bench` may import it like
 `dr_edge.metadata`. With --verbosity=1 the traceback of an error is shown, too.
 """
 
@@ -71,16 +71,17 @@ def call(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     """Calls `main` with log lines and warnings in the format of every command; returns the exit status."""
     _plain_logging()
     try:
-        return main(argv) or 0
+        status = main(argv) or 0
+        sys.stdout.flush()
+        return status
     except app.UsageError as err:
         return _end(f"{_sentence(str(err))} {_help()}", USAGE)
     except Failure as err:
         return _end(str(err), err.status)
     except KeyboardInterrupt:
         return _end("Interrupted.", INTERRUPTED)
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at the end of the process
-        return FAILED
+    except BrokenPipeError:
+        return _seen_enough()
     except Exception as err:
         if not isinstance(err, EXPECTED) and not _is_of_the_system(err):
             raise  # a fault of the program: its traceback is of use
@@ -138,7 +139,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     """Parses the flags as `app.run` does; a mistake is said in one line, without the list of all flags."""
     app.define_help_flags()
     try:
-        left = flags.FLAGS(list(argv))
+        left = _read_flags(argv)
+    except BrokenPipeError:  # --help | head
+        sys.exit(_seen_enough())
     except (flags.Error, UnicodeError) as err:
         sys.exit(_end(f"{_flag_words(str(err), _loose(argv))} {_help()}", USAGE))
     for flag in _flags():  # a shell leaves the ~ of --out=~/records as it is
@@ -148,6 +151,15 @@ def _parse(argv: Sequence[str]) -> list[str]:
     if empty:  # often a shell variable that is not set; an empty --out would be the working directory
         sys.exit(_end(f"{', '.join(empty)} has no value. {_help()}", USAGE))
     return left
+
+
+def _read_flags(argv: Sequence[str]) -> list[str]:
+    """Returns what is left beside the flags; ends with 0 after --help, where absl ends with 1, which a script takes for a failure."""
+    try:
+        return flags.FLAGS(list(argv))
+    except SystemExit:
+        sys.stdout.flush()
+        sys.exit(0)
 
 
 def _flags() -> list[flags.Flag]:
@@ -205,6 +217,12 @@ def _end(message: str, status: int) -> int:
     logging.flush()
     print(f"error: {message}", file=sys.stderr, flush=True)
     return status
+
+
+def _seen_enough() -> int:
+    """Ends the output, which `| head` no longer reads; returns the exit status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at the end of the process
+    return FAILED
 
 
 def _text(path: Any) -> str:

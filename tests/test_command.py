@@ -118,7 +118,19 @@ def test_a_wrong_invocation_is_one_line(answers, number):
 
 def test_every_command_shows_its_help_without_the_heavy_libraries():
     for module, (code, out, _, heavy) in zip(COMMANDS, forked([(module, ["--help"], {}) for module in COMMANDS]), strict=True):
-        assert f"python -m {module} " in out and code == 1 and not heavy, (module, code, heavy)  # absl's status of --help
+        assert f"python -m {module} " in out and code == 0 and not heavy, (module, code, heavy)
+
+
+@pytest.mark.parametrize("arguments", [["dr_edge.train", "--help"], ["dr_edge.serve.vendor", "--check"]])
+def test_a_reader_that_has_seen_enough_is_no_mistake(arguments):
+    """`--help | head -1` gave a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, check=False, cwd=REPOSITORY
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_every_command_is_run_in_the_one_way():
