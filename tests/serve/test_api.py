@@ -5,18 +5,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import io
 import json
 import re
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import httpx
 import numpy as np
 import pytest
+from api_client import png, post, refusal
 
 from dr_edge.prediction.bundle import open_bundle
 from dr_edge.prediction.pictures import heat_is_shown
@@ -29,24 +26,6 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-
-
-def post(server, data: bytes, query: str = "", **fields: str) -> httpx.Response:
-    files = {"image": ("eye.jpg", data, "image/jpeg")}
-    return httpx.post(f"{server.url}/v1/predict{query}", files=files, data=fields, timeout=60)
-
-
-def png(image: np.ndarray) -> bytes:
-    return cv2.imencode(".png", image[..., ::-1])[1].tobytes()
-
-
-def refusal(response: httpx.Response) -> dict:
-    """Checks the form of an error, and returns it."""
-    content = response.json()
-    assert set(content) == {"error"} and set(content["error"]) == {"status", "reason", "message"}
-    assert content["error"]["status"] == response.status_code and content["error"]["message"]
-    assert "Traceback" not in response.text and "/tmp" not in response.text and ".py" not in response.text
-    return content["error"]
 
 
 def test_an_upload_gets_the_answer_of_the_command(server, bundle_dir, photograph):
@@ -84,121 +63,6 @@ def test_a_label_is_set_beside_the_answer(server, photograph):
 def test_no_fundus_is_an_answer(server):
     content = post(server, png(np.full((200, 300, 3), 3, np.uint8)), "?pictures=1").json()
     assert content["status"] == "not_a_fundus_photograph" and content["pictures"] is None
-
-
-CASES = {
-    "nothing": (b"", 422, "empty file"),
-    "text": (b"left eye, 2 p.m.", 415, "unsupported format"),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "unsupported format"),
-    "gif": (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", 415, "unsupported format"),
-    "tiny": (png(np.zeros((4, 4, 3), np.uint8)), 422, "too small"),
-}
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_what_is_no_photograph_is_refused_with_its_reason(server, case):
-    data, status, reason = CASES[case]
-    response = post(server, data)
-    assert (response.status_code, refusal(response)["reason"]) == (status, reason)
-
-
-def test_a_cut_off_photograph_is_refused(server, photograph):
-    response = post(server, photograph[: len(photograph) // 2])
-    assert response.status_code == 422 and refusal(response)["reason"] == "truncated"
-
-
-def test_a_bomb_is_refused_undecoded(server):
-    bomb = png(np.zeros((16, 16, 3), np.uint8))
-    header = bytearray(bomb)
-    header[16:24] = (60_000).to_bytes(4, "big") * 2  # 3.6 gigapixels in 100 bytes
-    import zlib
-
-    header[29:33] = zlib.crc32(bytes(header[12:29])).to_bytes(4, "big")
-    response = post(server, bytes(header))
-    assert response.status_code == 413 and refusal(response)["reason"] == "too many pixels"
-
-
-def test_a_deflated_dicom_bomb_is_refused(server, photograph):
-    import zlib
-
-    import pydicom
-    from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
-
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = DeflatedExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.77.1.5.1"
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    out = io.BytesIO()
-    pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128).save_as(out, enforce_file_format=True)
-    head = out.getvalue()
-    squeezer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    bomb = b"".join(squeezer.compress(bytes(1 << 20)) for _ in range(128)) + squeezer.flush()
-    length = head.index(meta.MediaStorageSOPInstanceUID.encode())
-    body = head[: head.index(b"1.2.840.10008.1.2.1.99", length) + 22] + bomb  # the file's meta information, then the bomb
-    response = post(server, body)
-    assert response.status_code == 415 and refusal(response)["reason"] == "unsupported DICOM"
-    assert response.elapsed.total_seconds() < 20
-    assert post(server, photograph).json()["status"] == "answered"
-
-
-def test_type_is_decided_by_content_and_not_by_name(server, photograph):
-    files = {"image": ("../../etc/passwd\x00.exe", photograph, "application/x-msdownload")}
-    assert httpx.post(f"{server.url}/v1/predict", files=files).json()["status"] == "answered"
-
-
-FORMS = {
-    "no form": ({"content": b"x", "headers": {"content-type": "image/jpeg"}}, 415, "no form"),
-    "no type": ({"content": b"x"}, 415, "no form"),
-    "no boundary": ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 415, "no form"),
-    "broken": (
-        {"content": b"--b\r\nnonsense", "headers": {"content-type": "multipart/form-data; boundary=b"}},
-        400,
-        "broken form",
-    ),
-    "unclosed": (
-        {
-            "content": b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nabc',
-            "headers": {"content-type": "multipart/form-data; boundary=b"},
-        },
-        400,
-        "broken form",
-    ),
-    "another field": ({"files": {"photo": b"x"}}, 422, "unknown field"),
-    "no image": ({"files": {"label": (None, "referable")}}, 422, "no image"),
-    "two images": ({"files": [("image", b"x"), ("image", b"y")]}, 422, "two of a field"),
-    "long label": ({"files": {"image": b"x", "label": (None, "x" * 500)}}, 422, "unknown label"),
-    "long boundary": (
-        {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=" + "b" * 2000}},
-        400,
-        "broken form",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", FORMS)
-def test_a_wrong_form_is_refused_with_what_is_wrong(server, case):
-    arguments, status, reason = FORMS[case]
-    response = httpx.post(f"{server.url}/v1/predict", **arguments)
-    assert (response.status_code, refusal(response)["reason"]) == (status, reason)
-
-
-def test_a_wrong_query_is_refused_in_the_same_form(server, photograph):
-    response = post(server, photograph, "?pictures=perhaps")
-    assert response.status_code == 422 and refusal(response)["reason"] == "invalid request"
-
-
-def test_an_upload_that_is_too_large_is_refused_before_it_has_arrived(start_server, bundle_dir):
-    with start_server(bundle_dir, "--workers=1", "--max_upload_mb=1") as small:
-        response = post(small, b"\xff\xd8\xff" + bytes(3 << 20))
-        assert response.status_code == 413 and refusal(response)["reason"] == "file too large"
-
-        def chunks():  # no content-length
-            yield b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
-            for _ in range(40):
-                yield bytes(1 << 16)
-
-        kind = {"content-type": "multipart/form-data; boundary=b"}
-        response = httpx.post(f"{small.url}/v1/predict", content=chunks(), headers=kind, timeout=30)
-        assert response.status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/bundle", "/healthz", "/metrics", "/docs", "/openapi.json", "/nothing"])
@@ -303,33 +167,3 @@ def test_counts_are_kept(server, photograph):
     for path in ("/a", "/b", "/c"):
         httpx.get(server.url + path)
     assert "route=\"/a\"" not in httpx.get(f"{server.url}/metrics").text  # strangers' paths would fill the memory
-
-
-def test_the_server_imports_no_framework(bundle_dir):
-    code = (
-        "import sys\nfrom dr_edge.prediction.bundle import open_bundle\nfrom dr_edge.serve import worker\n"
-        "from dr_edge.serve.app import create_app\n"
-        f"create_app(open_bundle({str(bundle_dir)!r}))\n"
-        "print([name for name in ('tensorflow', 'keras', 'scipy', 'sklearn', 'matplotlib') if name in sys.modules])"
-    )
-    root = Path(__file__).resolve().parents[2]
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=root)
-    assert result.stdout.strip() == "[]", result.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--bundle=nowhere"], "nowhere is no directory"),
-        (["--bundle=BUNDLE", "--artifact=int4"], "It has: float32"),
-        (["--bundle=BUNDLE", "--tls_key=key.pem"], "go together"),
-        (["--bundle=BUNDLE", "--tls_key=key.pem", "--tls_certificate=no.pem"], "--tls_certificate=no.pem and --tls_key=key.pem cannot"),
-    ],
-)
-def test_what_cannot_work_is_said_at_the_start(bundle_dir, arguments, message):
-    given = [word.replace("BUNDLE", str(bundle_dir)) for word in arguments]
-    root = Path(__file__).resolve().parents[2]
-    result = subprocess.run(
-        [sys.executable, "-m", "dr_edge.serve", *given], capture_output=True, text=True, timeout=60, check=False, cwd=root
-    )
-    assert result.returncode == 1 and message in result.stderr and "Traceback" not in result.stderr

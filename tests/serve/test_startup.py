@@ -25,14 +25,19 @@ def taken() -> int:
 
 
 @pytest.mark.parametrize(
-    ("flag", "said"),
+    ("flags", "said"),
     [
-        ("--port=TAKEN", "127.0.0.1:TAKEN is taken: another program listens there, perhaps this server"),
-        ("--allowed_hosts=https://clinic.test", "--allowed_hosts=https://clinic.test: no name of a host."),
+        (["--port=TAKEN"], "127.0.0.1:TAKEN is taken: another program listens there, perhaps this server"),
+        (["--allowed_hosts=https://clinic.test"], "--allowed_hosts=https://clinic.test: no name of a host."),
+        (["--bundle=nowhere"], "nowhere is no directory"),
+        (["--artifact=int4"], "It has: float32"),
+        (["--tls_key=key.pem"], "go together"),
+        (["--tls_key=key.pem", "--tls_certificate=no.pem"], "--tls_certificate=no.pem and --tls_key=key.pem cannot"),
     ],
 )
-def test_what_cannot_be_served_is_named_with_what_to_do(taken: int, bundle_dir: Path, flag: str, said: str) -> None:
-    command = [sys.executable, "-m", "dr_edge.serve", f"--bundle={bundle_dir}", flag.replace("TAKEN", str(taken))]
+def test_what_cannot_be_served_is_named_with_what_to_do(taken: int, bundle_dir: Path, flags: list[str], said: str) -> None:
+    given = [flag.replace("TAKEN", str(taken)) for flag in (f"--bundle={bundle_dir}", *flags)]  # of a flag the last one counts
+    command = [sys.executable, "-m", "dr_edge.serve", *given]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
     assert result.returncode == 1 and said.replace("TAKEN", str(taken)) in result.stderr
     assert "Errno" not in result.stderr and "Traceback" not in result.stderr
@@ -91,3 +96,14 @@ def test_files_that_are_no_certificate_are_named(tmp_path: Path) -> None:
     (tmp_path / "wrong.pem").write_text("no certificate")
     with pytest.raises(OSError, match=r"wrong\.pem and --tls_key=.* cannot be used.*PEM files"):
         startup.uvicorn_config(None, Settings(), str(tmp_path / "wrong.pem"), str(key))
+
+
+def test_the_server_imports_no_framework(bundle_dir: Path) -> None:
+    code = (
+        "import sys\nfrom dr_edge.prediction.bundle import open_bundle\nfrom dr_edge.serve import worker\n"
+        "from dr_edge.serve.app import create_app\n"
+        f"create_app(open_bundle({str(bundle_dir)!r}))\n"
+        "print([name for name in ('tensorflow', 'keras', 'scipy', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
+    assert result.stdout.strip() == "[]", result.stderr
