@@ -30,9 +30,9 @@ def main(argv: list[str]) -> int:
     """Parses the configuration and trains; returns the exit status."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    from dr_edge import native_output as quiet
+    from dr_edge import native_output
 
-    quiet.import_tensorflow()
+    native_output.import_tensorflow()
     import gin
 
     from dr_edge import config

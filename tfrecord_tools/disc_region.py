@@ -200,9 +200,9 @@ def _write_split(staging: Path, split: str, found: list[Record], labels: Mapping
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    from dr_edge import native_output as quiet
+    from dr_edge import native_output
 
-    quiet.import_tensorflow()
+    native_output.import_tensorflow()
     from dr_edge.runs import load_run
 
     out = Path(FLAGS.out).expanduser()

@@ -21,7 +21,7 @@ def test_help_teaches_and_is_quick(command, starts):
 def test_imports_no_tensorflow_and_only_metadata_and_how_commands_speak():
     code = (
         "import sys, importlib, pkgutil, android_bench\n"
-        "for found in pkgutil.iter_modules(android_bench.__path__, 'android_bench.'): importlib.import_module(found.name)\n"
+        "for found in pkgutil.walk_packages(android_bench.__path__, 'android_bench.'): importlib.import_module(found.name)\n"
         "print(sorted(name for name in sys.modules if name.startswith(('tensorflow', 'keras', 'numpy', 'matplotlib', "
         "'dr_edge', 'cv2', 'ai_edge'))))"
     )
