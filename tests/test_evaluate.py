@@ -260,19 +260,19 @@ def test_thresholds_are_not_chosen_on_another_hospital(write_run, make_model, ho
     elsewhere = flow.evaluate(grades, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
     thresholds = [[point["threshold"] for point in content["operating_points"]] for content in (own, elsewhere)]
     assert len(thresholds[0]) > 1 and thresholds[0] == thresholds[1] and elsewhere["notes"] == []
-    for task in (tasks.diseases(("glaucoma",)),):
-        run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
-        own = flow.evaluate(run, flow.Settings(examples=0, heatmap_checks=False))
-        lose_records(run)
-        elsewhere = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
-        assert own["operating_points"] and elsewhere["operating_points"] == []
-        assert elsewhere["notes"] == [flow.NO_THRESHOLDS] and elsewhere["calibration"] == own["calibration"]
-        assert flow.NO_THRESHOLDS in (run / "evaluation" / "test" / "report.html").read_text()
-        moved = flow.evaluate(run, flow.Settings(records=str(stand_in_records), examples=0, heatmap_checks=False))
-        assert moved["operating_points"] == own["operating_points"] and moved["notes"] == []
-        shutil.rmtree(run / store.DIRECTORY)
-        there = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
-        assert there["operating_points"] and there["notes"] == [request.FITTED_HERE]
+    task = tasks.diseases(("glaucoma",))
+    run = write_run(tmp_path / task.name, task, make_model(len(task.class_names)))
+    own = flow.evaluate(run, flow.Settings(examples=0, heatmap_checks=False))
+    lose_records(run)
+    elsewhere = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
+    assert own["operating_points"] and elsewhere["operating_points"] == []
+    assert elsewhere["notes"] == [flow.NO_THRESHOLDS] and elsewhere["calibration"] == own["calibration"]
+    assert flow.NO_THRESHOLDS in (run / "evaluation" / "test" / "report.html").read_text()
+    moved = flow.evaluate(run, flow.Settings(records=str(stand_in_records), examples=0, heatmap_checks=False))
+    assert moved["operating_points"] == own["operating_points"] and moved["notes"] == []
+    shutil.rmtree(run / store.DIRECTORY)
+    there = flow.evaluate(run, flow.Settings(records=str(hospital), examples=0, heatmap_checks=False))
+    assert there["operating_points"] and there["notes"] == [request.FITTED_HERE]
 
 
 def test_intervals_are_what_the_report_says(run_dir, write_run, make_model, tmp_path):

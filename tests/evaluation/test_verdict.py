@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dr_edge import verdict as number_text
+from dr_edge import verdict as words
 from dr_edge.data import tasks
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation import verdict
@@ -31,45 +31,45 @@ def noisy(labels: np.ndarray, weight: float) -> np.ndarray:
     return np.clip(weight * labels + (1 - abs(weight)) * noise - min(weight, 0), 0, 1)
 
 
-@pytest.mark.parametrize(("weight", "status"), [(0.3, number_text.BETTER), (0.0, number_text.NOT_TOLD), (-0.3, number_text.WORSE)])
+@pytest.mark.parametrize(("weight", "status"), [(0.3, words.BETTER), (0.0, words.NOT_TOLD), (-0.3, words.WORSE)])
 def test_two_classes_against_guessing(weight, status):
     result = judged(noisy(LABELS, weight))
-    assert result["status"] == status and result["title"] == number_text.title(status)
+    assert result["status"] == status and result["title"] == words.title(status)
     (part,) = result["parts"]
     low, high = result["interval"]
     assert low < result["value"] < high and part["baseline_value"] == 0.5
-    assert result["text"].startswith(number_text.title(status)) and f"On {N} test images of {N // 2} patients" in result["text"]
-    assert {number_text.BETTER: low > 0.5, number_text.NOT_TOLD: low <= 0.5 <= high, number_text.WORSE: high < 0.5}[status]
-    if status == number_text.BETTER:
+    assert result["text"].startswith(words.title(status)) and f"On {N} test images of {N // 2} patients" in result["text"]
+    assert {words.BETTER: low > 0.5, words.NOT_TOLD: low <= 0.5 <= high, words.WORSE: high < 0.5}[status]
+    if status == words.BETTER:
         assert result["caution"] is None
     else:
-        assert result["caution"].startswith(number_text.title(status)) and result["caution"].endswith("Do not rely on this answer.")
+        assert result["caution"].startswith(words.title(status)) and result["caution"].endswith("Do not rely on this answer.")
 
 
 def test_few_patients_tell_nothing_however_good_the_scores_are():
     labels = np.r_[np.ones(2 * (verdict.FEWEST - 1), int), np.zeros(40, int)]
     few = judged(labels.astype(float), labels)
-    assert few["value"] == 1.0 and few["status"] == number_text.NOT_TOLD
+    assert few["value"] == 1.0 and few["status"] == words.NOT_TOLD
     assert f"only {verdict.FEWEST - 1} patients with it" in few["text"]
     labels = np.r_[np.ones(2 * verdict.FEWEST, int), np.zeros(40, int)]
-    assert judged(labels.astype(float), labels)["status"] == number_text.BETTER
+    assert judged(labels.astype(float), labels)["status"] == words.BETTER
     one_class = judged(np.linspace(0, 1, 40), np.zeros(40, int))
-    assert one_class["status"] == number_text.NOT_TOLD and one_class["value"] is None and "only 0 patients with it" in one_class["text"]
+    assert one_class["status"] == words.NOT_TOLD and one_class["value"] is None and "only 0 patients with it" in one_class["text"]
 
 
 def test_a_model_that_answers_the_same_for_everybody_is_not_better_whatever_the_order():
     scores = noisy(LABELS, 0.6)
-    for width, status in ((1.0, number_text.BETTER), (2e-2, number_text.BETTER), (1e-4, number_text.NOT_TOLD)):
+    for width, status in ((1.0, words.BETTER), (2e-2, words.BETTER), (1e-4, words.NOT_TOLD)):
         result = judged(0.4766 + width * (scores - 0.4766))
         assert result["status"] == status and result["value"] > 0.9
-        assert ("all images get the same probability (0.477 to 0.477)" in (result["caution"] or "")) == (status == number_text.NOT_TOLD)
+        assert ("all images get the same probability (0.477 to 0.477)" in (result["caution"] or "")) == (status == words.NOT_TOLD)
 
 
 def test_images_that_the_model_has_seen_make_no_model_good():
     good, bad = (judged(noisy(LABELS, weight), split="val", unseen=False) for weight in (0.5, -0.5))
-    assert good["status"] == number_text.NOT_EVALUATED and good["title"] == "Not evaluated" and "val split" in good["text"]
-    assert good["parts"][0]["status"] == number_text.BETTER and good["patients"] is None
-    assert bad["status"] == number_text.WORSE  # on images that chose it, and yet
+    assert good["status"] == words.NOT_EVALUATED and good["title"] == "Not evaluated" and "val split" in good["text"]
+    assert good["parts"][0]["status"] == words.BETTER and good["patients"] is None
+    assert bad["status"] == words.WORSE  # on images that chose it, and yet
 
 
 def test_of_several_diseases_the_worst_decides_and_is_named():
@@ -77,8 +77,8 @@ def test_of_several_diseases_the_worst_decides_and_is_named():
     labels[::5, 1] = -1
     scores = np.stack([noisy(labels[:, 0], 0.6), noisy(LABELS, 0.0)], axis=1)
     result = verdict.of_answers(tasks.diseases(), labels, scores, PATIENTS, "test", True)
-    assert [part["status"] for part in result["parts"]] == [number_text.BETTER, number_text.NOT_TOLD]
-    assert result["status"] == number_text.NOT_TOLD and " for diabetic_retinopathy on the test images" in result["caution"]
+    assert [part["status"] for part in result["parts"]] == [words.BETTER, words.NOT_TOLD]
+    assert result["status"] == words.NOT_TOLD and " for diabetic_retinopathy on the test images" in result["caution"]
     assert result["text"].index("Not told from guessing: diabetic_retinopathy") < result["text"].index("Better than guessing: glaucoma")
     assert result["parts"][1]["images"] == N - N // 5
 
@@ -88,9 +88,9 @@ def test_grades_are_judged_by_who_must_be_referred():
     scores = np.full((N, 5), 0.02)
     scores[np.arange(N), grades] = 0.92
     result = verdict.of_answers(tasks.dr_grade(), grades, scores, PATIENTS, "test", True)
-    assert result["status"] == number_text.BETTER and len(result["parts"]) == 1 and result["value"] == 1.0
+    assert result["status"] == words.BETTER and len(result["parts"]) == 1 and result["value"] == 1.0
     reversed_grades = verdict.of_answers(tasks.dr_grade(), 4 - grades, scores, PATIENTS, "test", True)
-    assert reversed_grades["status"] == number_text.WORSE
+    assert reversed_grades["status"] == words.WORSE
 
 
 def test_classes_without_a_question_are_judged_by_balanced_accuracy():
@@ -102,11 +102,11 @@ def test_classes_without_a_question_are_judged_by_balanced_accuracy():
         return verdict.of_answers(task, labels, np.eye(4)[answers], PATIENTS, "test", True)
 
     right = status(labels)
-    assert right["status"] == number_text.BETTER and right["value"] == 1.0
+    assert right["status"] == words.BETTER and right["value"] == 1.0
     assert right["parts"][0]["baseline_value"] == pytest.approx(1 / 3) and "over 3 classes" in right["text"]
     always = status(np.zeros(N, int))
-    assert always["status"] == number_text.NOT_TOLD and always["value"] == pytest.approx(1 / 3)
-    assert status((labels + 1) % 3)["status"] == number_text.WORSE
+    assert always["status"] == words.NOT_TOLD and always["value"] == pytest.approx(1 / 3)
+    assert status((labels + 1) % 3)["status"] == words.WORSE
     few = verdict.of_answers(task, labels[:2], np.eye(4)[labels[:2]], PATIENTS[:2], "test", True)
     assert few["caution"].startswith("Not told from guessing on the test images: only 0 of the classes have 8 patients or more.")
 
@@ -121,24 +121,24 @@ def masks(found: np.ndarray, true: np.ndarray, dice: float = 0.9, constant: floa
 def test_a_ratio_that_is_the_same_for_everybody_is_no_fact():
     true = np.random.default_rng(6).uniform(0.3, 0.8, N)
     same = masks(np.full(N, 0.86), true)
-    assert same["status"] == number_text.WORSE and same["title"] == "Worse than a constant answer"
+    assert same["status"] == words.WORSE and same["title"] == "Worse than a constant answer"
     assert same["caution"].startswith("Worse than a constant answer for vertical cup-to-disc ratio")
     ratio = same["parts"][0]
     assert ratio["correlation"] is None and ratio["constant"] == pytest.approx(np.median(true))
     assert ratio["baseline_value"] == pytest.approx(np.abs(true - np.median(true)).mean())
-    assert masks(np.full(N, np.median(true)), true)["status"] == number_text.NOT_TOLD
+    assert masks(np.full(N, np.median(true)), true)["status"] == words.NOT_TOLD
     good = masks(true + np.random.default_rng(7).normal(0, 0.05, N), true)
-    assert good["status"] == number_text.BETTER and good["caution"] is None
+    assert good["status"] == words.BETTER and good["caution"] is None
     nothing_found = masks(np.full(N, np.nan), true)
-    assert nothing_found["status"] == number_text.NOT_TOLD and "on no photograph" in nothing_found["text"]
+    assert nothing_found["status"] == words.NOT_TOLD and "on no photograph" in nothing_found["text"]
 
 
 def test_masks_no_better_than_one_mask_for_all():
     true = np.random.default_rng(6).uniform(0.3, 0.8, N)
-    assert masks(true, true, dice=0.4)["status"] == number_text.WORSE
-    assert masks(true, true, dice=0.5)["status"] == number_text.NOT_TOLD
+    assert masks(true, true, dice=0.4)["status"] == words.WORSE
+    assert masks(true, true, dice=0.5)["status"] == words.NOT_TOLD
     result = verdict.of_masks(("optic disc",), None, None, np.full((N, 1), 0.9), np.full((N, 1), 0.6), PATIENTS, "test", True)
-    assert result["status"] == number_text.BETTER and [part["name"] for part in result["parts"]] == ["optic disc"]
+    assert result["status"] == words.BETTER and [part["name"] for part in result["parts"]] == ["optic disc"]
 
 
 def test_the_constant_mask_is_the_best_cut_of_the_mean():
@@ -163,15 +163,15 @@ def test_the_constant_mask_is_the_best_cut_of_the_mean():
 
 def test_a_bundle_without_a_verdict_is_not_known():
     good = judged(noisy(LABELS, 0.5))
-    assert number_text.of_bundle({"verdict": good}) is good
-    for stated in (None, "better", {}, {"status": "splendid", "title": "t", "text": "t"}, {**good, "status": number_text.WORSE}):
-        found = number_text.of_bundle({"verdict": stated})
-        assert found["status"] == number_text.UNKNOWN and "Not known how good" in found["text"]
-    assert number_text.of_bundle({})["status"] == number_text.UNKNOWN
+    assert words.of_bundle({"verdict": good}) is good
+    for stated in (None, "better", {}, {"status": "splendid", "title": "t", "text": "t"}, {**good, "status": words.WORSE}):
+        found = words.of_bundle({"verdict": stated})
+        assert found["status"] == words.UNKNOWN and "Not known how good" in found["text"]
+    assert words.of_bundle({})["status"] == words.UNKNOWN
 
 
 def test_what_an_answer_starts_with():
     good, bad = judged(noisy(LABELS, 0.5)), judged(noisy(LABELS, -0.5))
-    assert number_text.with_caution(good, "referable.") == "referable." == number_text.with_caution(number_text.of_bundle({}), "referable.")
-    assert number_text.with_caution(bad, "referable.").startswith("Worse than guessing on the test images: AUC 0.")
-    assert number_text.with_title(bad, "referable") == "Worse than guessing: referable"
+    assert words.with_caution(good, "referable.") == "referable." == words.with_caution(words.of_bundle({}), "referable.")
+    assert words.with_caution(bad, "referable.").startswith("Worse than guessing on the test images: AUC 0.")
+    assert words.with_title(bad, "referable") == "Worse than guessing: referable"
