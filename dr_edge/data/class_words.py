@@ -13,27 +13,32 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+# Two words of one line are one answer. A letter is never more than that: "n" may be no, and normal.
+YES = words_of("yes y ja j oui o si s sim true t positive pos present")
+NO = words_of("no n nein nej nei nee non nao false f negative neg absent")
+# "no" alone, or at the end: "glaucoma no", "glaukom_nein".
+OUTRIGHT_NO = "no|nein|nej|nei|nee|non|nao|kein|keine|keiner|ninguno|ninguna|aucun|aucune|nessuno|nessuna|nenhum|nenhuma"
 HEALTHY = words_of(
     "normal normals healthy control controls negative negatives neg absent absence unaffected undiseased false none wnl nrg "
-    "nrdr gesund sano sana sain 正常 健康"
+    "nrdr gesund gesunde unauffallig unauffaellig normalbefund sano sana sanos sanas sain saine sains saines 正常 健康"
 )
 # Words beside those above that change nothing: "normal fundus images". Not "tension": normal tension glaucoma is one.
 FILLERS = words_of(
     "a the eye eyes fundus fundi retina retinas retinal macula disc image images img imgs photo photos photograph photographs "
     "picture pictures scan scans sample samples subject subjects patient patients case cases class group volunteer volunteers "
-    "folder data dataset left right od os is are has label flag"
+    "folder data dataset left right od os is are has label flag auge augen bild bilder ojo ojos oeil yeux"
 )
 # Neither healthy nor ill: beside them nobody can say which of the other classes are the disease.
 UNCLEAR = words_of(
     "ungradable ungradeable ungraded gradable gradeable unknown unlabelled unlabeled unclassified unsure uncertain unclear "
     "undetermined indeterminate equivocal borderline missing artifact artifacts artefact artefacts quality blurred blurry reject "
     "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair treatment pending tbd todo na nd skip "
-    "ignore assessable unassessable interpretable uninterpretable duplicate discarded beurteilbar unbeurteilbar unklar unbekannt fraglich "
+    "ignore assessable unassessable interpretable uninterpretable duplicate discarded beurteilbar unbeurteilbar auswertbar unklar unbekannt fraglich "
     "new neu unsorted unsortiert sonstige sonstiges duplicates duplikate doppelt tmp temp inbox "
     "illisible incertain indetermine inconnu inclassable evaluable desconocido dudoso ilegible indeterminado"
 )
 # Of a class with words of its own beside one of these nobody can say it ("normal variant", "healthy with drusen") ...
-HALF_SAID = words_of("normal normals healthy")
+HALF_SAID = words_of("normal normals healthy gesund gesunde normalbefund unauffallig unauffaellig sano sana sain saine")
 # ... but for these diseases.
 NORMAL_DISEASE = re.compile(r"\bnormal (tension|pressure)\b")
 # What "no ..." may lack without being healthy.
@@ -73,9 +78,9 @@ def reads_plain(plain: str) -> bool | None:
     words = set(text.split())
     if not text or words & UNCLEAR or all(len(word) == 1 and word.isascii() for word in words):  # "x", "k.A."
         return None
-    if text in ("no", "non", "not") or (words & HEALTHY and words <= HEALTHY | FILLERS):
+    if text == "not" or (words & HEALTHY and words <= HEALTHY | FILLERS):
         return True
-    if re.search(r"\b(no|negative|neg|absent|free|not (present|detected|found|seen))$", text):
+    if re.search(rf"\b({OUTRIGHT_NO}|negative|neg|absent|free|not (present|detected|found|seen))$", text):
         return True
     while text.partition(" ")[0] in FILLERS | {"with"}:  # "eyes without glaucoma"
         text = text.partition(" ")[2]

@@ -13,9 +13,11 @@ from typing import Any
 
 from dr_edge.data.class_words import (
     FILLERS,
-    HALF_SAID,
+    HEALTHY,
+    NO,
     NORMAL_DISEASE,
     UNCLEAR,
+    YES,
     plain_name,
     reads_healthy,
     reads_plain,
@@ -27,16 +29,18 @@ REFERABLE_FROM = 2  # grade of the International Clinical DR scale, Wilkinson et
 GRADE_LABEL = "dr_grade"  # its grade 1 is a disease, but not one to refer
 
 NUMBERED = words_of("class grade level stage label severity score category dr r icdr retinopathy glaucoma disease dme")
-# Names that say nothing without that of their label: "glaucoma yes".
-BARE = words_of("yes no true false present absent positive negative pos neg y n")
+BARE = YES | NO  # names that say nothing without that of their label: "glaucoma yes"
+_QUALITY = words_of(
+    "quality gradable gradability gradeable usable usability adequacy qualitat qualitaet bildqualitat bildqualitaet calidad qualite qualita qualidade"
+)
 # A label that is itself the good news ("normal": 1), or no disease at all.
-NOT_A_DISEASE = words_of(
-    "quality gradable gradability gradeable usable usability adequacy laterality eye side sex gender age camera device site "
-    "hospital split fold"
+NOT_A_DISEASE = _QUALITY | words_of(
+    "laterality eye side sex gender age camera device site hospital split fold geschlecht alter seite auge"
 )
 # Beside any of these yes and no, or 0 and 1, may mean anything: "is_normal", "image quality ok", "fundus_visible".
-GOOD_NEWS = HALF_SAID | UNCLEAR | words_of(
-    "normality quality gradability usability adequacy adequate acceptable acceptance sufficient visible visibility ok okay pass passed valid clear"
+GOOD_NEWS = HEALTHY | UNCLEAR | _QUALITY | words_of(
+    "normality adequate acceptable acceptance sufficient visible visibility ok okay pass passed valid clear "
+    "ausreichend verwertbar brauchbar sichtbar scharf gut lesbar lisible legible visibile visivel"
 )
 
 

@@ -23,8 +23,8 @@ class Task:
       name: for example "referable_dr".
       kind: "classification" (one of class_names), "multilabel" (each of class_names: yes or no) or
         "segmentation" (one mask per class name).
-      labels: label names to read from the records: one for classification, one per class for multilabel, where a value of
-        1 or more (a grade) means present.
+      labels: label names to read from the records: one for classification, one per class for multilabel, where those of its
+        values that mean the disease are present (`label_values.presence`).
       class_names: in the order of the model's outputs.
       mapping: classification: class of each label value, -1 to leave those images out; () keeps the values as they are.
       masks: segmentation: mask names to read, in the order of class_names.

@@ -84,7 +84,8 @@ def diseases(
     """Several diseases, each present or absent; an image may lack some of the labels.
 
     Args:
-      labels: of the records; a value of 1 or more means present, so that "dr_grade" asks for any DR.
+      labels: of the records; present are the values that mean the disease, of numbers and grades those from 1 on, so that
+        "dr_grade" asks for any DR.
       class_names: how to call them; None: as the labels.
     """
     return Task("diseases", "multilabel", tuple(class_names or labels), labels=tuple(labels))

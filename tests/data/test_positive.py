@@ -12,13 +12,14 @@ from dr_edge.data import label_values, pipeline, positive, tasks
 ILL = (
     "glaucoma|DR|NPDR|PDR|nonproliferative|non-proliferative DR|Non-Exudative AMD|non-diabetic retinopathy|nodule|"
     "non-center-involving DME|normal tension glaucoma|abnormal|unhealthy|not normal|non-normal|referable|sick|yes|present|"
-    "Glaucoma_Positive|RG|cases|other diseases|mild"
+    "Glaucoma_Positive|RG|cases|other diseases|mild|ja|Glaukom ja|kein Normalbefund"
 )
 
 HEALTHY = (
     "normal|Normal|NORMAL |healthy|no_dr|No_DR|NoDR|nodr|No DR|no findings|no apparent retinopathy|non-referable|nonreferable|"
     "NonReferable|Not Referable|non_glaucoma|nonglaucomatous|Non-DR|non diabetic|negative|glaucoma_negative|absent|DR-free|"
-    "without DR|eyes without glaucoma|1_normal|normal_fundus|Healthy eyes|control|none|no|false|NRG|glaucoma_no|gesund"
+    "without DR|eyes without glaucoma|1_normal|normal_fundus|Healthy eyes|control|none|no|false|NRG|glaucoma_no|gesund|"
+    "Gesunde|gesunde Augen|unauffällig|unauffaellig|Normalbefund|nein|Glaukom nein|glaucome_non|keine|yeux sains"
 )
 
 
@@ -35,6 +36,7 @@ def test_names_that_are_not_those_of_the_healthy(name):
 @pytest.mark.parametrize("name", [
     "neu", "unsortiert", "ungradable", "unknown", "poor quality", "no image", "unlabelled", "normal variant", "normal_with_drusen", "Healthy fellow eye of AMD",
     "x", "n", "k.A.", "N/A", "TBD", "nicht beurteilbar", "illisible", "not sure", "no answer", "not treated", "no laser", "non-smoker",
+    "gesund mit Drusen", "unauffällig bis auf Narben", "auswertbar", "j",
 ])
 def test_names_that_are_neither(name):
     assert positive.reads_healthy(name) is None
@@ -70,8 +72,9 @@ def test_the_others_of_the_one_healthy_class_are_the_disease(names, ill):
 def test_what_the_label_is_called_counts():
     assert positive.guess(("0", "1"), "glaucoma") == (1,)
     assert positive.guess(("0", "1", "2", "3", "4"), "dr_grade") == (2, 3, 4) == positive.guess(tasks.GRADE_NAMES, "dr_grade")
-    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok", "fundus_visible", "no_dr", "N"):
-        for names in (("0", "1"), ("no", "yes"), ("false", "true")):
+    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok", "fundus_visible", "no_dr", "N",
+                  "gesund", "Normalbefund", "Bildqualität", "auswertbar", "Auge", "scharf"):  # fmt: skip
+        for names in (("0", "1"), ("no", "yes"), ("false", "true"), ("ja", "nein")):
             assert positive.guess(names, label) == (), (label, names)
     for label in ("eye_disease", "right_eye_glaucoma", "normal_tension_glaucoma", "has_dr", "is_referable"):
         assert positive.guess(("0", "1"), label) == (1,), label
@@ -182,7 +185,8 @@ def test_a_run_that_called_the_ill_healthy_is_refused():
         (["absent", "present"], None, [0, 1]),
         (["glaucoma", "normal"], None, [1, 0]),
         (["0", "1", "2"], None, [0, 1, 1]),
-        (["ja", "nein"], ["ja"], [1, 0]),
+        (["ja", "nein"], None, [1, 0]),
+        (["ei", "kyllä"], ["kyllä"], [0, 1]),
     ],
 )
 def test_a_disease_of_several_is_present_where_its_name_says_so(names, stated, present):
@@ -192,7 +196,7 @@ def test_a_disease_of_several_is_present_where_its_name_says_so(names, stated, p
 
 
 def test_a_disease_of_several_whose_names_say_nothing_is_asked_for():
-    for names in (["ja", "nein"], ["glaucoma"]):
+    for names in (["ei", "kyllä"], ["glaucoma"]):
         with pytest.raises(ValueError, match="--positive=glaucoma="):
             label_values.tables(info("glaucoma", names), tasks.diseases(("glaucoma",)))
 

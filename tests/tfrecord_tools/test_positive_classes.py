@@ -9,20 +9,21 @@ import pytest
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.positive_classes import disease_lines, positive_classes, undecided
 
-TABLE = {"glaucoma": ("0", "1"), "dr_grade": ("0", "1", "2", "3", "4"), "cataract": ("ja", "nein")}
+TABLE = {"glaucoma": ("0", "1"), "dr_grade": ("0", "1", "2", "3", "4"), "cataract": ("ei", "kyllä")}
 
 
 def test_names_and_the_flag():
     assert positive_classes({"class": ("dr", "no_dr")}, ()) == {"class": ["dr"]}
     assert positive_classes(TABLE, ()) == {"glaucoma": ["1"], "dr_grade": ["2", "3", "4"], "cataract": []}
-    assert positive_classes(TABLE, ["ja"])["cataract"] == ["ja"]
+    assert positive_classes(TABLE, ["kyllä"])["cataract"] == ["kyllä"]
     assert positive_classes(TABLE, ["glaucoma=0"])["glaucoma"] == ["0"]
+    assert positive_classes({"cataract": ("ja", "nein")}, ()) == {"cataract": ["ja"]}
     assert positive_classes({"class": ("A", "B", "C")}, ["C", "A"]) == {"class": ["A", "C"]}
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
-    [(["sick"], "no class is called so"), (["1"], "Write --positive=glaucoma=1"), (["ja", "nein"], "all classes"), (["glaucoma=2"], "no class")],
+    [(["sick"], "no class is called so"), (["1"], "Write --positive=glaucoma=1"), (["ei", "kyllä"], "all classes"), (["glaucoma=2"], "no class")],
 )
 def test_what_the_flag_may_not_say(given, says):
     with pytest.raises(DatasetError, match=says):
@@ -35,7 +36,7 @@ def test_what_is_said():
         "glaucoma: Disease: 1; without it: 0", "dr_grade: Referable: 2, 3, 4; not referable: 0, 1"
     ]  # fmt: skip
     (text,) = undecided(TABLE, found)
-    assert text.startswith("cataract: the names ja, nein do not say") and "--positive=cataract=NAME (" in text
+    assert text.startswith("cataract: the names ei, kyllä do not say") and "--positive=cataract=NAME (" in text
     (text,) = undecided({"DR Stadium": ("keine", "mild")}, {"DR Stadium": []})
     assert '--positive="DR Stadium=NAME"' in text and "=keine" not in text  # copied as it stood, it called the healthy ill
 

@@ -236,7 +236,7 @@ def test_glaucoma_is_what_the_records_call_so(write_run, stand_in_records, tmp_p
     model = keras.Model(image, keras.layers.Conv2D(2, 1, name="logits")(image))
     run = load_run(write_run(tmp_path / "run", tasks.optic_disc_and_cup(), model))
     found = {}
-    for number, names in enumerate((["absent", "present"], ["glaucoma", "normal"], ["ja", "nein"])):
+    for number, names in enumerate((["absent", "present"], ["glaucoma", "normal"], ["ei", "kyllä"])):
         records = shutil.copytree(stand_in_records, tmp_path / str(number))
         content = metadata.read_manifest(records, "dataset")
         metadata.write_manifest(records, "dataset", content | {"labels": content["labels"] | {"glaucoma": names}})
@@ -244,4 +244,4 @@ def test_glaucoma_is_what_the_records_call_so(write_run, stand_in_records, tmp_p
     known = found["absent"] >= 0
     assert known.any() and not known.all() and {0, 1} <= set(found["absent"])
     np.testing.assert_array_equal(found["glaucoma"][known], 1 - found["absent"][known])
-    assert (found["glaucoma"][~known] == -1).all() and (found["ja"] == -1).all()
+    assert (found["glaucoma"][~known] == -1).all() and (found["ei"] == -1).all()
