@@ -1,10 +1,17 @@
-"""The command that leads on from a finished one, quoted so that it can be pasted."""
+"""The command that leads on from a finished one or a failed one, quoted so that it can be pasted."""
 
 from __future__ import annotations
 
 import os
 import shlex
 from pathlib import Path
+
+
+def quoted(text: str) -> str:
+    """Returns a flag's value quoted for a shell, in double quotes where they serve."""
+    if shlex.quote(text) == text:
+        return text
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
 
 
 def after_evaluation(run_dir: str | os.PathLike, records: str | os.PathLike, split: str) -> str:

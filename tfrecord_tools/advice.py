@@ -10,11 +10,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from tfrecord_tools.columns import Guess, command, guess, quoted, values_of
-from tfrecord_tools.items import DatasetError, Request, split_of
+from dr_edge.next_steps import quoted
+from tfrecord_tools.items import DatasetError, Request
 from tfrecord_tools.layout import list_images, relative
-from tfrecord_tools.named_files import NamedFiles
-from tfrecord_tools.tables import Table, find_tables, read_own_table
+from tfrecord_tools.own_data.guess import Guess, guess
+from tfrecord_tools.own_data.named_files import NamedFiles
+from tfrecord_tools.own_data.proposal import build_command
+from tfrecord_tools.own_data.split_names import split_of
+from tfrecord_tools.own_data.table import Table, find_tables, read_own_table
 
 LOOKED_AT = 200  # names of a table that are looked for in each folder
 MASK_FOLDERS = ("mask", "gts", "groundtruth", "segmentation")
@@ -38,13 +41,14 @@ def advise(request: Request) -> str:
 def _table_commands(root: Path, request: Request) -> list[str]:
     alike: dict[tuple[object, ...], list[Table]] = defaultdict(list)
     guesses: dict[tuple[object, ...], tuple[Guess, Path]] = {}
+    files = NamedFiles(root)
     for path in find_tables(root):
         try:
             table = read_own_table(path)
         except DatasetError:
             continue
-        found = guess(table, root)
-        place = _place(root, values_of(table, found.image)[:LOOKED_AT]) if found.image else None
+        found = guess(table, files)
+        place = _place(files.without(()), table.values(found.image)[:LOOKED_AT]) if found.image else None
         if place is None or not (found.labels or found.masks):
             continue
         key: tuple[object, ...] = (tuple(table.columns), place)
@@ -58,13 +62,13 @@ def _table_commands(root: Path, request: Request) -> list[str]:
             found, place = guesses[key]
             names = [relative(table.path, place) if place == root else str(table.path) for table in tables]
             order = sorted(names, key=lambda name: ("train", "val", "test", None).index(split_of(PurePosixPath(name).stem)))
-            lines.append(command(",".join(order), found, place, request))
+            lines.append(build_command(",".join(order), found, place, request))
     return lines
 
 
-def _place(root: Path, names: Sequence[str]) -> Path | None:
-    """Returns the directory in which the most names are found, each as one file: `root`, or else the folder of one copy."""
-    files = NamedFiles(root)
+def _place(files: NamedFiles, names: Sequence[str]) -> Path | None:
+    """Returns the directory in which the most names are found, each as one file: that of `files`, or else the folder of one copy."""
+    root = files.root
     found = sum(files.find(name) is not None for name in names)
     if found and not files.ambiguous:
         return root
@@ -104,6 +108,6 @@ def _mask_lines(root: Path, request: Request) -> list[str]:
         "Write a table masks.csv with a row per photograph (and a column glaucoma of 0 and 1, if you know it):",
         "  image,mask",
         *(f"  {photographs[name]},{masks[name]}" for name in both[:2]),
-        f'{command("masks.csv", masked, root, request)} --mask_values="optic_disc<=128,optic_cup=0"',
+        f'{build_command("masks.csv", masked, root, request)} --mask_values="optic_disc<=128,optic_cup=0"',
         'The values are REFUGE\'s own (0 cup, 128 rim, 255 background); of masks with 1 for the rim and 2 for the cup: "optic_disc>=1,optic_cup=2".',
     ]

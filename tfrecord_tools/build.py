@@ -21,6 +21,7 @@ from pathlib import Path
 from absl import flags
 
 from dr_edge import command
+from dr_edge.next_steps import quoted
 from tfrecord_tools.catalogue import DATASETS
 
 FLAGS = flags.FLAGS
@@ -104,8 +105,6 @@ flags.mark_flags_as_required(["dataset", "out"])
 
 def _typed() -> tuple[str, ...]:
     """Returns the KEPT_FLAGS of the command line, quoted for a shell."""
-    from tfrecord_tools.columns import quoted
-
     given = []
     for name in (name for name in KEPT_FLAGS if FLAGS[name].present):
         value = FLAGS[name].value

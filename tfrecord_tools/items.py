@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,11 +15,6 @@ from dr_edge.data.records import MISSING_LABEL, SPLITS
 
 LATERALITIES = ("left", "right", "")
 MASK_RULES = ("at_least", "at_most", "half", "between", "contours", "none")
-_SPLIT = re.compile(
-    r"(?:[a-z0-9]\W+)?(?:(?P<train>train|training)|(?P<val>val|valid|validation|dev)|(?P<test>test|testing))"
-    r"(?:[\W_]*(?:set|data|images?|imgs?|photos?|photographs?|labels?|split|\d+))*",
-    re.IGNORECASE,
-)
 
 
 class DatasetError(ValueError):
@@ -109,6 +103,7 @@ class Listing:
       patients: one sentence that says how the patients are known; "" where the data set states them.
       notes: sentences that the user should read: what was taken how, and what looks odd.
       source: title, address and licence as its publisher states them.
+      label_files: the user's own tables that were read; they are no leftovers.
     """
 
     labels: Mapping[str, Sequence[str]]
@@ -120,6 +115,7 @@ class Listing:
     patients: str = ""
     notes: Sequence[str] = ()
     source: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    label_files: Sequence[Path] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,12 +195,6 @@ def check_listing(listing: Listing, name: str) -> None:
         ):
             if unknown := sorted(set(names) - set(known)):
                 raise DatasetError(f"{name}: {item.image_id}: {kind} {unknown} is none of {list(known)}.")
-
-
-def split_of(name: str) -> str | None:
-    """Returns the split that a folder, file or cell is named after ("Training set", "valid", "test_images"), or None."""
-    found = _SPLIT.fullmatch(name.strip())
-    return found.lastgroup if found else None
 
 
 def stable_hash(*parts: str | int) -> str:

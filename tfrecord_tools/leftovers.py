@@ -7,7 +7,7 @@ data set is downloaded with much that belongs to no photograph (texts, other tas
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from dr_edge.fundus.format_names import HEAD_BYTES, file_name, looks_like_picture
@@ -18,7 +18,7 @@ OWN = ("folder", "csv")
 NAMED = 3
 
 
-def leftovers(listing: Listing, dataset: str, root: Path, out: Path, tables: Sequence[str] = ()) -> tuple[list[tuple[str, str]], list[str]]:
+def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[list[tuple[str, str]], list[str]]:
     """Finds the visible files below `root` that a build does not take.
 
     Args:
@@ -26,7 +26,6 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path, tables: Seq
       dataset: its name.
       root: the data directory.
       out: directory of the records, which may lie in it.
-      tables: paths of the tables of --dataset=csv.
 
     Returns:
       (file, reason) of each file of an own folder or table that is neither taken nor rejected already; and notes.
@@ -43,8 +42,8 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path, tables: Seq
         if named:
             notes.append(f"{_counted(named, 'other file', 'other files')} of the download not read: no row names them.")
         return [], notes
-    own = {os.path.realpath(table) for table in tables}
-    names = ", ".join(Path(table).name for table in tables)
+    own = {os.path.realpath(table) for table in listing.label_files}
+    names = ", ".join(table.name for table in listing.label_files)
     rejected = [
         (Path(_name(path, root)).as_posix(), _reason(path, dataset, names))
         for path in rest

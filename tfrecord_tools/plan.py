@@ -19,7 +19,6 @@ from tfrecord_tools.leftovers import leftovers
 from tfrecord_tools.positive_classes import positive_classes
 from tfrecord_tools.process import Settings
 from tfrecord_tools.split import Fractions, choose_fractions
-from tfrecord_tools.tables import table_paths
 
 BUILDER_VERSION = 1  # raise it when the same photographs give other bytes
 READER_VERSION = 2  # of DICOM, TIFF and others; since 1, JPEG, PNG and BMP give the same pixels
@@ -117,8 +116,7 @@ def plan_build(options: BuildOptions) -> Plan:
         listing = dataclasses.replace(listing, rejected=[row for row in listing.rejected if row[0] != own])
     key = _key(arguments, items, listing, options.data_dir)
     if options.data_dir is not None:  # not part of the key: a new text beside the photographs makes no new build
-        table = _table_paths(options)
-        rest, notes = leftovers(listing, options.dataset, options.data_dir, options.out, table)
+        rest, notes = leftovers(listing, options.dataset, options.data_dir, options.out)
         listing = dataclasses.replace(listing, rejected=[*listing.rejected, *rest], notes=[*listing.notes, *notes])
     return Plan(listing, positive, items, settings, fractions, arguments, key)
 
@@ -129,13 +127,6 @@ def _versions(items: Sequence[Item]) -> dict[str, Any]:
     if any(Path(item.path).suffix.lower() not in UNCHANGED for item in items if item.path):
         versions["reader"] = READER_VERSION
     return versions
-
-
-def _table_paths(options: BuildOptions) -> list[str]:
-    """Returns the paths of the tables of --dataset=csv as the adapter finds them; [] for other data sets."""
-    if options.dataset != "csv" or options.data_dir is None:
-        return []
-    return [str(path) for path in table_paths(str(options.table.get("csv", "")), options.data_dir)]
 
 
 def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, data_dir: Path | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dr_edge.data import positive
-from tfrecord_tools.columns import quoted
+from dr_edge.next_steps import quoted
 from tfrecord_tools.items import DatasetError
 
 
@@ -57,7 +57,6 @@ def undecided(labels: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[
         for label, names in labels.items()
         if not found[label] and len(names) > 1
     ]
-
 
 
 def _place(labels: Mapping[str, Sequence[str]], text: str) -> tuple[str, str]:

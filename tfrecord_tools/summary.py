@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge.data.records import MISSING_LABEL, SPLITS
+from dr_edge.next_steps import quoted
 from tfrecord_tools.copies import SHOWN_NAMES
 from tfrecord_tools.positive_classes import disease_lines, turned_round, undecided
 
@@ -139,7 +140,7 @@ def next_command(out: Path, manifest: Mapping[str, Any]) -> str:
     elif labels and not gin_file:
         name = next(iter(labels))
         gin_file = "folder.gin"
-        binding = "" if name == "class" else f" --gin_param={_quoted(f'tasks.label.name = {name!r}')}"
+        binding = "" if name == "class" else f" --gin_param={quoted(f'tasks.label.name = {name!r}')}"
         held = manifest["splits"]["train"]["classes"][name]
         if not manifest["positive"][name] or not all(held.get(str(index)) for index in range(len(labels[name]))):
             return ""  # training would only ask, or refuse a class that it cannot learn
@@ -149,8 +150,3 @@ def next_command(out: Path, manifest: Mapping[str, Any]) -> str:
         f"python -m dr_edge.train --gin_file=gin_configs/{gin_file}{binding} --records={shlex.quote(str(out))} "
         f"--run_dir={shlex.quote(f'runs/{out.name}')}"
     )
-
-
-def _quoted(text: str) -> str:
-    """Returns a gin binding quoted for a shell, in double quotes where they serve: bindings hold single ones."""
-    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'

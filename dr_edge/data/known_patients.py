@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NOT_KNOWN = "Patients are not known"  # how tfrecord_tools.eyes.patients_in_words begins where names and tables tell none
+NOT_KNOWN = "Patients are not known"  # the beginning of the sentence that a build writes where names and tables tell none
 BY_PHOTOGRAPH = (
     "Which photographs are of one patient is not known: splits are by photograph, two of one patient may stand in training and in test, "
     "and each counts as a patient of its own. The figures may look better than they are for new patients."

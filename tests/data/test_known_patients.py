@@ -9,7 +9,7 @@ import pytest
 
 from dr_edge import metadata
 from dr_edge.data.known_patients import BY_PHOTOGRAPH, are_known, not_known, patients_sentence
-from tfrecord_tools.eyes import group_eyes, patients_in_words
+from tfrecord_tools.own_data.eyes import group_eyes, patients_in_words
 
 
 def content(said: str, examples: int, patients: int | None) -> dict:

@@ -8,7 +8,8 @@ import pytest
 
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.catalogue import list_dataset
-from tfrecord_tools.items import DatasetError, Listing, Request, split_of
+from tfrecord_tools.items import DatasetError, Listing, Request
+from tfrecord_tools.own_data.split_names import split_of
 
 
 def laid_out(root: Path, *names: str) -> Listing:

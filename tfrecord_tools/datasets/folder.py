@@ -2,7 +2,7 @@
 whose split is kept.
 
 The classes are the names of the folders that hold photographs, in alphabetical order; the label is called `class`. Folders
-named after the five grades of DR give `dr_grade`, too. Eyes of one patient are told by their names, see `eyes.py`.
+named after the five grades of DR give `dr_grade`, too. Eyes of one patient are told by their names, see `own_data/eyes.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from dr_edge.data.grades import grade_in_words
 from dr_edge.data.tasks import GRADE_NAMES
-from tfrecord_tools.class_names import (
+from tfrecord_tools.items import DatasetError, Item, LayoutError, Listing, Request
+from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_images, relative
+from tfrecord_tools.own_data.class_names import (
     DR_GRADE,
     check_spellings,
     is_icdr,
@@ -23,9 +25,8 @@ from tfrecord_tools.class_names import (
     read_classes,
     whole_number,
 )
-from tfrecord_tools.eyes import SIDES, Eye, group_eyes, patients_in_words
-from tfrecord_tools.items import DatasetError, Item, LayoutError, Listing, Request, split_of
-from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_images, relative
+from tfrecord_tools.own_data.eyes import SIDES, Eye, group_eyes, patients_in_words
+from tfrecord_tools.own_data.split_names import split_of
 
 SHOWN = 5
 MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # without a plural s

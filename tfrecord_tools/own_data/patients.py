@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfrecord_tools.class_names import MISSING_WORDS
-from tfrecord_tools.eyes import Eye, find_mark, group_eyes
+from tfrecord_tools.own_data.class_names import MISSING_WORDS
+from tfrecord_tools.own_data.eyes import Eye, find_mark, group_eyes
 
 
-def told(files: Sequence[str], names: Sequence[str], cells: Sequence[str] | None, column: str) -> tuple[list[Eye], list[str]]:
+def patients_of_rows(files: Sequence[str], names: Sequence[str], cells: Sequence[str] | None, column: str) -> tuple[list[Eye], list[str]]:
     """Returns patient and side of each row, and notes: the column's patient, where it says more than the name, else as names tell.
 
     Args:

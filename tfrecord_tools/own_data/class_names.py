@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from dr_edge.data.class_words import NO, YES
 from dr_edge.data.grades import grade_in_words
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.items import DatasetError
@@ -18,10 +19,9 @@ from tfrecord_tools.items import DatasetError
 DR_GRADE = "dr_grade"  # the label that tasks.referable_dr, any_dr and dr_grade read
 ICDR = "dr_grade is the ICDR scale: 0 no DR, 1 mild NPDR, 2 moderate NPDR, 3 severe NPDR, 4 PDR"
 WIDEST_SCALE = 4  # up to here a number without a photograph is a grade that happens not to occur
-MISSING_WORDS = ("na", "n/a", "#n/a", "nan", "null", "-", "--", "?", "missing", "unknown", "not available", "nicht bekannt")
-# Words of which two in one column are one answer; "n" beside "no" would be a class of its own, and taken for a disease.
-SAME_WORDS = (
-    "yes y ja j oui o si s sim true t positive pos present", "no n nein non nao false f negative neg absent",
+MISSING_WORDS = (
+    "na", "n/a", "nan", "null", "-", "--", "?", "missing", "unknown", "not available", "nicht bekannt", "unbekannt", "fehlt", "k.a.",
+    "#n/a", "#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!",
 )  # fmt: skip
 # Letters of other alphabets that nobody can tell from Latin ones.
 _LOOK_ALIKE = str.maketrans("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u03bf\u03b1\u03bd", "aeopcyxijsoav")
@@ -78,9 +78,12 @@ def check_spellings(counts: Mapping[str, int], where: str, noun: str = "photogra
 
 
 def _same_answers(names: Mapping[str, int]) -> list[list[str]]:
-    """Returns the names that are words for one answer, "no" and "n"; letters alone (folders A to O) are no such words."""
+    """Returns the names that are words for one answer, "no" and "n"; letters alone (folders A to O) are no such words.
+
+    "n" beside "no" would be a class of its own, and taken for a disease.
+    """
     bare = {name: "".join(letter for letter in unicodedata.normalize("NFKD", plain(name)) if not unicodedata.combining(letter)) for name in names}
-    found = ([name for name in sorted(names) if bare[name] in words.split()] for words in SAME_WORDS)
+    found = ([name for name in sorted(names) if bare[name] in words] for words in (YES, NO))
     return [same for same in found if len(same) > 1 and any(len(bare[name]) > 1 for name in same)]
 
 

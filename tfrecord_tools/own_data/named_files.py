@@ -5,6 +5,7 @@ A name is taken only where one file can be meant; the rest is counted and told w
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,15 +27,20 @@ class NamedFiles:
     def __init__(self, root: Path, avoid: Iterable[str] = ()) -> None:
         self.root = root
         self._avoid = set(avoid)
+        self._listed = functools.cache(lambda: [relative(path, root) for path in list_images(root, recursive=True)])
         self.completed: dict[str, str] = {}  # name in the table -> file, where they differ
         self.ambiguous: dict[str, list[str]] = {}
+
+    def without(self, avoid: Iterable[str]) -> NamedFiles:
+        """Returns the same files but for those of `avoid`, with nothing looked for yet; the directory is listed once for both."""
+        other = NamedFiles(self.root, avoid)
+        other._listed = self._listed
+        return other
 
     @cached_property
     def files(self) -> list[str]:
         """Relative paths of all pictures below the directory that are not to be avoided."""
-        return [
-            name for path in list_images(self.root, recursive=True) if (name := relative(path, self.root)) not in self._avoid
-        ]
+        return [name for name in self._listed() if name not in self._avoid]
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:

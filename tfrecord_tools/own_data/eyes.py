@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from dr_edge.data.known_patients import NOT_KNOWN
+
 _WORDS = {
     "left": ("left", "lefteye", "gauche", "links", "izquierdo", "izquierda", "os", "oi", "og", "oculus sinister"),
     "right": ("right", "righteye", "droit", "droite", "rechts", "derecho", "derecha", "od", "oculus dexter"),
@@ -51,6 +53,8 @@ class Eye:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
+    """Where a name states an eye: the side, the word that states it, and what stands before and after it, without separators and days."""
+
     side: str
     word: str
     before: str
@@ -98,6 +102,7 @@ def _stem(path: str) -> str:
 
 
 def find_mark(stem: str) -> Mark | None:
+    """Returns the first mark of an eye in a name without its file type, such as 10_left; None where there is none."""
     found = _MARK.search(stem)
     if found is None:
         return None
@@ -183,7 +188,7 @@ def patients_in_words(eyes: Sequence[Eye], column: str = "", *, table: bool = Fa
     if not shared:
         more = "name the column with --patient_column" if table else "give each patient a folder, or use a CSV with --patient_column"
         return (
-            f"Patients are not known: splits are by photograph, and two photographs of one patient may stand in two splits. If a "
+            f"{NOT_KNOWN}: splits are by photograph, and two photographs of one patient may stand in two splits. If a "
             f"patient has several, name them alike (10_left, 10_right), or {more}."
         )
     rest = len(eyes) - len(told)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tfrecord_tools.eyes import MOST_PHOTOGRAPHS, group_eyes, patients_in_words, side_of
+from tfrecord_tools.own_data.eyes import MOST_PHOTOGRAPHS, group_eyes, patients_in_words, side_of
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dr_edge.data.tasks import GRADE_NAMES
-from tfrecord_tools.class_names import check_spellings, is_icdr, plain, read_classes, whole_number
 from tfrecord_tools.items import DatasetError
+from tfrecord_tools.own_data.class_names import check_spellings, is_icdr, plain, read_classes, whole_number
 
 WHERE = "t.csv, column stage"
 

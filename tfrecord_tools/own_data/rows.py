@@ -1,0 +1,110 @@
+"""The rows of a user's own tables with the photographs that they name, each photograph once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from tfrecord_tools.items import DatasetError
+from tfrecord_tools.own_data.named_files import NamedFiles
+from tfrecord_tools.own_data.split_names import split_of
+from tfrecord_tools.own_data.table import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table with the file that it names.
+
+    Attributes:
+      where: "labels.csv, row 7", for messages.
+      name: of the photograph, as the table writes it.
+      cells: column -> cell.
+      file: path of the photograph relative to the data directory.
+      split: of the row's table; None where its name says none.
+    """
+
+    where: str
+    name: str
+    cells: Mapping[str, str]
+    file: str
+    split: str | None
+
+
+def place(table: Table, number: int) -> str:
+    """Returns how messages name a row."""
+    return f"{table.path.name}, row {number}"
+
+
+def check_doubtful(tables: Sequence[Table]) -> None:
+    """Raises DatasetError where a cell may not be meant as it stands."""
+    found = [(table, number, column, why) for table in tables for (number, column), why in sorted(table.doubtful.items())]
+    if found:
+        table, number, column, why = found[0]
+        value = next(row[column] for row_number, row in table.rows if row_number == number)
+        rows = len({(one.path, row) for one, row, _, _ in found})
+        more = f" {rows} rows have such a cell." if rows > 1 else ""
+        raise DatasetError(f"{place(table, number)}, column {column}: {value!r} {why}.{more}")
+
+
+def find_rows(
+    tables: Sequence[Table], image: str, labels: Sequence[str], files: NamedFiles, *, by_table: bool
+) -> tuple[list[Row], list[tuple[str, str]], list[str]]:
+    """Finds the photograph of each row.
+
+    Args:
+      tables: with the columns `image` and `labels`.
+      image: column of the photograph's name.
+      labels: columns in which two rows of one photograph may contradict each other.
+      files: in which photographs are looked for.
+      by_table: several tables are the splits that they are named after.
+
+    Returns:
+      The rows whose photograph is there; (name, reason) of the others; and notes.
+
+    Raises:
+      DatasetError: an empty name, one photograph in two rows, names that mean several files, or not one photograph there.
+    """
+    splits = [split_of(table.path.stem) for table in tables]
+    by_table = by_table and len(tables) > 1 and None not in splits
+    found: dict[str, list[Row]] = {}
+    rejected: list[tuple[str, str]] = []
+    for table, split in zip(tables, splits, strict=True):
+        for number, cells in table.rows:
+            where, name = place(table, number), cells[image]
+            if not name:
+                raise DatasetError(f"{where}: the photograph's name is empty. Remove the row.")
+            file = files.find(name)
+            if file is None:
+                rejected.append((name, f"{where}: {files.missing_reason(name)}"))
+            else:
+                found.setdefault(file, []).append(Row(where, name, cells, file, split if by_table else None))
+    files.check_ambiguous(f"the column {image}")
+    _check_once([rows for rows in found.values() if len(rows) > 1], labels)
+    if not found:
+        there = f"{len(files.files)} pictures, such as {files.files[0]}" if files.files else "no picture"
+        raise DatasetError(
+            f"No photograph is there of {len(rejected)} that {tables[0].path.name} names under {image}. The first, {rejected[0][0]!r}, was looked for as "
+            f"{files.root / rejected[0][0]} and by that name below {files.root}, which holds {there}. Correct --data_dir or --image_column."
+        )
+    notes = files.note(image)
+    if by_table:
+        notes.append("The split of each photograph is that of its table: " + ", ".join(f"{t.path.name} = {s}" for t, s in zip(tables, splits, strict=True)))
+    return [rows[0] for rows in found.values()], rejected, notes
+
+
+def _check_once(doubled: Sequence[Sequence[Row]], labels: Sequence[str]) -> None:
+    """Raises DatasetError where photographs stand in several rows (`doubled`); says whether the rows contradict each other."""
+    if not doubled:
+        return
+    apart = [(rows, column) for rows in doubled for column in labels if len({row.cells[column] for row in rows}) > 1]
+    rows, column = apart[0] if apart else (doubled[0], "")
+    one = rows[0]
+    other = next((row for row in rows if row.cells[column] != one.cells[column]), rows[1]) if column else rows[1]
+    count = f" {len(doubled)} photographs stand in several rows." if len(doubled) > 1 else ""
+    if not apart:
+        raise DatasetError(f"{other.where} names {one.file}, which {one.where} names already, with the same labels. Remove one of the rows.{count}")
+    raise DatasetError(
+        f"{other.where} names {one.file}, which {one.where} names already, and they contradict each other: {column} is {one.cells[column]!r} there and "
+        f"{other.cells[column]!r} here.{count} Of two graders, decide which label holds and leave one row of each photograph; of several findings, "
+        f"write one row with a column of 0 and 1 for each."
+    )

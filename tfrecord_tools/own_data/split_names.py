@@ -1,0 +1,25 @@
+"""The split that a folder, a table or a cell is named after: "Training Set", "valid", "test_images", "Validierung"."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_WORDS = {
+    "train": "train training trainings entrenamiento entrainement apprentissage addestramento treino treinamento",
+    "val": "val valid validation validate validate dev development validierung validierungs validacion validazione validacao tuning",
+    "test": "test testing tests prueba pruebas teste testes",
+}
+# What may follow: "test_images", "Testdaten", "train_1".
+_REST = "set|sets|data|daten|dataset|datensatz|satz|menge|images?|imgs?|photos?|fotos?|photographs?|bilder|labels?|split|teil|part|\\d+"
+_SPLIT = re.compile(
+    rf"(?:[a-z0-9]\W+)?(?:{'|'.join(f'(?P<{split}>{words.replace(chr(32), chr(124))})' for split, words in _WORDS.items())})"
+    rf"(?:[\W_]*(?:{_REST}))*"
+)
+
+
+def split_of(name: str) -> str | None:
+    """Returns "train", "val" or "test" where a name says one of them, else None."""
+    letters = (sign for sign in unicodedata.normalize("NFKD", name.strip().casefold()) if not unicodedata.combining(sign))
+    found = _SPLIT.fullmatch("".join(letters))
+    return found.lastgroup if found else None
