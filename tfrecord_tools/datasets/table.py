@@ -26,6 +26,7 @@ from tfrecord_tools.layout import checked_directory
 from tfrecord_tools.own_data.class_names import DR_GRADE, is_icdr, read_classes
 from tfrecord_tools.own_data.columns import find_column, named_columns
 from tfrecord_tools.own_data.eyes import Eye, patients_in_words, side_of
+from tfrecord_tools.own_data.graders import differing_graders
 from tfrecord_tools.own_data.guess import is_grade_column, unused_patient_column
 from tfrecord_tools.own_data.named_files import NamedFiles
 from tfrecord_tools.own_data.patients import patients_of_rows
@@ -70,6 +71,7 @@ def listing(request: Request) -> Listing:
     column = flags.columns.get("patient_column", "")
     cells = [row.cells[column] for row in rows] if column else None
     eyes, patient_notes = patients_of_rows([row.file for row in rows], [row.name for row in rows], cells, column)
+    graders = differing_graders(whole, flags.labels.values())
     unused = [] if column else unused_patient_column(whole[0], files)
     return Listing(
         labels=classes,
@@ -77,7 +79,7 @@ def listing(request: Request) -> Listing:
         masks=list(flags.masks),
         rejected=rejected,
         patients=patients_in_words(eyes, column, table=True),
-        notes=[*(note for table in whole for note in table.notes), *row_notes, *mask_notes, *label_notes, *patient_notes, *unused],
+        notes=[*(note for table in whole for note in table.notes), *row_notes, *mask_notes, *label_notes, *graders, *patient_notes, *unused],
         source={
             "title": ", ".join(table.path.name for table in whole),
             "address": "local files",

@@ -1,0 +1,76 @@
+"""Two columns of a table that answer one question, as two graders do: where they differ, which of them was read is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from dr_edge.data.class_words import plain_name, words_of
+from dr_edge.data.grades import grade_in_words
+from tfrecord_tools.own_data.class_names import plain, whole_number
+from tfrecord_tools.own_data.columns import find_column
+from tfrecord_tools.own_data.guess import FEW_VALUES
+from tfrecord_tools.own_data.table import Table
+
+# Words by which the columns of one question differ; numbers and the letters a to d beside them.
+_GRADERS = words_of(
+    "grader graders reader rater observer annotator expert physician doctor ophthalmologist examiner reviewer arzt gutachter befunder untersucher leser "
+    "lecteur lector medico medecin"
+)
+_TURNS = words_of("adjudicated adjudication final consensus agreed first second third initial revised original opinion erst zweit konsens endgultig by von")
+_LETTERS = re.compile(r"\d+|[a-d]")
+
+
+def differing_graders(tables: Sequence[Table], read: Iterable[str]) -> list[str]:
+    """Returns a sentence for each pair of columns that ask the same and differ in some row.
+
+    Args:
+      tables: whole, of the same columns.
+      read: the label columns, as the user wrote them; a pair is looked at where one of them is read.
+    """
+    columns = tables[0].columns
+    wanted = [column for name in read if (column := find_column(columns, name)) is not None]
+    pairs = [(one, other) for one in wanted for other in columns if _one_question(one, other) and (other not in wanted or one < other)]
+    return [sentence for one, other in pairs if (sentence := _sentence(tables, one, other, both=other in wanted))]
+
+
+def _one_question(one: str, other: str) -> bool:
+    """Says whether two columns are called alike but for a grader, a number or a turn: DR_1 and DR_2, grade A and grade B, DR and final DR."""
+    if one == other:
+        return False
+    (first, by_grader), (second, by_other) = _question(one), _question(other)
+    return first == second and (bool(first) or (by_grader and by_other))
+
+
+def _question(column: str) -> tuple[tuple[str, ...], bool]:
+    """Returns the words of a column's name that ask, and whether the others name a grader."""
+    words = re.findall(r"\d+|[^\W\d_]+", re.sub(r"(\d)(st|nd|rd|th)\b", r"\1", plain_name(re.sub(r"([^\W\d_])(\d)", r"\1 \2", column))))
+    asking = tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word))
+    return asking, bool(set(words) & _GRADERS)
+
+
+def _sentence(tables: Sequence[Table], one: str, other: str, *, both: bool) -> str:
+    """Returns what is to be said of two columns; "" where they never differ, or hold answers of two kinds."""
+    held = [
+        (f"{table.path.name}, row {number}", cells[one], cells[other])
+        for table in tables
+        for number, cells in table.rows
+        if cells.get(one) and cells.get(other)
+    ]
+    answers = [{_answer(row[index]) for row in held} for index in (1, 2)]
+    apart = [row for row in held if _answer(row[1]) != _answer(row[2])]
+    if not apart or not answers[0] & answers[1] or len(answers[0] | answers[1]) > FEW_VALUES:
+        return ""
+    where, here, there = apart[0]
+    what = "Both were read, each as a label of its own" if both else f"{one} was read"
+    return (
+        f"{one} and {other} seem to ask the same, and differ in {len(apart)} of {len(held)} rows (the first is {where}: {here!r} and {there!r}). {what}. If "
+        f"they are two graders' answers, decide which holds and write it into one column."
+    )
+
+
+def _answer(cell: str) -> int | str:
+    """Returns what two spellings of one answer share: "2", "2.0" and "moderate NPDR" alike."""
+    number = whole_number(cell)
+    grade = grade_in_words(cell) if number is None else number
+    return plain(cell) if grade is None else grade
