@@ -26,6 +26,9 @@ FEW_LEVELS = 12
 SHOWN = 6
 LOSSY_NOISE = 16  # grey levels by which a JPEG moves those of a plain region
 LOSSY_APART = 40  # from a region's level: beyond its noise, and not yet within that of the next one
+LOSSY_PLAIN = 6  # grey levels between the extremes of 5 x 5 pixels of a plain region; a soft edge and the ringing at a sharp one vary more
+LOSSY_BESIDE = (8, 36)  # grey levels between a faint region and the level it is taken for; beyond, it counts as a third level
+LOSSY_PLATEAU = 0.05  # of the structure's area
 _VALUE = re.compile(r"(?P<name>.+?)\s*(?:(?P<sign>>=|<=)\s*(?P<bound>\d+)|=\s*(?P<low>\d+)(?:\s*-\s*(?P<high>\d+))?)")
 
 
@@ -145,6 +148,8 @@ def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
     third = _third_level(position, between, inside, low, high)
     if third is None and not lossy and 2 < len(values) <= FEW_LEVELS:
         third = _faint_level(levels, values, inside)
+    if third is None and lossy and (close := _close_levels(levels, inside)):
+        raise MaskError(f"holds a faint third level: {_too_close(*close)}")
     if third is not None:
         raise MaskError(
             f"{'holds a third level near ' + format(third, '.0f') if lossy else held}: which are inside? "
@@ -192,6 +197,37 @@ def _faint_level(levels: np.ndarray, values: np.ndarray, inside: np.ndarray) -> 
     return None
 
 
+def _close_levels(levels: np.ndarray, inside: np.ndarray) -> tuple[int, int] | None:
+    """Returns two levels of plain regions that lie so near to each other that a JPEG's noise may mix them; None where there are none.
+
+    A faint third level (0, 20, 255) is such a one; edges, soft or sharp, and experts' steps of a quarter are not.
+
+    Args:
+      levels: [H, W] uint8 of a file whose compression changes levels.
+      inside: [H, W] bool, the brighter half of their range.
+    """
+    smooth = cv2.medianBlur(levels, 3)
+    kernel = np.ones((5, 5), np.uint8)
+    plain = cv2.subtract(cv2.dilate(smooth, kernel), cv2.erode(smooth, kernel)) <= LOSSY_PLAIN
+    smaller = min(np.count_nonzero(inside), np.count_nonzero(~inside))
+    for side in (plain & ~inside, plain & inside):
+        if not side.any():
+            continue
+        commonest = int(np.bincount(smooth[side]).argmax())
+        away = np.abs(smooth.astype(np.int32) - commonest)
+        beside = smooth[side & (away >= LOSSY_BESIDE[0]) & (away <= LOSSY_BESIDE[1])]
+        if len(beside) <= max(9.0, LOSSY_PLATEAU * smaller):
+            continue
+        level = int(np.median(beside))
+        if (np.abs(beside.astype(np.int32) - level) <= LOSSY_PLAIN).mean() > 0.8:  # of one level; a very soft edge has all of them
+            return commonest, level
+    return None
+
+
+def _too_close(one: int, other: int) -> str:
+    return f"its compression changes levels, and those near {one} and near {other} cannot be told apart. Save it as PNG from the original"
+
+
 def describe(values: np.ndarray, counts: np.ndarray) -> str:
     """Returns "holds the grey levels 0 (98 %), 1 (1 %), 2 (1 %)", the most frequent ones."""
     frequent = sorted(np.argsort(-counts, kind="stable")[:SHOWN])
@@ -232,6 +268,8 @@ def named_levels(levels: np.ndarray, lossy: bool, low: int, high: int) -> np.nda
         for bound, sign, cuts in ((low, ">=", low > levels.min()), (high, "<=", high < levels.max())):
             region = _cut_region(levels, inside, bound) if cuts else None
             if region is not None:
+                if close := _close_levels(levels, levels >= 128):  # no bound is beyond the noise of both
+                    raise MaskError(_too_close(*close))
                 meant_inside = sign == "<=" or bound > NUMBERED  # ">=1" leaves the background near 0 out
                 better = region + LOSSY_APART * (1 if meant_inside == (sign == "<=") else -1)
                 raise MaskError(

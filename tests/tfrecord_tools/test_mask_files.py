@@ -13,6 +13,7 @@ from PIL import Image
 
 from dr_edge.fundus.jpeg import upright
 from dr_edge.fundus.photograph import PhotographError
+from tfrecord_tools import mask_files
 from tfrecord_tools.mask_checks import check_masks
 from tfrecord_tools.mask_files import MaskError, half, named_levels, parse_values, read_levels
 
@@ -215,6 +216,34 @@ def test_a_third_level_close_to_one_of_the_two_is_asked_about(faint: int):
     assert (half(edge, False, "optic_disc") != DISC).sum() <= 3
 
 
+@pytest.mark.parametrize("quality", [30, 50, 75, 95])
+@pytest.mark.parametrize("faint", [10, 15, 22, 30])
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_faint_level_of_a_jpeg_is_not_taken_for_the_background(size: int, faint: int, quality: int):
+    """One file with the disc's rim at 15 beside a cup of 255 gave the cup alone for the disc, in silence."""
+    drawn = np.where(CUP, 255, np.where(DISC, faint, 0)).astype(np.uint8)
+    large = cv2.resize(drawn, None, fx=size, fy=size, interpolation=cv2.INTER_NEAREST)
+    for picture in (large, 255 - large):
+        levels, lossy = read_levels(encoded(picture, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), MOST)
+        with pytest.raises(MaskError, match="[cC]annot be told apart. Save it as PNG|third level near"):
+            half(levels, lossy, "optic_disc")
+    levels, lossy = read_levels(encoded(large, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), MOST)
+    with pytest.raises(MaskError, match="Save it as PNG"):  # and no bound that leads to the cup
+        named_levels(levels, lossy, 1, 65535)
+    assert named_levels(levels, lossy, 128, 65535).sum() == pytest.approx(size**2 * CUP.sum(), rel=0.1)
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 95])
+@pytest.mark.parametrize("blur", [0, 1, 2, 4, 8, 12])
+def test_a_jpeg_of_two_levels_has_no_faint_third_one(blur: int, quality: int):
+    for dark, bright in ((0, 255), (16, 235)):
+        picture = np.where(disc(60), bright, dark).astype(np.uint8)
+        picture = cv2.GaussianBlur(picture, (0, 0), blur) if blur else picture
+        for turned in (picture, 255 - picture):
+            found = half(*read_levels(encoded(turned, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), MOST), "optic_disc")
+            assert np.count_nonzero(found ^ (turned[110, 120] < turned[0, 0])) == pytest.approx(disc(60).sum(), rel=0.05)
+
+
 @pytest.mark.parametrize("name", ["optic_disc", "optic_cup"])
 def test_outlines_and_second_regions_are_no_disc_and_no_cup(name: str):
     field = float(disc(100).sum())
@@ -250,6 +279,10 @@ def test_experts_of_drishti_at_half(real_data: Path):
     for path in paths:
         levels, lossy = read_levels(path.read_bytes(), 10**8)
         assert (half(levels, lossy, path.stem) == (levels >= 128)).all(), path
+    for path in paths[::5]:  # saved as JPEG, no step between experts is taken for a faint level
+        levels, _ = read_levels(path.read_bytes(), 10**8)
+        lossy, _ = read_levels(encoded(levels, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75), 10**8)
+        assert mask_files._close_levels(lossy, lossy >= 128) is None, path
 
 
 def test_a_build_refuses_one_file_for_both_and_takes_levels(tmp_path: Path, save_photo: Callable, run_build: Callable, draw: Callable):
