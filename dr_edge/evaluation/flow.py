@@ -31,7 +31,8 @@ from dr_edge.evaluation.masks.evaluate import evaluate_masks
 from dr_edge.evaluation.predictions import Predictions
 from dr_edge.evaluation.request import REPORT_FILE as REPORT_FILE
 from dr_edge.evaluation.request import Settings as Settings
-from dr_edge.evaluation.request import counted_patients, describe, is_unseen
+from dr_edge.evaluation.request import counted_patients, describe
+from dr_edge.evaluation.seen_before import is_unseen
 from dr_edge.metrics import classification, multilabel
 from dr_edge.runs import TrainedRun, check_records, load_run
 
@@ -106,10 +107,9 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     distant, distances = outliers.check(basis, test.features)
     points, notes = _operating_points(run, basis, records, settings, test)
     described = describe(run, records, settings, basis, notes)
+    people = verdict.People(test.patients, described["patients_known"])
     content = described | {
-        "verdict": verdict.of_answers(
-            task, test.labels, test.probabilities, test.patients, settings.split, is_unseen(described), described["patients_known"]
-        ),
+        "verdict": verdict.of_answers(task, test.labels, test.probabilities, people, settings.split, is_unseen(described)),
         "images": len(test),
         "metrics": counted_patients(described, _metrics(task, test)),
         "operating_points": points,
@@ -154,7 +154,7 @@ def _operating_points(
     Returns:
       The points, and notes for the reader on what is missing.
     """
-    asked = operating_points.questions(run.task, test)
+    asked = operating_points.questions(run.task, test.labels, test.probabilities, test.patients)
     if basis.fit is None or not asked:
         return [], []
     # Those of a classification are the run's own, which its bundle carries, too.
@@ -164,7 +164,8 @@ def _operating_points(
         if val is None:
             logging.warning("%s", NO_THRESHOLDS)
             return [], [NO_THRESHOLDS]
-        chosen = [operating_points.choose_thresholds(before) for before in operating_points.questions(run.task, val)]
+        before = operating_points.questions(run.task, val.labels, val.probabilities, val.patients)
+        chosen = [operating_points.choose_thresholds(question) for question in before]
     points = []
     for question, own in zip(asked, chosen, strict=True):
         if not own:

@@ -13,7 +13,7 @@ import numpy as np
 
 from dr_edge.calibration.operating_points import RULES, Rule, choose_threshold
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.predictions import MISSING, Predictions
+from dr_edge.evaluation.predictions import MISSING
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap
 
@@ -37,11 +37,16 @@ class Question:
     groups: np.ndarray
 
 
-def questions(task: Task, predictions: Predictions) -> list[Question]:
+def questions(task: Task, labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> list[Question]:
     """Returns the questions of yes or no behind a task: whether its class is one of the positive ones (of DR's five grades
     whether they are referable); each disease of a multilabel task, where it is labelled; of other tasks none.
+
+    Args:
+      task: classification or multilabel.
+      labels: [N] int, or [N, L] of 0, 1, -1 (not known).
+      scores: [N, C] probabilities.
+      groups: [N] patient.
     """
-    labels, scores, groups = predictions.labels, predictions.probabilities, predictions.patients
     if task.kind == "multilabel":
         known = [np.flatnonzero(column != MISSING) for column in labels.T]
         return [

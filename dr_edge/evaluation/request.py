@@ -9,7 +9,6 @@ from typing import Any
 from absl import logging
 
 from dr_edge import metadata
-from dr_edge.calibration import store
 from dr_edge.calibration.store import Basis
 from dr_edge.data.known_patients import are_known, not_known
 from dr_edge.evaluation import seen_before
@@ -42,13 +41,6 @@ class Settings:
     heatmap_checks: bool = True
 
 
-def is_unseen(content: Mapping[str, Any]) -> bool:
-    """Says whether the images of a metrics.json had no part in training or in choosing the best epoch."""
-    if content["trained_on_these_records"]:
-        return content["split"] == "test"
-    return not content.get("seen_in_training")
-
-
 def counted_patients(described: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """Returns values with "patients" None where the judged records do not know them: a count of photographs is none of patients."""
     return values if described["patients_known"] else values | {"patients": None}
@@ -67,13 +59,11 @@ def describe(
       notes: more sentences that a reader of the numbers must see.
     """
     dataset = metadata.read_manifest(records, "dataset")
-    own = store.is_trained_on(run, records)
-    seen = None if own else seen_before.count_seen(run, records, settings.split)
-    said = [] if own else seen_before.sentence(seen, dataset["splits"][settings.split]["examples"])
-    if seen:
-        logging.warning("%s", said[0])
-    return {
-        "split": settings.split,
+    judged_on = seen_before.judged_on(run, records, settings.split)
+    said = seen_before.sentence(judged_on["seen_in_training"], dataset["splits"][settings.split]["examples"])
+    for text in said:
+        logging.warning("%s", text)
+    return judged_on | {
         "task": run.task.to_json(),
         "run": {key: run.content[key] for key in ("model", "best")}
         | {"directory": run.directory.resolve().name},
@@ -82,8 +72,6 @@ def describe(
             "dataset": dataset["dataset"],
             "preprocess": dataset["preprocess"],
         },
-        "trained_on_these_records": own,
-        "seen_in_training": seen,
         "fitted": {"on_own_records": None if basis.fit is None else basis.own, "reason": basis.reason},
         "patients_known": are_known(dataset),
         "positive_class": run.task.positive_name or None,

@@ -8,10 +8,35 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dr_edge.calibration import store
 from dr_edge.runs import TrainedRun
+
+
+def judged_on(run: TrainedRun, records: str | os.PathLike, split: str) -> dict[str, Any]:
+    """Returns what decides whether a verdict can be good (`is_unseen`): split, trained_on_these_records, seen_in_training.
+
+    Args:
+      run: the finished run.
+      records, split: what it is judged on.
+    """
+    own = store.is_trained_on(run, records)
+    seen = None if own else count_seen(run, records, split)
+    return {"split": split, "trained_on_these_records": own, "seen_in_training": seen}
+
+
+def is_unseen(content: Mapping[str, Any]) -> bool:
+    """Says whether the judged images had no part in training or in choosing the best epoch.
+
+    Args:
+      content: from `judged_on`, or a metrics.json.
+    """
+    if content["trained_on_these_records"]:
+        return content["split"] == "test"
+    return not content.get("seen_in_training")
 
 
 def count_seen(run: TrainedRun, records: str | os.PathLike, split: str) -> int | None:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from dr_edge import metadata
-from dr_edge.calibration import store
 from dr_edge.calibration.fit import Fit
 from dr_edge.data.known_patients import are_known
-from dr_edge.evaluation import calibration
+from dr_edge.evaluation import calibration, seen_before
 from dr_edge.progress import Progress
 from export.bundle import ood_thresholds
 from export.bundle.artifacts import Converted, Prepared
@@ -111,14 +110,15 @@ def _report(
     """Returns the content of parity.json, but for its "records"."""
     run, ref, done = prepared.run, prepared.ref, converted.done
     candidates = _float_candidates(prepared, done.layer_errors, settings)
-    unseen = settings.split == "test" or not store.is_trained_on(run, prepared.source)
+    judged_on = seen_before.judged_on(run, prepared.source, settings.split)
     patients_known = are_known(metadata.read_manifest(prepared.source, "dataset"))
+    validation = prepared.basis.records if prepared.basis.own else None
     point = None if threshold is None else {"name": settings.operating_point, "threshold": threshold}
     return {
-        "split": settings.split,
+        **judged_on,
         "images": len(ref.photographs),
         "patients": len(np.unique(ref.groups)) if patients_known else None,
-        "verdict": measure.verdict_of(run.task, ref, settings.split, unseen, patients_known),
+        "verdict": measure.verdict_of(run.task, ref, settings.split, seen_before.is_unseen(judged_on), patients_known, validation),
         "calibration_caution": _calibration_caution(prepared, settings.split),
         "drop_reference": "graph",
         "operating_point": point,

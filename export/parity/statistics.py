@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.masks.scores import CUP, DISC, overlap
+from dr_edge.evaluation.masks.measures import overlap, ratios
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap
-from dr_edge.metrics.glaucoma import vcdr
 
 MISSING = -1
 MASK_THRESHOLD = 0.5
@@ -130,16 +129,6 @@ def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[s
         statistics[RATIO] = _mean_where(np.where(labelled, 1 - errors, np.nan))
         statistics["vcdr_found"] = bootstrap.weighted_share(np.isfinite(own), labelled)
     return statistics
-
-
-def ratios(task: Task, masks: np.ndarray) -> np.ndarray | None:
-    """Returns the vertical cup-to-disc ratio of [N, S, S, M] bool masks: [N] float64, NaN where disc or cup is empty; None
-    for a task without them.
-    """
-    if not {DISC, CUP} <= set(task.masks):
-        return None
-    disc, cup = task.masks.index(DISC), task.masks.index(CUP)
-    return np.array([vcdr(mask[..., disc], mask[..., cup]) for mask in masks], np.float64)
 
 
 def with_intervals(statistics: Mapping[str, bootstrap.Statistic], groups: np.ndarray) -> dict[str, Any]:

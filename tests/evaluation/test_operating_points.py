@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from dr_edge.calibration.operating_points import RULES, Rule, choose_threshold
 from dr_edge.data import tasks
 from dr_edge.evaluation import operating_points
 from dr_edge.evaluation.operating_points import apply_threshold, questions
-from dr_edge.evaluation.predictions import MISSING, Predictions
+from dr_edge.evaluation.predictions import MISSING
 
 
 def at(labels, scores, threshold):
@@ -74,22 +72,16 @@ def test_all_right_still_has_a_wide_interval():
     assert result["specificity_interval"] == pytest.approx([2 / (2 + 1.959964**2), 1.0])
 
 
-def _predictions(labels: np.ndarray, probabilities: np.ndarray) -> Predictions:
-    count = len(labels)
-    names = np.array([f"p{index}" for index in range(count)])
-    values = {field.name: np.array([""] * count) for field in dataclasses.fields(Predictions)}
-    return Predictions(**values | {"ids": names, "patients": names, "labels": labels, "probabilities": probabilities})
+PATIENTS = np.array(["p0", "p1", "p2"])
 
 
 def test_questions_of_each_kind_of_task():
-    two = _predictions(np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]]))
-    (asked,) = questions(tasks.referable_dr(), two)
+    (asked,) = questions(tasks.referable_dr(), np.array([0, 1]), np.array([[0.7, 0.3], [0.2, 0.8]]), PATIENTS[:2])
     assert asked.name == "referable" and asked.scores.tolist() == [0.3, 0.8] and asked.labels.tolist() == [0, 1]
-    grades = _predictions(np.array([1, 2, 4]), np.array([[0.5, 0.3, 0.1, 0.1, 0.0], [0, 0, 1, 0, 0], [0.2] * 5]))
-    (asked,) = questions(tasks.dr_grade(), grades)
+    scores = np.array([[0.5, 0.3, 0.1, 0.1, 0.0], [0, 0, 1, 0, 0], [0.2] * 5])
+    (asked,) = questions(tasks.dr_grade(), np.array([1, 2, 4]), scores, PATIENTS)
     assert asked.labels.tolist() == [0, 1, 1] and asked.scores == pytest.approx([0.2, 1.0, 0.6])
     task = tasks.diseases(labels=("glaucoma", "diabetic_retinopathy"))
-    several = _predictions(np.array([[1, MISSING], [0, 1]]), np.array([[0.9, 0.8], [0.2, 0.4]]))
-    first, second = questions(task, several)
+    first, second = questions(task, np.array([[1, MISSING], [0, 1]]), np.array([[0.9, 0.8], [0.2, 0.4]]), PATIENTS[:2])
     assert first.name == "glaucoma" and first.labels.tolist() == [1, 0] and first.scores.tolist() == [0.9, 0.2]
     assert second.labels.tolist() == [1] and second.scores.tolist() == [0.4] and second.groups.tolist() == ["p1"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from dr_edge import metadata
 from dr_edge.evaluation import seen_before
-from dr_edge.evaluation.request import is_unseen
+from dr_edge.evaluation.seen_before import is_unseen
 
 ROWS = {"a": "train", "b": "train", "c": "val", "d": "test"}
 STATED: dict[str, Any] = {"image_size": 64, "preprocess": "crop", "labels": {}, "splits": {}}

@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from dr_edge import metadata, runs
 from dr_edge.data import tasks
+from dr_edge.evaluation import flow
 from dr_edge.evaluation.number_text import number
 from dr_edge.models import unet
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
@@ -87,6 +88,17 @@ def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
     assert "| split | photographs | optic disc | optic cup |" in card
     masks = np.load(out / "test_vectors" / "drawn_grade2.masks.npy")
     assert masks.shape == (1, SIZE, SIZE, 2) and 0 <= masks.min() < masks.max() <= 1
+
+
+def test_run_and_bundle_are_judged_against_the_same_constant_answer(mask_bundle):
+    run, _, report = mask_bundle
+    evaluated, exported = flow.evaluate(run, flow.Settings(examples=0))["verdict"], report["verdict"]
+    assert [part["name"] for part in evaluated["parts"]] == ["vertical cup-to-disc ratio", "optic disc", "optic cup"]
+    for own, other in zip(evaluated["parts"], exported["parts"], strict=True):
+        assert own["status"] == other["status"] and own.get("constant") == other.get("constant")
+        assert own["value"] == pytest.approx(other["value"], abs=0.01)
+        assert own["baseline_value"] == pytest.approx(other["baseline_value"], abs=1e-6)
+    assert evaluated["status"] == exported["status"] and "the median of the validation photographs" in exported["text"]
 
 
 def test_a_bundle_of_several_diseases(run_on_drawn, tmp_path):

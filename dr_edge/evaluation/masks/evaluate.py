@@ -4,7 +4,7 @@ well it tells glaucoma, and the place of the fovea.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from dr_edge import metadata
 from dr_edge.calibration import store
 from dr_edge.evaluation import outliers, predictions, verdict
 from dr_edge.evaluation.masks import report, subgroups, table
-from dr_edge.evaluation.masks.scores import CUP, DISC, MaskScores, score_split
-from dr_edge.evaluation.request import REPORT_FILE, Settings, counted_patients, describe, is_unseen
+from dr_edge.evaluation.masks.constant import Constant, of_validation
+from dr_edge.evaluation.masks.measures import CUP, DISC
+from dr_edge.evaluation.masks.scores import MaskScores, score_split
+from dr_edge.evaluation.request import REPORT_FILE, Settings, counted_patients, describe
+from dr_edge.evaluation.seen_before import is_unseen
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap, glaucoma
 from dr_edge.runs import TrainedRun
@@ -32,12 +35,13 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
       RuntimeError: the model's output is not finite.
     """
     basis = store.basis(run, records)
-    scores = score_split(run, records, settings.split, settings.batch_size)
+    constant = of_validation(basis.records if basis.own else None, run.task)
+    scores = score_split(run, records, settings.split, settings.batch_size, constant)
     names = run.task.class_names[: len(run.task.masks)]  # the rest are heat maps of points
     distant, distances = outliers.check(basis, scores.features)
     described = describe(run, records, settings, basis)
     content = described | {
-        "verdict": _verdict(run, scores, settings.split, is_unseen(described), described["patients_known"]),
+        "verdict": _verdict(run, scores, constant, described),
         "images": len(scores.ids),
         "metrics": counted_patients(described, mask_metrics(names, scores)),
         "subgroups": [counted_patients(described, row) for row in subgroups.mask_subgroups(names, scores)],
@@ -57,13 +61,17 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
     return content
 
 
-def _verdict(run: TrainedRun, scores: MaskScores, split: str, unseen: bool, patients_known: bool) -> dict[str, Any]:
+def _verdict(run: TrainedRun, scores: MaskScores, constant: Constant | None, described: Mapping[str, Any]) -> dict[str, Any]:
     names = run.task.class_names[: len(run.task.masks)]
     has_ratio = {DISC, CUP} <= set(run.task.masks)
     true, found = (scores.true_vcdr, scores.found_vcdr) if has_ratio else (None, None)
     if scores.constant_dice is None:
         raise ValueError("A verdict needs the scores that `score_split` made: those of a file hold no constant mask.")
-    return verdict.of_masks(names, true, found, scores.dice, scores.constant_dice, scores.patients, split, unseen, patients_known)
+    people = verdict.People(scores.patients, described["patients_known"])
+    ratio = None if constant is None else constant.ratio
+    return verdict.of_masks(
+        names, true, found, scores.dice, scores.constant_dice, people, described["split"], is_unseen(described), ratio
+    )
 
 
 def mask_metrics(class_names: Sequence[str], scores: MaskScores) -> dict[str, Any]:

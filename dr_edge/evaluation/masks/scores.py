@@ -11,15 +11,14 @@ from absl import logging
 
 from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.constant_masks import ConstantMasks
+from dr_edge.evaluation.masks.constant import Constant, LabelledMasks
+from dr_edge.evaluation.masks.measures import CUP, DISC, FOVEA, GLAUCOMA, overlap
 from dr_edge.evaluation.predictions import with_features
 from dr_edge.fundus.crop import FieldOfView, uncrop_points
 from dr_edge.metrics import glaucoma
 from dr_edge.metrics.glaucoma import THRESHOLD
 from dr_edge.progress import Progress
 from dr_edge.runs import TrainedRun
-
-DISC, CUP, FOVEA, GLAUCOMA = "optic_disc", "optic_cup", "fovea", "glaucoma"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ class MaskScores:
         photograph and in diameters of the labelled disc; NaN where that is not known.
       features: [N, F] float32 of the layer `penultimate`; None where they were read from a file or the model has no
         such layer.
-      constant_dice: [N, M] float, Dice of one mask for all images (`constant_masks`); None where they were read from a file.
+      constant_dice: [N, M] float, Dice of one mask for all images (`constant`); None where they were read from a file.
     """
 
     ids: np.ndarray
@@ -57,28 +56,16 @@ class MaskScores:
     constant_dice: np.ndarray | None = None
 
 
-def overlap(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the Dice coefficient and the intersection over union of each mask.
+def score_split(
+    run: TrainedRun, records: str, split: str, batch_size: int, constant: Constant | None = None
+) -> MaskScores:
+    """Runs the model over a split and scores each image; of its labelled masks a bit per pixel is kept while it does.
 
     Args:
-      truth: [B, S, S, M] of 0 and 1; -1 everywhere where an image has no such mask.
-      found: [B, S, S, M] bool.
-
-    Returns:
-      Dice and IoU, each [B, M] float64; NaN where the true mask is missing or both are empty.
-    """
-    known = (truth >= 0).all(axis=(1, 2))
-    labelled = truth > 0.5
-    both = (labelled & found).sum(axis=(1, 2)).astype(np.float64)
-    sizes = labelled.sum(axis=(1, 2)) + found.sum(axis=(1, 2))
-    usable = known & (sizes > 0)
-    blank = np.full(both.shape, np.nan)
-    dice = np.divide(2 * both, sizes, out=blank.copy(), where=usable)
-    return dice, np.divide(both, sizes - both, out=blank, where=usable)
-
-
-def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> MaskScores:
-    """Runs the model over a split and scores each image; whole masks are not kept.
+      run: a finished segmentation run.
+      records, split: what is judged.
+      batch_size: images per step.
+      constant: that `constant_dice` is of; None for the one that fits the judged images best.
 
     Raises:
       ValueError: no image of the split has a mask that the task uses.
@@ -96,7 +83,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
             logging.warning("%s Until then nothing is said of how well the ratio tells glaucoma.", err)
     network, has_features = with_features(run.model)
     rows: dict[str, list[np.ndarray]] = {}
-    constant = ConstantMasks()
+    labelled = LabelledMasks()
     total = pipeline.example_count(info, split, run.task)
     with Progress(total=total, desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
         for batch in pipeline.evaluation_batches(records, split, run.task, batch_size, extra_labels=extra):
@@ -107,7 +94,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
                     f"{run.directory}: the model gives outputs that are not finite. Train again."
                 )
             probabilities = run.probabilities(logits)
-            constant.add(truth)
+            labelled.add(truth)
             dice, iou = overlap(truth, probabilities[..., : len(masks)] >= THRESHOLD)
             part = {
                 key: batch[key].numpy() for key in ("id", "patient", "laterality", "quality", "source_size")
@@ -137,7 +124,7 @@ def score_split(run: TrainedRun, records: str, split: str, batch_size: int) -> M
     return MaskScores(
         text["id"], text["patient"], text["laterality"], joined["dice"], joined["iou"], measured[0], measured[1],
         joined["quality"].astype(float), joined["source_size"].astype(int), joined["glaucoma"].astype(int),
-        measured[2], measured[3], joined.get("features"), constant.dice(),
+        measured[2], measured[3], joined.get("features"), labelled.dice(None if constant is None else constant.masks),
     )  # fmt: skip
 
 
