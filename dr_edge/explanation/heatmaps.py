@@ -21,13 +21,9 @@ FEATURE_LAYER = "cam_features"
 FINE_FRACTION = 8  # LayerCAM: the last feature map of at least this fraction of the image's side
 SMOOTH_SAMPLES = 25
 SMOOTH_NOISE = 0.1  # of the image's range; the paper uses 0.1 to 0.2
-SCORE_CAM_CHANNELS = (
-    64  # the most variable feature channels ("Faster Score-CAM"); all of them take minutes per image
-)
+SCORE_CAM_CHANNELS = 64  # the most variable feature channels ("Faster Score-CAM"); all of them take minutes per image
 INTEGRATION_STEPS = 32
-PIXEL_PERCENTILE = (
-    99.0  # pixel gradients have a few extreme values, which would leave the rest of the map black
-)
+PIXEL_PERCENTILE = 99.0  # pixel gradients have a few extreme values, which would leave the rest of the map black
 SEED = 20261120
 
 
