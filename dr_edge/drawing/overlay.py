@@ -27,7 +27,8 @@ BACKGROUND, WITHHELD = (17, 19, 24), (34, 38, 46)
 NO_HEAT = ("No heat map: it would speak for", "no disease that was found.", "--heatmaps=all draws it all the same.")
 POSITIVE, ALL = "positive", "all"  # for which answers a heat map is shown
 TEXT, MUTED = (238, 240, 244), (160, 166, 178)
-RIGHT, WRONG = (126, 211, 150), (255, 158, 128)
+# Whether an answer is its label. Green would read as "healthy", also where the answer is a disease.
+RIGHT, WRONG = (108, 190, 240), (255, 158, 128)
 HEAT_COLOURS = ((24, 22, 92), (28, 72, 190), (30, 140, 236), (92, 208, 250), (244, 254, 255))
 MASK_COLOURS = ((120, 220, 255), (255, 214, 92), (255, 130, 190), (150, 235, 140))
 

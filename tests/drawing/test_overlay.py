@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -90,6 +93,30 @@ def test_captions_say_answer_confidence_and_label():
     assert (absent.title, absent.explains) == ("Grad-CAM of glaucoma, probability 20 %", "glaucoma")
     missing = captions.caption(diseases, np.array([0.2, 0.9]), np.array([0, -1]), "eye", "Grad-CAM")
     assert missing.correct is None and missing.detail == "no label given for DR"
+
+
+@pytest.mark.parametrize("answer", ["referable", "non-referable"])
+def test_a_right_answer_is_not_green(answer):
+    """Nobody may take the colour of a disease that was found rightly for that of a healthy eye."""
+    captions_of = {right: overlay.Caption("", answer, 0.9, "labelled", right) for right in (True, False, None)}
+    shown = {}
+    for right, caption in captions_of.items():
+        drawn = overlay.panel(photograph(), photograph(), caption)[overlay.MARGIN + overlay.PANEL :].astype(int)
+        vivid = drawn[np.ptp(drawn, axis=-1) > 60]
+        assert (vivid[:, 1] < vivid.max(axis=1)).all()
+        shown[right] = tuple(np.median(vivid, axis=0)) if len(vivid) else None
+    assert shown[True] != shown[False] and shown[None] is None
+
+
+@pytest.mark.parametrize("page", ["drawing/style.css", "explanation/index.html.j2"])
+def test_nor_is_it_green_on_a_page(page):
+    rules = (Path(overlay.__file__).parents[1] / page).read_text(encoding="utf-8")
+    (name,) = re.findall(r"b\.right { color: (?:rgb\()?var\((--[a-z]+)\)", rules)
+    values = re.findall(rf"{name}: ([^;]+);", rules)
+    assert len(values) == 2  # in light and in dark
+    for value in values:
+        channels = [int(part, 16) for part in re.findall("..", value[1:])] if value.startswith("#") else [int(part) for part in value.split()]
+        assert channels[2] == max(channels) > channels[1]
 
 
 def test_multilabel_explains_every_disease_and_classification_the_likeliest_class():
