@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
         config.warn_unused()
     best = run["best"]
     value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
-    print(f"{run['status']}: best {best['metric']} {value} at epoch {best['epoch']} ({run['model']['name']}).")
+    print(f"{run['status']}: best validation {best['metric']} {value} at epoch {best['epoch']} ({run['model']['name']}).")
     run_dir = Path(FLAGS.run_dir or gin.query_parameter("train.run_dir"))
     print(f"{run_dir / 'best.keras'}   next: python -m dr_edge.evaluate --run_dir={shlex.quote(str(run_dir))}")
     return 0

@@ -15,7 +15,7 @@ and no bundle where the deployable graph or an artifact differs from the trained
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -82,7 +82,24 @@ def summary(report: Mapping[str, Any]) -> str:
             f"{row['max_probability_difference']:9.1e} {row['agreement']:7.3f}"
         )
     lines += [f"{name:28} cannot be made: {reason}" for name, reason in report["not_made"].items()]
+    lines.append(_references(report, shown))
     return "\n".join(lines)
+
+
+def _references(report: Mapping[str, Any], shown: Sequence[str]) -> str:
+    """Says which photographs the table is of, and how its figures and those of `evaluate` belong together."""
+    from export.parity import statistics
+
+    keras = report["keras"] if "auc" in report["keras"] else {**report["keras"], "auc": report["keras"].get("mean_auc")}
+    pairs = "; ".join(
+        f"{statistics.metric_name(metric)} {_cell(statistics.shown_value(keras, metric))} and "
+        f"{_cell(statistics.shown_value(report['graph'], metric))}"
+        for metric in shown
+    )
+    return (
+        f"All on {report['images']} {report['split']} photographs. Keras before the export, on the normalised images that evaluate reads, "
+        f"and as exported, on the stored photographs, from which drops count: {pairs}."
+    )
 
 
 def _cell(value: float | None) -> str:

@@ -18,7 +18,7 @@ from export.bundle import ood_thresholds
 from export.bundle.artifacts import Converted, Prepared
 from export.bundle.manifest import records_used, training_facts
 from export.graph.deployable import NETWORK_NAME, PHONE_INT8
-from export.parity import measure
+from export.parity import baseline, measure
 from export.settings import Settings, limits
 
 Outputs = Mapping[str, Mapping[str, np.ndarray]]
@@ -118,7 +118,7 @@ def _report(
         **judged_on,
         "images": len(ref.photographs),
         "patients": len(np.unique(ref.groups)) if patients_known else None,
-        "verdict": measure.verdict_of(run.task, ref, settings.split, seen_before.is_unseen(judged_on), patients_known, validation),
+        "verdict": baseline.verdict_of(run.task, ref, settings.split, seen_before.is_unseen(judged_on), patients_known, validation),
         "calibration_caution": _calibration_caution(prepared, settings.split),
         "drop_reference": "graph",
         "operating_point": point,

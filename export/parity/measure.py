@@ -20,11 +20,8 @@ import numpy as np
 from dr_edge.data import pipeline
 from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation import verdict
-from dr_edge.evaluation.masks.constant import LabelledMasks, of_validation
-from dr_edge.evaluation.masks.measures import overlap, ratios
 from dr_edge.metadata import finite_or_none
-from dr_edge.metrics import classification, glaucoma, multilabel
+from dr_edge.metrics import classification, multilabel
 from dr_edge.progress import Progress
 from dr_edge.runs import TrainedRun
 from export.formats import Format
@@ -148,33 +145,6 @@ def score(task: Task, labels: np.ndarray, probabilities: np.ndarray, groups: np.
     return classification.classification_metrics(
         labels, probabilities, task.class_names, ordered=task.ordered, groups=groups, positive=task.positive
     )
-
-
-def verdict_of(
-    task: Task, ref: Reference, split: str, unseen: bool, patients_known: bool, validation: str | os.PathLike | None
-) -> dict[str, Any]:
-    """Returns whether what an app will say is better than guessing: the deployable graph's outputs against the labels.
-
-    Args:
-      task: the run's task.
-      ref: from `reference`.
-      split, unseen: as in `evaluation.verdict.of_answers`.
-      patients_known: as in `evaluation.verdict.People`.
-      validation: the records that the run was trained on, on whose validation split the constant answer of masks is
-        chosen; None where they are gone (see `masks.constant`).
-    """
-    people = verdict.People(ref.groups, patients_known)
-    if task.kind != "segmentation":
-        return verdict.of_answers(task, ref.labels, ref.outputs["probabilities"].astype(np.float64), people, split, unseen)
-    labels, found = ref.labels[..., : len(task.masks)], ref.outputs["masks"][..., : len(task.masks)] >= glaucoma.THRESHOLD
-    constant, labelled = of_validation(validation, task), LabelledMasks()
-    labelled.add(labels)
-    constant_dice = labelled.dice(None if constant is None else constant.masks)
-    true_ratios, found_ratios = ratios(task, labels > 0), ratios(task, found)
-    dice, _ = overlap(labels, found)
-    names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
-    ratio = None if constant is None else constant.ratio
-    return verdict.of_masks(names, true_ratios, found_ratios, dice, constant_dice, people, split, unseen, ratio)
 
 
 def reference_rows(

@@ -115,7 +115,7 @@ def test_the_finished_run_is_left_alone(finished_run, coloured_records, settings
     before = (finished_run / "run.json").read_bytes()
     done = subprocess.run(command(coloured_records, finished_run, settings), cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0 and "finished already" in done.stderr
-    assert "finished: best auc " in done.stdout
+    assert "finished: best validation auc " in done.stdout
     assert f"next: python -m dr_edge.evaluate --run_dir={finished_run}\n" in done.stdout
     assert (finished_run / "run.json").read_bytes() == before
 
