@@ -60,6 +60,8 @@ def test_masks_are_judged_on_both_sides():
     assert found["status"] == WORSE and found["baseline"] == "a constant answer"
     assert [part["status"] for part in found["parts"]] == [NOT_TOLD, BETTER, WORSE]
     assert "before the export" in found["text"] and "Better than a constant answer: vertical cup-to-disc ratio" in found["text"]
-    box = environment(Path(".")).from_string('{% from "base.html.j2" import verdict_box with context %}{{ verdict_box(verdict) }}')
-    shown = box.render(verdict=found)  # a list of the parts, and under it in one sentence what is on both sides
+    template = environment(Path(".")).from_string('{% from "base.html.j2" import verdict_box with context %}{{ verdict_box(verdict) }}')
+    shown = template.render(verdict=found)  # a list of the parts, and under it in one sentence what is on both sides
     assert shown.count("before the export") == 1 and "Better than a constant answer: vertical cup-to-disc ratio" in shown
+    agreed = {key: value for key, value in found.items() if key != "before_export"}
+    assert "before the export" not in template.render(verdict=agreed)
