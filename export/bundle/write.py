@@ -22,6 +22,7 @@ from export.onnx import convert as onnx
 from export.parity import measure
 from export.parity import report as parity_report
 from export.parity.verdict import advice, failures
+from export.qat import finetune as finetuning
 from export.settings import Settings, limits
 
 REPORT_FILE = "parity.html"
@@ -64,10 +65,13 @@ def export_run(
       FileExistsError: `out` holds something.
       ParityFailure: a limit is passed; says what helps, and nothing is left at `out`.
       FloatingPointError: an output is not finite.
+      RuntimeError: qat_int8 is wanted and its extra is not installed.
       ValueError: bad input.
     """
     settings = settings or Settings()
     wanted = parse_formats(formats)
+    if any(fmt.name == "qat_int8" for fmt in wanted):
+        finetuning.check_installed()  # before minutes of work
     with measure.whole_float32(), metadata.staged_directory(out) as directory:
         prepared = prepare(run_dir, records, settings)
         converted = convert(prepared, wanted, directory, settings)

@@ -48,6 +48,11 @@ class QatSettings:
     seed: int = 1
 
 
+def check_installed() -> None:
+    """Imports the packages of the extra `qat`; RuntimeError with the install command where they are missing."""
+    import export.qat.tfmot  # noqa: F401
+
+
 def save_finetuned(
     run: TrainedRun, fit: Fit, records: str | os.PathLike, directory: str | os.PathLike, settings: QatSettings | None = None
 ) -> dict[str, Any]:

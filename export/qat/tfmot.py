@@ -2,6 +2,8 @@
 
 It sets TF_USE_LEGACY_KERAS=1, which turns `tf.keras` into tf_keras in this process, if nothing has used it yet, and in
 every process started from it; tf-keras-vis builds its heat maps through `tf.keras` and fails on Keras 3 models there.
+
+Both packages are an extra: pip install "dr_edge[qat]".
 """
 
 from __future__ import annotations
@@ -18,13 +20,20 @@ SWITCH = "TF_USE_LEGACY_KERAS"
 def _import() -> tuple[ModuleType, ModuleType]:
     _ = tf.keras.Model  # its first use settles which Keras it is, for good
     before = os.environ.get(SWITCH)
-    import tensorflow_model_optimization
-    import tf_keras
-
-    if before is None:
-        os.environ.pop(SWITCH, None)
-    else:
-        os.environ[SWITCH] = before
+    try:
+        # First, for tensorflow_model_optimization does not say which package it misses.
+        import tf_keras  # isort: skip
+        import tensorflow_model_optimization
+    except ImportError as err:
+        raise RuntimeError(
+            f"qat_int8 needs tensorflow-model-optimization and tf_keras ({err}). "
+            f'Install them: pip install "dr_edge[qat]". Or name the other formats in --formats.'
+        ) from err
+    finally:
+        if before is None:
+            os.environ.pop(SWITCH, None)
+        else:
+            os.environ[SWITCH] = before
     # It reads the same keras.json as Keras 3.
     tf_keras.backend.set_image_data_format(DATA_FORMAT)
     tf_keras.backend.set_floatx(FLOAT)

@@ -13,7 +13,6 @@ from sklearn.metrics import roc_auc_score
 from dr_edge import runs
 from dr_edge.calibration import fit as fit_lib
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
-from export.graph import heads
 from export.graph.deployable import wanted_tensors
 from export.graph.not_made import FormatNotMadeError
 from export.parity.delegation import delegation
@@ -21,8 +20,9 @@ from export.qat import finetune
 from export.qat import twin as qat
 from export.tflite import convert as tflite
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_the_twin_of_mobilenet_computes_the_same_within_8_bits(records):
     from dr_edge.data import pipeline, tasks
 
@@ -131,7 +131,6 @@ def test_the_heat_map_is_that_of_the_finetuned_head(tiny_run, records, tmp_path,
     np.testing.assert_allclose(found.numpy(), expected / expected.max(), atol=1e-4)
 
 
-@pytest.mark.slow
 def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_path):
     """On a network trained for seconds to tell the drawn lesions; what it costs a real one is in BUILD.md."""
     from dr_edge.data import pipeline, tasks
@@ -200,14 +199,6 @@ def test_heads_that_are_apart_stay_apart(tiny_run, apart):
     after = twin.get_layer("logits").kernel.numpy()
     assert (after != before)[blocks == 1].any()
     assert not after[blocks == 0].any() if apart else (after != before)[blocks == 0].any()
-
-
-def test_only_a_kernel_of_apart_heads_has_a_block_mask():
-    blocks = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    np.testing.assert_array_equal(heads.block_mask(blocks * 0.5), blocks)
-    assert heads.block_mask(np.ones((12, 3), np.float32)) is None  # one head for all
-    assert heads.block_mask(np.ones((12, 1), np.float32)) is None and heads.block_mask(np.zeros((1, 1, 12, 3))) is None
-    assert heads.block_mask(np.zeros((10, 3), np.float32)) is None
 
 
 def test_a_loss_that_explodes_is_an_error():
