@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from dr_edge.data.tasks import GRADE_NAMES
-from tfrecord_tools.items import Item, Listing, Request
-from tfrecord_tools.layout import (
-    checked_directory,
-    class_index,
-    column,
-    find_one,
-    index_images,
-    match_rows,
-    read_table,
-    relative,
-)
+from tfrecord_tools.datasets.graded_table import Identity, graded_table
+from tfrecord_tools.items import Listing, Request
+from tfrecord_tools.layout import checked_directory, find_one, index_images
 
 
 def listing(request: Request) -> Listing:
@@ -21,18 +13,14 @@ def listing(request: Request) -> Listing:
     root = checked_directory(request.data_dir, "aptos")
     table = find_one(root, ("train.csv", "*/train.csv"), "train.csv")
     folder = find_one(root, ("train_images", "*/train_images"), "train_images/")
-    rows, rejected = match_rows(
-        table, read_table(table), ("id_code",), index_images([folder], recursive=True), root
+    items, rejected = graded_table(
+        table,
+        index_images([folder], recursive=True),
+        root,
+        name="id_code",
+        labels={"dr_grade": ("diagnosis", 5)},
+        identity=lambda row: Identity(row.name),
     )
-    items = [
-        Item(
-            image_id=row.name,
-            path=relative(row.path, root),
-            patient=row.name,
-            labels={"dr_grade": class_index(column(row.cells, ("diagnosis",), table), 5, row.where)},
-        )
-        for row in rows
-    ]
     return Listing(
         labels={"dr_grade": GRADE_NAMES},
         items=items,

@@ -5,21 +5,10 @@ The test part (`test/`, `retinopathy_solution.csv`) is read as the official test
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from dr_edge.data.tasks import GRADE_NAMES
+from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import (
-    Row,
-    checked_directory,
-    class_index,
-    column,
-    find_one,
-    index_images,
-    match_rows,
-    read_table,
-    relative,
-)
+from tfrecord_tools.layout import Row, checked_directory, find_one, index_images
 
 
 def listing(request: Request) -> Listing:
@@ -35,8 +24,10 @@ def listing(request: Request) -> Listing:
     for folder_name, table, split in parts:
         folder = find_one(root, (folder_name, f"*/{folder_name}"), f"{folder_name}/ with photographs")
         images = index_images([folder], recursive=True)
-        rows, missing = match_rows(table, read_table(table), ("image",), images, root)
-        items += [_item(row, table, root, split) for row in rows]
+        found, missing = graded_table(
+            table, images, root, name="image", labels={"dr_grade": ("level", 5)}, identity=_eye, split=split
+        )
+        items += found
         rejected += missing
     return Listing(
         labels={"dr_grade": GRADE_NAMES},
@@ -50,12 +41,10 @@ def listing(request: Request) -> Listing:
     )
 
 
-def _item(row: Row, table: Path, root: Path, split: str | None) -> Item:
+def _eye(row: Row) -> Identity:
     patient, _, side = row.name.rpartition("_")
     if not patient or side not in ("left", "right"):
         raise DatasetError(
             f"{row.where}: the name is not <patient>_left or <patient>_right. Correct the file."
         )
-    grade = class_index(column(row.cells, ("level",), table), 5, row.where)
-    path = relative(row.path, root)
-    return Item(row.name, path, patient, labels={"dr_grade": grade}, split=split, laterality=side)
+    return Identity(row.name, patient, side)

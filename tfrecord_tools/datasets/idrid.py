@@ -5,22 +5,18 @@ The official test set is kept. Numbers have gaps and start again in each part, s
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
 from dr_edge.data.tasks import GRADE_NAMES
+from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import Item, Listing, Request
-from tfrecord_tools.layout import (
-    checked_directory,
-    class_index,
-    column,
-    find_one,
-    index_images,
-    match_rows,
-    read_table,
-    relative,
-)
+from tfrecord_tools.layout import Row, checked_directory, find_one, index_images
 
 OEDEMA_NAMES = ("none", "outside one disc diameter of the fovea", "within one disc diameter of the fovea")
-PARTS = (("train", "a. Training Set", "a."), ("test", "b. Testing Set", "b."))
-GRADING = "'B. Disease Grading' with '1. Original Images' in it"
+PARTS = (("train", "a. Training Set"), ("test", "b. Testing Set"))
+LABELS = {"dr_grade": ("Retinopathy grade", 5), "macular_oedema_risk": ("Risk of macular edema", 3)}
 SOURCE = {
     "title": "Indian Diabetic Retinopathy Image Dataset (IDRiD)",
     "address": "https://ieee-dataport.org/open-access/indian-diabetic-retinopathy-image-dataset-idrid",
@@ -28,30 +24,47 @@ SOURCE = {
 }
 
 
+def official_parts(root: Path, task: str) -> Iterator[tuple[str, Path, Path]]:
+    """Yields (split, folder of photographs, folder of the task) of the training and the test set.
+
+    Args:
+      root: the data directory.
+      task: the folder of one of IDRiD's three tasks, for example "B. Disease Grading".
+
+    Raises:
+      LayoutError: a folder is missing.
+    """
+    patterns = (f"**/{task}/1. Original Images", "1. Original Images")
+    base = find_one(root, patterns, f"'{task}' with '1. Original Images' in it").parent
+    for split, name in PARTS:
+        yield split, find_one(base, (f"1. Original Images/{name}",), f"'1. Original Images/{name}'"), base
+
+
 def listing(request: Request) -> Listing:
     """Reads the ICDR grade and the risk of macular oedema; patients are not published, so each photograph is its own."""
     root = checked_directory(request.data_dir, "idrid")
     items: list[Item] = []
     rejected: list[tuple[str, str]] = []
-    base = find_one(root, ("**/B. Disease Grading/1. Original Images", "1. Original Images"), GRADING).parent
-    for split, folder_name, letter in PARTS:
-        folder = find_one(base, (f"1. Original Images/{folder_name}",), f"'1. Original Images/{folder_name}'")
-        pattern = f"2. Groundtruths/{letter}*Disease Grading*.csv"
-        table = find_one(base, (pattern,), f"grading CSV of '{folder_name}'")
-        rows, missing = match_rows(table, read_table(table), ("Image name",), index_images([folder]), root)
+    for split, folder, base in official_parts(root, "B. Disease Grading"):
+        pattern = f"2. Groundtruths/{folder.name[:2]}*Disease Grading*.csv"
+        found, missing = graded_table(
+            find_one(base, (pattern,), f"grading CSV of '{folder.name}'"),
+            index_images([folder]),
+            root,
+            name="Image name",
+            labels=LABELS,
+            identity=functools.partial(_in_part, split),
+            split=split,
+        )
+        items += found
         rejected += missing
-        for row in rows:
-            image_id = f"{split}/{row.path.stem}"
-            labels = {
-                "dr_grade": class_index(column(row.cells, ("Retinopathy grade",), table), 5, row.where),
-                "macular_oedema_risk": class_index(
-                    column(row.cells, ("Risk of macular edema",), table), 3, row.where
-                ),
-            }
-            items.append(Item(image_id, relative(row.path, root), image_id, labels=labels, split=split))
     return Listing(
         labels={"dr_grade": GRADE_NAMES, "macular_oedema_risk": OEDEMA_NAMES},
         items=items,
         rejected=rejected,
         source=SOURCE,
     )
+
+
+def _in_part(split: str, row: Row) -> Identity:
+    return Identity(f"{split}/{row.path.stem}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfrecord_tools.datasets.idrid import PARTS, SOURCE
+from tfrecord_tools.datasets.idrid import SOURCE, official_parts
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
 from tfrecord_tools.layout import checked_directory, column, find_one, index_images, read_table, relative
 
@@ -21,17 +21,14 @@ CENTRES = {
 def listing(request: Request) -> Listing:
     """Lists the photographs of the official training and test sets with their centres."""
     root = checked_directory(request.data_dir, "idrid_localisation")
-    patterns = ("**/C. Localization/1. Original Images", "1. Original Images")
-    base = find_one(root, patterns, "'C. Localization' with '1. Original Images' in it").parent
     items: list[Item] = []
     rejected: list[tuple[str, str]] = []
-    for split, folder_name, _ in PARTS:
-        folder = find_one(base, (f"1. Original Images/{folder_name}",), f"'1. Original Images/{folder_name}'")
+    for split, folder, base in official_parts(root, "C. Localization"):
         images = index_images([folder])
         centres: dict[str, dict[str, tuple[float, float]]] = {key: {} for key in images}
         for centre, (truth, part) in CENTRES.items():
             pattern = f"2. Groundtruths/{truth}/*{part}*{'Training' if split == 'train' else 'Testing'}*.csv"
-            table = find_one(base, (pattern,), f"centres of {folder_name}")
+            table = find_one(base, (pattern,), f"centres of {folder.name}")
             for name, point in read_points(table).items():
                 if name.lower() in images:
                     centres[name.lower()][centre] = point

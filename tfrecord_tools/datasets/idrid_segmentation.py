@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfrecord_tools.datasets.idrid import PARTS, SOURCE
+from tfrecord_tools.datasets.idrid import SOURCE, official_parts
 from tfrecord_tools.items import Item, Listing, MaskSource, Request
 from tfrecord_tools.layout import checked_directory, find_one, list_images, relative
 
@@ -26,12 +26,9 @@ def listing(request: Request) -> Listing:
     """Lists the photographs of the official training and test sets with their masks."""
     root = checked_directory(request.data_dir, "idrid_segmentation")
     items: list[Item] = []
-    patterns = ("**/A. Segmentation/1. Original Images", "1. Original Images")
-    base = find_one(root, patterns, "'A. Segmentation' with '1. Original Images' in it").parent
-    for split, folder_name, _ in PARTS:
-        folder = find_one(base, (f"1. Original Images/{folder_name}",), f"'1. Original Images/{folder_name}'")
+    for split, folder, base in official_parts(root, "A. Segmentation"):
         truth = find_one(
-            base, (f"2. All Segmentation Groundtruths/{folder_name}",), f"masks of '{folder_name}'"
+            base, (f"2. All Segmentation Groundtruths/{folder.name}",), f"masks of '{folder.name}'"
         )
         for path in list_images(folder):
             image_id = f"{split}/{path.stem}"

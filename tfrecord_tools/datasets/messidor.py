@@ -6,17 +6,12 @@ published. The doubles in Base33 need no list: exact duplicates are found in eve
 
 from __future__ import annotations
 
+import dataclasses
+
+from tfrecord_tools.datasets.graded_table import graded_table
 from tfrecord_tools.datasets.idrid import OEDEMA_NAMES
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import (
-    checked_directory,
-    class_index,
-    column,
-    index_images,
-    match_rows,
-    read_spreadsheet,
-    relative,
-)
+from tfrecord_tools.layout import checked_directory, index_images, relative
 
 GRADE_NAMES = (
     "0: nothing",
@@ -24,6 +19,7 @@ GRADE_NAMES = (
     "2: more, few haemorrhages",
     "3: many, or neovascularisation",
 )
+LABELS = {"messidor_grade": ("Retinopathy grade", 4), "macular_oedema_risk": ("Risk of macular edema", 3)}
 # Corrections to the annotation files that the publisher lists on the page of the data set.
 ERRATA = {
     "20051020_63045_0100_PP": 0,
@@ -47,18 +43,9 @@ def listing(request: Request) -> Listing:
     items: list[Item] = []
     rejected: list[tuple[str, str]] = []
     for table in tables:
-        cells = read_spreadsheet(table)
-        rows, missing = match_rows(table, cells, ("Image name",), images, root, leftovers=False)
+        found, missing = graded_table(table, images, root, name="Image name", labels=LABELS, leftovers=False)
+        items += [_corrected(item) for item in found]
         rejected += missing
-        for row in rows:
-            grade = class_index(column(row.cells, ("Retinopathy grade",), table), 4, row.where)
-            labels = {
-                "messidor_grade": ERRATA.get(row.path.stem, grade),
-                "macular_oedema_risk": class_index(
-                    column(row.cells, ("Risk of macular edema",), table), 3, row.where
-                ),
-            }
-            items.append(Item(row.path.stem, relative(row.path, root), patient=row.path.stem, labels=labels))
     rejected += [(relative(path, root), "no row in any Annotation_Base table") for path in images.values()]
     return Listing(
         labels={"messidor_grade": GRADE_NAMES, "macular_oedema_risk": OEDEMA_NAMES},
@@ -70,3 +57,8 @@ def listing(request: Request) -> Listing:
             "licence": "research and education, on request to its publisher",
         },
     )
+
+
+def _corrected(item: Item) -> Item:
+    grade = ERRATA.get(item.image_id, item.labels["messidor_grade"])
+    return dataclasses.replace(item, labels={**item.labels, "messidor_grade": grade})

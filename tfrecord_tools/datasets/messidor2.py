@@ -11,17 +11,11 @@ import csv
 from pathlib import Path
 
 from dr_edge.data.tasks import GRADE_NAMES
-from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import (
-    checked_directory,
-    class_index,
-    column,
-    find_one,
-    index_images,
-    match_rows,
-    read_table,
-    relative,
-)
+from tfrecord_tools.datasets.graded_table import Identity, graded_table
+from tfrecord_tools.items import DatasetError, Listing, Request
+from tfrecord_tools.layout import Row, checked_directory, class_index, column, find_one, index_images
+
+LABELS = {"dr_grade": ("adjudicated_dr_grade", 5), "referable_macular_oedema": ("adjudicated_dme", 2)}
 
 
 def listing(request: Request) -> Listing:
@@ -31,22 +25,17 @@ def listing(request: Request) -> Listing:
     pairs = read_pairs(find_one(root, ("**/messidor-2.csv",), "messidor-2.csv, the pairs of eyes"))
     folder = find_one(root, ("IMAGES", "**/IMAGES", "**/images"), "IMAGES/")
     images = index_images([folder], recursive=True)
-    rows, rejected = match_rows(table, read_table(table), ("image_id",), images, root)
-    items = []
-    for row in rows:
-        if class_index(column(row.cells, ("adjudicated_gradable",), table), 2, row.where) == 0:
-            rejected.append(
-                (relative(row.path, root), f"{row.where}: ungradable according to its adjudication")
-            )
-            continue
-        patient, side = pairs.get(row.path.stem.lower(), (row.path.stem, ""))
-        labels = {
-            "dr_grade": class_index(column(row.cells, ("adjudicated_dr_grade",), table), 5, row.where),
-            "referable_macular_oedema": class_index(
-                column(row.cells, ("adjudicated_dme",), table), 2, row.where
-            ),
-        }
-        items.append(Item(row.path.stem, relative(row.path, root), patient, labels=labels, laterality=side))
+
+    def eye(row: Row) -> Identity:
+        return Identity(row.path.stem, *pairs.get(row.path.stem.lower(), ()))
+
+    def ungradable(row: Row) -> str:
+        gradable = class_index(column(row.cells, ("adjudicated_gradable",), table), 2, row.where)
+        return f"{row.where}: ungradable according to its adjudication" if gradable == 0 else ""
+
+    items, rejected = graded_table(
+        table, images, root, name="image_id", labels=LABELS, identity=eye, excluded=ungradable
+    )
     return Listing(
         labels={"dr_grade": GRADE_NAMES, "referable_macular_oedema": ("absent", "present")},
         items=items,

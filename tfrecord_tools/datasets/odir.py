@@ -11,16 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dr_edge.data.tasks import GRADE_NAMES
+from tfrecord_tools.datasets.graded_table import read_rows
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import (
-    checked_directory,
-    column,
-    find_one,
-    index_images,
-    read_spreadsheet,
-    read_table,
-    relative,
-)
+from tfrecord_tools.layout import checked_directory, column, find_one, index_images, relative
 
 EYES = {
     "left": ("Left-Fundus", "Left-Diagnostic Keywords"),
@@ -42,7 +35,7 @@ def listing(request: Request) -> Listing:
     """Reads DR grade, DR and glaucoma of each eye from its keywords; both eyes of a patient belong together."""
     root = checked_directory(request.data_dir, "odir")
     table = find_one(root, ("**/*Annotations*.xlsx", "**/full_df.csv"), "ODIR-5K_Training_Annotations*.xlsx")
-    rows = read_table(table) if table.suffix == ".csv" else read_spreadsheet(table)
+    rows = read_rows(table)
     folder = find_one(
         root, ("**/ODIR-5K_Training_*/", "**/Training Images", "**/preprocessed_images"), "the photographs"
     )
