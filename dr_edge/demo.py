@@ -101,10 +101,10 @@ def check_images(records: Path, images: int, image_size: int) -> None:
     if not metadata.manifest_path(records, "dataset").is_file():
         return
     made = metadata.read_manifest(records, "dataset")
-    drawn = sum(split["examples"] for split in made["splits"].values()) + made["rejected"]
-    if (drawn, made["image_size"]) != (images, image_size):
+    built = sum(split["examples"] for split in made["splits"].values()) + made["rejected"]
+    if (built, made["image_size"]) != (images, image_size):
         raise ValueError(
-            f"{records.parent} was made with --images={drawn} --image_size={made['image_size']}, asked for are {images} "
+            f"{records.parent} was made with --images={built} --image_size={made['image_size']}, asked for are {images} "
             f"and {image_size}. Take another --out, or remove that directory."
         )
 

@@ -111,24 +111,24 @@ def latin1(directory: Path, name: bytes) -> Path:
     return directory / os.fsdecode(name)
 
 
-def test_a_name_that_is_no_text_is_rejected_by_its_bytes(tmp_path: Path, save_drawn: Callable[[Path, int], None]):
+def test_a_name_that_is_no_text_is_rejected_by_its_bytes(tmp_path: Path, save_synthetic: Callable[[Path, int], None]):
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 
     for number in range(12):
-        save_drawn(tmp_path / "data" / ("normal", "glaucoma")[number % 2] / f"{number}.png", number)
-    save_drawn(latin1(tmp_path / "data" / "normal", b"M\xfcller.png"), 20)
+        save_synthetic(tmp_path / "data" / ("normal", "glaucoma")[number % 2] / f"{number}.png", number)
+    save_synthetic(latin1(tmp_path / "data" / "normal", b"M\xfcller.png"), 20)
     build(BuildOptions("folder", tmp_path / "data", tmp_path / "out", image_size=64, preprocess="crop"))
     with open(tmp_path / "out" / "rejected.csv", newline="", encoding="utf-8") as file:
         assert [row["file"] for row in csv.DictReader(file)] == ["normal/M\\xfcller.png"]
-    save_drawn(latin1(tmp_path / "data", b"gesund\xfc") / "a.png", 21)
+    save_synthetic(latin1(tmp_path / "data", b"gesund\xfc") / "a.png", 21)
     with pytest.raises(DatasetError, match=r"The name gesund\\xfc is no UTF-8 text\. Rename"):
         build(BuildOptions("folder", tmp_path / "data", tmp_path / "more", image_size=64, preprocess="crop"))
 
 
 @pytest.fixture
-def save_drawn() -> Callable[[Path, int], None]:
-    """save_drawn(path, seed): writes a drawn photograph as PNG, its folders too."""
+def save_synthetic() -> Callable[[Path, int], None]:
+    """save_synthetic(path, seed): writes a drawn photograph as PNG, its folders too."""
     from tfrecord_tools.synthetic.draw import draw_fundus
 
     def save(path: Path, seed: int) -> None:

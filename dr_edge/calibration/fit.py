@@ -63,7 +63,7 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
     predict = predict or predictor(run)
     val = _collect(predict, records, "val", run.task, None, "temperature and distances (val)")
     if run.task.kind == "segmentation":
-        features, ood = _familiarity(predict, records, run.task, max_images, val.get("features"))
+        features, ood = _feature_distance(predict, records, run.task, max_images, val.get("features"))
         return Fit(1.0, {"method": "none", "reason": "masks are not calibrated"}, features, ood, [])
     multilabel = run.task.kind == "multilabel"
     temperature = statistics.fit_temperature(val["logits"], val["labels"], multilabel)
@@ -81,11 +81,11 @@ def fit(run: TrainedRun, records: str | os.PathLike, max_images: int = 2000, pre
         if run.task.positive:
             ill = run.task.is_positive(val["labels"]).astype(int)
             points = operating_points(run.task.positive_probability(probabilities), ill)
-    features, ood = _familiarity(predict, records, run.task, max_images, val.get("features"))
+    features, ood = _feature_distance(predict, records, run.task, max_images, val.get("features"))
     return Fit(temperature, calibration, features, ood, points)
 
 
-def _familiarity(
+def _feature_distance(
     predict: Predict, records: str | os.PathLike, task: Task, max_images: int, val: np.ndarray | None
 ) -> tuple[statistics.FeatureStatistics | None, dict[str, Any]]:
     """Fits the distance from the training images, and its threshold on the validation images' features `val`.

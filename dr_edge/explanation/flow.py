@@ -65,7 +65,7 @@ def explain(
     source, total = _source(run, images, split)
     total = total if limit is None else min(total, limit)
     source = itertools.islice(source, limit)
-    is_unlike = _familiarity(run)
+    is_unlike = _ood_check(run)
     rows: list[page.Row] = []
     rejected: list[pictures.Rejected] = []
     taken: set[str] = set()
@@ -195,7 +195,7 @@ def _explain_batch(
     return rows
 
 
-def _familiarity(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
+def _ood_check(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function from images [B, S, S, 3] to whether each lies beyond the stored threshold of the distance, [B] bool;
     of a run with which none is stored nothing is known, and the function says no.
     """

@@ -33,7 +33,7 @@ UNITS = {
     "masks": "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
     "heat map whose peak is the point",
 }
-DRAWN_WARNING = "This model was trained on drawn images: its answers about real eyes mean nothing."
+SYNTHETIC_WARNING = "This model was trained on drawn images: its answers about real eyes mean nothing."
 UNKNOWN = "not known: its records are gone"
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "onnx", "onnxruntime")
 
@@ -154,7 +154,7 @@ def positive_words(task: Task) -> str:
 
 def _warning(task: Task, training: Mapping[str, Any]) -> str | None:
     """Returns what whoever reads an answer must be told; None for nothing."""
-    said = [DRAWN_WARNING] if training["dataset"] == DRAWN else []
+    said = [SYNTHETIC_WARNING] if training["dataset"] == DRAWN else []
     said += [] if task.caution is None else [task.caution]
     return " ".join(said) or None
 

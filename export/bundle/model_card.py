@@ -12,7 +12,7 @@ from dr_edge.evaluation.heatmap_checks.verdict import DRAWN
 from dr_edge.evaluation.number_text import interval, number
 from dr_edge.runs import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
-from export.bundle.manifest import DRAWN_WARNING, positive_words
+from export.bundle.manifest import SYNTHETIC_WARNING, positive_words
 from export.parity.statistics import change_name, metric_name, shown_metrics, shown_value
 
 PREPROCESSING = {
@@ -52,7 +52,7 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         "## Data",
         "",
-        *([f"- **{DRAWN_WARNING}**"] if training["dataset"] == DRAWN else []),
+        *([f"- **{SYNTHETIC_WARNING}**"] if training["dataset"] == DRAWN else []),
         *_sources(report, training),
         "",
         *_classes(training, task),

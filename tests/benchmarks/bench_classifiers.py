@@ -39,8 +39,8 @@ def photographs() -> np.ndarray:
     from dr_edge.fundus.fov import find_fov
     from tfrecord_tools.synthetic.draw import draw_fundus
 
-    drawn = [draw_fundus(seed, grade=seed % 5, size=SIZE).image for seed in range(PHOTOGRAPHS)]
-    return np.stack([crop_square(image, find_fov(image), SIZE) for image in drawn])
+    synthetic = [draw_fundus(seed, grade=seed % 5, size=SIZE).image for seed in range(PHOTOGRAPHS)]
+    return np.stack([crop_square(image, find_fov(image), SIZE) for image in synthetic])
 
 
 @pytest.fixture(scope="module")

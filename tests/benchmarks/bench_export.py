@@ -42,8 +42,8 @@ def photographs() -> list[np.ndarray]:
     from dr_edge.fundus.fov import find_fov
     from tfrecord_tools.synthetic.draw import draw_fundus
 
-    drawn = [draw_fundus(seed, grade=seed % 5, size=SIZE).image for seed in range(8)]
-    return [crop_square(image, find_fov(image), SIZE)[None] for image in drawn]
+    synthetic = [draw_fundus(seed, grade=seed % 5, size=SIZE).image for seed in range(8)]
+    return [crop_square(image, find_fov(image), SIZE)[None] for image in synthetic]
 
 
 @pytest.fixture(scope="module")

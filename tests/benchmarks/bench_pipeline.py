@@ -65,15 +65,15 @@ def measure(jobs: dict[str, Callable[[], int]]) -> dict[str, tuple[float, float]
     return {name: tuple(statistics.median(column) for column in zip(*rows, strict=True)) for name, rows in seen.items()}
 
 
-def test_the_pipeline_outruns_the_model(drawn_records: Path):
+def test_the_pipeline_outruns_the_model(synthetic_records: Path):
     keras.utils.set_random_seed(0)
     network = mobilenet_v3_cbam(224, 2, variant="small")
     optimizer = keras.optimizers.Adam(1e-4)
     optimizer.build(network.trainable_variables)
     step = build_train_step(network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), BATCH)
-    held = next(iter(batches(drawn_records, SETS["none"])))
+    held = next(iter(batches(synthetic_records, SETS["none"])))
     memory = tf.data.Dataset.from_tensors(held).repeat(5)
-    data = {name: batches(drawn_records, settings) for name, settings in SETS.items()}
+    data = {name: batches(synthetic_records, settings) for name, settings in SETS.items()}
     jobs: dict[str, Callable[[], int]] = {"model": lambda: through(memory, step)}
     jobs |= {name: lambda source=source: through(source) for name, source in data.items()}
     jobs |= {"both": lambda: through(data["system B"].take(5), step)}

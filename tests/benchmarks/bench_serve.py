@@ -116,7 +116,7 @@ async def press(url: str, pid: int, photographs: list[bytes], clients: int, seco
     return load
 
 
-def drawn_photographs(count: int, size: int = 1024) -> list[bytes]:
+def synthetic_photographs(count: int, size: int = 1024) -> list[bytes]:
     """Returns drawn photographs as JPEG, enlarged to `size` pixels as a camera's."""
     from tfrecord_tools.synthetic.draw import draw_fundus
 
@@ -146,7 +146,7 @@ def test_sixty_four_clients_for_a_minute(stand_in_run, tmp_path):
                 if httpx.get(f"{url}/healthz").status_code == 200:
                     break
             time.sleep(0.2)
-        load = asyncio.run(press(url, process.pid, drawn_photographs(8), CLIENTS, SECONDS))
+        load = asyncio.run(press(url, process.pid, synthetic_photographs(8), CLIENTS, SECONDS))
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -33,11 +33,11 @@ def write_records(directory: Path, size: int, counts: Mapping[str, int], method:
         with tf.io.TFRecordWriter(str(directory / name)) as writer:
             for index in range(count):
                 seed += 1
-                drawn = draw_fundus(seed, grade=3 * (index % 2), size=2 * size)
-                fov = FieldOfView(*drawn.fov_centre, drawn.fov_radius)
-                crop = crop_square(drawn.image, fov, size)
+                synthetic = draw_fundus(seed, grade=3 * (index % 2), size=2 * size)
+                fov = FieldOfView(*synthetic.fov_centre, synthetic.fov_radius)
+                crop = crop_square(synthetic.image, fov, size)
                 masks = {
-                    key: png(crop_mask(drawn.masks[key], fov, size).astype(np.uint8) * 255)
+                    key: png(crop_mask(synthetic.masks[key], fov, size).astype(np.uint8) * 255)
                     for key in ("optic_disc", "optic_cup")
                 }
                 record = records.Record(
@@ -47,9 +47,9 @@ def write_records(directory: Path, size: int, counts: Mapping[str, int], method:
                     path=f"{seed}.png",
                     sha256="0" * 64,
                     patient_id=f"p{seed}",
-                    source_size=drawn.image.shape[:2],
+                    source_size=synthetic.image.shape[:2],
                     crop_box=fov.box,
-                    labels={"dr_grade": drawn.dr_grade, "glaucoma": int(drawn.glaucoma)},
+                    labels={"dr_grade": synthetic.dr_grade, "glaucoma": int(synthetic.glaucoma)},
                     masks=masks,
                 )
                 writer.write(records.encode(record))
@@ -150,8 +150,8 @@ def trained_run_dir(tmp_path_factory, records) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_on_drawn(records):
-    """run_on_drawn(directory, task, model): a finished run on `records` around a network that nobody trained."""
+def run_on_synthetic(records):
+    """run_on_synthetic(directory, task, model): a finished run on `records` around a network that nobody trained."""
 
     def make(directory: Path, task, model) -> Path:
         settle(model, records, task)

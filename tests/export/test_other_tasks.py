@@ -31,7 +31,7 @@ LOOSE = Settings(calibration_images=8, max_auc_drop=1.0, max_dice_drop=1.0, max_
 
 
 @pytest.fixture(scope="module")
-def mask_bundle(run_on_drawn, tmp_path_factory):
+def mask_bundle(run_on_synthetic, tmp_path_factory):
     """A UNet that nobody trained, fine-tuned for a moment by the loss that its run names."""
     import gin
 
@@ -40,7 +40,7 @@ def mask_bundle(run_on_drawn, tmp_path_factory):
     block = unet.ConvolutionBlock()
     model = unet.unet(SIZE, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=8), prior=0.3, block=block)
     directory = tmp_path_factory.mktemp("masks")
-    run = run_on_drawn(directory / "run", task, model)
+    run = run_on_synthetic(directory / "run", task, model)
     (run / "config.gin").write_text("train.loss = @losses.bce_dice()\n")
     with gin.unlock_config():
         gin.bind_parameter("export.qat.epochs", 1)
@@ -101,10 +101,10 @@ def test_run_and_bundle_are_judged_against_the_same_constant_answer(mask_bundle)
     assert evaluated["status"] == exported["status"] and "the median of the validation photographs" in exported["text"]
 
 
-def test_a_bundle_of_several_diseases(run_on_drawn, tmp_path):
+def test_a_bundle_of_several_diseases(run_on_synthetic, tmp_path):
     task = tasks.diseases(("glaucoma",))
     keras.utils.set_random_seed(0)
-    run = run_on_drawn(tmp_path / "run", task, resnet_v2_slim(SIZE, 1))
+    run = run_on_synthetic(tmp_path / "run", task, resnet_v2_slim(SIZE, 1))
     report = bundle.export_run(run, tmp_path / "out", ["float32", "static_int8"], settings=LOOSE)
     assert report["artifacts"]["model.float32.tflite"]["drop"]["auc"] == pytest.approx(0, abs=1e-6)
     assert "heatmap" not in report["outputs_left_out"] and (tmp_path / "out" / "parity.html").stat().st_size > 10_000
@@ -128,7 +128,7 @@ def _glaucoma_of(chosen, records, task):
     return [known[photograph[0].tobytes()] for photograph in chosen]
 
 
-def test_what_onnx_cannot_hold_is_named(run_on_drawn, tmp_path):
+def test_what_onnx_cannot_hold_is_named(run_on_synthetic, tmp_path):
     inputs = keras.Input((SIZE, SIZE, 3), name="image")
     x = layers.Conv2D(4, 5, strides=8, name="cam_features")(layers.Rescaling(1 / 255)(inputs))
     x = layers.GlobalAveragePooling2D(name="penultimate")(x)
@@ -136,7 +136,7 @@ def test_what_onnx_cannot_hold_is_named(run_on_drawn, tmp_path):
     model = keras.Model(inputs, logits)
     with pytest.raises(onnx.NotExpressibleError):
         onnx.convert_float32(deployable_graph(model, kind="classification", preprocess={"method": "crop"}, target=SERVER).model)
-    run = run_on_drawn(tmp_path / "run", tasks.referable_dr(), model)
+    run = run_on_synthetic(tmp_path / "run", tasks.referable_dr(), model)
     with pytest.raises(ValueError, match="None of the formats"):
         bundle.export_run(run, tmp_path / "out", ["onnx_float32"], settings=LOOSE)
     assert not (tmp_path / "out").exists()

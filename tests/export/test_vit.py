@@ -23,7 +23,7 @@ def spread(model, images) -> None:
 
 
 @pytest.fixture(scope="module")
-def vit_run(records, run_on_drawn, tmp_path_factory):
+def vit_run(records, run_on_synthetic, tmp_path_factory):
     """A finished run of a tiny ViT at 96 px, referable DR, with weights that nobody trained."""
     import keras
 
@@ -36,7 +36,7 @@ def vit_run(records, run_on_drawn, tmp_path_factory):
         model = classifiers.classifier(96, 2, architecture="vit_b16", hidden=16)
     task = tasks.referable_dr()
     spread(model, next(iter(pipeline.evaluation_batches(records, "train", task, 24)))["image"])
-    return run_on_drawn(tmp_path_factory.mktemp("vit") / "run", task, model)
+    return run_on_synthetic(tmp_path_factory.mktemp("vit") / "run", task, model)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def encoded(image: np.ndarray, suffix: str = ".png") -> bytes:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_drawn_photographs_are_in_colour(seed):
+def test_synthetic_photographs_are_in_colour(seed):
     assert find(eye(seed)).kind == COLOUR
     # The upper half of the light and a strong cast of it: still a retina.
     assert find((eye(seed) * [0.9, 1.0, 1.0]).astype(np.uint8)).kind == COLOUR

@@ -12,7 +12,7 @@ from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
 
 
-def drawn(height, width, x, y, radius, *, colour=(190, 90, 40), border=3.0, noise=2.0, seed=0, aspect=1.0):
+def synthetic(height, width, x, y, radius, *, colour=(190, 90, 40), border=3.0, noise=2.0, seed=0, aspect=1.0):
     """Draws a lit disc that darkens towards its rim on a noisy border, [height, width, 3] uint8 RGB."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
@@ -47,18 +47,18 @@ def assert_found(image, x, y, radius, *, within=0.01):
 )
 @pytest.mark.parametrize("seed", range(3))
 def test_drawn_discs_are_found_within_one_percent(height, width, x, y, radius, seed):
-    image = drawn(height, width, x, y, radius, border=4.0 * seed, noise=1.0 + 1.5 * seed, seed=seed)
+    image = synthetic(height, width, x, y, radius, border=4.0 * seed, noise=1.0 + 1.5 * seed, seed=seed)
     assert assert_found(image, x, y, radius).aspect == 1
 
 
 @pytest.mark.parametrize("level", [40, 80, 250])
 def test_dark_and_bright_discs_are_found(level):
-    image = drawn(480, 640, 330, 250, 195, colour=(level, level * 0.6, level * 0.4), noise=1.5)
+    image = synthetic(480, 640, 330, 250, 195, colour=(level, level * 0.6, level * 0.4), noise=1.5)
     assert_found(image, 330, 250, 195)
 
 
 def test_text_bars_and_cuts_do_not_shift_it():
-    image = drawn(600, 800, 400, 300, 250)
+    image = synthetic(600, 800, 400, 300, 250)
     cv2.putText(image, "OD 2021-03-04", (10, 590), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (255, 255, 255), 3)
     image[:, 770:790] = 255  # the white bar of a film slide
     image[:90], image[520:] = 0, 0  # cut inside the frame
@@ -67,7 +67,7 @@ def test_text_bars_and_cuts_do_not_shift_it():
 
 
 def test_a_shadow_that_reaches_the_rim_does_not_shift_it():
-    image = drawn(480, 640, 320, 240, 200).astype(float)
+    image = synthetic(480, 640, 320, 240, 200).astype(float)
     rows, columns = np.mgrid[:480, :640]
     image *= (1 - 0.97 * np.exp(-((columns - 130) ** 2 + (rows - 260) ** 2) / 2 / 60**2))[..., None]
     assert_found(image.astype(np.uint8), 320, 240, 200)
@@ -75,13 +75,13 @@ def test_a_shadow_that_reaches_the_rim_does_not_shift_it():
 
 def test_a_white_page_around_the_photograph_is_no_retina():
     page = np.full((700, 900, 3), 255, np.uint8)
-    page[100:600, 120:760] = drawn(500, 640, 320, 250, 200)
+    page[100:600, 120:760] = synthetic(500, 640, 320, 250, 200)
     assert_found(page, 440, 350, 200)
 
 
 @pytest.mark.parametrize("aspect", [0.5625, 0.66, 0.75])
 def test_a_photograph_squashed_into_a_square_comes_out_round(aspect):
-    image = drawn(256, 256, 128, 126, 145, aspect=aspect)
+    image = synthetic(256, 256, 128, 126, 145, aspect=aspect)
     fov = find_fov(image)
     assert fov.aspect == pytest.approx(aspect, rel=0.03)
     assert fov.radius == pytest.approx(145, rel=0.02)
@@ -96,14 +96,14 @@ def test_a_frame_full_of_retina_is_kept():
 
 
 def test_what_was_cropped_is_found_again_in_place():
-    image = drawn(427, 640, 318, 215, 245)
+    image = synthetic(427, 640, 318, 215, 245)
     fov = find_fov(crop_square(image, find_fov(image), 512))
     assert fov.radius == pytest.approx(256, rel=0.01)
     assert fov.centre_x == pytest.approx(255.5, abs=2) and fov.centre_y == pytest.approx(255.5, abs=2)
 
 
 def test_the_same_picture_gives_the_same_disc():
-    image = drawn(427, 640, 318, 215, 245)
+    image = synthetic(427, 640, 318, 215, 245)
     assert find_fov(image) == find_fov(image.copy())
 
 
@@ -122,7 +122,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8
     ("image", "reason"),
     [
         (BLACK, "too dark"),
-        (drawn(300, 400, 200, 150, 130, colour=(14, 9, 7), noise=1.0), "too dark"),
+        (synthetic(300, 400, 200, 150, 130, colour=(14, 9, 7), noise=1.0), "too dark"),
         (np.clip(np.random.default_rng(0).normal(3, 2, (300, 400, 3)), 0, 255).astype(np.uint8), "too dark"),
         (np.full((300, 400, 3), 255, np.uint8), "no field of view"),
         (np.full((300, 400, 3), (200, 100, 50), np.uint8), "blank"),
@@ -162,7 +162,7 @@ def test_wrong_arrays_are_named(image):
 
 
 def test_fov_mask_of_a_size_and_of_a_crop():
-    crop = crop_square(drawn(400, 640, 320, 200, 245), FieldOfView(320, 200, 245), 128)
+    crop = crop_square(synthetic(400, 640, 320, 200, 245), FieldOfView(320, 200, 245), 128)
     mask = fov_mask(crop)
     assert fov_mask(128)[64, 1] and not fov_mask(128)[1, 1]
     assert not mask[2].any() and mask[64, 64]

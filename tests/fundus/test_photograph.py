@@ -113,7 +113,7 @@ def test_scaled_decoding_keeps_the_shorter_side_and_says_its_denominator():
     assert np.abs(half.astype(int) - reference).mean() < 1
 
 
-def drawn() -> np.ndarray:
+def synthetic() -> np.ndarray:
     """A drawn fundus photograph, [512, 512, 3] uint8 RGB."""
     from tfrecord_tools.synthetic.draw import draw_fundus
 
@@ -161,7 +161,7 @@ def test_cut_off_progressive_jpeg_with_a_thumbnail_is_refused():
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
 @pytest.mark.parametrize("min_side", [None, 40])
 def test_jpeg_with_a_hole_in_its_picture_data_is_refused(options, min_side):
-    data = saved(drawn(), "JPEG", quality=95, **options)
+    data = saved(synthetic(), "JPEG", quality=95, **options)
     places = range(len(data) // 4, len(data) * 3 // 4, 997)
     said = [refusal(data[:at] + data[at + 3000 :], min_side=min_side) for at in places]
     # In a progressive file a hole may, now and then, leave a valid stream, of which nothing can be known.
@@ -170,19 +170,19 @@ def test_jpeg_with_a_hole_in_its_picture_data_is_refused(options, min_side):
 
 
 def test_jpeg_with_doubled_or_zeroed_picture_data_is_refused():
-    data = saved(drawn(), "JPEG", quality=95)
+    data = saved(synthetic(), "JPEG", quality=95)
     middle = len(data) // 2
     assert refusal(data[:middle] + data[middle - 1500 :]) == "damaged JPEG data"
     assert refusal(data[:middle] + bytes(2048) + data[middle + 2048 :]) == "damaged JPEG data"
-    inks = saved(Image.fromarray(drawn()).convert("CMYK"), "JPEG", quality=95)
+    inks = saved(Image.fromarray(synthetic()).convert("CMYK"), "JPEG", quality=95)
     assert refusal(inks[: len(inks) // 2] + inks[len(inks) // 2 + 3000 :]) == "damaged JPEG data"
-    grey = saved(Image.fromarray(drawn()).convert("L"), "JPEG", quality=95)
+    grey = saved(Image.fromarray(synthetic()).convert("L"), "JPEG", quality=95)
     assert refusal(grey[: len(grey) // 2] + grey[len(grey) // 2 + 1000 :]) == "damaged JPEG data"
 
 
 @pytest.mark.parametrize("left_over", [b"\x12\x34\x56", b"\0" * 500])
 def test_what_encoders_leave_before_the_end_marker_is_harmless(left_over):
-    data = saved(drawn(), "JPEG", quality=95)
+    data = saved(synthetic(), "JPEG", quality=95)
     whole = data[:-2] + left_over + data[-2:]
     np.testing.assert_array_equal(decode_photograph(whole), decode_photograph(data))
 
@@ -190,7 +190,7 @@ def test_what_encoders_leave_before_the_end_marker_is_harmless(left_over):
 @pytest.mark.parametrize("min_side", [None, 256, 128, 60])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
 def test_jpeg_pixels_are_those_of_opencv(min_side, options):
-    picture = drawn()[:511, :509]  # no multiple of a block
+    picture = synthetic()[:511, :509]  # no multiple of a block
     for image in (picture, picture[..., 0]):
         data = saved(np.ascontiguousarray(image), "JPEG", quality=90, **({} if image.ndim == 2 else options))
         decoded, denominator = decode_scaled(data, min_side=min_side)

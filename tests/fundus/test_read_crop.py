@@ -18,8 +18,8 @@ def encoded(image: np.ndarray, suffix: str = ".png") -> bytes:
 
 
 def small_in_large_frame() -> np.ndarray:
-    drawn = draw_fundus(21, size=512).image
-    small = cv2.resize(drawn, None, fx=0.55, fy=0.55, interpolation=cv2.INTER_AREA)
+    synthetic = draw_fundus(21, size=512).image
+    small = cv2.resize(synthetic, None, fx=0.55, fy=0.55, interpolation=cv2.INTER_AREA)
     frame = np.zeros((1400, 1900, 3), np.uint8)
     frame[500 : 500 + small.shape[0], 700 : 700 + small.shape[1]] = small
     return frame
@@ -28,11 +28,11 @@ def small_in_large_frame() -> np.ndarray:
 @pytest.mark.parametrize("size", [64, 96, 224])
 @pytest.mark.parametrize("case", ["jpeg", "large jpeg", "png", "small disc in a large jpeg"])
 def test_the_crop_is_byte_for_byte_that_of_the_records(case, size, tmp_path):
-    drawn = draw_fundus(20, size=900 if case == "large jpeg" else 512).image
+    synthetic = draw_fundus(20, size=900 if case == "large jpeg" else 512).image
     data = {
-        "jpeg": lambda: encoded(drawn, ".jpg"),
-        "large jpeg": lambda: encoded(cv2.resize(drawn, None, fx=2, fy=2), ".jpg"),
-        "png": lambda: encoded(drawn),
+        "jpeg": lambda: encoded(synthetic, ".jpg"),
+        "large jpeg": lambda: encoded(cv2.resize(synthetic, None, fx=2, fy=2), ".jpg"),
+        "png": lambda: encoded(synthetic),
         "small disc in a large jpeg": lambda: encoded(small_in_large_frame(), ".jpg"),
     }[case]()
     (tmp_path / "eye").write_bytes(data)
@@ -53,14 +53,14 @@ def test_the_crop_is_byte_for_byte_that_of_the_records(case, size, tmp_path):
 
 
 def test_an_exif_turn_changes_the_frame_and_not_the_disc():
-    drawn = cv2.resize(draw_fundus(22, size=900).image, None, fx=1.5, fy=1.5)
-    plain = encoded(drawn, ".jpg")
-    turned = np.rot90(drawn)  # stored lying on its side; orientation 6 says: turn it clockwise
+    synthetic = cv2.resize(draw_fundus(22, size=900).image, None, fx=1.5, fy=1.5)
+    plain = encoded(synthetic, ".jpg")
+    turned = np.rot90(synthetic)  # stored lying on its side; orientation 6 says: turn it clockwise
     data = encoded(np.ascontiguousarray(turned), ".jpg")
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     data = data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:]
     upright, rotated = read_crop(plain, 96), read_crop(data, 96)
-    assert rotated.size == upright.size == drawn.shape[:2]
+    assert rotated.size == upright.size == synthetic.shape[:2]
     np.testing.assert_allclose(rotated.fov.box, upright.fov.box, atol=12)
     assert np.abs(rotated.crop.astype(int) - upright.crop).mean() < 3
 

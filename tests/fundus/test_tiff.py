@@ -171,7 +171,7 @@ def test_kinds_that_are_not_read_are_refused_by_name(name):
     assert error.reason == "unsupported format" and name in error.detail and "8-bit RGB" in error.detail
 
 
-def drawn() -> np.ndarray:
+def synthetic() -> np.ndarray:
     from tfrecord_tools.synthetic.draw import draw_fundus
 
     return draw_fundus(3, grade=3, size=512).image
@@ -179,8 +179,8 @@ def drawn() -> np.ndarray:
 
 @pytest.mark.parametrize("options", [{"compression": "tiff_lzw"}, {"compression": "tiff_lzw", "tiffinfo": {317: 2}}])
 def test_damaged_lzw_is_refused(options):
-    data = pillow(drawn(), **options)
-    np.testing.assert_array_equal(decode_photograph(data), drawn())
+    data = pillow(synthetic(), **options)
+    np.testing.assert_array_equal(decode_photograph(data), synthetic())
     places = range(3000, len(data) - 4000, len(data) // 20)
     rng = np.random.default_rng(0)
     said = []
@@ -196,8 +196,8 @@ def test_damaged_lzw_is_refused(options):
 
 @pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "jpeg", "packbits"])
 def test_other_damaged_data_are_refused(compression):
-    data = pillow(drawn(), compression=compression)
-    assert decode_photograph(data).shape == drawn().shape
+    data = pillow(synthetic(), compression=compression)
+    assert decode_photograph(data).shape == synthetic().shape
     middle = len(data) // 2
     damaged = data[:middle] + bytes(700) + data[middle + 700 :]
     assert refusal(damaged).reason == "damaged TIFF data"

@@ -21,8 +21,8 @@ def originals() -> dict[str, bytes]:
     """Returns one small readable photograph in each format that the server reads, by name."""
     from tfrecord_tools.synthetic.draw import draw_fundus
 
-    drawn = cv2.resize(draw_fundus(41, size=512).image, (144, 112), interpolation=cv2.INTER_AREA)
-    bgr = np.ascontiguousarray(drawn[..., ::-1])
+    synthetic = cv2.resize(draw_fundus(41, size=512).image, (144, 112), interpolation=cv2.INTER_AREA)
+    bgr = np.ascontiguousarray(synthetic[..., ::-1])
     alpha = np.dstack([bgr, np.full(bgr.shape[:2], 255, np.uint8)])
 
     def encoded(suffix: str, image: np.ndarray, *options: int) -> bytes:
@@ -41,8 +41,8 @@ def originals() -> dict[str, bytes]:
         "webp": encoded(".webp", bgr, cv2.IMWRITE_WEBP_QUALITY, 90),
         "webp_lossless": encoded(".webp", alpha, cv2.IMWRITE_WEBP_QUALITY, 101),
         "heic": HEIC.read_bytes(),
-        "dicom": _dicom(drawn),
-        "dicom_jpeg": _dicom(drawn, encoded(".jpg", bgr)),
+        "dicom": _dicom(synthetic),
+        "dicom_jpeg": _dicom(synthetic, encoded(".jpg", bgr)),
     }
 
 

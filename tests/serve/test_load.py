@@ -26,7 +26,7 @@ def bench():
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
 def test_sixty_four_clients_for_eight_seconds(bench, start_server, bundle_dir):
-    photographs = bench.drawn_photographs(6, size=512)
+    photographs = bench.synthetic_photographs(6, size=512)
     with start_server(bundle_dir, "--workers=2", "--queue=16") as running:
         warm = asyncio.run(bench.press(running.url, running.process.pid, photographs, 8, 2.0))
         load = asyncio.run(bench.press(running.url, running.process.pid, photographs, 64, 8.0))

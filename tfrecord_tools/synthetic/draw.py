@@ -24,7 +24,7 @@ SMALLEST, LARGEST = 96, 4096  # px of `size`
 
 
 @dataclasses.dataclass(frozen=True)
-class DrawnFundus:
+class SyntheticFundus:
     """A drawn fundus photograph and all that is known about it. Pixel centres are whole numbers.
 
     Attributes:
@@ -57,7 +57,7 @@ class DrawnFundus:
 
 def draw_fundus(
     seed: int, *, grade: int | None = None, glaucoma: bool | None = None, size: int = 512
-) -> DrawnFundus:
+) -> SyntheticFundus:
     """Draws one fundus photograph.
 
     The same seed keeps the eye, the camera and the light, whatever the grade and with or without glaucoma.
@@ -103,7 +103,7 @@ def draw_fundus(
     lit = camera.fov_mask(shot, size)
     masks = {name: _framed(mask & lit, shot) for name, mask in square.items()}
     corner = np.array(shot.corner, dtype=float)
-    return DrawnFundus(
+    return SyntheticFundus(
         image=camera.expose(seed, shot, lit, planes),
         fov_centre=_point(corner + to_pixels(np.zeros(2), size)),
         fov_radius=size / 2.0,

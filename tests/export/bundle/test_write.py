@@ -20,8 +20,8 @@ from export.settings import Settings
 def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_dir, tmp_path, monkeypatch):
     from export.graph import deployable as graph
 
-    honest = graph.prepare
-    monkeypatch.setattr(graph, "prepare", lambda *args: 128.0 + 0.0 * honest(*args))  # every photograph comes out grey
+    original = graph.prepare
+    monkeypatch.setattr(graph, "prepare", lambda *args: 128.0 + 0.0 * original(*args))  # every photograph comes out grey
     # Weights that nobody trained do no better than grey: let the network's own row say what a trained one would.
     rows = measure.reference_rows
 
@@ -98,9 +98,9 @@ def test_an_unknown_operating_point_is_named(run_dir, tmp_path):
 
 
 def test_a_triton_model_that_answers_otherwise_stops_the_export(run_dir, loose, tmp_path, monkeypatch):
-    honest = artifacts._build
-    shifted = lambda run, fit, target: honest(run, dataclasses.replace(fit, temperature=3 * fit.temperature), target)  # noqa: E731
-    monkeypatch.setattr(artifacts, "_build", lambda run, fit, target: (honest if target.batch else shifted)(run, fit, target))
+    original = artifacts._build
+    shifted = lambda run, fit, target: original(run, dataclasses.replace(fit, temperature=3 * fit.temperature), target)  # noqa: E731
+    monkeypatch.setattr(artifacts, "_build", lambda run, fit, target: (original if target.batch else shifted)(run, fit, target))
     with pytest.raises(bundle.ParityFailure, match="triton: in a batch of 8"):
         bundle.export_run(run_dir, tmp_path / "out", ["onnx_float32"], settings=loose)
     assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tfrecord_tools.synthetic import lesions
-from tfrecord_tools.synthetic.draw import DrawnFundus, draw_fundus, labels_of
+from tfrecord_tools.synthetic.draw import SyntheticFundus, draw_fundus, labels_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 _DIGEST = """
@@ -30,7 +30,7 @@ print(whole.hexdigest())
 
 
 @pytest.fixture(scope="module")
-def eyes() -> list[DrawnFundus]:
+def eyes() -> list[SyntheticFundus]:
     return [draw_fundus(seed, size=256) for seed in range(40)]
 
 
@@ -58,13 +58,13 @@ def test_no_global_state_is_read_or_changed() -> None:
     assert np.array_equal(first, draw_fundus(3, size=128).image)
 
 
-def test_different_seeds_differ(eyes: list[DrawnFundus]) -> None:
+def test_different_seeds_differ(eyes: list[SyntheticFundus]) -> None:
     assert len({hashlib.sha256(eye.image.tobytes()).hexdigest() for eye in eyes}) == len(eyes)
     assert len({eye.camera for eye in eyes}) == 5
     assert len({eye.image.shape for eye in eyes}) > 20
 
 
-def test_shapes_and_types(eyes: list[DrawnFundus]) -> None:
+def test_shapes_and_types(eyes: list[SyntheticFundus]) -> None:
     names = {"optic_disc", "optic_cup", *lesions.LESIONS}
     for eye in eyes:
         height, width, channels = eye.image.shape
@@ -76,7 +76,7 @@ def test_shapes_and_types(eyes: list[DrawnFundus]) -> None:
         assert eye.fov_radius == 128.0
 
 
-def test_fov_is_where_it_says(eyes: list[DrawnFundus]) -> None:
+def test_fov_is_where_it_says(eyes: list[SyntheticFundus]) -> None:
     for eye in eyes:
         y, x = np.mgrid[: eye.image.shape[0], : eye.image.shape[1]]
         distance = np.hypot(x - eye.fov_centre[0], y - eye.fov_centre[1])
@@ -89,7 +89,7 @@ def test_fov_is_where_it_says(eyes: list[DrawnFundus]) -> None:
         assert abs(columns.mean() - eye.fov_centre[0]) < 4
 
 
-def test_vcdr_is_the_ratio_of_the_masks_heights(eyes: list[DrawnFundus]) -> None:
+def test_vcdr_is_the_ratio_of_the_masks_heights(eyes: list[SyntheticFundus]) -> None:
     for eye in eyes:
         disc, cup = (
             cv2.boundingRect(eye.masks[name].astype(np.uint8)) for name in ("optic_disc", "optic_cup")
@@ -100,7 +100,7 @@ def test_vcdr_is_the_ratio_of_the_masks_heights(eyes: list[DrawnFundus]) -> None
         assert 0.2 < eye.vcdr < 0.92
 
 
-def test_centres_and_laterality_agree_with_the_picture(eyes: list[DrawnFundus]) -> None:
+def test_centres_and_laterality_agree_with_the_picture(eyes: list[SyntheticFundus]) -> None:
     assert {eye.laterality for eye in eyes} == {"left", "right"}
     for eye in eyes:
         disc = eye.centres["optic_disc"]

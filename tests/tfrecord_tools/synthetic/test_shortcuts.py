@@ -6,12 +6,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tfrecord_tools.synthetic.camera import CAMERAS, plan_shot
-from tfrecord_tools.synthetic.draw import DrawnFundus, draw_fundus, labels_of
+from tfrecord_tools.synthetic.draw import SyntheticFundus, draw_fundus, labels_of
 
 COUNT = 200  # pictures of each comparison
 
 
-def _traits(eye: DrawnFundus) -> dict[str, float]:
+def _traits(eye: SyntheticFundus) -> dict[str, float]:
     """Measures what a lazy model could use: colour and noise of the background, frame, side, vCDR."""
     y, x = np.mgrid[: eye.image.shape[0], : eye.image.shape[1]]
     inside = np.hypot(x - eye.fov_centre[0], y - eye.fov_centre[1]) < 0.9 * eye.fov_radius
