@@ -111,7 +111,7 @@ def _read_tables(request: Request, root: Path) -> tuple[list[Table], str]:
 
 def _tables_there(root: Path) -> str:
     names = [path.relative_to(root).as_posix() for path in find_tables(root)]
-    return f"Tables in {root}: {', '.join(names[:10])}." if names else f"{root} holds no table (.csv, .tsv, .xlsx, .xls)."
+    return f"Tables in {root}: {', '.join(names[:10])}." if names else f"No table (.csv, .tsv, .xlsx, .xls) lies in {root} or the folders in it."
 
 
 def _check_flags(request: Request, root: Path, tables: Sequence[Table], given: str) -> _Flags:

@@ -6,12 +6,38 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from dr_edge.data.class_words import plain_name, words_of
 from tfrecord_tools.items import DatasetError
+
+# Words by which the columns of one question differ; numbers and the letters a to d beside them.
+_GRADERS = words_of(
+    "grader graders reader rater observer annotator expert physician doctor ophthalmologist examiner reviewer arzt gutachter befunder untersucher leser "
+    "lecteur lector medico medecin"
+)
+_SETTLED = words_of("adjudicated adjudication final consensus agreed konsens endgultig")
+_TURNS = _SETTLED | words_of("first second third initial revised original opinion erst zweit by von")
+_LETTERS = re.compile(r"\d+|[a-d]")
 
 
 def plain_column(name: str) -> str:
     """Returns what spellings of one column name share: "DR grade", "dr_grade " and "DR-Grade" alike."""
     return re.sub(r"[\s_\-./]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def question_of(column: str) -> tuple[tuple[str, ...], bool]:
+    """Returns the words of a column's name that ask, and whether the others name a grader: ("dr",) and True of DR_grader_1."""
+    words = _words(column)
+    return tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word)), bool(set(words) & _GRADERS)
+
+
+def is_settled(column: str) -> bool:
+    """Says whether a column holds what several graders came to in the end: "adjudicated grade", "DR final"."""
+    return bool(set(_words(column)) & _SETTLED)
+
+
+def _words(column: str) -> list[str]:
+    plain = plain_name(re.sub(r"([^\W\d_])(\d)", r"\1 \2", column))
+    return re.findall(r"\d+|[^\W\d_]+", re.sub(r"(\d)(st|nd|rd|th)\b", r"\1", plain))
 
 
 def find_column(columns: Sequence[str], wanted: str) -> str | None:

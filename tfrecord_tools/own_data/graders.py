@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
-from dr_edge.data.class_words import plain_name, words_of
 from dr_edge.data.grades import grade_in_words
 from tfrecord_tools.own_data.class_names import plain, whole_number
-from tfrecord_tools.own_data.columns import find_column
+from tfrecord_tools.own_data.columns import find_column, question_of
 from tfrecord_tools.own_data.guess import FEW_VALUES
 from tfrecord_tools.own_data.table import Table
-
-# Words by which the columns of one question differ; numbers and the letters a to d beside them.
-_GRADERS = words_of(
-    "grader graders reader rater observer annotator expert physician doctor ophthalmologist examiner reviewer arzt gutachter befunder untersucher leser "
-    "lecteur lector medico medecin"
-)
-_TURNS = words_of("adjudicated adjudication final consensus agreed first second third initial revised original opinion erst zweit konsens endgultig by von")
-_LETTERS = re.compile(r"\d+|[a-d]")
 
 
 def differing_graders(tables: Sequence[Table], read: Iterable[str]) -> list[str]:
@@ -38,15 +28,8 @@ def _one_question(one: str, other: str) -> bool:
     """Says whether two columns are called alike but for a grader, a number or a turn: DR_1 and DR_2, grade A and grade B, DR and final DR."""
     if one == other:
         return False
-    (first, by_grader), (second, by_other) = _question(one), _question(other)
+    (first, by_grader), (second, by_other) = question_of(one), question_of(other)
     return first == second and (bool(first) or (by_grader and by_other))
-
-
-def _question(column: str) -> tuple[tuple[str, ...], bool]:
-    """Returns the words of a column's name that ask, and whether the others name a grader."""
-    words = re.findall(r"\d+|[^\W\d_]+", re.sub(r"(\d)(st|nd|rd|th)\b", r"\1", plain_name(re.sub(r"([^\W\d_])(\d)", r"\1 \2", column))))
-    asking = tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word))
-    return asking, bool(set(words) & _GRADERS)
 
 
 def _sentence(tables: Sequence[Table], one: str, other: str, *, both: bool) -> str:

@@ -14,7 +14,7 @@ from dr_edge.data.positive import NOT_A_DISEASE
 from dr_edge.next_steps import quoted
 from tfrecord_tools.layout import IMAGE_SUFFIXES
 from tfrecord_tools.own_data.class_names import DR_GRADE, whole_number
-from tfrecord_tools.own_data.columns import plain_column
+from tfrecord_tools.own_data.columns import is_settled, plain_column, question_of
 from tfrecord_tools.own_data.eyes import find_mark, side_of
 from tfrecord_tools.own_data.named_files import NamedFiles
 from tfrecord_tools.own_data.split_names import split_of
@@ -79,7 +79,7 @@ def _guess_labels(table: Table, columns: Sequence[str]) -> tuple[tuple[str, str]
     """Returns the ICDR grade, columns called like a label, and all of yes and no (a disease each); else the first of few values."""
     values = {name: {value for value in table.values(name) if value} for name in columns}
     few = [name for name in columns if 2 <= len(values[name]) <= FEW_VALUES and plain_column(name) not in NO_LABELS]
-    grades = [name for name in few if is_grade_column(name, values[name])][:1]
+    grades = sorted((name for name in few if is_grade_column(name, values[name])), key=lambda name: not is_settled(name))[:1]
     labels = [
         name for name in few if name not in grades and (plain_column(name) in LABEL_NAMES or DR_NAME.fullmatch(plain_column(name)) or _asks(name, values[name]))
     ]
@@ -88,7 +88,8 @@ def _guess_labels(table: Table, columns: Sequence[str]) -> tuple[tuple[str, str]
 
 def is_grade_column(name: str, values: Collection[str]) -> bool:
     """Says whether a column seems to hold ICDR grades: called like one, with 0 to 4 or the grades' words in it."""
-    if not DR_NAME.fullmatch(plain_column(name)) or not values:
+    asked = plain_column(name), "".join(question_of(name)[0])  # DR grade, also of "DR grade (reader 1)"
+    if not values or not any(map(DR_NAME.fullmatch, asked)):
         return False
     numbers = [whole_number(value) for value in values]
     if None not in numbers:

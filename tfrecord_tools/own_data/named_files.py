@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from dr_edge.next_steps import quoted
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.layout import IMAGE_SUFFIXES, list_images, relative
 
@@ -99,7 +100,7 @@ class NamedFiles:
             name, files = next(iter(self.ambiguous.items()))
             raise DatasetError(
                 f"{where}: {name!r} could be {' or '.join(files[:3])}{' ...' if len(files) > 3 else ''}, and {len(self.ambiguous)} names are so in all. "
-                f"Write the folder into the table, or give the folder that is meant: --data_dir={self.root / PurePosixPath(files[0]).parent}."
+                f"Write the folder into the table, or give the folder that is meant: --data_dir={quoted(str(self.root / PurePosixPath(files[0]).parent))} (and --csv from there, or in full)."
             )
 
     def missing_reason(self, name: str) -> str:

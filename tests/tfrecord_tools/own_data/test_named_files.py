@@ -35,6 +35,8 @@ def test_names_that_are_no_paths(tmp_path: Path, name: str, files: tuple[str, ..
 def test_names_that_could_mean_several_files_are_refused(tmp_path: Path, listed):
     with pytest.raises(DatasetError, match="'a' could be x/a.png or y/a.png, and 1 names are so in all"):
         listed(tmp_path, "image,level\na,1\n", ("x/a.png", "y/a.png"))
+    with pytest.raises(DatasetError, match=f'--data_dir="{tmp_path}/a set"'):  # ready to be pasted
+        listed(tmp_path, "image,level\nb,1\n", ("a set/b.png", "other/b.png"))
 
 
 def test_missing_photographs_are_counted_once_with_the_place(tmp_path: Path, listed):

@@ -82,3 +82,18 @@ def test_every_yes_or_no_of_a_table_is_proposed(tmp_path: Path, listed):
     rows = "a.png,61,F,0,1,0,ja,0,Topcon,1\nb.png,55,M,1,0,1,nein,1,Canon,0\n"
     with pytest.raises(DatasetError, match="--image_column=image --label_columns=N,D,G,Glaukom --out="):
         listed(tmp_path, head + rows, image_column=None, label_columns=[])
+
+
+@pytest.mark.parametrize(
+    ("columns", "proposed"),
+    [
+        ("DR Arzt 1,DR Arzt 2", '"dr_grade=DR Arzt 1"'),
+        ("DR grade (reader A),note", '"dr_grade=DR grade (reader A)"'),
+        ("DR_1,consensus DR", '"dr_grade=consensus DR"'),
+        ("level_initial,level_final", "dr_grade=level_final"),
+    ],
+)
+def test_the_grade_of_one_of_several_graders_is_proposed_as_grade(tmp_path: Path, listed, columns: str, proposed: str):
+    with pytest.raises(DatasetError) as caught:
+        listed(tmp_path, f"image,{columns}\na.png,2,3\nb.png,0,0\n", image_column=None, label_columns=[])
+    assert f"--label_columns={proposed} --out=" in str(caught.value)
