@@ -11,12 +11,13 @@ import textwrap
 import numpy as np
 import pytest
 
-from dr_edge import metadata
+from dr_edge import metadata, runs
 from export import settings
 from export.bundle import test_vectors
 from export.bundle import write as bundle
 from export.formats import FORMATS
 from export.parity import rounding, runtime
+from export.photographs import StoredPhotographs
 from export.settings import Settings
 
 OLDEST = ("tflite-runtime==2.14.0", "numpy==1.26.4")
@@ -32,6 +33,7 @@ def everything(trained_run_dir, tmp_path_factory):
     with gin.unlock_config():
         gin.bind_parameter("export.qat.epochs", 1)
         gin.bind_parameter("export.qat.batch_size", 8)
+        gin.bind_parameter("export.qat.learning_rate", 1e-6)  # with 1e-5 three steps lose what the few photographs taught it
     loose = Settings(calibration_images=8, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0))
     try:
         bundle.export_run(trained_run_dir, out, ["all"], settings=loose)
@@ -45,12 +47,28 @@ def test_every_format_is_made_and_compared(everything):
     assert report["not_made"] == {}
     assert set(report["artifacts"]) == {fmt.file for fmt in FORMATS.values()}
     for name, row in report["artifacts"].items():
-        # One epoch of fine-tuning makes qat_int8 another network; the others are the trained one.
-        assert row["max_probability_difference"] < (0.5 if "qat" in name else 0.2), name
-        least = 0.999 if "float" in name else 0.5 if "qat" in name else 0.9
-        assert row["heatmap_correlation"]["median"] > least, name
+        assert row["max_probability_difference"] < 0.2, name
+        assert row["heatmap_correlation"]["median"] > (0.999 if "float" in name else 0.9), name
     assert report["artifacts"]["model.qat_int8.tflite"]["xnnpack"]["partitions"] == 1
     assert report["finetuning"]["epochs"] == 1 and len(report["finetuning"]["validation_loss"]) == 2
+
+
+def test_every_heat_map_is_that_of_the_network_where_the_answer_is(everything, trained_run_dir):
+    """Where 8 bits turn a probability near 0.5 into the other answer, the map speaks for that one, and may be the opposite."""
+    run = runs.load_run(trained_run_dir)
+    given = list(StoredPhotographs(run.records, "test", run.task, 16))
+    network = [runtime.open_artifact(everything / "model.float32.tflite")(each) for each in given]
+    for file in (fmt.file for fmt in FORMATS.values() if "int" in fmt.name):
+        answers = [runtime.open_artifact(everything / file)(each) for each in given]
+        pairs = [(own["heatmap"].ravel(), other["heatmap"].ravel()) for own, other in zip(answers, network, strict=True) if _same(own, other)]
+        assert len(pairs) >= 12, file
+        found = [np.corrcoef(*pair)[0, 1] for pair in pairs]
+        print(f"{file}: {len(pairs)} answers are the same; the heat maps' correlation is at least {min(found):.3f}")
+        assert min(found) > 0.9, file
+
+
+def _same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one["probabilities"].argmax() == other["probabilities"].argmax()
 
 
 @pytest.fixture(scope="module")
