@@ -13,7 +13,7 @@ from tfrecord_tools.own_data.sheet_rows import SheetRows
 
 XLSX_HEAD = b"PK\x03\x04"
 XLS_HEAD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-STRUCK = "is struck through: is it withdrawn? Delete the row or correct the cell, or take the line through it away"
+STRUCK = "is struck through, in whole or in part: is it withdrawn? Delete the row or correct the cell, or take the line through it away"
 NOT_COMPUTED = "is a formula whose value is not stored. Open the table in a spreadsheet program and save it, or save it as CSV"
 
 
@@ -44,7 +44,7 @@ def read_workbook(data: bytes, path: Path) -> dict[str, SheetRows]:
 def _xlsx_sheets(data: bytes) -> dict[str, SheetRows]:
     import openpyxl
 
-    book = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
+    book = openpyxl.load_workbook(io.BytesIO(data), data_only=True, rich_text=True)
     formulas = openpyxl.load_workbook(io.BytesIO(data)) if _has_formulas(data) else None
     return {
         sheet.title: _xlsx_rows(sheet, None if formulas is None else formulas[sheet.title])
@@ -64,9 +64,9 @@ def _xlsx_rows(sheet: Any, formulas: Any | None) -> SheetRows:
     rows: list[list[object]] = []
     doubtful: dict[tuple[int, int], str] = {}
     for y, cells in enumerate(sheet.iter_rows()):
-        rows.append([cell.value for cell in cells])
+        rows.append([str(cell.value) if isinstance(cell.value, list) else cell.value for cell in cells])
         for x, cell in enumerate(cells):
-            if cell.has_style and cell.value is not None and cell.font.strike:
+            if cell.value is not None and (cell.has_style and cell.font.strike or _struck_within(cell.value)):
                 doubtful[y + 1, x] = STRUCK
             elif formulas is not None and cell.value is None and (formula := formulas.cell(y + 1, x + 1).value) is not None:
                 rows[y][x] = getattr(formula, "text", formula)
@@ -80,6 +80,13 @@ def _xlsx_rows(sheet: Any, formulas: Any | None) -> SheetRows:
     return SheetRows(list(enumerate(rows, 1)), hidden, doubtful)
 
 
+def _struck_within(value: object) -> bool:
+    """Says whether a part of a text is struck through: "2 3" with a line through the 2."""
+    from openpyxl.cell.rich_text import CellRichText, TextBlock
+
+    return isinstance(value, CellRichText) and any(isinstance(part, TextBlock) and part.font.strike for part in value)
+
+
 def _xls_sheets(data: bytes) -> dict[str, SheetRows]:
     import xlrd
 
@@ -90,11 +97,12 @@ def _xls_sheets(data: bytes) -> dict[str, SheetRows]:
 def _xls_rows(book: Any, sheet: Any) -> SheetRows:
     rows = [[_xls_value(book, cell) for cell in sheet.row(y)] for y in range(sheet.nrows)]
     struck = {index for index, style in enumerate(book.xf_list) if book.font_list[style.font_index].struck_out}
+    parts = sheet.rich_text_runlist_map
     doubtful = {
         (y + 1, x): STRUCK
         for y, cells in enumerate(rows)
         for x, value in enumerate(cells)
-        if struck and value != "" and sheet.cell_xf_index(y, x) in struck
+        if value != "" and (sheet.cell_xf_index(y, x) in struck or any(book.font_list[font].struck_out for _, font in parts.get((y, x), ())))
     }
     for top, bottom, left, _ in sheet.merged_cells:
         for y in range(top, min(bottom, len(rows))):

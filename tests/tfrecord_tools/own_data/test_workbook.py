@@ -7,6 +7,8 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from openpyxl.cell.text import InlineFont
 from openpyxl.styles import Font
 
 from tfrecord_tools.items import DatasetError
@@ -59,7 +61,7 @@ def test_a_row_struck_through_is_asked_for(tmp_path: Path, listed, labels, workb
     assert labels(listed(tmp_path, csv="t.xlsx")) == {"a.png": "0", "b.png": "1"}  # of a column that nothing reads
     book["A"]["A3"].font = book["A"]["B3"].font = book["A"]["C3"].font = Font(strike=True)
     book.save(path)
-    with pytest.raises(DatasetError, match="t.xlsx, row 3, column image: 'b.png' is struck through: is it withdrawn"):
+    with pytest.raises(DatasetError, match="t.xlsx, row 3, column image: 'b.png' is struck through, in whole or in part: is it withdrawn"):
         listed(tmp_path, csv="t.xlsx")
 
 
@@ -68,3 +70,18 @@ def test_a_formula_without_a_stored_value_is_no_empty_cell(tmp_path: Path, liste
     workbook(tmp_path / "t.xlsx", A=[["image", "level"], ["a.png", 0], ["b.png", "=B2+1"]])
     with pytest.raises(DatasetError, match="t.xlsx, row 3, column level: '=B2\\+1' is a formula whose value is not stored"):
         listed(tmp_path, csv="t.xlsx")
+
+
+def test_a_grade_struck_through_within_its_cell_is_no_part_of_the_next(tmp_path: Path, listed, workbook):
+    """A 2 struck through before a 3 was read as 23."""
+    path = workbook(tmp_path / "t.xlsx", A=[["image", "level"], ["a.png", 0], ["b.png", None]])
+    book = openpyxl.load_workbook(path)
+    for strike in (True, False):
+        book["A"]["B3"] = CellRichText(TextBlock(InlineFont(strike=strike), "2"), TextBlock(InlineFont(b=True), "3"))
+        book["A"]["B2"] = CellRichText(TextBlock(InlineFont(b=True), "1"), "0")
+        book.save(path)
+        if strike:
+            with pytest.raises(DatasetError, match="t.xlsx, row 3, column level: '23' is struck through"):
+                listed(tmp_path, csv="t.xlsx")
+        else:
+            assert [row["level"] for _, row in read_own_table(path).rows] == ["10", "23"]
