@@ -20,7 +20,7 @@ NO = words_of("no n nein nej nei nee non nao false f negative neg absent")
 OUTRIGHT_NO = "no|nein|nej|nei|nee|non|nao|kein|keine|keiner|ninguno|ninguna|aucun|aucune|nessuno|nessuna|nenhum|nenhuma"
 HEALTHY = words_of(
     "normal normals healthy control controls negative negatives neg absent absence unaffected undiseased false none wnl nrg "
-    "nrdr gesund gesunde unauffallig unauffaellig normalbefund sano sana sanos sanas sain saine sains saines 正常 健康"
+    "nrdr gesund gesunde unauffallig unauffaellig normalbefund regelrecht unremarkable sano sana sanos sanas sain saine sains saines 正常 健康"
 )
 # Words beside those above that change nothing: "normal fundus images". Not "tension": normal tension glaucoma is one.
 FILLERS = words_of(

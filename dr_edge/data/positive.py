@@ -40,7 +40,8 @@ NOT_A_DISEASE = _QUALITY | words_of(
 # Beside any of these yes and no, or 0 and 1, may mean anything: "is_normal", "image quality ok", "fundus_visible".
 GOOD_NEWS = HEALTHY | UNCLEAR | _QUALITY | words_of(
     "normality adequate acceptable acceptance sufficient visible visibility ok okay pass passed valid clear "
-    "ausreichend verwertbar brauchbar sichtbar scharf gut lesbar lisible legible visibile visivel"
+    "ausreichend verwertbar brauchbar sichtbar scharf gut lesbar lisible legible visibile visivel intact intakt clean resolved remission inactive "
+    "ruled ausgeschlossen exclu exclue excluido excluida descartado descartada escluso esclusa"
 )
 
 
@@ -194,8 +195,8 @@ def _is_disease(label: str) -> bool:
 
 
 def _may_be_good_news(plain: str) -> bool:
-    """Says whether yes may mean that nothing is wrong: "is normal", "image quality ok", or a letter ("n" beside "d" and "g" is normal)."""
-    return len(plain) == 1 or (bool(set(plain.split()) & GOOD_NEWS) and not NORMAL_DISEASE.search(plain))
+    """Says whether yes may mean that nothing is wrong: "is normal", "glaucoma ruled out", or a letter ("n" beside "d" and "g" is normal, "o. B." without findings)."""
+    return all(len(word) == 1 for word in plain.split()) or (bool(set(plain.split()) & GOOD_NEWS) and not NORMAL_DISEASE.search(plain))
 
 
 def _healthy_outright(name: str) -> bool:
