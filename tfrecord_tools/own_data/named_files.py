@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from dr_edge.next_steps import quoted
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.layout import IMAGE_SUFFIXES, list_images, relative
+from tfrecord_tools.own_data.split_names import split_within
 
 
 class NamedFiles:
@@ -29,7 +30,8 @@ class NamedFiles:
         self.root = root
         self._avoid = set(avoid)
         self._listed = functools.cache(lambda: [relative(path, root) for path in list_images(root, recursive=True)])
-        self.completed: dict[str, str] = {}  # name in the table -> file, where they differ
+        self.completed: dict[tuple[str, str | None], str] = {}  # name in the table, its split -> file, where they differ
+        self._by_split = False
         self.ambiguous: dict[str, list[str]] = {}
 
     def without(self, avoid: Iterable[str]) -> NamedFiles:
@@ -58,8 +60,13 @@ class NamedFiles:
                 index[int(stem)].append(name)
         return dict(index)
 
-    def find(self, name: str) -> str | None:
-        """Returns the file's path relative to the directory, with forward slashes; None where none, or more than one, can be meant."""
+    def find(self, name: str, split: str | None = None) -> str | None:
+        """Returns the file's path relative to the directory, with forward slashes; None where none, or more than one, can be meant.
+
+        Args:
+          name: as the table writes it.
+          split: of the table; of several files the one in a folder of that split is meant.
+        """
         clean = name.replace("\\", "/").strip()
         if clean.startswith("/"):
             try:
@@ -69,11 +76,15 @@ class NamedFiles:
         elif (self.root / clean).is_file():
             return PurePosixPath(clean).as_posix()
         if clean != name and (self.root / clean).is_file():
-            self.completed[name] = clean
+            self.completed[name, split] = clean
             return clean
         candidates = self._candidates(clean)
+        if split is not None and len(candidates) > 1:
+            fitting = [file for file in candidates if any(split_within(part) == split for part in file.split("/")[:-1])]
+            self._by_split |= len(fitting) == 1
+            candidates = fitting or candidates
         if len(candidates) == 1:
-            self.completed[name] = candidates[0]
+            self.completed[name, split] = candidates[0]
             return candidates[0]
         if candidates:
             self.ambiguous[name] = candidates
@@ -111,8 +122,9 @@ class NamedFiles:
         """Returns a sentence on names that were completed."""
         if not self.completed:
             return []
-        name, file = next(iter(self.completed.items()))
-        return [f"{column}: {len(self.completed)} names are not paths as they stand; each fits one file only, for example {name} is {file}."]
+        (name, _), file = next(iter(self.completed.items()))
+        within = " in the folders of its table's split" if self._by_split else ""
+        return [f"{column}: {len(self.completed)} names are not paths as they stand; each fits one file only{within}, for example {name} is {file}."]
 
 
 def _key(text: str) -> str:

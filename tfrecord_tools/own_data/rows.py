@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.own_data.named_files import NamedFiles
-from tfrecord_tools.own_data.split_names import split_of
+from tfrecord_tools.own_data.split_names import split_within
 from tfrecord_tools.own_data.table import Table
 
 
@@ -17,7 +18,7 @@ class Row:
 
     Attributes:
       where: "labels.csv, row 7", for messages.
-      name: of the photograph, as the table writes it.
+      name: of the photograph, as the table writes it; its path where the tables call two photographs alike.
       cells: column -> cell.
       file: path of the photograph relative to the data directory.
       split: of the row's table; None where its name says none.
@@ -64,7 +65,7 @@ def find_rows(
     Raises:
       DatasetError: an empty name, one photograph in two rows, names that mean several files, or not one photograph there.
     """
-    splits = [split_of(table.path.stem) for table in tables]
+    splits = [split_within(table.path.stem) for table in tables]
     by_table = by_table and len(tables) > 1 and None not in splits
     found: dict[str, list[Row]] = {}
     rejected: list[tuple[str, str]] = []
@@ -73,7 +74,7 @@ def find_rows(
             where, name = place(table, number), cells[image]
             if not name:
                 raise DatasetError(f"{where}: the photograph's name is empty. Remove the row.")
-            file = files.find(name)
+            file = files.find(name, split if by_table else None)
             if file is None:
                 rejected.append((name, f"{where}: {files.missing_reason(name)}"))
             else:
@@ -89,7 +90,9 @@ def find_rows(
     notes = files.note(image)
     if by_table:
         notes.append("The split of each photograph is that of its table: " + ", ".join(f"{t.path.name} = {s}" for t, s in zip(tables, splits, strict=True)))
-    return [rows[0] for rows in found.values()], rejected, notes
+    counts = Counter(rows[0].name for rows in found.values())  # two splits may number their photographs alike
+    once = [dataclasses.replace(row, name=row.file) if counts[row.name] > 1 else row for row, *_ in found.values()]
+    return once, rejected, notes
 
 
 def _check_once(doubled: Sequence[Sequence[Row]], labels: Sequence[str]) -> None:

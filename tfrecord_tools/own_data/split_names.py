@@ -23,3 +23,10 @@ def split_of(name: str) -> str | None:
     letters = (sign for sign in unicodedata.normalize("NFKD", name.strip().casefold()) if not unicodedata.combining(sign))
     found = _SPLIT.fullmatch("".join(letters))
     return found.lastgroup if found else None
+
+
+def split_within(name: str) -> str | None:
+    """Returns the one split that words of a longer name say ("IDRiD_Disease Grading_Training Labels"); None where none or two are said."""
+    whole = split_of(name)
+    found = {split for word in re.split(r"[\W_]+", name) if (split := split_of(word))}
+    return whole or (found.pop() if len(found) == 1 else None)

@@ -79,3 +79,18 @@ def test_a_sum_below_the_table_has_no_say_in_the_classes(tmp_path: Path, listed)
 def test_splits_in_german(tmp_path: Path, listed):
     text = "image,level,Teil\na.png,0,Trainingsdaten\nb.png,1,Validierung\n"
     assert [item.split for item in listed(tmp_path, text, split_column="Teil").items] == ["train", "val"]
+
+
+def test_two_splits_that_number_their_photographs_alike(tmp_path: Path, listed):
+    """IDRiD's own tables: 001 is one photograph of the training set and another of the test set."""
+    for name, text in (("a. IDRiD_Disease Grading_Training Labels.csv", "001,0\n002,1\n"), ("b. IDRiD_Disease Grading_Testing Labels.csv", "001,1\n")):
+        (tmp_path / name).write_text("image,level\n" + text, encoding="utf-8")
+    names = ("a. Training Set/001.jpg", "a. Training Set/002.jpg", "b. Testing Set/001.jpg")
+    tables = "a. IDRiD_Disease Grading_Training Labels.csv,b. IDRiD_Disease Grading_Testing Labels.csv"
+    listing = listed(tmp_path, None, names, csv=tables)
+    assert [(item.path, item.split, item.labels["level"]) for item in listing.items] == [
+        (names[0], "train", 0), (names[1], "train", 1), (names[2], "test", 1)
+    ]  # fmt: skip
+    assert any("3 names are not paths as they stand; each fits one file only in the folders of its table's split" in note for note in listing.notes)
+    with pytest.raises(DatasetError, match="'001' could be"):
+        listed(tmp_path, None, names, csv="a. IDRiD_Disease Grading_Training Labels.csv")
