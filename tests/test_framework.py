@@ -50,7 +50,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "import dr_edge.training.loop",
         "import dr_edge.fundus.graham_layer",
         "import export.bundle.write",
-        "import export.qat.twin",
+        pytest.param("import export.qat.twin", marks=pytest.mark.slow),
     ],
 )
 def test_whatever_is_imported_first(first, hostile):
@@ -59,6 +59,7 @@ def test_whatever_is_imported_first(first, hostile):
     assert done.stdout.split() == ["tensorflow", "channels_last", "float32", "1e-07", "float32", "True"], done.stdout + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_tf_keras_too(hostile):
     code = "from export.qat.tfmot import tf_keras; b = tf_keras.backend; print(b.image_data_format(), b.floatx(), b.epsilon())"
     done = python(code, **hostile)

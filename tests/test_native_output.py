@@ -69,6 +69,7 @@ heat_maps(network, "gradcam", numpy.zeros((1, 32, 32, 3)), numpy.array([1]))
     assert "without TF_USE_LEGACY_KERAS" in result.stderr
 
 
+@pytest.mark.slow
 def test_quantisation_aware_training_leaves_the_environment_as_it_was():
     code = """
 import os

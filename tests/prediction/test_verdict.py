@@ -50,8 +50,8 @@ def test_export_states_how_good_the_model_is(plain_bundle, mask_bundle):
 @pytest.mark.parametrize("kind", ["bundle_dir", "mask_bundle", "disease_bundle"])
 def test_the_message_of_a_poor_model_starts_with_it(kind, changed, photographs, request):
     stated = CONSTANT if kind == "mask_bundle" else POOR
-    familiar = {"artifacts.*.ood.threshold": 1e6} if kind == "disease_bundle" else {}
-    poor = changed(request.getfixturevalue(kind), {"verdict": stated, **familiar})
+    within_threshold = {"artifacts.*.ood.threshold": 1e6} if kind == "disease_bundle" else {}
+    poor = changed(request.getfixturevalue(kind), {"verdict": stated, **within_threshold})
     content, notes, failed = document(poor, photographs)
     (answer,) = content["answers"]
     assert answer["status"] == "answered" and answer["message"].startswith(stated["caution"] + " ") and failed == 0
