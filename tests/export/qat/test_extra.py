@@ -19,6 +19,7 @@ def test_the_install_command_is_said_before_anything_is_made(package, formats, m
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_other_formats_do_not_need_it(run_dir, monkeypatch, tmp_path):
     for package in ("tensorflow_model_optimization", "tf_keras"):
         monkeypatch.setitem(sys.modules, package, None)
