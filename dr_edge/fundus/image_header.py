@@ -3,6 +3,10 @@
 The type is decided by the content, never by the file name. Nothing here allocates more than the file already
 takes, so a decompression bomb is seen before it goes off, and a file that was cut off is seen although
 decoders would invent the missing part. Standard library only.
+
+Pillow is not asked, though it knows the size before it decodes: it does not see a PNG cut off in its last checksum, nor an EXIF behind
+the picture data, refuses a colour profile of more than 1 MB, and takes a BMP's cut header for another fault; its tiles would still
+have to be read for the bits of a sample and for the length of a BMP.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """What a TIFF says of itself: its pages, which of them is the photograph, and whether it is stored in a way that is read right.
 
-Standard library only; nothing here allocates more than the file already takes.
+Standard library only; what is kept of the directories grows with the file, not with what its tags state. Pillow's reader of
+directories is not taken: it reads no big-endian BigTIFF, of a doubled tag it takes the last (libtiff the first, so that a bomb
+would pass), and it keeps whatever any tag points to.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from dr_edge.fundus.header_types import ImageHeader, PhotographError
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _SIZES = {256: "width", 257: "height", 322: "tile width", 323: "tile height"}
 _JPEG_TABLES = 347
+# Those that this file and `tiff.py` ask for. Any number of others may point to the same bytes, and would be kept again for each.
+_USED = frozenset({254, 255, 258, 259, 262, 266, 273, 277, 278, 279, 284, 324, 325, 330, 338, 339, _JPEG_TABLES, 530, *_SIZES})
 _TILE_PIXELS = 1 << 20  # a tile may exceed a small picture, up to this
 _MAX_PAGES, _MAX_ENTRIES = 64, 4096
 _ASPECT_TOLERANCE = 0.03  # a thumbnail of 160 x 107 of a photograph of 4288 x 2848
@@ -91,11 +95,12 @@ def read_pages(data: bytes) -> list[Page]:
     (at,) = struct.unpack_from(offset, data, 8 if big else 4)
     pages: list[Page] = []
     seen: set[int] = set()
+    kept = 0
     while at:
         if pages and (at in seen or len(pages) == _MAX_PAGES):
             raise PhotographError("corrupt", f"the TIFF's directories never end, or are more than {_MAX_PAGES}. Save one page.")
         seen.add(at)
-        tags, end = _read_directory(data, at, order, big)
+        tags, end, kept = _read_directory(data, at, order, big, kept)
         pages.append(Page(at, tags))
         try:
             (at,) = struct.unpack_from(offset, data, end)
@@ -106,7 +111,8 @@ def read_pages(data: bytes) -> list[Page]:
     return pages
 
 
-def _read_directory(data: bytes, at: int, order: str, big: bool) -> tuple[dict[int, tuple[int, ...]], int]:
+def _read_directory(data: bytes, at: int, order: str, big: bool, kept: int) -> tuple[dict[int, tuple[int, ...]], int, int]:
+    """Returns the values of the tags that are asked for, where the directory ends, and `kept`, the bytes of all values so far."""
     (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     at += 8 if big else 2
     length, long = (20, "Q") if big else (12, "I")
@@ -115,6 +121,8 @@ def _read_directory(data: bytes, at: int, order: str, big: bool) -> tuple[dict[i
         entry = at + index * length
         tag, kind = struct.unpack_from(order + "HH", data, entry)
         (count,) = struct.unpack_from(order + long, data, entry + 4)
+        if tag not in _USED:
+            continue
         if tag == _JPEG_TABLES:  # bytes of no stated type
             kind = 1
         unread = kind not in _TYPES or count * 8 > len(data)
@@ -124,10 +132,14 @@ def _read_directory(data: bytes, at: int, order: str, big: bool) -> tuple[dict[i
             continue
         code = order + _TYPES[kind] * count
         value = entry + (12 if big else 8)
-        if struct.calcsize(code) > (8 if big else 4):
+        size = struct.calcsize(code)
+        if size > (8 if big else 4):
             (value,) = struct.unpack_from(order + long, data, value)
+        kept += size
+        if kept > len(data):
+            raise PhotographError("corrupt", f"the TIFF's directories state more values than its {len(data)} bytes hold.")
         tags[tag] = struct.unpack_from(code, data, value)
-    return tags, at + entries * length
+    return tags, at + entries * length, kept
 
 
 def _photograph(pages: Sequence[Page]) -> Page:

@@ -2,6 +2,9 @@
 
 import io
 import struct
+import tracemalloc
+import zlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -91,6 +94,56 @@ def test_a_doubled_tiff_tag_does_not_hide_the_first():
         doubled = tiff((256, kind, LARGE[1]), (256, 4, 100), (257, kind, LARGE[0]), (257, 4, 100), body=body)
         assert reason(doubled, max_pixels=LIMIT) == "corrupt"
     assert reason(tiff((256, 4, 100), (256, 4, 100), (257, 4, 100), body=body)) == "corrupt"
+
+
+def pointing(tags: Sequence[int], size: int, pages: int = 1) -> bytes:
+    """A TIFF of pages whose tags all point to the same bytes of the file."""
+    head, step = b"II*\0" + struct.pack("<I", 8), 2 + 12 * (len(tags) + 2) + 4
+    for page in range(pages):
+        entries = [(256, 4, 1, 100), (257, 4, 1, 100), *((tag, 3, size // 8, 8) for tag in tags)]
+        head += struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+        head += struct.pack("<I", 8 + (page + 1) * step if page + 1 < pages else 0)
+    return head.ljust(size, b"\x7f")
+
+
+@pytest.mark.parametrize(("tags", "pages", "word"), [(range(400, 1200), 1, "truncated"), ((273, 279, 324, 325, 330), 1, "corrupt"), ((273,), 60, "corrupt")])
+def test_tiff_tags_that_share_their_values_take_no_more_memory_than_the_file_allows(tags, pages, word):
+    """800 tags of a file of 0.4 MB took 320 MB."""
+    data = pointing(tags, 400_000, pages)
+    tracemalloc.start()
+    try:
+        with pytest.raises(PhotographError, match=word):
+            read_header(data)
+        assert tracemalloc.get_traced_memory()[1] < 20 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_exif_whose_tags_share_their_values_takes_no_memory():
+    """Pillow's reader takes 6 GB for it."""
+    tiff_ = b"MM\0*" + struct.pack(">IH", 8, 20_000) + b"".join(struct.pack(">HHII", 0x8000 + n, 1, 250_000, 0) for n in range(20_000))
+    exif = b"eXIf" + tiff_.ljust(300_000, b"\0")
+    png = cv2.imencode(".png", np.zeros((*SMALL, 3), np.uint8))[1].tobytes()
+    data = png[:33] + struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif)) + png[33:]
+    tracemalloc.start()
+    try:
+        assert read_header(data).orientation == 1
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_png_is_read_to_its_last_byte():
+    """Pillow sees neither of these: it stops at the picture's data, and at the name of the last chunk."""
+    png = cv2.imencode(".png", np.zeros((80, 100, 3), np.uint8))[1].tobytes()
+    exif = b"eXIf" + b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    behind = png[:-12] + struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif)) + png[-12:]
+    assert read_header(behind).orientation == 6 and decode_photograph(behind).shape == (100, 80, 3)
+    for cut in range(1, 13):
+        assert reason(png[:-cut]) == "truncated"
+    buffer = io.BytesIO()
+    Image.new("RGB", SMALL[::-1]).save(buffer, "PNG", icc_profile=bytes(1_200_000))  # unpacked; nobody asked for it
+    assert decode_photograph(buffer.getvalue()).shape == (*SMALL, 3)
 
 
 def test_a_tiff_of_tiles_far_larger_than_the_picture_is_refused():
