@@ -96,7 +96,10 @@ def words(err: BaseException) -> str:
     if isinstance(err, ModuleNotFoundError) and str(err).startswith("No module named"):
         return f"The Python package {err.name!r} is missing. Install it: pip install {(err.name or '').partition('.')[0]}"
     if _is_of_the_system(err):
-        return f"{str(getattr(err, 'message', err)).strip().splitlines()[0]} ({type(err).__name__} of TensorFlow)."
+        first = str(getattr(err, "message", err)).strip().splitlines()[0]
+        plain = re.sub(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$", "", first)  # the place in the graph says nothing to a user
+        advice = f" {_ADVICE[errno.EACCES]}" if type(err).__name__ == "PermissionDeniedError" else ""
+        return f"{plain} ({type(err).__name__} of TensorFlow).{advice}"
     if not isinstance(err, OSError) or err.errno is None:
         return str(err) or type(err).__name__
     place = "" if err.filename is None else f"{_text(err.filename)}: "

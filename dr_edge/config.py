@@ -87,9 +87,16 @@ def missing_bindings(message: str) -> str:
     return ". Bind them: " + " ".join(f"--gin_param='{missing[1]}.{name} = VALUE'" for name in names) + "."
 
 
+def original(err: BaseException) -> BaseException:
+    """Returns an error without what gin makes of it: a copy that names the call it passed through, and no longer its file."""
+    while getattr(type(err).__init__, "__module__", "") == "gin.utils" and err.__context__ is not None:
+        err = err.__context__
+    return err
+
+
 def own_message(err: BaseException) -> str:
-    """Returns an error's message without what gin adds to it: the call it passed through, which names no file."""
-    return str(err).split("\n  In call to configurable")[0]
+    """Returns an error's message without what gin adds to it."""
+    return str(original(err))
 
 
 def bound() -> set[str]:

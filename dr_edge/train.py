@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         first = err.message.splitlines()[0]
         raise command.Failure(f"Out of memory ({first}). Bind a smaller train.batch_size, or build smaller images.") from err
     except (ValueError, RuntimeError, FloatingPointError, OSError) as err:
-        message = config.own_message(err) if getattr(err, "errno", None) is None else command.words(err)
+        message = command.words(config.original(err))
         raise command.Failure(f"{message}{config.missing_flags(message) or config.missing_bindings(message)}") from err
     if not trained_before:
         config.warn_unused()

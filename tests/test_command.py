@@ -209,6 +209,12 @@ def test_what_tensorflow_says_of_files_and_memory_is_one_line_and_what_it_says_o
 
     said = command.words(tf.errors.UnknownError(None, None, "/full/events; No space left on device\nmore"))
     assert said == "/full/events; No space left on device (UnknownError of TensorFlow)."
+    refused = type("PermissionDeniedError", (Exception,), {"__module__": "tensorflow.python.framework.errors_impl"})(
+        "{{function_node __wrapped__IteratorGetNext_device_/job:localhost/task:0}} train-0.tfrecord; Permission denied [Op:IteratorGetNext] name: "
+    )
+    assert command.words(refused) == (
+        "train-0.tfrecord; Permission denied (PermissionDeniedError of TensorFlow). Change the permissions, or choose another place."
+    )
 
     def main(argv: list[str]) -> int:
         raise tf.errors.InvalidArgumentError(None, None, "shapes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import gin
 import pytest
 
@@ -114,3 +116,23 @@ def test_other_bindings_that_are_missing_are_shown_as_one_types_them():
     both = config.missing_bindings("Required bindings for `train` not provided in config: ['records', 'task', 'model']")
     assert both == ". Bind them: --gin_param='train.task = VALUE' --gin_param='train.model = VALUE'."
     assert config.missing_bindings("Another error.") == ""
+
+
+def test_a_file_that_gin_passes_through_keeps_its_name_and_its_reason(tmp_path):
+    """gin's copy of an OSError has lost both: `[Errno 13] Permission denied: '...'`."""
+    from dr_edge import command
+
+    @gin.configurable(module="tests")
+    def opens(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    @gin.configurable(module="tests")
+    def calls(path):
+        opens(path)
+
+    with pytest.raises(PermissionError) as caught:
+        calls(str(tmp_path / "run"))
+    assert caught.value.errno is None, "gin copies it whole now: config.original can go"
+    assert command.words(config.original(caught.value)) == (
+        f"{tmp_path / 'run'}: Permission denied. Change the permissions, or choose another place."
+    )
