@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dr_edge.calibration import store
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.masks.measures import ratios
 from dr_edge.progress import Progress
@@ -111,6 +110,9 @@ def of_validation(records: str | os.PathLike | None, task: Task) -> Constant | N
     Returns:
       None where there is no validation split, or no photograph of it has the task's masks.
     """
+    from dr_edge.calibration import (
+        store,  # these two import TensorFlow, which `evaluate compare` does without
+    )
     from dr_edge.data import pipeline
 
     if records is None or not store.has_split(records, "val"):
