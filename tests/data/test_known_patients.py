@@ -90,6 +90,6 @@ def test_the_texts_of_a_verdict_speak_of_images_where_patients_are_not_known():
 
     labels, names = np.r_[np.ones(3, int), np.zeros(20, int)], np.arange(23).astype(str)
     scores = np.stack([1 - labels, labels], axis=1).astype(float)
-    few = verdict.of_answers(tasks.referable_dr(), labels, scores, names, "test", True, patients_known=False)
+    few = verdict.of_answers(tasks.referable_dr(), labels, scores, verdict.People(names, known=False), "test", True)
     assert "only 3 images with it" in few["text"] and "only 3 images with it" in few["caution"]
     assert few["text"].endswith("On 23 test images of unknown patients.") and few["parts"][0]["patients"] is None
