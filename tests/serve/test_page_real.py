@@ -44,7 +44,7 @@ def test_fields_of_view_are_those_of_python(node: str, real_data: Path, tmp_path
         try:
             picture, _ = read_scaled(path, min_side=400)
         except ValueError:
-            continue  # what cannot be read is the matter of test_page_port
+            continue  # what cannot be read is the matter of test_page_port_files
         file = tmp_path / f"{index}.rgb"
         file.write_bytes(picture.tobytes())
         cases.append({"file": str(file), "width": picture.shape[1], "height": picture.shape[0]})
