@@ -63,6 +63,7 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
 
     Raises:
       ManifestError: no run, or one that has not finished.
+      OSError: the file of its model may not be read.
       ValueError: its model cannot be read, or has no layer `logits`.
     """
     directory = Path(run_dir)
@@ -77,6 +78,8 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
         raise metadata.ManifestError(
             f"{directory} holds no {MODEL_FILE}, although run.json says it finished. Train again."
         )
+    with path.open("rb"):  # Keras calls a file that may not be read one that is not there
+        pass
     from dr_edge.framework import keras
 
     try:

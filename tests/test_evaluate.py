@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -319,6 +321,20 @@ def test_a_broken_model_file_is_refused(run_dir):
     (run_dir / "best.keras").write_bytes(b"no model")
     with pytest.raises(ValueError, match=r"cannot be read as a Keras model"):
         flow.evaluate(run_dir, flow.Settings())
+
+
+def test_a_model_file_that_may_not_be_read_is_called_that(run_dir, monkeypatch):
+    """Keras says "File not found"; who runs the tests as root may read everything."""
+    opens = Path.open
+
+    def closed(path, *arguments, **named):
+        if path.name == "best.keras":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opens(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        runs.load_run(run_dir)
 
 
 def test_help_teaches_and_is_instant(starts):
