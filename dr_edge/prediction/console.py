@@ -29,6 +29,7 @@ class Console:
     def __init__(self, total: int, stream: TextIO | None, directory: Path | None, warning: str | None = None) -> None:
         self._stream, self._directory, self._answers = stream, directory, list[Answer]()
         self._warning = warning
+        self._cut = self._enlarged = 0
         terminal = stream is not None and stream.isatty()
         self._summarised = stream is not None and (terminal or directory is not None)
         shown = stream is not None and total > 1 and (terminal or total > FEW)
@@ -47,13 +48,23 @@ class Console:
         """Takes note of an answer."""
         if self._summarised:
             self._answers.append(answer)
+        if answer.crop is not None:
+            top, _, bottom, _ = answer.crop.box
+            self._cut += 1
+            self._enlarged += bottom - top < answer.crop.size
         self._bar.update()
 
     def close(self) -> None:
-        """Ends the bar and prints the summary, and the warning in any case."""
+        """Ends the bar and prints the summary, and in any case how many photographs were enlarged, and the warning."""
         self._bar.close()
         if self._summarised and self._answers:
             print(self._summary(), file=self._stream)
+        if self._enlarged and self._stream is not None:
+            print(
+                f"{self._enlarged} of {self._cut} photographs were enlarged: their field of view spans fewer pixels than the model "
+                f"sees, and small lesions may be lost. Use the original photographs.",
+                file=self._stream,
+            )
         if self._warning and self._stream is not None:
             print(self._warning, file=self._stream)
 

@@ -131,6 +131,15 @@ def test_with_overlays_a_summary_says_what_was_answered_and_where_they_are(bundl
     assert lines[-1] == f"2 overlays: {tmp_path / 'pictures'}"
 
 
+def test_how_many_photographs_were_enlarged_is_said(bundle_dir, photographs, tmp_path):
+    picture, side = cv2.imread(str(photographs / "a.jpg")), open_bundle(bundle_dir).image_size
+    for share in (0.6, 2):
+        scale = share * side / min(picture.shape[:2])
+        cv2.imwrite(str(tmp_path / f"{share}.png"), cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    both, large = call(f"--bundle={bundle_dir}", tmp_path), call(f"--bundle={bundle_dir}", tmp_path / "2.png")
+    assert "1 of 2 photographs were enlarged: " in both.stderr and "enlarged" not in large.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no terminals of its own")
 @pytest.mark.parametrize(("count", "terminal", "bar", "summary"), [
     (1, True, False, True), (2, True, True, True), (4, False, False, False), (6, False, True, False),
