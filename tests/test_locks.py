@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -115,9 +116,10 @@ def test_waiting_is_possible_for_what_takes_a_moment(tmp_path):
             assert lock.held
 
 
-def test_two_evaluations_of_one_split_do_not_mix(stand_in_run):
+def test_two_evaluations_of_one_split_do_not_mix(stand_in_run, tmp_path):
     from dr_edge.evaluation import flow
 
-    final = stand_in_run / "evaluation" / "test"
+    run = shutil.copytree(stand_in_run, tmp_path / "run")
+    final = run / "evaluation" / "test"
     with locks.held(final), pytest.raises(locks.InUse, match=rf"test is being written by process {os.getpid()} on"):
-        flow.evaluate(stand_in_run, flow.Settings("test"))
+        flow.evaluate(run, flow.Settings("test"))

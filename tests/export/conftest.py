@@ -1,8 +1,8 @@
-"""A small run for export: drawn photographs as records, and a network trained on them for a few seconds."""
+"""Drawn photographs as records of 96 px, and networks of the phone's family with them: one as it begins, one trained for seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ import pytest
 from dr_edge import metadata
 
 SIZE = 96
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 def write_records(directory: Path, size: int, counts: Mapping[str, int], method: str = "graham") -> Path:
@@ -105,15 +106,19 @@ def settle(model, records: Path, task) -> None:
 
 
 @pytest.fixture(scope="session")
-def records(tmp_path_factory) -> Path:
+def records(made_once: MadeOnce) -> Path:
     """Records of 24 training, 12 validation and 16 test photographs, drawn, 96 px, Graham-normalised."""
     counts = {"train": 24, "val": 12, "test": 16}
-    return write_records(tmp_path_factory.mktemp("export") / "records", SIZE, counts)
+    return made_once("records", lambda directory: write_records(directory, SIZE, counts))
 
 
 @pytest.fixture(scope="session")
-def run_dir(tmp_path_factory, records) -> Path:
+def run_dir(made_once: MadeOnce, records: Path) -> Path:
     """A finished run of MobileNetV3-Small + CBAM at 96 px, referable DR, with weights that nobody trained."""
+    return made_once("untrained_run", lambda directory: _untrained(directory, records))
+
+
+def _untrained(directory: Path, records: Path) -> None:
     import keras
 
     from dr_edge.data import tasks
@@ -123,16 +128,20 @@ def run_dir(tmp_path_factory, records) -> Path:
     task = tasks.referable_dr()
     model = mobilenet_v3_cbam(image_size=SIZE, outputs=2, variant="small")
     settle(model, records, task)
-    return write_run(tmp_path_factory.mktemp("export") / "run", records, model, task, SIZE)
+    write_run(directory, records, model, task, SIZE)
 
 
 @pytest.fixture(scope="session")
-def trained_run_dir(tmp_path_factory, records) -> Path:
+def trained_run_dir(made_once: MadeOnce, records: Path) -> Path:
     """A finished run as `run_dir`, trained for seconds until it tells the training photographs apart.
 
     Weights that nobody trained give answers and heat maps out of small differences of small numbers, which 8 bits turn into
     others: what a kernel may do to them says nothing of a network that people use.
     """
+    return made_once("trained_run", lambda directory: _trained(directory, records))
+
+
+def _trained(directory: Path, records: Path) -> None:
     import keras
 
     from dr_edge.data import pipeline, tasks
@@ -146,7 +155,7 @@ def trained_run_dir(tmp_path_factory, records) -> Path:
     history = model.fit(batch["image"].numpy(), batch["label"].numpy(), batch_size=8, epochs=30, verbose=0).history
     assert history["loss"][-1] < 0.1
     settle(model, records, task)
-    return write_run(tmp_path_factory.mktemp("export") / "trained", records, model, task, SIZE)
+    write_run(directory, records, model, task, SIZE)
 
 
 @pytest.fixture(scope="session")

@@ -11,24 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from stand_in import STAND_IN_SIZE, export
 
-SIDE = 64  # STAND_IN_SIZE of tests/conftest.py
+SIDE = STAND_IN_SIZE
 DISC_FROM, CUP_FROM = 130.0, 215.0  # red level from which the segmentation stand-in sees disc and cup
-
-
-def export(run: Path, out: Path, formats: tuple[str, ...] = ("float32",)) -> Path:
-    from export.bundle import write as bundle
-    from export.settings import MAX_AUC_DROP, Settings
-
-    settings = Settings(calibration_images=12, max_auc_drop=dict.fromkeys(MAX_AUC_DROP, 1.0))
-    bundle.export_run(run, out, formats, settings=settings)
-    return out
-
-
-@pytest.fixture(scope="session")
-def plain_bundle(stand_in_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Referable DR: probabilities, heat map, distance; float32 and float16. Do not change it."""
-    return export(stand_in_run, tmp_path_factory.mktemp("bundles") / "referable", ("float32", "float16"))
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +40,9 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def bundle_dir(plain_bundle: Path, changed: Callable[..., Path]) -> Path:
-    """As `plain_bundle`, but no photograph is too unlike the stand-in's training discs."""
-    return changed(plain_bundle, {"artifacts.*.ood.threshold": 1e6})
+def bundle_dir(stand_in_bundle: Path, changed: Callable[..., Path]) -> Path:
+    """As `stand_in_bundle`, but no photograph is too unlike the stand-in's training discs."""
+    return changed(stand_in_bundle, {"artifacts.*.ood.threshold": 1e6})
 
 
 @pytest.fixture(scope="session")

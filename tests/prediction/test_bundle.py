@@ -14,22 +14,22 @@ from dr_edge.prediction.bundle import open_bundle
 from dr_edge.prediction.model import Model
 
 
-def test_the_default_artifact_is_the_reference_and_others_go_by_any_name(plain_bundle):
-    opened = open_bundle(plain_bundle)
+def test_the_default_artifact_is_the_reference_and_others_go_by_any_name(stand_in_bundle):
+    opened = open_bundle(stand_in_bundle)
     assert opened.artifact == "model.float32.tflite"
-    assert opened.sha256 == metadata.sha256_file(plain_bundle / opened.artifact)
-    assert opened.content == (plain_bundle / opened.artifact).read_bytes()
+    assert opened.sha256 == metadata.sha256_file(stand_in_bundle / opened.artifact)
+    assert opened.content == (stand_in_bundle / opened.artifact).read_bytes()
     assert opened.class_names == ("non-referable", "referable") and opened.image_size == 64
     for name in ("float16", "float16.tflite", "model.float16.tflite"):
-        assert open_bundle(plain_bundle, name).artifact == "model.float16.tflite"
+        assert open_bundle(stand_in_bundle, name).artifact == "model.float16.tflite"
 
 
-def test_operating_point_and_quality_come_from_bundle_or_caller(plain_bundle):
-    listed = {row["name"]: row for row in metadata.read_manifest(plain_bundle, "bundle")["operating_points"]}
-    assert open_bundle(plain_bundle).operating_point.name == "sensitivity_90"
-    chosen = open_bundle(plain_bundle, operating_point="youden", min_quality=0.5)
+def test_operating_point_and_quality_come_from_bundle_or_caller(stand_in_bundle):
+    listed = {row["name"]: row for row in metadata.read_manifest(stand_in_bundle, "bundle")["operating_points"]}
+    assert open_bundle(stand_in_bundle).operating_point.name == "sensitivity_90"
+    chosen = open_bundle(stand_in_bundle, operating_point="youden", min_quality=0.5)
     assert chosen.operating_point.threshold == listed["youden"]["threshold"]
-    assert chosen.min_quality == 0.5 and open_bundle(plain_bundle).min_quality == DEFAULT_MIN_QUALITY
+    assert chosen.min_quality == 0.5 and open_bundle(stand_in_bundle).min_quality == DEFAULT_MIN_QUALITY
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_operating_point_and_quality_come_from_bundle_or_caller(plain_bundle):
         ({"min_quality": 1.5}, "0..1"),
     ],
 )
-def test_what_is_not_there_is_refused_with_what_is(plain_bundle, arguments, message):
+def test_what_is_not_there_is_refused_with_what_is(stand_in_bundle, arguments, message):
     with pytest.raises(ValueError, match=message):
-        open_bundle(plain_bundle, **arguments)
+        open_bundle(stand_in_bundle, **arguments)
 
 
-def test_a_changed_bit_is_refused(plain_bundle, tmp_path):
-    copy = shutil.copytree(plain_bundle, tmp_path / "bundle")
+def test_a_changed_bit_is_refused(stand_in_bundle, tmp_path):
+    copy = shutil.copytree(stand_in_bundle, tmp_path / "bundle")
     content = bytearray((copy / "model.float32.tflite").read_bytes())
     content[len(content) // 2] ^= 1
     (copy / "model.float32.tflite").write_bytes(content)
@@ -65,8 +65,8 @@ def test_a_changed_bit_is_refused(plain_bundle, tmp_path):
         ({"artifacts": {}}, "Export one"),
     ],
 )
-def test_a_foreign_manifest_is_refused(plain_bundle, changed, values, message):
-    copy = changed(plain_bundle, values)
+def test_a_foreign_manifest_is_refused(stand_in_bundle, changed, values, message):
+    copy = changed(stand_in_bundle, values)
     with pytest.raises(ValueError, match=message):
         open_bundle(copy)
 
@@ -78,28 +78,28 @@ def test_no_directory_and_an_unfinished_one_are_told_apart(tmp_path):
         open_bundle(tmp_path)
 
 
-def test_the_model_gives_what_the_keras_graph_gave(plain_bundle):
+def test_the_model_gives_what_the_keras_graph_gave(stand_in_bundle):
     import json
 
-    vectors = json.loads((plain_bundle / "test_vectors" / "vectors.json").read_text())
-    model = Model(open_bundle(plain_bundle))
+    vectors = json.loads((stand_in_bundle / "test_vectors" / "vectors.json").read_text())
+    model = Model(open_bundle(stand_in_bundle))
     for row in vectors["vectors"]:
-        crop = np.load(plain_bundle / "test_vectors" / row["input"])[0]
+        crop = np.load(stand_in_bundle / "test_vectors" / row["input"])[0]
         outputs = model.run(crop)
         assert set(outputs) == set(row["outputs"])
         for name, file in row["outputs"].items():
-            expected = np.load(plain_bundle / "test_vectors" / file)[0]
+            expected = np.load(stand_in_bundle / "test_vectors" / file)[0]
             np.testing.assert_allclose(outputs[name], expected, atol=vectors["tolerances"][name])
 
 
-def test_the_model_refuses_other_inputs_and_other_graphs(plain_bundle, mask_bundle, tmp_path):
-    model = Model(open_bundle(plain_bundle))
+def test_the_model_refuses_other_inputs_and_other_graphs(stand_in_bundle, mask_bundle, tmp_path):
+    model = Model(open_bundle(stand_in_bundle))
     for crop in (np.zeros((32, 32, 3), np.uint8), np.zeros((64, 64, 3), np.float32)):
         with pytest.raises(ValueError, match="takes"):
             model.run(crop)
     import dataclasses
 
-    opened = open_bundle(plain_bundle)
+    opened = open_bundle(stand_in_bundle)
     swapped = dataclasses.replace(opened, content=open_bundle(mask_bundle).content)
     with pytest.raises(ValueError, match=r"metadata\.json states"):
         Model(swapped)
@@ -107,11 +107,11 @@ def test_the_model_refuses_other_inputs_and_other_graphs(plain_bundle, mask_bund
         Model(dataclasses.replace(opened, content=b"TFL3 and then nothing that could be one"))
 
 
-def test_an_artifacts_own_thresholds_win(plain_bundle, changed):
+def test_an_artifacts_own_thresholds_win(stand_in_bundle, changed):
     point = {"name": "sensitivity_90", "threshold": 0.123, "sensitivity": 0.9, "specificity": 0.5, "split": "val"}
-    manifest = json.loads((plain_bundle / "metadata.json").read_text())
+    manifest = json.loads((stand_in_bundle / "metadata.json").read_text())
     own = {"artifacts.float16~tflite.ood": {"threshold": 77.0}, "artifacts.float16~tflite.operating_points": [point]}
-    copy = changed(plain_bundle, own)
+    copy = changed(stand_in_bundle, own)
     fine, plain = open_bundle(copy, "float16"), open_bundle(copy, "float32")
     assert (fine.ood_threshold, fine.operating_point.threshold) == (77.0, 0.123)
     assert plain.ood_threshold == manifest["artifacts"]["float32.tflite"]["ood"]["threshold"] and plain.operating_point.threshold != 0.123

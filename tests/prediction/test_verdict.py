@@ -28,15 +28,15 @@ def document(bundle, photographs, overlay_directory=None):
     return json.loads(out.getvalue()), notes.getvalue(), failed
 
 
-def test_export_states_how_good_the_model_is(plain_bundle, mask_bundle):
+def test_export_states_how_good_the_model_is(stand_in_bundle, mask_bundle):
     """The stand-in learned its square; the masks are of one brightness and know nothing of what is labelled."""
-    content = metadata.read_manifest(plain_bundle, "bundle")["verdict"]
-    parity = metadata.read_manifest(plain_bundle, "parity")
+    content = metadata.read_manifest(stand_in_bundle, "bundle")["verdict"]
+    parity = metadata.read_manifest(stand_in_bundle, "parity")
     assert content == parity["verdict"] and content["status"] == "better" and content["split"] == "test"
     assert content["value"] == pytest.approx(parity["graph"]["auc"]) and content["images"] == 36
-    first = (plain_bundle / "MODEL_CARD.md").read_text().split("## What it does")[0]
+    first = (stand_in_bundle / "MODEL_CARD.md").read_text().split("## What it does")[0]
     assert content["text"] in first and "Do not rely" not in first
-    assert content["text"].split(":")[0] in (plain_bundle / "parity.html").read_text().split("<table")[0]
+    assert content["text"].split(":")[0] in (stand_in_bundle / "parity.html").read_text().split("<table")[0]
     masks = metadata.read_manifest(mask_bundle, "bundle")["verdict"]
     assert masks["baseline"] == "a constant answer" and {part["name"] for part in masks["parts"]} == {
         "vertical cup-to-disc ratio", "optic disc", "optic cup",
