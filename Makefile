@@ -1,5 +1,5 @@
 # make demo   sets everything up, then runs the whole chain on drawn fundus images (three to ten minutes on two cores)
-# make test   sets everything up, then passes all tests
+# make test   sets everything up, then passes the tests: one of each kind, at most ten minutes on two cores
 # make help   says what else there is
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ PARALLEL ?= -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench reproduce chain vendor clean
+.PHONY: help setup demo test test-all style lint bench reproduce chain vendor clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,15 +32,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup ## photographs -> records -> run -> evaluation -> heat maps -> bundle -> latency, on drawn images
 	$(RUN) -m dr_edge.demo --out=$(DEMO)
 
-test: setup ## all tests
-	$(RUN) -m ruff check .
-	$(RUN) -m pytest $(PARALLEL)
-
-test-fast: setup ## the tests that take seconds
+test: style ## the tests that take seconds, one of each kind
 	$(RUN) -m pytest $(PARALLEL) -m 'not slow'
 
-lint: setup ## ruff and mypy
+test-all: style ## all tests: every family, real photographs, kills and uploads by the hundred
+	$(RUN) -m pytest $(PARALLEL)
+
+style: setup
 	$(RUN) -m ruff check .
+
+lint: style ## ruff and mypy
 	$(RUN) -m mypy
 
 bench: setup ## benchmarks: ratios against named peers, in one run each

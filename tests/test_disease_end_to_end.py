@@ -42,7 +42,7 @@ def small_network(image_size: int, outputs: int) -> Any:
     return keras.Model(inputs, layers.Dense(outputs, name="logits")(x), name="small")
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=["disease first", pytest.param("disease last", marks=pytest.mark.slow)])
 def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_chain: Callable) -> dict[str, Any]:
     names = NAMES[request.param]
     ill = names[0] if request.param == "disease first" else names[1]

@@ -15,7 +15,6 @@ import pytest
 from android_bench import errors, matrix
 from android_bench.adb import device, phone
 
-pytestmark = pytest.mark.slow
 QUICK = (
     "--sessions=2",
     "--runs=8",
@@ -67,7 +66,7 @@ def test_a_file_that_arrives_changed(adb, start_phone, tmp_path):
         device.push(device.choose(adb, None), tmp_path / "x", "/data/local/tmp/x")
 
 
-@pytest.mark.parametrize("kind", ["interpreter", "compiled_model"])
+@pytest.mark.parametrize("kind", [pytest.param("interpreter", marks=pytest.mark.slow), "compiled_model"])
 def test_a_whole_measurement(adb, start_phone, make_tool, command, bundle_files, read_report, tmp_path, kind):
     made = start_phone()
     done = command(
@@ -109,6 +108,7 @@ SETTINGS = matrix.Settings(
 )
 
 
+@pytest.mark.slow
 def test_sustained_and_heat(start_phone, measure):
     made = start_phone()
     made.write("/data/standin/thermal", "2\n1\n0\n")

@@ -22,7 +22,6 @@ from android_bench import errors, matrix, rows
 from android_bench.adb import device, phone
 from dr_edge import metadata
 
-pytestmark = pytest.mark.slow
 QUICK = (
     "--sessions=2",
     "--runs=8",
@@ -36,6 +35,7 @@ SETTINGS = matrix.Settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behaviour", "match"),
     [("die", "status 137 (killed"), ("cut", "incomplete or mixed"), ("hang", "was ended after 2 s")],
@@ -49,6 +49,7 @@ def test_a_tool_that_fails(start_phone, measure, behaviour, match):
     assert not list(made.storage.iterdir()) and not made.programs()
 
 
+@pytest.mark.slow
 def test_lost_in_mid_run(start_phone, measure):
     made = start_phone()
     found = measure(
@@ -78,6 +79,7 @@ def test_lost_while_the_tool_runs(adb, start_phone, make_tool, command, bundle_f
     assert "stays on" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(adb, start_phone, make_tool, bundle_files, read_report, tmp_path, number):
     made = start_phone()
@@ -115,6 +117,7 @@ def test_unauthorised(adb):
             device.shell(device.Device(adb, f"127.0.0.1:{port}"), "true", 5)
 
 
+@pytest.mark.slow
 def test_a_device_that_never_answers(adb):
     with endpoints.silent() as port:
         process = subprocess.Popen([adb, "connect", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL)
@@ -151,6 +154,7 @@ def test_a_full_disk(start_phone, measure, bundle_files, tmp_path):
     assert not list(made.storage.iterdir())
 
 
+@pytest.mark.slow
 def test_a_disk_too_full_for_the_tool(start_phone, measure):
     made = start_phone(storage_bytes=8192)
     found = measure(SETTINGS)
@@ -158,12 +162,14 @@ def test_a_disk_too_full_for_the_tool(start_phone, measure):
     assert not list(made.storage.iterdir())
 
 
+@pytest.mark.slow
 def test_a_slow_device(start_phone, measure):
     made = start_phone()
     made.forwarder.delay = 0.05
     assert measure(dataclasses.replace(SETTINGS, sessions=1)).rows[0]["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_the_stand_in_is_closed_to_others(start_phone, unpacked_adb):
     """adbd gives a root shell: not to another user, not over vsock, and not to write the machine's files."""
     made = start_phone()

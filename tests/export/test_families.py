@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -22,8 +23,6 @@ from export.tflite import static_int8 as tflite_int8
 SIDE = 64
 CROP = {"method": "crop"}
 
-pytestmark = pytest.mark.slow
-
 # name -> (builder of (image_size, outputs), kind, XNNPACK partitions in int8)
 PHONE_FAMILIES = {
     "mobilenet_v3_small": (functools.partial(mobilenet_v3_cbam, variant="small"), "classification", 1),
@@ -40,6 +39,12 @@ SERVER_FAMILIES = {
     "efficientnet_b4": (functools.partial(classifiers.classifier, architecture="efficientnet_b4"), "classification"),
     "multitask_alexnet": (functools.partial(multitask.multitask, trunk="alexnet"), "multilabel"),
 }
+
+QUICK = ("mobilenet_v3_small", "resnet_v2_slim", "unet_plain")  # one of each kind; the rest takes minutes
+
+
+def marked(names: Iterable[str]) -> list:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,7 @@ def saved(model: keras.Model, directory) -> str:
 
 
 # MobileNetV3-Small and its head are what test_tflite.py and test_onnx.py convert; MobileNetV2's differs in the trunk alone.
-@pytest.mark.parametrize("name", ["mobilenet_v3_large", "resnet_v2_slim", "unet_plain", "unet_mobile", *SERVER_FAMILIES])
+@pytest.mark.parametrize("name", marked(["mobilenet_v3_large", "resnet_v2_slim", "unet_plain", "unet_mobile", *SERVER_FAMILIES]))
 def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
     build, kind = {**PHONE_FAMILIES, **SERVER_FAMILIES}[name][:2]
     trained = network(build, photographs)
@@ -99,7 +104,7 @@ def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
 
 # The server's families take a minute each. Tried once: ResNet50, EfficientNet-B4 and AlexNet run in one piece, DenseNet121 in
 # four, since XNNPACK leaves its three average pools to LiteRT's own kernels.
-@pytest.mark.parametrize("name", PHONE_FAMILIES)
+@pytest.mark.parametrize("name", marked(PHONE_FAMILIES))
 def test_int8_runs_in_one_piece_and_answers_alike(name, photographs, tmp_path):
     build, kind, partitions = PHONE_FAMILIES[name]
     trained = network(build, photographs)

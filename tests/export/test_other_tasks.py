@@ -25,7 +25,6 @@ from export.settings import Settings
 
 SIZE = 96  # of the drawn records
 
-pytestmark = pytest.mark.slow
 
 LOOSE = Settings(calibration_images=8, max_auc_drop=1.0, max_dice_drop=1.0, max_graph_auc_drop=1.0, max_graph_dice_drop=1.0)
 

@@ -144,6 +144,7 @@ def test_multilabel_masks_missing_labels():
     assert result["mean_f1"] == pytest.approx(np.mean(scores))
 
 
+@pytest.mark.slow
 def test_means_of_several_diseases_have_intervals_by_the_plain_definition():
     """Against a loop over draws of whole patients, each scored by scikit-learn; one disease is so rare that draws lack it."""
     rng = np.random.default_rng(5)

@@ -77,7 +77,6 @@ def test_two_logical_devices_end_where_one_ends(one_device, coloured_records, tm
     assert len(shown) == 2 + 4, "width, height and the four pictures of the first device"
 
 
-@pytest.mark.slow
 def test_two_processes_end_where_one_ends(one_device, coloured_records, tmp_path):
     ports = []
     for _ in range(2):

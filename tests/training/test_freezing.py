@@ -46,6 +46,7 @@ def test_the_backbone_moves_in_the_second_stage_only(epochs, backbone_moves, col
     assert not any(moved(network, before, n.name) for n in network.layers if isinstance(n, keras.layers.BatchNormalization))
 
 
+@pytest.mark.slow
 def test_without_freezing_batch_norm_it_moves(coloured_records, tmp_path):
     network, before = train(coloured_records, tmp_path / "run", epochs=2, freeze_batch_norm=False)
     assert moved(network, before, "block_5_expand_BN")

@@ -133,8 +133,7 @@ def saved_steps(run_dir: Path) -> set[int]:
     return {int(path.name[5:]) for path in (run_dir / "checkpoints").glob("step-*")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_run_ends_as_the_uninterrupted_one(kill, finished_run, coloured_records, settings, tmp_path):
     """Killed at random steps, it is started again until it ends: equal weights, optimizer and metrics."""
     run_dir = tmp_path / "killed"

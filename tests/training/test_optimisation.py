@@ -135,13 +135,12 @@ def test_checkpoints_are_due_after_minutes(monkeypatch):
     assert answers == [False, False, True, False, True]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
         {"ema_decay": 0.9, "clip_norm": 0.5},
-        {"precision": "float16", "clip_norm": 0.5, "ema_decay": 0.9},
-        {"precision": "bfloat16", "xla": True},
+        pytest.param({"precision": "float16", "clip_norm": 0.5, "ema_decay": 0.9}, marks=pytest.mark.slow),
+        pytest.param({"precision": "bfloat16", "xla": True}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -19,7 +19,6 @@ def train(records, run_dir):
     )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_run_is_logged_offline(coloured_records, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason='needs the extra: pip install "dr_edge[wandb]"')
     monkeypatch.setenv("WANDB_MODE", "offline")

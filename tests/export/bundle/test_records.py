@@ -14,6 +14,7 @@ from export.bundle import model_card as card
 from export.bundle import write as bundle
 
 
+@pytest.mark.slow  # qat_int8, too
 def test_other_records_are_for_ranges_and_parity_alone(exported, elsewhere, loose, tmp_path, monkeypatch):
     copy, other = elsewhere
     monkeypatch.setattr(fit_lib, "fit", None)  # fitting anew would fail
