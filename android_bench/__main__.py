@@ -38,13 +38,9 @@ from dr_edge import command, metadata
 _DEFAULTS = matrix.Settings()
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "The bundle directory that `python -m export` wrote.")
-_TARGET = flags.DEFINE_enum(
-    "target", None, ["adb", "host"], "Where to measure: a connected phone, or this computer."
-)
+_TARGET = flags.DEFINE_enum("target", None, ["adb", "host"], "Where to measure: a connected phone, or this computer.")
 _OUT = flags.DEFINE_string("out", None, "The report directory to write; must not exist, or be empty.")
-_ARTIFACTS = flags.DEFINE_list(
-    "artifacts", [], "Artifacts to measure, by key, file or variant. Default: all."
-)
+_ARTIFACTS = flags.DEFINE_list("artifacts", [], "Artifacts to measure, by key, file or variant. Default: all.")
 _THREADS = flags.DEFINE_list("threads", [], "CPU threads to try. Default: 1,4 on a phone, 1 here.")
 _DELEGATES = flags.DEFINE_list(
     "delegates",
@@ -56,27 +52,19 @@ _MASKS = flags.DEFINE_list(
     [""],
     "Core masks to try, hexadecimal as taskset takes them, as f0,0f. Default: the scheduler's choice.",
 )
-_SESSIONS = flags.DEFINE_integer(
-    "sessions", _DEFAULTS.sessions, "Processes per row, interleaved over the rows."
-)
+_SESSIONS = flags.DEFINE_integer("sessions", _DEFAULTS.sessions, "Processes per row, interleaved over the rows.")
 _RUNS = flags.DEFINE_integer("runs", _DEFAULTS.runs, "Least timed runs per session.")
 _MIN_SECS = flags.DEFINE_float("min_secs", _DEFAULTS.min_secs, "Least seconds of timed runs per session.")
 _WARMUP_RUNS = flags.DEFINE_integer("warmup_runs", _DEFAULTS.warmup_runs, "Least runs before the timed ones.")
-_WARMUP_SECS = flags.DEFINE_float(
-    "warmup_secs", _DEFAULTS.warmup_secs, "Least seconds before the timed ones."
-)
+_WARMUP_SECS = flags.DEFINE_float("warmup_secs", _DEFAULTS.warmup_secs, "Least seconds before the timed ones.")
 _SUSTAINED = flags.DEFINE_integer(
     "sustained", 0, "Minutes of load without a pause per row, one point a minute; 0: none."
 )
 _PROFILE = flags.DEFINE_bool(
     "op_profile", False, "adb: one more session per row that says which operators take how long."
 )
-_TIMEOUT = flags.DEFINE_float(
-    "timeout_secs", _DEFAULTS.timeout_secs, "A session that takes longer is given up."
-)
-_COOLDOWN = flags.DEFINE_float(
-    "cooldown_secs", _DEFAULTS.cooldown_secs, "adb: longest wait for thermal status 0."
-)
+_TIMEOUT = flags.DEFINE_float("timeout_secs", _DEFAULTS.timeout_secs, "A session that takes longer is given up.")
+_COOLDOWN = flags.DEFINE_float("cooldown_secs", _DEFAULTS.cooldown_secs, "adb: longest wait for thermal status 0.")
 _PAUSE = flags.DEFINE_float(
     "pause_secs", _DEFAULTS.pause_secs, "adb: wait before a session where no thermal status exists."
 )
@@ -118,9 +106,7 @@ def _measure(argv: Sequence[str]) -> int:
     missing = [name for name in ("bundle", "target", "out") if flags.FLAGS[name].value is None]
     if missing or argv[1:]:
         unknown = f" Unknown argument: {argv[1]}." if argv[1:] else ""
-        raise ValueError(
-            f"--bundle, --target and --out are needed.{unknown} See python -m android_bench --help."
-        )
+        raise ValueError(f"--bundle, --target and --out are needed.{unknown} See python -m android_bench --help.")
     if _TARGET.value == "host":
         _refuse_flags(_ADB_ONLY, "--target=host has no phone")
     settings = matrix.Settings(
@@ -132,9 +118,7 @@ def _measure(argv: Sequence[str]) -> int:
     if not all(count.isdecimal() for count in threads):
         raise ValueError(f"--threads takes whole numbers, as 1,4. Received {','.join(threads)}.")
     bundle = read_bundle(_BUNDLE.value, _ARTIFACTS.value)
-    cells = matrix.build(
-        bundle.artifacts, [int(count) for count in threads], _DELEGATES.value, _MASKS.value or [""]
-    )
+    cells = matrix.build(bundle.artifacts, [int(count) for count in threads], _DELEGATES.value, _MASKS.value or [""])
     # An end by `kill` or a closed terminal tidies the phone up as Ctrl-C does; what nohup ignores stays ignored.
     for number in workspace.ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:

@@ -70,9 +70,7 @@ def read_bundle(directory: str | Path, only: Sequence[str] = ()) -> Bundle:
     manifest = metadata.read_manifest(directory, "bundle")
     listed = manifest["artifacts"]
     if not isinstance(listed, dict) or not listed:
-        raise metadata.ManifestError(
-            f"{directory}: metadata.json lists no artifact. Export the bundle again."
-        )
+        raise metadata.ManifestError(f"{directory}: metadata.json lists no artifact. Export the bundle again.")
     accuracy, data = _read_parity(directory)
     artifacts = [_artifact(directory, key, entry, accuracy) for key, entry in listed.items()]
     if only:
@@ -102,7 +100,7 @@ def _artifact(directory: Path, key: str, entry: Any, accuracy: Mapping[str, Mapp
     if kind not in FORMATS:
         raise metadata.ManifestError(
             f"{directory}: artifact {key!r} has format {kind!r}; known: {', '.join(FORMATS)}. "
-            f"Leave it out with --artifacts, or read it with the release that wrote it."
+            "Leave it out with --artifacts, or read it with the release that wrote it."
         )
     return Artifact(
         key,

@@ -20,9 +20,7 @@ def main(arguments: Sequence[str]) -> str:
       ValueError: not two arguments, one is no report, or they share no row.
     """
     if len(arguments) != 2:
-        raise ValueError(
-            f"compare takes two report directories. Received: {' '.join(arguments) or 'none'}."
-        )
+        raise ValueError(f"compare takes two report directories. Received: {' '.join(arguments) or 'none'}.")
     first, second = (metadata.read_manifest(path, "bench") for path in arguments)
     return "\n".join(compare(first, second, *arguments)) + "\n"
 
@@ -39,9 +37,7 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any], name_a: str, na
     rows_a, rows_b = _by_key(first["rows"]), _by_key(second["rows"])
     shared = [key for key in rows_a if key in rows_b]
     if not shared:
-        raise ValueError(
-            f"{name_a} and {name_b} have no row in common (artifact, threads, delegate, core mask)."
-        )
+        raise ValueError(f"{name_a} and {name_b} have no row in common (artifact, threads, delegate, core mask).")
     lines = [f"# {name_a} (A) against {name_b} (B)", ""]
     lines += [f"- A: {_where(first)}", f"- B: {_where(second)}"]
     changed = _device_change(first["device"], second["device"])

@@ -90,17 +90,13 @@ def _impossible(cell: Cell) -> str | None:
         return "This system cannot bind a process to cores."
     wanted = host_worker.mask_cores(cell.core_mask) if cell.core_mask else set()
     if wanted - cores:
-        return (
-            f"Core mask {cell.core_mask} names cores that this process may not use; it has {sorted(cores)}."
-        )
+        return f"Core mask {cell.core_mask} names cores that this process may not use; it has {sorted(cores)}."
     if cell.threads > len(cores):
         return f"{cell.threads} threads on {len(cores)} usable cores would only measure their waiting."
     return None
 
 
-def _session(
-    cell: Cell, settings: Settings, logs: Path, label: str, points: int, progress: Progress
-) -> dict[str, Any]:
+def _session(cell: Cell, settings: Settings, logs: Path, label: str, points: int, progress: Progress) -> dict[str, Any]:
     """Runs one worker to its end and returns what it measured, with the command and the raw log's name.
 
     Its specification stays beside the raw log, so that the command can be given again ({bundle} and {report} stand
@@ -161,15 +157,11 @@ def _run(command: Sequence[str], log: Path, limit: float, point: Callable[[], No
             if process.stdout:
                 process.stdout.close()
     if expired.is_set():
-        raise DeviceTimeout(
-            f"The worker was stopped after {limit:g} s. Raise --timeout_secs or lower --runs."
-        )
+        raise DeviceTimeout(f"The worker was stopped after {limit:g} s. Raise --timeout_secs or lower --runs.")
     if process.returncode:
         output = log.read_text(encoding="utf-8", errors="replace")
         last = output.strip().splitlines()[-1:] or ["no output"]
-        raise CommandFailed(
-            f"The worker ended with status {process.returncode}: {last[0]} (see {log.name}).", output
-        )
+        raise CommandFailed(f"The worker ended with status {process.returncode}: {last[0]} (see {log.name}).", output)
 
 
 def _usable_cores() -> set[int]:
@@ -189,8 +181,5 @@ def _processor() -> str:
 
 def _governors() -> list[str] | None:
     """Returns the distinct frequency governors, None where the system does not show them (virtual machines)."""
-    found = {
-        path.read_text().strip()
-        for path in Path("/sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor")
-    }
+    found = {path.read_text().strip() for path in Path("/sys/devices/system/cpu").glob("cpu*/cpufreq/scaling_governor")}
     return sorted(found) or None

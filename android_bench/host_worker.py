@@ -101,9 +101,7 @@ def _open_tflite(
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     resolver = (
-        OpResolverType.AUTO
-        if spec["delegate"] == "xnnpack"
-        else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        OpResolverType.AUTO if spec["delegate"] == "xnnpack" else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     )
     memory = _resident_mb()
     begin = time.perf_counter_ns()
@@ -163,9 +161,7 @@ def _input(shape: Sequence[int], dtype: Any, name: str) -> Any:
         return rng.random(tuple(shape)).astype(dtype)
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
-        return rng.integers(max(info.min, -128), min(info.max, 255), tuple(shape), endpoint=True).astype(
-            dtype
-        )
+        return rng.integers(max(info.min, -128), min(info.max, 255), tuple(shape), endpoint=True).astype(dtype)
     raise ValueError(f"Input {name!r} has type {dtype}; only integer and float inputs can be filled here.")
 
 

@@ -106,9 +106,7 @@ def build(
         raise ValueError(f"No delegate {', '.join(unknown)}. Known: {', '.join(DELEGATES)}.")
     for mask in core_masks:
         if mask and (not re.fullmatch(r"[0-9a-f]{1,16}", mask) or int(mask, 16) == 0):
-            raise ValueError(
-                f"A core mask is 1 to 16 hexadecimal digits, not all 0, as 'f0'. Received {mask!r}."
-            )
+            raise ValueError(f"A core mask is 1 to 16 hexadecimal digits, not all 0, as 'f0'. Received {mask!r}.")
     for name, values in (("threads", threads), ("delegates", delegates), ("core_masks", core_masks)):
         if not values or len(set(values)) != len(values):
             raise ValueError(f"--{name} needs at least one value and none twice. Received {list(values)}.")

@@ -77,10 +77,7 @@ def _latency(pyplot: Any, rows: Sequence[Mapping[str, Any]], where: str) -> Any:
         linewidth=3,
         label="sessions, low to high",
     )
-    ends = [
-        max(value, high, p90 or 0.0)
-        for value, (_, high), (_, p90) in zip(values, low_high, tails, strict=True)
-    ]
+    ends = [max(value, high, p90 or 0.0) for value, (_, high), (_, p90) in zip(values, low_high, tails, strict=True)]
     for place, (value, end) in enumerate(zip(values, ends, strict=True)):
         axes.annotate(
             f"{kinds[place]} {value:.3g}",
@@ -180,9 +177,7 @@ def _label(
             )  # fmt: skip
             note.update_positions(figure.canvas.get_renderer())
             text = Text.get_window_extent(note).padded(2)
-            inside = (
-                frame.x0 <= text.x0 and text.x1 <= frame.x1 and frame.y0 <= text.y0 and text.y1 <= frame.y1
-            )
+            inside = frame.x0 <= text.x0 and text.x1 <= frame.x1 and frame.y0 <= text.y0 and text.y1 <= frame.y1
             if inside and not any(text.overlaps(other) for other in taken):
                 break
             if side != sides[-1]:

@@ -15,7 +15,9 @@ from dr_edge import metadata
 ENVIRONMENTS = {
     "phone": "Measured on a phone.",
     "emulated": "Measured on an emulated device: these are no phone's figures and rank with no phone's.",
-    "host": "Measured on the computer itself: these are no phone's figures, say nothing of one, and rank with no phone's.",
+    "host": (
+        "Measured on the computer itself: these are no phone's figures, say nothing of one, and rank with no phone's."
+    ),
 }
 COLUMNS = [
     "name",
@@ -79,13 +81,9 @@ def check(rows: Sequence[Mapping[str, Any]]) -> None:
     """
     for row in rows:
         if row["status"] == "pending" or (row["status"] != "ok" and not row["reason"]):
-            raise ValueError(
-                f"Row {row['name']} is unfinished (status {row['status']!r}, reason {row['reason']!r})."
-            )
+            raise ValueError(f"Row {row['name']} is unfinished (status {row['status']!r}, reason {row['reason']!r}).")
         if (row["status"] == "ok") != (row["latency_ms"] is not None):
-            raise ValueError(
-                f"Row {row['name']} has status {row['status']!r} and latency {row['latency_ms']!r}."
-            )
+            raise ValueError(f"Row {row['name']} has status {row['status']!r} and latency {row['latency_ms']!r}.")
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -98,15 +96,10 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
         low, high = latency.get("session_range", (None, None))
         writer.writerow(
             {
-                **{
-                    name: row[name]
-                    for name in ("name", "environment", "threads", "requested_delegate", "core_mask")
-                },
+                **{name: row[name] for name in ("name", "environment", "threads", "requested_delegate", "core_mask")},
                 **{name: row["artifact"][name] for name in ("file", "variant", "format", "bytes", "sha256")},
                 **{name: row[name] for name in ("status", "reason", "init_ms", "first_ms")},
-                **{
-                    f"{name}_ms": latency.get(name) for name in ("median", "p90", "p95", "mean", "min", "max")
-                },
+                **{f"{name}_ms": latency.get(name) for name in ("median", "p90", "p95", "mean", "min", "max")},
                 **{name: latency.get(name) for name in ("runs", "sessions")},
                 **{f"memory_{name}_mb": memory.get(key) for name, key in _MEMORY.items()},
                 "accelerator": actual.get("accelerator"),
@@ -126,17 +119,17 @@ _MEMORY = {"init": "init", "overall": "overall", "peak": "peak_process"}
 def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
     """Returns the report as one reads it: the fastest first, then what gave no figure and why."""
     rows, device = content["rows"], content["device"]
-    measured = sorted(
-        (r for r in rows if r["status"] == "ok"), key=lambda r: stats.centre(r["latency_ms"])[0]
-    )
+    measured = sorted((r for r in rows if r["status"] == "ok"), key=lambda r: stats.centre(r["latency_ms"])[0])
     environment = rows[0]["environment"]
     lines = [
         f"# Latency of {content['bundle']['name']} on {device['label']}",
         "",
         f"**{ENVIRONMENTS[environment]}**",
         "",
-        f"Started {content['started']}, ended {content['finished']}. Input {content['bundle']['image_size']} px. "
-        f"Up to {content['settings']['sessions']} sessions of at least {content['settings']['runs']} runs each.",
+        (
+            f"Started {content['started']}, ended {content['finished']}. Input {content['bundle']['image_size']} px. "
+            f"Up to {content['settings']['sessions']} sessions of at least {content['settings']['runs']} runs each."
+        ),
     ]
     if content["incomplete"]:
         lines += ["", f"**Incomplete: {content['incomplete']}**"]
@@ -170,9 +163,7 @@ def _device_lines(device: Mapping[str, Any]) -> list[str]:
     lines = [f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in shown.items()]
     for key in ("before", "after"):
         if isinstance(device.get(key), dict):
-            facts = ", ".join(
-                f"{name.replace('_', ' ')} {_plain(value)}" for name, value in device[key].items()
-            )
+            facts = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in device[key].items())
             lines.append(f"- {key}: {facts}")
     return lines
 
@@ -226,10 +217,7 @@ def _sustained_table(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _profile_table(profile: Mapping[str, Any]) -> list[str]:
-    body = [
-        [op["type"], str(op["count"]), _ms(op["ms"]), f"{op['percent']:.1f}"]
-        for op in profile["by_type"][:12]
-    ]
+    body = [[op["type"], str(op["count"]), _ms(op["ms"]), f"{op['percent']:.1f}"] for op in profile["by_type"][:12]]
     return _table(["operator", "nodes", "ms", "%"], body)
 
 

@@ -91,9 +91,7 @@ def conclude(rows: Sequence[dict[str, Any]], wanted: int, unmeasured: str | None
             known = [session[name] for session in sessions if session[name] is not None]
             row[name] = stats.quantile(known, 0.5) if known else None
         row["memory_mb"] = {
-            key: max(
-                (s["memory_mb"][key] for s in sessions if s["memory_mb"].get(key) is not None), default=None
-            )
+            key: max((s["memory_mb"][key] for s in sessions if s["memory_mb"].get(key) is not None), default=None)
             for key in ("init", "overall", "peak_process")
         }
         if len(sessions) < wanted:

@@ -14,9 +14,7 @@ def quantile(samples: Sequence[float], q: float) -> float:
       ValueError: no samples, or q outside 0..1.
     """
     if not samples or not 0 <= q <= 1:
-        raise ValueError(
-            f"A quantile needs samples and 0 <= q <= 1. Received {len(samples)} samples, q = {q}."
-        )
+        raise ValueError(f"A quantile needs samples and 0 <= q <= 1. Received {len(samples)} samples, q = {q}.")
     ordered = sorted(samples)
     position = (len(ordered) - 1) * q
     low = int(position)
@@ -71,9 +69,7 @@ def over_sessions(sessions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         total["median"] = statistics.median(medians)
         tails = [latency.get("p95") for latency in latencies]
         total["p95"] = None if None in tails else statistics.median(tails)
-    centres = (
-        medians if all(median is not None for median in medians) else [item["mean"] for item in latencies]
-    )
+    centres = medians if all(median is not None for median in medians) else [item["mean"] for item in latencies]
     return {
         **total,
         "mean": sum(item["mean"] * item["runs"] for item in latencies) / runs,

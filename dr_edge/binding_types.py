@@ -1,7 +1,7 @@
 """Bindings of the simple types: gin takes any value for any of them, and the text 'False' counts as true.
 
-Looked at are parameters that are declared bool, int, float, str, None, a Sequence of these, or several of them; what another
-declaration means is left to the function itself.
+Looked at are parameters that are declared bool, int, float, str, None, a Sequence of these, or several of them; what
+another declaration means is left to the function itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def check() -> None:
         parameters = inspect.signature(configurable.wrapped).parameters
         for name, bound in values.items():
             value = choices.macro_value(bound)
-            if name not in parameters or (value is None and value is not bound):  # an undefined macro, which gin says itself
+            if name not in parameters or (
+                value is None and value is not bound
+            ):  # an undefined macro, which gin says itself
                 continue
             types = _types(parameters[name].annotation)
             if not fits(value, types):
@@ -41,13 +43,18 @@ def check() -> None:
 
 
 def fits(value: Any, types: list[str]) -> bool:
-    """Says whether a value is of one of the types; [] fits all. 0 and 1 are False and True, a whole number is a number."""
+    """Says whether a value is of one of the types; [] fits all. 0 and 1 are False and True, a whole number is a
+    number.
+    """
     if not types or isinstance(value, choices.REFERENCE):  # what a function returns is known only once it is called
         return True
     if value is None:
         return "None" in types
     if isinstance(value, list | tuple):
-        return any(all(fits(choices.macro_value(item), _types(inner)) for item in value) for inner in filter(None, map(_items, types)))
+        return any(
+            all(fits(choices.macro_value(item), _types(inner)) for item in value)
+            for inner in filter(None, map(_items, types))
+        )
     if isinstance(value, bool) or (isinstance(value, int) and value in (0, 1) and "bool" in types):
         return "bool" in types
     if isinstance(value, int):
@@ -59,7 +66,9 @@ def _types(annotation: Any) -> list[str]:
     """Returns a declaration's types, for example ["Sequence[int]", "None"]; [] where one of them is not known here."""
     found = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     types = [ast.unparse(node) for node in _alternatives(ast.parse(found or "unknown", mode="eval").body)]
-    return types if all(one in SIMPLE or one == "None" or (_items(one) and _types(_items(one))) for one in types) else []
+    return (
+        types if all(one in SIMPLE or one == "None" or (_items(one) and _types(_items(one))) for one in types) else []
+    )
 
 
 def _alternatives(node: ast.expr) -> list[ast.expr]:

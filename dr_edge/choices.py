@@ -1,9 +1,10 @@
 """What a gin file chooses by name, in the spelling that gin needs, from the spellings that people use.
 
-gin tells `@optimizers.adam` (the function) from `@schedules.cosine()` (what it returns) and both from the text 'adam'. Which
-one a parameter needs is known here, so where only one thing can be meant it is bound as that: 'adam', '@adam',
-`@optimizers.adam()` are `@optimizers.adam`; `train.learning_rate = 1e-3` is a constant schedule. Anything else is refused with
-the form that is needed. Runs on gin's configuration, before it is locked, so that a run is named by what it does.
+gin tells `@optimizers.adam` (the function) from `@schedules.cosine()` (what it returns) and both from the text 'adam'.
+Which one a parameter needs is known here, so where only one thing can be meant it is bound as that: 'adam', '@adam',
+`@optimizers.adam()` are `@optimizers.adam`; `train.learning_rate = 1e-3` is a constant schedule. Anything else is
+refused with the form that is needed. Runs on gin's configuration, before it is locked, so that a run is named by what
+it does.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def settle() -> None:
 
 def known(module: str) -> list[str]:
     """Returns the names that a gin module offers, sorted."""
-    return sorted({selector.rpartition(".")[2] for selector, _ in gin.config._REGISTRY.items() if _module(selector) == module})
+    return sorted(
+        {selector.rpartition(".")[2] for selector, _ in gin.config._REGISTRY.items() if _module(selector) == module}
+    )
 
 
 def _module(selector: str) -> str:
@@ -97,7 +100,9 @@ def _settle_one(scope: str, selector: str, name: str, value: Any, choice: Choice
         if module == choice.module and meant.evaluate != choice.called:
             gin.parse_config(f"{where} = @{meant.scoped_selector}{'()' if choice.called else ''}")
         elif module != choice.module and module in {other.module for other in CHOICES.values()}:
-            raise ValueError(f"{short} = {meant!r}: that is no {choice.what}. It takes one of {_listed(choice, names)}.")
+            raise ValueError(
+                f"{short} = {meant!r}: that is no {choice.what}. It takes one of {_listed(choice, names)}."
+            )
         return
     chosen = _name(meant, choice, names) if isinstance(meant, str) else None
     if chosen is None:
@@ -106,7 +111,9 @@ def _settle_one(scope: str, selector: str, name: str, value: Any, choice: Choice
 
 
 def macro_value(value: Any) -> Any:
-    """Returns the value behind a macro, or `value` itself; None where the macro is not defined, which gin says later."""
+    """Returns the value behind a macro, or `value` itself; None where the macro is not defined, which gin says
+    later.
+    """
     while isinstance(value, REFERENCE) and value.selector == MACRO:
         value = gin.config._CONFIG.get((value.scoped_selector.rpartition("/")[0], MACRO), {}).get("value")
     return value
@@ -119,7 +126,9 @@ def _name(text: str, choice: Choice, names: list[str]) -> str | None:
 
 
 def _full(selector: str) -> str:
-    """Returns the whole name of a configurable, as it is where gin does not know it (which it says itself) or knows several."""
+    """Returns the whole name of a configurable, as it is where gin does not know it (which it says itself) or knows
+    several.
+    """
     matches = gin.config._REGISTRY.matching_selectors(selector)
     return matches[0] if len(matches) == 1 else selector
 
@@ -132,13 +141,15 @@ def _refusal(where: str, value: Any, choice: Choice, names: list[str]) -> str:
     text = value.strip().removeprefix("@").removesuffix("()").rpartition(".")[2] if isinstance(value, str) else ""
     if choice.module == "models" and text in known("backbones"):
         return (
-            f"{where} = {value!r}: {text} is a backbone, which a model is built on. Bind train.model = @models.cbam_classifier "
-            f"and models.cbam_classifier.backbone = @backbones.{text}."
+            f"{where} = {value!r}: {text} is a backbone, which a model is built on. Bind train.model = "
+            f"@models.cbam_classifier and models.cbam_classifier.backbone = @backbones.{text}."
         )
     near = difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.6)
     hint = f" Did you mean {where} = {choice.form(near[0])}?" if near else ""
     number = " or a number such as 1e-3" if choice.module == "schedules" else ""
-    return f"{where} = {value!r}: no {choice.what} of that name.{hint} It takes one of {_listed(choice, names)}{number}."
+    return (
+        f"{where} = {value!r}: no {choice.what} of that name.{hint} It takes one of {_listed(choice, names)}{number}."
+    )
 
 
 def _check_learning_rate(scope: str, selector: str, values: dict[str, Any]) -> None:

@@ -4,9 +4,9 @@ Each `python -m` module ends with `command.run(main)`. Whatever goes wrong is on
 
   error: what failed; what came; what to do
 
-with exit status 2 where the command line itself is wrong, 1 for everything else and 130 after Ctrl-C; `--help` ends with 0. Log lines are
-plain text, warnings begin with "warning:". Standard library and absl only, so that `android_bench` may import it like
-`dr_edge.metadata`. With --verbosity=1 the traceback of an error is shown, too.
+with exit status 2 where the command line itself is wrong, 1 for everything else and 130 after Ctrl-C; `--help` ends
+with 0. Log lines are plain text, warnings begin with "warning:". Standard library and absl only, so that
+`android_bench` may import it like `dr_edge.metadata`. With --verbosity=1 the traceback of an error is shown, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 EXPECTED = (ValueError, RuntimeError, OSError, FloatingPointError, ImportError, MemoryError)
 
 OF_THE_SYSTEM = (
-    "DataLossError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError", "UnavailableError", "UnknownError",
+    "DataLossError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError", "UnavailableError",
+    "UnknownError",
     "FailedPreconditionError",
 )  # fmt: skip
 
@@ -58,8 +59,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     """Parses the flags, calls `main` with what is left of the command line, and ends the process.
 
     Args:
-      main: returns the exit status, None for 0. It may raise app.UsageError (the command line is wrong), Failure, any of
-        EXPECTED, or KeyboardInterrupt.
+      main: returns the exit status, None for 0. It may raise app.UsageError (the command line is wrong), Failure, any
+        of EXPECTED, or KeyboardInterrupt.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal's encoding lacks must not end a command
@@ -94,7 +95,9 @@ def words(err: BaseException) -> str:
     if isinstance(err, MemoryError):
         return f"Out of memory{f' ({err})' if str(err) else ''}. Use smaller images or batches, or fewer workers."
     if isinstance(err, ModuleNotFoundError) and str(err).startswith("No module named"):
-        return f"The Python package {err.name!r} is missing. Install it: pip install {(err.name or '').partition('.')[0]}"
+        return (
+            f"The Python package {err.name!r} is missing. Install it: pip install {(err.name or '').partition('.')[0]}"
+        )
     if _is_of_the_system(err):
         first = str(getattr(err, "message", err)).strip().splitlines()[0]
         plain = re.sub(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$", "", first)  # the place in the graph says nothing to a user
@@ -157,7 +160,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _read_flags(argv: Sequence[str]) -> list[str]:
-    """Returns what is left beside the flags; ends with 0 after --help, where absl ends with 1, which a script takes for a failure."""
+    """Returns what is left beside the flags; ends with 0 after --help, where absl ends with 1, which a script takes for
+    a failure.
+    """
     try:
         return flags.FLAGS(list(argv))
     except SystemExit:
@@ -174,7 +179,11 @@ def _flags() -> list[flags.Flag]:
 def _loose(argv: Sequence[str]) -> list[str]:
     """Returns the arguments that belong to no flag, as far as can be told where the flags cannot be parsed."""
     before = ["", *argv[1:]]
-    return [word for last, word in zip(before, argv[1:], strict=False) if not word.startswith("-") and (not last.startswith("-") or "=" in last)]
+    return [
+        word
+        for last, word in zip(before, argv[1:], strict=False)
+        if not word.startswith("-") and (not last.startswith("-") or "=" in last)
+    ]
 
 
 def _flag_words(message: str, loose: Sequence[str] = ()) -> str:
@@ -239,7 +248,13 @@ class _Plain(std_logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
-        level = "error: " if record.levelno >= std_logging.ERROR else "warning: " if record.levelno >= std_logging.WARNING else ""
+        level = (
+            "error: "
+            if record.levelno >= std_logging.ERROR
+            else "warning: "
+            if record.levelno >= std_logging.WARNING
+            else ""
+        )
         return level + text
 
 

@@ -31,17 +31,19 @@ def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
       bindings: for example ["train.epochs = 3"].
 
     Raises:
-      ValueError: a file is missing, or a binding names nothing that exists or is of another type; says the nearest name, or
-        what it takes.
+      ValueError: a file is missing, or a binding names nothing that exists or is of another type; says the nearest
+        name, or what it takes.
     """
     gin.add_config_file_search_path(str(CONFIG_DIRECTORY))
-    # gin's second reader takes 'gin_configs/base.gin' for a Python package and fails on it where the repository root is on
-    # the import path but is not the working directory; plain files are all that is read here.
+    # gin's second reader takes 'gin_configs/base.gin' for a Python package and fails on it where the repository root is
+    # on the import path but is not the working directory; plain files are all that is read here.
     # Editors of Windows begin a file with a byte order mark.
     gin.config._FILE_READERS[:] = [(functools.partial(open, encoding="utf-8-sig"), os.path.isfile)]
     for path in gin_files:
         if not Path(path).is_file() and not (CONFIG_DIRECTORY / path).is_file():
-            known = sorted(str(p.relative_to(CONFIG_DIRECTORY)) for p in (CONFIG_DIRECTORY / "gin_configs").glob("*.gin"))
+            known = sorted(
+                str(p.relative_to(CONFIG_DIRECTORY)) for p in (CONFIG_DIRECTORY / "gin_configs").glob("*.gin")
+            )
             near = difflib.get_close_matches(Path(path).stem, [Path(name).stem for name in known], n=1, cutoff=0.6)
             hint = f" Did you mean 'gin_configs/{near[0]}.gin'?" if near else ""
             raise ValueError(f"No gin file {path!r}.{hint} Known: {', '.join(known)}.")
@@ -74,21 +76,29 @@ def import_names() -> None:
 def missing_flags(message: str) -> str:
     """Returns ". Give --records=..." where gin misses a binding that is also a flag, or ""."""
     missing = re.search(r"Required bindings for `train` not provided in config: (\[.*\])", message)
-    forms = [form for name, form in (("records", "--records=RECORDS"), ("run_dir", "--run_dir=RUN")) if missing and repr(name) in missing[1]]
+    forms = [
+        form
+        for name, form in (("records", "--records=RECORDS"), ("run_dir", "--run_dir=RUN"))
+        if missing and repr(name) in missing[1]
+    ]
     return f". Give {' and '.join(forms)}." if forms else ""
 
 
 def missing_bindings(message: str) -> str:
     """Returns ". Bind them: --gin_param='...'" where gin misses bindings that are no flags, or ""."""
     missing = re.search(r"Required bindings for `(.+?)` not provided in config: \[(.*)\]", message)
-    names = [name for name in re.findall(r"'(\w+)'", missing[2]) if name not in ("records", "run_dir")] if missing else []
+    names = (
+        [name for name in re.findall(r"'(\w+)'", missing[2]) if name not in ("records", "run_dir")] if missing else []
+    )
     if not missing or not names:
         return ""
     return ". Bind them: " + " ".join(f"--gin_param='{missing[1]}.{name} = VALUE'" for name in names) + "."
 
 
 def original(err: BaseException) -> BaseException:
-    """Returns an error without what gin makes of it: a copy that names the call it passed through, and no longer its file."""
+    """Returns an error without what gin makes of it: a copy that names the call it passed through, and no longer its
+    file.
+    """
     while getattr(type(err).__init__, "__module__", "") == "gin.utils" and err.__context__ is not None:
         err = err.__context__
     return err
@@ -122,8 +132,8 @@ def _parse_binding(binding: str) -> None:
         gin.parse_config(binding)
     except (SyntaxError, tokenize.TokenError) as err:
         raise ValueError(
-            f"Cannot read the binding {binding!r} ({_first_line(err)}). It needs the form 'NAME = VALUE'; text needs quotes, as in "
-            f"--gin_param=\"NAME = 'text'\"; and each binding needs its own --gin_param."
+            f"Cannot read the binding {binding!r} ({_first_line(err)}). It needs the form 'NAME = VALUE'; text needs "
+            "quotes, as in --gin_param=\"NAME = 'text'\"; and each binding needs its own --gin_param."
         ) from err
 
 
@@ -132,7 +142,10 @@ def _undefined(macro: str) -> str:
     defined = sorted(scope for scope, selector in gin.config._CONFIG if selector == choices.MACRO)
     near = difflib.get_close_matches(macro, defined, n=1, cutoff=0.6)
     hint = f" Did you mean %{near[0]}?" if near else f" Defined are: {', '.join(defined)}." if defined else ""
-    return f"The macro %{macro} is used and nothing defines it.{hint} Add a line to the file, or --gin_param='{macro} = VALUE'."
+    return (
+        f"The macro %{macro} is used and nothing defines it.{hint} Add a line to the file, or --gin_param='{macro} = "
+        "VALUE'."
+    )
 
 
 def _first_line(err: BaseException) -> str:

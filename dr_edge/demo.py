@@ -66,7 +66,8 @@ def stages(out: Path, images: int, image_size: int) -> list[Stage]:
             ("--dataset=synthetic", f"--limit={images}", f"--image_size={image_size}", f"--out={records}"),
             metadata.manifest_path(records, "dataset"),
         ),
-        Stage("look at the records", "tfrecord_tools.inspect", (str(records), f"--out={out / 'sheet.png'}"), out / "sheet.png"),
+        Stage("look at the records", "tfrecord_tools.inspect", (str(records), f"--out={out / 'sheet.png'}"),
+        out / "sheet.png"),
         Stage(
             "train", "dr_edge.train", ("--gin_file=gin_configs/demo.gin", f"--records={records}", f"--run_dir={run}"),
             metadata.manifest_path(run, "run"),
@@ -77,12 +78,14 @@ def stages(out: Path, images: int, image_size: int) -> list[Stage]:
         ),
         Stage(
             "heat maps", "dr_edge.explain",
-            (f"--run_dir={run}", f"--images={records}", "--methods=gradcam,saliency", "--limit=8", f"--out={out / 'heatmaps'}"),
+            (f"--run_dir={run}", f"--images={records}", "--methods=gradcam,saliency", "--limit=8",
+            f"--out={out / 'heatmaps'}"),
             out / "heatmaps" / "index.html",
         ),
         Stage("export", "export", (f"--run_dir={run}", f"--out={bundle}"), metadata.manifest_path(bundle, "bundle")),
         Stage(
-            "latency on this machine", "android_bench", (f"--bundle={bundle}", "--target=host", f"--out={out / 'bench'}"),
+            "latency on this machine", "android_bench",
+            (f"--bundle={bundle}", "--target=host", f"--out={out / 'bench'}"),
             metadata.manifest_path(out / "bench", "bench"),
         ),
     ]  # fmt: skip
@@ -104,8 +107,8 @@ def check_images(records: Path, images: int, image_size: int) -> None:
     built = sum(split["examples"] for split in made["splits"].values()) + made["rejected"]
     if (built, made["image_size"]) != (images, image_size):
         raise ValueError(
-            f"{records.parent} was made with --images={built} --image_size={made['image_size']}, asked for are {images} "
-            f"and {image_size}. Take another --out, or remove that directory."
+            f"{records.parent} was made with --images={built} --image_size={made['image_size']}, asked for are {images}"
+            f" and {image_size}. Take another --out, or remove that directory."
         )
 
 
@@ -124,10 +127,14 @@ def table(bundle: Path, bench: Path) -> list[dict[str, Any]]:
         if row["threads"] == 1 and row["status"] == "ok"
     }
     none = {"bytes": None, "drop": None, "latency": None}
-    rows = [{"name": "Keras, on the records", **none} | _scores(parity["keras"]), {"name": "Keras, as exported", **none} | _scores(parity["graph"])]
+    rows = [
+        {"name": "Keras, on the records", **none} | _scores(parity["keras"]),
+        {"name": "Keras, as exported", **none} | _scores(parity["graph"]),
+    ]
     for name, values in parity["artifacts"].items():
         rows.append(
-            {"name": name, "bytes": values["bytes"], "drop": values["drop"]["auc"], "latency": latency.get(name)} | _scores(values)
+            {"name": name, "bytes": values["bytes"], "drop": values["drop"]["auc"], "latency": latency.get(name)}
+            | _scores(values)
         )
     return rows
 
@@ -148,7 +155,10 @@ def as_text(rows: list[dict[str, Any]]) -> str:
     ]  # fmt: skip
     widths = [max(len(line[column]) for line in (heads, *body)) for column in range(len(heads))]
     lines = [
-        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in (heads, *body)
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
@@ -176,7 +186,8 @@ def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -
         html.environment(Path(__file__).parent, filters=number_text.FILTERS)
         .get_template("demo_report.html.j2")
         .render(
-            rows=rows, links=links, run=run, evaluation=evaluation, pictures=pictures, plots=plots, minutes=minutes, number=_number,
+            rows=rows, links=links, run=run, evaluation=evaluation, pictures=pictures, plots=plots, minutes=minutes,
+            number=_number,
             tiles=number_text.tiles(evaluation),
         )
     )  # fmt: skip
@@ -203,7 +214,10 @@ def main(argv: list[str]) -> int:
         before = time.monotonic()
         status = subprocess.run(command, check=False).returncode
         if status:
-            message = f"{stage.module} ended with status {status}; it says why above. Run the same command again to go on from here."
+            message = (
+                f"{stage.module} ended with status {status}; it says why above. Run the same command again to go on "
+                "from here."
+            )
             raise commands.Failure(message, status if status > 0 else commands.FAILED)
         ran += 1
         print(f"  {time.monotonic() - before:.0f} s", flush=True)
@@ -212,12 +226,18 @@ def main(argv: list[str]) -> int:
     report = write_report(out, rows, minutes)
     print(f"\n{as_text(rows)}\n")
     print("On drawn images: the figures show that the chain works, nothing about patients.")
-    print(f"Latency: median, one thread, this machine.{'' if minutes is None else f' All of it took {minutes:.1f} minutes.'}")
+    print(
+        "Latency: median, one thread, this "
+        f"machine.{'' if minutes is None else f' All of it took {minutes:.1f} minutes.'}"
+    )
     print(f"Report: {report.resolve().as_uri()}")
     if sys.prefix != sys.base_prefix:
         environment = Path(sys.prefix)
         inside = environment.is_relative_to(Path.cwd())
-        print(f"Next, your own photographs (README.md): . {environment.relative_to(Path.cwd()) if inside else environment}/bin/activate")
+        print(
+            "Next, your own photographs (README.md): . "
+            f"{environment.relative_to(Path.cwd()) if inside else environment}/bin/activate"
+        )
     return 0
 
 

@@ -4,15 +4,15 @@
   python -m dr_edge.evaluate --run_dir=RUN --split=val --records=OTHER_RECORDS
   python -m dr_edge.evaluate compare RUN_A RUN_B --split=test --out=comparison.json
 
-Leaves in RUN/evaluation/<split>: metrics.json (a verdict: better than guessing, not told from it, or worse; accuracy, AUC with its 95 % bootstrap interval by patient,
-quadratic weighted kappa, per class precision, recall and F1, confusion matrix, operating points, calibration,
-subgroups, whether the heat maps passed their checks; Dice and vCDR for a segmentation run), predictions.csv (a
-row per image) and report.html (self-contained; open it in a browser). An older evaluation of the same split is
-replaced. `compare` reads two such evaluations, of answers or of masks, and prints the differences with a paired
-bootstrap. Temperature, distance from the training images and thresholds of two classes are the run's own, also on
-OTHER_RECORDS and where its records are gone, and are kept in RUN/reliability; thresholds of grades and of several diseases
-need its records. A run of which nothing is kept and whose records are gone is fitted on OTHER_RECORDS, and the report says
-so. About 100 images per second and core for MobileNetV3 Small at 224 px.
+Leaves in RUN/evaluation/<split>: metrics.json (a verdict: better than guessing, not told from it, or worse; accuracy,
+AUC with its 95 % bootstrap interval by patient, quadratic weighted kappa, per class precision, recall and F1, confusion
+matrix, operating points, calibration, subgroups, whether the heat maps passed their checks; Dice and vCDR for a
+segmentation run), predictions.csv (a row per image) and report.html (self-contained; open it in a browser). An older
+evaluation of the same split is replaced. `compare` reads two such evaluations, of answers or of masks, and prints the
+differences with a paired bootstrap. Temperature, distance from the training images and thresholds of two classes are
+the run's own, also on OTHER_RECORDS and where its records are gone, and are kept in RUN/reliability; thresholds of
+grades and of several diseases need its records. A run of which nothing is kept and whose records are gone is fitted on
+OTHER_RECORDS, and the report says so. About 100 images per second and core for MobileNetV3 Small at 224 px.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ flags.DEFINE_string("run_dir", None, "Directory of a finished run.")
 flags.DEFINE_enum("split", "test", ["train", "val", "test"], "Split to judge.")
 flags.DEFINE_string("records", None, "Records directory; by default the one that the run was trained on.")
 flags.DEFINE_integer("batch_size", 16, "Images per step.", lower_bound=1)
-flags.DEFINE_integer(
-    "examples", 6, "Mistakes, and right answers, to show with their heat maps.", lower_bound=0
-)
+flags.DEFINE_integer("examples", 6, "Mistakes, and right answers, to show with their heat maps.", lower_bound=0)
 flags.DEFINE_boolean(
     "heatmap_checks", True, "Also check that the heat maps depend on what was learned and lie on lesions."
 )
@@ -48,8 +46,8 @@ def main(argv: list[str]) -> int:
         unused = [f"--{name}" for name in OF_AN_EVALUATION if FLAGS[name].present]
         if unused:
             raise app.UsageError(
-                f"compare does not use {', '.join(unused)}: it reads evaluations that both runs have already. Leave them "
-                f"out, or give them to python -m dr_edge.evaluate --run_dir=RUN and compare then."
+                f"compare does not use {', '.join(unused)}: it reads evaluations that both runs have already. Leave "
+                "them out, or give them to python -m dr_edge.evaluate --run_dir=RUN and compare then."
             )
         _compare(*arguments)
         return 0

@@ -1,7 +1,8 @@
 """Keras 3 on TensorFlow, as this project uses it, whatever the environment says.
 
-A KERAS_BACKEND, a TF_USE_LEGACY_KERAS or a keras.json left by other work (channels first, float16) would change or break
-every model here. So the settings are pinned where the two libraries are first imported, and all modules take them from here:
+A KERAS_BACKEND, a TF_USE_LEGACY_KERAS or a keras.json left by other work (channels first, float16) would change or
+break every model here. So the settings are pinned where the two libraries are first imported, and all modules take them
+from here:
 
   from dr_edge.framework import keras, tf
 
@@ -29,7 +30,9 @@ try:
     import keras as keras
     import tensorflow as tf  # noqa: F401
 except ValueError as err:
-    raise ValueError(f"Keras cannot read its settings: {err} Correct or remove ~/.keras/keras.json (or unset KERAS_HOME).") from err
+    raise ValueError(
+        f"Keras cannot read its settings: {err} Correct or remove ~/.keras/keras.json (or unset KERAS_HOME)."
+    ) from err
 from keras import layers as layers  # noqa: E402
 from keras import ops as ops  # noqa: E402
 

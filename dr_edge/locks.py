@@ -1,7 +1,8 @@
 """Who writes a directory now: one process, and the next one is told which.
 
-A lock of the operating system (flock) on a small file beside what is written. It ends with its process, however that ends, so
-a killed command blocks nobody. The file says who holds it. Standard library only, as `dr_edge.metadata`, which uses it.
+A lock of the operating system (flock) on a small file beside what is written. It ends with its process, however that
+ends, so a killed command blocks nobody. The file says who holds it. Standard library only, as `dr_edge.metadata`, which
+uses it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-WITHOUT = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}  # a file system without locks says one of these
+WITHOUT = {
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.EINVAL,
+}  # a file system without locks says one of these
 COMMAND_LENGTH = 200  # characters of a command line that are kept
 
 

@@ -92,7 +92,7 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     if not path.is_file():
         raise ManifestError(
             f"{path.parent} holds no {name}: it is unfinished or not a {kind} directory. "
-            f"Run the command that writes it again, or point to another directory. "
+            "Run the command that writes it again, or point to another directory. "
             f"It is written by: {WRITTEN_BY[kind]}"
         )
     try:
@@ -105,7 +105,7 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     if content.get("version") != version:
         raise ManifestError(
             f"{path}: this release reads version {version} of {kind} manifests, found {content.get('version')!r}. "
-            f"Write the directory again with this release, or read it with the one that wrote it."
+            "Write the directory again with this release, or read it with the one that wrote it."
         )
     missing = [key for key in required if key not in content]
     if missing:
@@ -116,7 +116,9 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Writes `content` as JSON under a temporary name and renames it to `path`. Refuses NaN and infinity."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    if any("\ud800" <= sign <= "\udfff" for sign in text):  # a path whose bytes are no UTF-8; escaped, it is read back as it was
+    if any(
+        "\ud800" <= sign <= "\udfff" for sign in text
+    ):  # a path whose bytes are no UTF-8; escaped, it is read back as it was
         text = json.dumps(content, indent=2, ensure_ascii=True, allow_nan=False)
     write_text(path, text + "\n")
 
@@ -231,7 +233,7 @@ def check_files(directory: str | os.PathLike, files: Mapping[str, str]) -> None:
         if actual != expected:
             raise ManifestError(
                 f"{path}: sha256 {actual[:12]}... differs from {expected[:12]}... in the manifest. "
-                f"The file was changed after it was written; copy or write the directory again."
+                "The file was changed after it was written; copy or write the directory again."
             )
 
 

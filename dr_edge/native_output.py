@@ -51,8 +51,8 @@ def held_back(*descriptors: int) -> Iterator[None]:
 def import_tensorflow() -> None:
     """Imports TensorFlow and looks for devices without the dozen lines that its native code prints meanwhile.
 
-    The lines (instruction sets, missing CUDA drivers) tell a user of this project nothing and hide what does. Warns where
-    CUDA_VISIBLE_DEVICES was to choose a GPU and none is found, which TensorFlow itself does in silence.
+    The lines (instruction sets, missing CUDA drivers) tell a user of this project nothing and hide what does. Warns
+    where CUDA_VISIBLE_DEVICES was to choose a GPU and none is found, which TensorFlow itself does in silence.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" in sys.modules:
@@ -66,6 +66,7 @@ def import_tensorflow() -> None:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
     if not found and chosen and chosen.lower() not in NO_GPU:
         logging.warning(
-            "CUDA_VISIBLE_DEVICES=%s, but no GPU is found: going on with the CPU. It takes numbers, as 0 or 0,1, or -1 for none.",
+            "CUDA_VISIBLE_DEVICES=%s, but no GPU is found: going on with the CPU. It takes numbers, as 0 or 0,1, or -1 "
+            "for none.",
             chosen,
         )

@@ -31,4 +31,6 @@ def after_evaluation(run_dir: str | os.PathLike, records: str | os.PathLike, spl
 
 def after_explanation(run_dir: str | os.PathLike) -> str:
     """Returns the command that makes a bundle of the run, in bundles/ and called as the run is."""
-    return shlex.join(["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path('bundles', Path(run_dir).resolve().name)}"])
+    return shlex.join(
+        ["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path('bundles', Path(run_dir).resolve().name)}"]
+    )

@@ -5,16 +5,16 @@
 
 Prints one JSON document: "answers" holds a line per photograph with its status ("answered", "out_of_distribution",
 "too_poor_to_grade", "not_a_fundus_photograph", "unreadable"), calibrated probabilities, the decision at the operating
-point (masks, vertical cup-to-disc ratio and the fovea for a segmentation bundle), quality and distance from the training images.
-Of a model that was worse than guessing on its test photographs, or could not be told from it, every message starts with that
-("bundle" holds the verdict). Of two classes act on "decision": "prediction" is only the likelier class; sensitivity and specificity there are those of the
-validation images, and --operating_point chooses another point. Of a directory, files named as pictures are read, not its
-subdirectories; what was passed over is said on standard error.
---overlay leaves a PNG per photograph with its heat map or masks; a heat map where it speaks for a disease that was found, with
---heatmaps=all in any case. On standard error: progress with the time left, and on a
+point (masks, vertical cup-to-disc ratio and the fovea for a segmentation bundle), quality and distance from the
+training images. Of a model that was worse than guessing on its test photographs, or could not be told from it, every
+message starts with that ("bundle" holds the verdict). Of two classes act on "decision": "prediction" is only the
+likelier class; sensitivity and specificity there are those of the validation images, and --operating_point chooses
+another point. Of a directory, files named as pictures are read, not its subdirectories; what was passed over is said on
+standard error. --overlay leaves a PNG per photograph with its heat map or masks; a heat map where it speaks for a
+disease that was found, with --heatmaps=all in any case. On standard error: progress with the time left, and on a
 terminal or with --overlay a summary, a line per photograph. Exit status 1 when a file was unreadable; the others
-are answered all the same. Where something else fails (a full disk), the document ends with "complete": false and "error".
-Measured on one x86-64 core, 4288x2848 JPEG, 128 px model: 0.25 s to the first answer, then 15 ms each.
+are answered all the same. Where something else fails (a full disk), the document ends with "complete": false and
+"error". Measured on one x86-64 core, 4288x2848 JPEG, 128 px model: 0.25 s to the first answer, then 15 ms each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("bundle", None, "Directory of a bundle (python -m export).", required=True)
 flags.DEFINE_string("overlay", None, "Directory for pictures; must not exist or be empty.")
 flags.DEFINE_enum(
-    "heatmaps", "positive", ["positive", "all"], "Heat maps of --overlay: where the answer is positive, or for every answer."
+    "heatmaps",
+    "positive",
+    ["positive", "all"],
+    "Heat maps of --overlay: where the answer is positive, or for every answer.",
 )
 flags.DEFINE_string(
     "artifact", None, "Variant or file name of the .tflite to use, for example static_int8; float32 if not given."
@@ -38,9 +41,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "operating_point", None, "One of the bundle's operating points; sensitivity_90 if not given and there."
 )
-flags.DEFINE_float(
-    "min_quality", None, "Photographs below this quality are not graded; 0.2 if not given.", 0.0, 1.0
-)
+flags.DEFINE_float("min_quality", None, "Photographs below this quality are not graded; 0.2 if not given.", 0.0, 1.0)
 flags.DEFINE_integer("threads", 1, "Threads of the model's arithmetic.", lower_bound=1)
 
 
@@ -50,7 +51,9 @@ def main(argv: list[str]) -> int:
 
     try:
         opened = bundle.open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
-        failed = flow.predict_files(opened, argv[1:], sys.stdout, FLAGS.overlay, FLAGS.threads, sys.stderr, FLAGS.heatmaps)
+        failed = flow.predict_files(
+            opened, argv[1:], sys.stdout, FLAGS.overlay, FLAGS.threads, sys.stderr, FLAGS.heatmaps
+        )
     except KeyboardInterrupt as stop:
         raise command.Failure("Interrupted; the answers so far are complete.", command.INTERRUPTED) from stop
     return 1 if failed else 0

@@ -1,7 +1,7 @@
 """Progress of a stage: a bar on a terminal; elsewhere, in a log, a line a minute and one at the end.
 
-Everything that shows progress makes a `Progress`, which is tqdm's bar otherwise. tqdm draws its bar anew ten times a second
-also where nobody watches, and a log of a night's training would hold thousands of them.
+Everything that shows progress makes a `Progress`, which is tqdm's bar otherwise. tqdm draws its bar anew ten times a
+second also where nobody watches, and a log of a night's training would hold thousands of them.
 """
 
 from __future__ import annotations
@@ -52,12 +52,22 @@ class Progress(tqdm):
         if self._in_lines and not self.disable and not self._ended:
             self._ended = True
             if self.leave and self.n and time.time() - self.start_t >= self.delay:
-                self._write_line(_OPEN if self.total is None else _END, rate=None)  # the mean of all, as tqdm's own last line
+                self._write_line(
+                    _OPEN if self.total is None else _END, rate=None
+                )  # the mean of all, as tqdm's own last line
             self.sp = None  # tqdm has drawn nothing that it must wipe away
         super().close()
 
     def _write_line(self, form: str, **others: Any) -> None:
-        values = self.format_dict | others | {"bar_format": form, "prefix": (self.desc or "progress").rstrip(": "), "ncols": None}
+        values = (
+            self.format_dict
+            | others
+            | {
+                "bar_format": form,
+                "prefix": (self.desc or "progress").rstrip(": "),
+                "ncols": None,
+            }
+        )
         self.fp.write(self.format_meter(**values).lstrip() + "\n")
         self.fp.flush()
 

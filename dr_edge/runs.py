@@ -71,7 +71,7 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
     if content["status"] != "finished":
         raise metadata.ManifestError(
             f"{directory}: the run's status is {content['status']!r}, not 'finished'. Run the training "
-            f"command again with this run directory; it resumes."
+            "command again with this run directory; it resumes."
         )
     path = directory / MODEL_FILE
     if not path.is_file():
@@ -85,13 +85,9 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
     try:
         model = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError) as err:
-        raise ValueError(
-            f"{path} cannot be read as a Keras model: {err}. Train again, or restore the file."
-        ) from err
+        raise ValueError(f"{path} cannot be read as a Keras model: {err}. Train again, or restore the file.") from err
     if "logits" not in {layer.name for layer in model.layers}:
-        raise ValueError(
-            f"{path}: the model has no layer named 'logits'. Only models of dr_edge.models can be read."
-        )
+        raise ValueError(f"{path}: the model has no layer named 'logits'. Only models of dr_edge.models can be read.")
     return TrainedRun(
         directory,
         content,
@@ -109,19 +105,24 @@ def check_records(records: str | os.PathLike, run: TrainedRun) -> None:
     if content["image_size"] != run.image_size or content["preprocess"] != run.preprocess:
         raise ValueError(
             f"{records} holds {content['image_size']} px images preprocessed by {content['preprocess']}, "
-            f"but the model of "
+            "but the model of "
             f"{run.directory} was trained on {run.image_size} px, {run.preprocess}. Build the records with "
             f"--image_size={run.image_size} --preprocess={run.preprocess.get('method')}."
         )
 
 
 def verdict_of(run: TrainedRun) -> Mapping[str, Any]:
-    """Returns the verdict in RUN/evaluation/test, where that judged the model that the run holds now; else "not evaluated"."""
+    """Returns the verdict in RUN/evaluation/test, where that judged the model that the run holds now; else "not
+    evaluated".
+    """
     baseline = CONSTANT if run.task.kind == "segmentation" else GUESSING
     directory = run.directory / "evaluation" / "test"
     if metadata.manifest_path(directory, "evaluation").is_file():
         content = metadata.read_manifest(directory, "evaluation")
         if content.get("model_sha256") == metadata.sha256_file(run.directory / MODEL_FILE):
             return of_bundle(content)
-    text = f"Not evaluated: nobody has measured this model on a test split. Run python -m dr_edge.evaluate --run_dir={run.directory}"
+    text = (
+        "Not evaluated: nobody has measured this model on a test split. Run python -m dr_edge.evaluate "
+        f"--run_dir={run.directory}"
+    )
     return unmeasured(NOT_EVALUATED, text, baseline)

@@ -3,9 +3,9 @@
   python -m dr_edge.train --gin_file=gin_configs/demo.gin --records=RECORDS --run_dir=RUN
   python -m dr_edge.train --gin_file=gin_configs/demo.gin --gin_param='train.epochs = 30' --run_dir=RUN
 
-Leaves in RUN: config.gin (what was asked), operative_config.gin (every setting in force), run.json (what was trained, on
-what, how well), checkpoints/, best.keras (best by validation), metrics.jsonl (a row per split and epoch) and tensorboard/.
-Ctrl-C saves; the same command goes on where it stopped.
+Leaves in RUN: config.gin (what was asked), operative_config.gin (every setting in force), run.json (what was trained,
+on what, how well), checkpoints/, best.keras (best by validation), metrics.jsonl (a row per split and epoch) and
+tensorboard/. Ctrl-C saves; the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def main(argv: list[str]) -> int:
         raise command.Failure(f"The records are damaged ({err.message}). Find where: {verify}") from err
     except tf.errors.ResourceExhaustedError as err:
         first = err.message.splitlines()[0]
-        raise command.Failure(f"Out of memory ({first}). Bind a smaller train.batch_size, or build smaller images.") from err
+        raise command.Failure(
+            f"Out of memory ({first}). Bind a smaller train.batch_size, or build smaller images."
+        ) from err
     except (ValueError, RuntimeError, FloatingPointError, OSError) as err:
         message = command.words(config.original(err))
         raise command.Failure(f"{message}{config.missing_flags(message) or config.missing_bindings(message)}") from err
@@ -65,7 +67,9 @@ def main(argv: list[str]) -> int:
         config.warn_unused()
     best = run["best"]
     value = "undefined" if best["value"] is None else f"{best['value']:.4f}"
-    print(f"{run['status']}: best validation {best['metric']} {value} at epoch {best['epoch']} ({run['model']['name']}).")
+    print(
+        f"{run['status']}: best validation {best['metric']} {value} at epoch {best['epoch']} ({run['model']['name']})."
+    )
     run_dir = Path(FLAGS.run_dir or gin.query_parameter("train.run_dir"))
     print(f"{run_dir / 'best.keras'}   next: python -m dr_edge.evaluate --run_dir={shlex.quote(str(run_dir))}")
     return 0

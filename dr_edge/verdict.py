@@ -1,7 +1,7 @@
 """Whether a model is better than guessing: the verdict that every evaluation, bundle, model card and answer carries.
 
-`dr_edge.evaluation.verdict` measures it. Here are its closed set of words and how a bundle's is read; standard library only,
-so that `predict` and the server need nothing more.
+`dr_edge.evaluation.verdict` measures it. Here are its closed set of words and how a bundle's is read; standard library
+only, so that `predict` and the server need nothing more.
 
 A verdict is a JSON object:
   status: one of STATUSES.
@@ -10,7 +10,8 @@ A verdict is a JSON object:
   caution: one sentence for whoever reads an answer; None where status is "better".
   baseline: "guessing" (answers) or "a constant answer" (masks).
   split, images, patients: what it was measured on; None where it was not.
-  parts: one per question: {name, status, metric, value, baseline_value, interval, difference_interval, images, patients, text}.
+  parts: one per question: {name, status, metric, value, baseline_value, interval, difference_interval, images,
+    patients, text}.
   value, interval: of the part that decides.
 """
 
@@ -24,7 +25,10 @@ STATUSES = (WORSE, NOT_TOLD, NOT_EVALUATED, UNKNOWN, BETTER)  # of several parts
 UNRELIABLE = (WORSE, NOT_TOLD)  # an answer must not be read as a fact
 STATED = ("status", "title", "text", "baseline", "value", "interval", "split", "images", "patients")
 GUESSING, CONSTANT = "guessing", "a constant answer"
-_UNKNOWN_TEXT = "Not known how good this model is: an earlier release, which did not measure it, wrote this. Evaluate or export it again."
+_UNKNOWN_TEXT = (
+    "Not known how good this model is: an earlier release, which did not measure it, wrote this. Evaluate or export it "
+    "again."
+)
 
 
 def title(status: str, baseline: str = GUESSING) -> str:
@@ -38,7 +42,9 @@ def title(status: str, baseline: str = GUESSING) -> str:
     }[status]
 
 
-def unmeasured(status: str, text: str, baseline: str = GUESSING, parts: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def unmeasured(
+    status: str, text: str, baseline: str = GUESSING, parts: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Returns the verdict on a model of which nothing is known on photographs that it has not seen.
 
     Args:
@@ -48,13 +54,16 @@ def unmeasured(status: str, text: str, baseline: str = GUESSING, parts: Sequence
       parts: what was measured on photographs that it has seen.
     """
     return {
-        "status": status, "title": title(status, baseline), "text": text, "caution": text, "baseline": baseline, "value": None,
+        "status": status, "title": title(status, baseline), "text": text, "caution": text, "baseline": baseline,
+        "value": None,
         "interval": None, "split": None, "images": None, "patients": None, "parts": [dict(part) for part in parts],
     }  # fmt: skip
 
 
 def of_bundle(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the verdict in a metadata.json (or metrics.json); "unknown" where it states none that this release can read."""
+    """Returns the verdict in a metadata.json (or metrics.json); "unknown" where it states none that this release can
+    read.
+    """
     stated = manifest.get("verdict")
     if not isinstance(stated, Mapping) or stated.get("status") not in STATUSES:
         return unmeasured(UNKNOWN, _UNKNOWN_TEXT)

@@ -1,13 +1,14 @@
 """Exports a finished run to a bundle: artifacts for phones and servers, and the proof that they are the same model.
 
   python -m export --run_dir=RUN --out=BUNDLE
-  python -m export --run_dir=RUN --out=BUNDLE --formats=float32,static_int8 --gin_param='export.settings.calibration_images = 256'
+  python -m export --run_dir=RUN --out=BUNDLE --formats=float32,static_int8
+  --gin_param='export.settings.calibration_images = 256'
 
 Leaves in BUNDLE: model.<variant>.tflite and .onnx (one file takes the square photograph and gives probabilities, heat
 map and out-of-distribution distance), parity.json and parity.html (each artifact against Keras on the test split),
 metadata.json (inputs, outputs, thresholds, sha256), MODEL_CARD.md, labels.txt, test_vectors/ and triton/. With
---records=OTHER integer formats are calibrated and artifacts compared on OTHER; temperature, thresholds and what the bundle
-says of its training stay those of the run. Exit status 1
+--records=OTHER integer formats are calibrated and artifacts compared on OTHER; temperature, thresholds and what the
+bundle says of its training stay those of the run. Exit status 1
 and no bundle where the deployable graph or an artifact differs from the trained model by more than permitted
 (max_graph_auc_drop, max_auc_drop, max_probability_difference and others in export/settings.py).
 """
@@ -27,7 +28,9 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "Directory of a finished run (python -m dr_edge.train).")
 flags.DEFINE_string("out", None, "Directory of the bundle; must not exist.")
 flags.DEFINE_list("formats", [], "Formats of export/formats.py, or all; the default ones if not given.")
-flags.DEFINE_string("records", None, "Records for the ranges of integer formats and for parity; the run's own if not given.")
+flags.DEFINE_string(
+    "records", None, "Records for the ranges of integer formats and for parity; the run's own if not given."
+)
 flags.DEFINE_multi_string("gin_file", [], "Gin file with bindings of export.settings; may be repeated.")
 flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'export.settings.threads = 2'.")
 flags.mark_flags_as_required(["run_dir", "out"])
@@ -97,8 +100,8 @@ def _references(report: Mapping[str, Any], shown: Sequence[str]) -> str:
         for metric in shown
     )
     return (
-        f"All on {report['images']} {report['split']} photographs. Keras before the export, on the normalised images that evaluate reads, "
-        f"and as exported, on the stored photographs, from which drops count: {pairs}."
+        f"All on {report['images']} {report['split']} photographs. Keras before the export, on the normalised images "
+        f"that evaluate reads, and as exported, on the stored photographs, from which drops count: {pairs}."
     )
 
 

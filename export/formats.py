@@ -46,8 +46,12 @@ FORMATS = {
     for fmt in (
         Format("float32", "float32", "tflite", PHONE, False, True, "the reference; any phone"),
         Format("float16", "float16", "tflite", PHONE, False, True, "half the size; GPU delegates compute in it"),
-        Format("dynamic_int8", "dynamic_int8", "tflite", PHONE_DYNAMIC, False, True, "8-bit weights, float activations"),
-        Format("static_int8", "static_int8", "tflite", PHONE_INT8, True, True, "8-bit weights and activations; fastest"),
+        Format(
+            "dynamic_int8", "dynamic_int8", "tflite", PHONE_DYNAMIC, False, True, "8-bit weights, float activations"
+        ),
+        Format(
+            "static_int8", "static_int8", "tflite", PHONE_INT8, True, True, "8-bit weights and activations; fastest"
+        ),
         Format("qat_int8", "qat_int8", "tflite", PHONE_INT8, True, False, "static_int8, fine-tuned with its rounding"),
         Format("int16x8", "int16x8", "tflite", PHONE_INT16, True, False, "8-bit weights, 16-bit activations; slow"),
         Format("onnx_float32", "float32", "onnx", SERVER, False, True, "for ONNX Runtime and Triton"),

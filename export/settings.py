@@ -75,7 +75,7 @@ class Settings:
                 raise ValueError(f"export.settings.{name} takes a number. Received: {getattr(self, name)!r}.")
         if self.calibration_images < 1 or self.threads < 1:
             raise ValueError(
-                f"export.settings needs calibration_images and threads >= 1. "
+                "export.settings needs calibration_images and threads >= 1. "
                 f"Received: {self.calibration_images} and {self.threads}."
             )
 

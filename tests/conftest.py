@@ -1,4 +1,6 @@
-"""Fixtures that several rooms share; each says what it gives. fixtures/ has those that make records, runs and bundles."""
+"""Fixtures that several rooms share; each says what it gives. fixtures/ has those that make records, runs and
+bundles.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,16 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# A shell's background job, or nohup, starts the tests with signals ignored, and the commands they interrupt would inherit that.
+# A shell's background job, or nohup, starts the tests with signals ignored, and the commands they interrupt would
+# inherit that.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(Path(__file__).parent / "fixtures"))  # some installed packages bring a top-level `tests` of their own
+sys.path.insert(
+    0, str(Path(__file__).parent / "fixtures")
+)  # some installed packages bring a top-level `tests` of their own
 pytest_plugins = ["made_once", "stand_in", "coloured"]
 
 
@@ -51,7 +56,8 @@ def real_weights() -> Path:
 def starts() -> Callable[[Callable[[], object]], float]:
     """starts(run): the processor time of the processes that run() starts, in starts of a bare Python.
 
-    Neither a slow processor nor a busy one changes it much: `--help` takes 3 to 6 of them, importing TensorFlow more than 100.
+    Neither a slow processor nor a busy one changes it much: `--help` takes 3 to 6 of them, importing TensorFlow more
+    than 100.
     """
 
     def seconds(run: Callable[[], object]) -> float:

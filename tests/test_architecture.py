@@ -89,11 +89,26 @@ def test_the_map_names_places_that_exist_and_has_no_circle():
 
 def test_nothing_imports_back_up_the_line(found):
     """photographs -> records -> run -> bundle -> bench: dr_edge knows no builder, exporter or bench, and so on."""
-    top = {pair: {path.split("/")[0] for text in files for path in text.split(" imports ")} for pair, files in found.items()}
+    top = {
+        pair: {path.split("/")[0] for text in files for path in text.split(" imports ")}
+        for pair, files in found.items()
+    }
     crossing = {frozenset(tops) for tops in top.values() if len(tops) > 1}
-    assert crossing <= {frozenset(pair) for pair in (("tfrecord_tools", "dr_edge"), ("export", "dr_edge"), ("export", "tfrecord_tools"), ("android_bench", "dr_edge"))}
+    assert crossing <= {
+        frozenset(pair)
+        for pair in (
+            ("tfrecord_tools", "dr_edge"),
+            ("export", "dr_edge"),
+            ("export", "tfrecord_tools"),
+            ("android_bench", "dr_edge"),
+        )
+    }
     for files in found.values():
-        assert not [text for text in files if text.startswith("dr_edge") and not text.split(" imports ")[1].startswith("dr_edge")]
+        assert not [
+            text
+            for text in files
+            if text.startswith("dr_edge") and not text.split(" imports ")[1].startswith("dr_edge")
+        ]
 
 
 def test_what_is_imported_from_fov_is_defined_there():

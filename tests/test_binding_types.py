@@ -1,4 +1,6 @@
-"""A value of another type than its parameter is refused before anything is built: 'False' is a text, which counts as true."""
+"""A value of another type than its parameter is refused before anything is built: 'False' is a text, which counts as
+true.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,19 @@ pytestmark = pytest.mark.usefixtures("clean_gin")
         ("backbones.mobilenet_v2.weights = False", "= False: it takes text in quotes or None."),
         ("head/optimizers.sgd.nesterov = 'off'", "head/sgd.nesterov = 'off': it takes True or False."),
         ("train.early_stopping_epochs = 3.0", "Write it without a point: train.early_stopping_epochs = 3."),
-        ("tasks.diseases.labels = ('glaucoma')", "it takes texts in quotes in brackets. Write it in brackets: diseases.labels = ('glaucoma',)."),
+        (
+            "tasks.diseases.labels = ('glaucoma')",
+            "it takes texts in quotes in brackets. Write it in brackets: diseases.labels = ('glaucoma',).",
+        ),
         ("models.resnet_v2_slim.channels = (8, '16')", "it takes whole numbers in brackets."),
         ("models.resnet_v2_slim.channels = 8", "channels = (8,)."),
         ("losses.focal.class_weights = '(1, 2.5)'", "it takes numbers in brackets or None. Write it without quotes: "),
         ("export.settings.float_layers = 'block3'", "float_layers = ('block3',)."),
         ("optimizers.sgd.nesterov = %FLAG", "= 'False': it takes True or False."),
-        ("export.settings.triton = 'False'", "settings.triton = 'False': it takes True or False. Write it without quotes: "),
+        (
+            "export.settings.triton = 'False'",
+            "settings.triton = 'False': it takes True or False. Write it without quotes: ",
+        ),
     ],
 )
 def test_another_type_is_one_sentence_that_says_what_it_takes(binding, says):
@@ -49,9 +57,12 @@ def test_another_type_is_one_sentence_that_says_what_it_takes(binding, says):
 @pytest.mark.parametrize(
     "binding",
     [
-        "train.xla = False", "train.xla = 0", "train.early_stopping_epochs = None", "train.clip_norm = 1", "train.ema_decay = 0.99",
-        "train.precision = 'bfloat16'", "train.xla = %FLAG", "models.resnet_v2_slim.channels = (8, 16)", "train.loss = None",
-        "tasks.label.positive = 'sick'", "tasks.label.positive = (1, 'sick')", "tasks.label.positive = ()", "losses.focal.class_weights = (1, 2.5)",
+        "train.xla = False", "train.xla = 0", "train.early_stopping_epochs = None", "train.clip_norm = 1",
+        "train.ema_decay = 0.99",
+        "train.precision = 'bfloat16'", "train.xla = %FLAG", "models.resnet_v2_slim.channels = (8, 16)",
+        "train.loss = None",
+        "tasks.label.positive = 'sick'", "tasks.label.positive = (1, 'sick')", "tasks.label.positive = ()",
+        "losses.focal.class_weights = (1, 2.5)",
         "models.resnet_v2_slim.channels = [8, %WIDTH]",
     ],
 )  # fmt: skip
@@ -66,5 +77,7 @@ def test_a_macro_that_nothing_defines_is_said_to_be_that():
 
 @pytest.mark.parametrize("path", sorted(path.name for path in (config.CONFIG_DIRECTORY / "gin_configs").glob("*.gin")))
 def test_every_gin_file_of_the_project_passes(path):
-    config.parse([f"gin_configs/{path}"], ["train.initial_weights = 'first_stage.keras'"])  # which the second stage requires
+    config.parse(
+        [f"gin_configs/{path}"], ["train.initial_weights = 'first_stage.keras'"]
+    )  # which the second stage requires
     assert gin.config_is_locked()

@@ -51,7 +51,9 @@ def test_a_number_is_a_constant_learning_rate(value):
 
 
 def test_it_wins_over_the_files_own_schedule(tmp_path):
-    (tmp_path / "a.gin").write_text("train.learning_rate = @schedules.constant()\nschedules.constant.learning_rate = 0.5\n")
+    (tmp_path / "a.gin").write_text(
+        "train.learning_rate = @schedules.constant()\nschedules.constant.learning_rate = 0.5\n"
+    )
     config.parse([str(tmp_path / "a.gin")], ["train.learning_rate = 1e-3"])
     assert gin.get_bindings("train")["learning_rate"](1, 1) == 1e-3
 

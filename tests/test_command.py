@@ -17,7 +17,8 @@ from dr_edge import command
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMANDS = (
-    "tfrecord_tools.build", "tfrecord_tools.verify", "tfrecord_tools.inspect", "tfrecord_tools.disc_region", "dr_edge.train",
+    "tfrecord_tools.build", "tfrecord_tools.verify", "tfrecord_tools.inspect", "tfrecord_tools.disc_region",
+    "dr_edge.train",
     "dr_edge.evaluate", "dr_edge.explain", "dr_edge.predict", "dr_edge.tune", "dr_edge.demo", "dr_edge.serve", "export",
     "android_bench",
 )  # fmt: skip
@@ -29,14 +30,17 @@ WRONG = [
     (build, ["--dataset=idird", "--out={tmp}/r"], 2, "Did you mean 'idrid'? Known: aptos, csv, "),
     (build, ["-dataset", "synthetic", "out={tmp}/r"], 2, "Missing: --out. Did you mean --out={tmp}/r?"),
     (build, ["--dataset=synthetic", "--out="], 2, "--out= has no value"),
-    (build, ["--dataset=synthetic", "--out={tmp}/r", "limit=4"], 2, "Unexpected arguments: limit=4. Did you mean --limit=4?"),
+    (build, ["--dataset=synthetic", "--out={tmp}/r", "limit=4"], 2,
+    "Unexpected arguments: limit=4. Did you mean --limit=4?"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--limit=many"], 2, "--limit=many: a whole number is needed"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--val_fraction=0,2"], 2, "a number is needed, with a point"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--val_fraction=15"], 1, "--val_fraction must be"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--preprocess=grahm"], 2, "Did you mean 'graham'?"),
-    (build, ["--dataset=synthetic", "--out={tmp}/r", "--image_size=3"], 2, "--image_size=3: 3 is not an integer in the range"),
+    (build, ["--dataset=synthetic", "--out={tmp}/r", "--image_size=3"], 2,
+    "--image_size=3: 3 is not an integer in the range"),
     (build, ["--dataset=synthetic", "--out=/etc/passwd"], 1, "--out=/etc/passwd is no directory"),
-    (build, ["--dataset=synthetic", "--out=/proc/x/y"], 1, "/proc/x: No such file or directory. Check the path. What is finished"),
+    (build, ["--dataset=synthetic", "--out=/proc/x/y"], 1,
+    "/proc/x: No such file or directory. Check the path. What is finished"),
     (build, ["--dataset=idrid", "--out={tmp}/r"], 1, "--dataset=idrid needs --data_dir"),
     (build, ["--dataset=idrid", "--data_dir={tmp}/nowhere", "--out={tmp}/r"], 1, "{tmp}/nowhere is no directory"),
     (build, ["--dataset=idrid", "--data_dir=/etc/passwd", "--out={tmp}/r"], 1, "/etc/passwd is no directory"),
@@ -49,20 +53,25 @@ WRONG = [
     ("tfrecord_tools.inspect", ["--records={tmp}"], 2, "Unknown flag: --records."),
     ("tfrecord_tools.disc_region", ["--records=x"], 2, "Missing: --run_dir, --out."),
     ("dr_edge.train", [], 2, "Missing: --gin_file."),
-    ("dr_edge.train", ["gin_configs/demo.gin"], 2, "Received without a flag: gin_configs/demo.gin. Flags are written --name=value."),
+    ("dr_edge.train", ["gin_configs/demo.gin"], 2,
+    "Received without a flag: gin_configs/demo.gin. Flags are written --name=value."),
     ("dr_edge.train", ["--gin-file=x"], 2, "Unknown flag: --gin-file. Did you mean --gin_file?"),
     ("dr_edge.train", ["--gin_file"], 2, "Missing value for flag --gin_file"),
-    ("dr_edge.train", ["--gin_file=x", "--gin_param", "train.epochs", "=", "3"], 2, "needs quotes: --gin_param='train.epochs = 30'"),
+    ("dr_edge.train", ["--gin_file=x", "--gin_param", "train.epochs", "=", "3"], 2,
+    "needs quotes: --gin_param='train.epochs = 30'"),
     ("dr_edge.evaluate", [], 2, "Give --run_dir=RUN, or compare RUN_A RUN_B"),
     ("dr_edge.evaluate", ["--run_dir=x", "--split=tset"], 2, "Did you mean 'test'? Known: train, val, test."),
     ("dr_edge.evaluate", ["--run_dir=x", "--batch_size=0"], 2, "--batch_size=0: 0 is not a positive integer"),
     ("dr_edge.evaluate", ["--run_dir=x", "--out=y"], 2, "--out is for compare"),
-    ("dr_edge.evaluate", ["compare", "{tmp}/a", "--out=y"], 2, "or compare RUN_A RUN_B [--out=FILE.json]. Received: compare {tmp}/a."),
+    ("dr_edge.evaluate", ["compare", "{tmp}/a", "--out=y"], 2,
+    "or compare RUN_A RUN_B [--out=FILE.json]. Received: compare {tmp}/a."),
     ("dr_edge.evaluate", ["compare", "{tmp}/a", "{tmp}/b"], 1, "{tmp}/a/evaluation/test is no directory"),
     ("dr_edge.explain", ["--run_dir=x"], 2, "Missing: --images, --out."),
-    ("dr_edge.explain", ["--run_dir=x", "--images=a.jpg", "b.jpg", "--out=q"], 2, "Unexpected arguments: b.jpg. Quote the pattern"),
+    ("dr_edge.explain", ["--run_dir=x", "--images=a.jpg", "b.jpg", "--out=q"], 2,
+    "Unexpected arguments: b.jpg. Quote the pattern"),
     ("dr_edge.predict", ["eye.jpg"], 2, "Missing: --bundle."),
-    ("dr_edge.predict", ["--bundle={tmp}/a", "eye.jpg"], 1, "{tmp}/a is no directory. Expected one of the kind 'bundle'"),
+    ("dr_edge.predict", ["--bundle={tmp}/a", "eye.jpg"], 1,
+    "{tmp}/a is no directory. Expected one of the kind 'bundle'"),
     ("dr_edge.predict", ["--bundle={tmp}", "eye.jpg"], 1, "{tmp} holds no metadata.json"),
     ("dr_edge.predict", ["--bundle=x", "--overly=y", "eye.jpg"], 2, "Did you mean --overlay?"),
     ("dr_edge.predict", ["--bundle=x", "--min_quality=7", "eye.jpg"], 2, "not a number in the range [0.0, 1.0]"),
@@ -74,12 +83,14 @@ WRONG = [
     ("dr_edge.serve", [], 2, "Missing: --bundle."),
     ("dr_edge.serve", ["--bundle={tmp}/a", "--port=0"], 1, "{tmp}/a is no directory"),
     ("dr_edge.serve", ["--bundle={tmp}/a", "--tls_key=k"], 1, "--tls_certificate and --tls_key go together"),
-    ("dr_edge.serve.vendor", ["--chek"], 2, "error: unrecognized arguments: --chek. See python -m dr_edge.serve.vendor --help."),
+    ("dr_edge.serve.vendor", ["--chek"], 2,
+    "error: unrecognized arguments: --chek. See python -m dr_edge.serve.vendor --help."),
     ("export", ["--run_dir=x"], 2, "Missing: --out."),
     ("export", ["x", "y"], 2, "Missing: --run_dir, --out. Received without a flag: x y."),
     ("export", ["--run_dir=x", "--out=y", "--format=float32"], 2, "Unknown flag: --format. Did you mean --formats?"),
     ("android_bench", ["--bundle=x"], 1, "--bundle, --target and --out are needed."),
-    ("android_bench", ["--bundle=x", "--target=phone", "--out=y"], 2, "--target=phone: no such value. Known: adb, host."),
+    ("android_bench", ["--bundle=x", "--target=phone", "--out=y"], 2,
+    "--target=phone: no such value. Known: adb, host."),
     ("android_bench", ["compare"], 1, "compare takes two report directories. Received: none."),
     ("android_bench", ["read", "{tmp}"], 1, "{tmp} is no file."),
 ]  # fmt: skip
@@ -107,7 +118,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, list]]
     return list(zip(places, forked(calls), strict=True))
 
 
-@pytest.mark.parametrize("number", range(len(WRONG)), ids=lambda number: " ".join([WRONG[number][0], *WRONG[number][1]])[:80])
+@pytest.mark.parametrize(
+    "number", range(len(WRONG)), ids=lambda number: " ".join([WRONG[number][0], *WRONG[number][1]])[:80]
+)
 def test_a_wrong_invocation_is_one_line(answers, number):
     _, _, status, says = WRONG[number]
     place, (code, out, err, heavy) = answers[number]
@@ -117,7 +130,9 @@ def test_a_wrong_invocation_is_one_line(answers, number):
 
 
 def test_every_command_shows_its_help_without_the_heavy_libraries():
-    for module, (code, out, _, heavy) in zip(COMMANDS, forked([(module, ["--help"], {}) for module in COMMANDS]), strict=True):
+    for module, (code, out, _, heavy) in zip(
+        COMMANDS, forked([(module, ["--help"], {}) for module in COMMANDS]), strict=True
+    ):
         assert f"python -m {module} " in out and code == 0 and not heavy, (module, code, heavy)
 
 
@@ -127,7 +142,13 @@ def test_a_reader_that_has_seen_enough_is_no_mistake(arguments):
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120, check=False, cwd=REPOSITORY
+        [sys.executable, "-m", *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=REPOSITORY,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
@@ -143,7 +164,10 @@ def test_every_command_is_run_in_the_one_way():
 @pytest.mark.parametrize(
     ("err", "said"),
     [
-        (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.gin"), "a.gin: No such file or directory. Check the path."),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a.gin"),
+            "a.gin: No such file or directory. Check the path.",
+        ),
         (PermissionError(errno.EACCES, "Permission denied", b"/r\xe9"), "Permission denied. Change the permissions"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device. Free some space"),
         (IsADirectoryError(errno.EISDIR, "Is a directory", "runs"), "runs: Is a directory. Give a file."),
@@ -185,15 +209,18 @@ def test_a_fault_of_the_program_keeps_its_traceback():
 
 def test_log_lines_and_warnings_carry_no_prefix_of_time_and_process(tmp_path):
     (tmp_path / "speaks.py").write_text(
-        "import warnings\nfrom absl import logging\nfrom dr_edge import command\n"
-        "def main(argv):\n    logging.info('%d epochs', 3)\n    logging.warning('few images')\n    warnings.warn('old form')\n"
-        "    print('\\u773c \\udce9')\n"
-        "command.run(main)\n"
+        "import warnings\nfrom absl import logging\nfrom dr_edge import command\ndef main(argv):\n    logging.info('%d "
+        "epochs', 3)\n    logging.warning('few images')\n    warnings.warn('old form')\n    print('\\u773c "
+        "\\udce9')\ncommand.run(main)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
-    done = subprocess.run([sys.executable, str(tmp_path / "speaks.py")], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "speaks.py")], env=environment, capture_output=True, text=True
+    )
     assert done.stderr == "3 epochs\nwarning: few images\nwarning: old form\n"
-    assert done.returncode == 0 and done.stdout == "\\u773c \\udce9\n"  # what a terminal cannot show is no reason to stop
+    assert (
+        done.returncode == 0 and done.stdout == "\\u773c \\udce9\n"
+    )  # what a terminal cannot show is no reason to stop
 
 
 def test_unexpected_arguments_hint_at_the_usual_causes():
@@ -210,10 +237,13 @@ def test_what_tensorflow_says_of_files_and_memory_is_one_line_and_what_it_says_o
     said = command.words(tf.errors.UnknownError(None, None, "/full/events; No space left on device\nmore"))
     assert said == "/full/events; No space left on device (UnknownError of TensorFlow)."
     refused = type("PermissionDeniedError", (Exception,), {"__module__": "tensorflow.python.framework.errors_impl"})(
-        "{{function_node __wrapped__IteratorGetNext_device_/job:localhost/task:0}} train-0.tfrecord; Permission denied [Op:IteratorGetNext] name: "
+        "{{function_node __wrapped__IteratorGetNext_device_/job:localhost/task:0}} train-0.tfrecord; Permission denied "
+        "[Op:IteratorGetNext] name: "
     )
-    assert command.words(refused) == (
-        "train-0.tfrecord; Permission denied (PermissionDeniedError of TensorFlow). Change the permissions, or choose another place."
+    assert (
+        command.words(refused)
+        == "train-0.tfrecord; Permission denied (PermissionDeniedError of TensorFlow). Change the permissions, or"
+        " choose another place."
     )
 
     def main(argv: list[str]) -> int:

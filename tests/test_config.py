@@ -42,7 +42,8 @@ def test_a_mistyped_file_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    "binding", ["train.epochs = three", "train.epochs=3 HEAD_EPOCHS=1", "train.epochs = [1,", "train.epochs", "train.epochs = 'a"]
+    "binding",
+    ["train.epochs = three", "train.epochs=3 HEAD_EPOCHS=1", "train.epochs = [1,", "train.epochs", "train.epochs = 'a"],
 )
 def test_what_is_no_binding_is_named_with_the_form_that_it_needs(binding):
     with pytest.raises(ValueError) as caught:
@@ -104,7 +105,9 @@ def test_a_binding_that_nothing_used_is_said(caplog):
 
 def test_the_flags_are_named_only_where_they_are_what_is_missing():
     missing = "Required bindings for `train` not provided in config: {}"
-    assert config.missing_flags(missing.format("['records', 'run_dir']")) == ". Give --records=RECORDS and --run_dir=RUN."
+    assert (
+        config.missing_flags(missing.format("['records', 'run_dir']")) == ". Give --records=RECORDS and --run_dir=RUN."
+    )
     assert config.missing_flags(missing.format("['task', 'run_dir']")) == ". Give --run_dir=RUN."
     assert config.missing_flags(missing.format("['label']")) == config.missing_flags("Another error.") == ""
     assert config.missing_flags("Required bindings for `cross_entropy` not provided in config: ['records']") == ""
@@ -133,6 +136,7 @@ def test_a_file_that_gin_passes_through_keeps_its_name_and_its_reason(tmp_path):
     with pytest.raises(PermissionError) as caught:
         calls(str(tmp_path / "run"))
     assert caught.value.errno is None, "gin copies it whole now: config.original can go"
-    assert command.words(config.original(caught.value)) == (
-        f"{tmp_path / 'run'}: Permission denied. Change the permissions, or choose another place."
+    assert (
+        command.words(config.original(caught.value))
+        == f"{tmp_path / 'run'}: Permission denied. Change the permissions, or choose another place."
     )

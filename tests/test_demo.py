@@ -31,14 +31,17 @@ def test_the_whole_chain_runs_and_a_second_run_starts_at_once(tmp_path):
         metadata.read_manifest(out / directory, kind)
     evaluation = metadata.read_manifest(out / "run" / "evaluation" / "test", "evaluation")
     lesions = evaluation["heat_maps"]["lesions"]
-    # At 160 px it is 2 and more. With cells of 32 px it would be 1.1, and the lesions themselves, so drawn, no more than 1.2.
+    # At 160 px it is 2 and more. With cells of 32 px it would be 1.1, and the lesions themselves, so drawn, no more
+    # than 1.2.
     assert lesions["cells"] == 12 and lesions["gradcam"]["ratio"] > 1.5
     warning = metadata.read_manifest(out / "bundle", "bundle")["warning"]
     assert "drawn images" in warning and warning in (out / "bundle" / "MODEL_CARD.md").read_text()
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != "report.html"}
     second = run(out)
     assert second.returncode == 0 and second.stdout.count("stands in") == 7
-    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != "report.html"}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != "report.html"
+    }
     tables = [done.stdout.split("artifact")[-1].split("On drawn")[0] for done in (first, second)]
     assert tables[0] == tables[1] and "static_int8" in tables[0]
 
@@ -51,7 +54,13 @@ def test_the_table_joins_parity_and_latency(tmp_path):
         "model.float32.tflite": {**scores, "bytes": 4_500_000, "drop": {"auc": 0.0}},
         "model.static_int8.tflite": {"accuracy": 0.89, "auc": 0.945, "bytes": 1_300_000, "drop": {"auc": 0.005}},
     }
-    parity = {"split": "test", "images": 100, "keras": scores, "graph": {**scores, "drop": {"auc": 0.0}}, "artifacts": artifacts}
+    parity = {
+        "split": "test",
+        "images": 100,
+        "keras": scores,
+        "graph": {**scores, "drop": {"auc": 0.0}},
+        "artifacts": artifacts,
+    }
     metadata.write_manifest(tmp_path / "bundle", "parity", parity)
     rows = [
         {"artifact": {"file": "model.float32.tflite"}, "threads": 1, "status": "ok", "latency_ms": {"median": 5.25}},
@@ -69,7 +78,9 @@ def test_the_table_joins_parity_and_latency(tmp_path):
 
 def test_other_images_than_those_that_stand_there_are_refused(tmp_path):
     content = {"dataset": "synthetic", "image_size": 64, "preprocess": {}, "labels": {}, "rejected": 1}
-    metadata.write_manifest(tmp_path, "dataset", {**content, "splits": {"train": {"examples": 150}, "test": {"examples": 49}}})
+    metadata.write_manifest(
+        tmp_path, "dataset", {**content, "splits": {"train": {"examples": 150}, "test": {"examples": 49}}}
+    )
     demo.check_images(tmp_path, 200, 64)
     demo.check_images(tmp_path / "nothing_yet", 300, 64)
     with pytest.raises(ValueError, match="--images=200 --image_size=64, asked for are 300"):

@@ -1,4 +1,6 @@
-"""From folders to the answer: the ill are referred, whatever their folder is called and wherever it stands in the alphabet."""
+"""From folders to the answer: the ill are referred, whatever their folder is called and wherever it stands in the
+alphabet.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def small_network(image_size: int, outputs: int) -> Any:
 
 
 @pytest.fixture(scope="module", params=["disease first", pytest.param("disease last", marks=pytest.mark.slow)])
-def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_chain: Callable) -> dict[str, Any]:
+def chain(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_chain: Callable
+) -> dict[str, Any]:
     names = NAMES[request.param]
     ill = names[0] if request.param == "disease first" else names[1]
     return run_chain(tmp_path_factory.mktemp("chain"), names, ill)
@@ -51,7 +55,9 @@ def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def run_chain() -> Callable[[Path, tuple[str, ...], str], dict[str, Any]]:
-    """run_chain(directory, class names, the ill one): builds, trains, evaluates and exports; everything that was said."""
+    """run_chain(directory, class names, the ill one): builds, trains, evaluates and exports; everything that was
+    said.
+    """
     import gin
 
     from dr_edge.evaluation import flow
@@ -70,19 +76,28 @@ def run_chain() -> Callable[[Path, tuple[str, ...], str], dict[str, Any]]:
                 draw(photographs / name / f"{name}{index:03d}.png", 1000 * number + index, name == ill)
         said = build(
             BuildOptions(
-                dataset="folder", data_dir=photographs, out=directory / "records", image_size=SIDE, preprocess="crop", workers=1,
+                dataset="folder", data_dir=photographs, out=directory / "records", image_size=SIDE, preprocess="crop",
+                workers=1,
                 val_fraction=0.3, test_fraction=0.3,
             )
         )  # fmt: skip
         gin.clear_config()
         trained = loop.train(
-            records=str(directory / "records"), run_dir=str(directory / "run"), task=tasks.label("class"), model=small_network,
+            records=str(directory / "records"), run_dir=str(directory / "run"), task=tasks.label("class"),
+            model=small_network,
             epochs=30, batch_size=8, learning_rate=lambda steps, epochs: 0.01, optimizer=optimizers.adam, seed=2,
         )  # fmt: skip
         evaluation = flow.evaluate(directory / "run", flow.Settings(examples=2, heatmap_checks=False))
         settings = Settings(max_auc_drop=dict.fromkeys(MAX_AUC_DROP, 1.0), max_graph_auc_drop=1.0)
         export_run(directory / "run", directory / "bundle", ("float32",), settings=settings)
-        return {"directory": directory, "ill": ill, "names": names, "built": said, "run": trained, "evaluation": evaluation}
+        return {
+            "directory": directory,
+            "ill": ill,
+            "names": names,
+            "built": said,
+            "run": trained,
+            "evaluation": evaluation,
+        }
 
     return run
 
@@ -104,7 +119,9 @@ def test_build_and_train_say_it(chain):
     records = json.loads((chain["directory"] / "records" / "dataset.json").read_text())
     assert records["labels"]["class"] == list(chain["names"]) and records["positive"] == {"class": [chain["ill"]]}
     task = chain["run"]["task"]
-    assert tuple(task["class_names"]) == chain["names"] and [task["class_names"][i] for i in task["positive"]] == [chain["ill"]]
+    assert tuple(task["class_names"]) == chain["names"] and [task["class_names"][i] for i in task["positive"]] == [
+        chain["ill"]
+    ]
 
 
 def test_thresholds_catch_the_ill(chain):

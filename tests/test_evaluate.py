@@ -67,20 +67,14 @@ def test_it_writes_numbers_predictions_and_report(run_dir):
     assert len(rows) == content["images"] == 36
     truth = [row["label"] == "referable" for row in rows]
     auc = reference.roc_auc_score(truth, [float(row["p_referable"]) for row in rows])
-    assert (
-        content["metrics"]["auc"] == pytest.approx(auc) and auc > 0.8
-    )  # the stand-in has learned its square
-    assert content["metrics"]["accuracy"] == pytest.approx(
-        np.mean([row["label"] == row["predicted"] for row in rows])
-    )
+    assert content["metrics"]["auc"] == pytest.approx(auc) and auc > 0.8  # the stand-in has learned its square
+    assert content["metrics"]["accuracy"] == pytest.approx(np.mean([row["label"] == row["predicted"] for row in rows]))
     assert {row["laterality"] for row in rows} == {"left", "right"} and rows[0]["source_height"] == "960"
     assert content["metrics"]["patients"] == 18
     assert "AUC" in number_text.one_line(content)
 
 
-def test_heat_maps_that_fail_are_announced_and_stop_nothing(
-    run_dir, stand_in_records, tmp_path, monkeypatch, caplog
-):
+def test_heat_maps_that_fail_are_announced_and_stop_nothing(run_dir, stand_in_records, tmp_path, monkeypatch, caplog):
     """Maps of the dark parts of the photograph, and bright lesions, on records that claim to be drawn."""
 
     def dark_parts(model, images, classes, background):
@@ -255,7 +249,9 @@ def test_thresholds_that_come_from_the_judged_records_are_called_so(run_dir, hos
 
 
 def test_thresholds_are_not_chosen_on_another_hospital(write_run, make_model, hospital, stand_in_records, tmp_path):
-    """Diseases: their thresholds are not stored, so that they are left out where the run's records are gone; grades: they are."""
+    """Diseases: their thresholds are not stored, so that they are left out where the run's records are gone; grades:
+    they are.
+    """
     grades = write_run(tmp_path / "grades", tasks.dr_grade(), make_model(5))
     own = flow.evaluate(grades, flow.Settings(examples=0, heatmap_checks=False))
     lose_records(grades)

@@ -91,7 +91,11 @@ def test_what_predict_would_not_answer_is_said_beside_the_label(stand_in_run, ph
         rows = (tmp_path / name / "index.html").read_text().split("<article>")[1:]
         return {re.search(r"eye \[\d\]|blurred", row)[0]: re.search(r"no label given[^<]*", row)[0] for row in rows}
 
-    assert said("before") == {"eye [1]": "no label given", "eye [2]": "no label given", "blurred": "no label given; too poor to grade"}
+    assert said("before") == {
+        "eye [1]": "no label given",
+        "eye [2]": "no label given",
+        "blurred": "no label given; too poor to grade",
+    }
     loaded = load_run(run)
     store.fit_of(loaded, loaded.records)
     after = said("after")
@@ -190,7 +194,9 @@ def test_each_disease_has_its_own_heat_map(two_diseases, stand_in_records, tmp_p
     assert page.count("<figcaption>Grad-CAM of any DR<") == 10
 
 
-def test_what_speaks_against_a_disease_is_not_drawn_unless_asked_for(stand_in_run, two_diseases, stand_in_records, tmp_path):
+def test_what_speaks_against_a_disease_is_not_drawn_unless_asked_for(
+    stand_in_run, two_diseases, stand_in_records, tmp_path
+):
     """Half of a healthy eye would be covered by a map that points to nothing."""
     done = flow.explain(stand_in_run, str(stand_in_records), ["gradcam", "saliency"], tmp_path / "one", limit=10)
     page = (tmp_path / "one" / "index.html").read_text()

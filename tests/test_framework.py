@@ -25,7 +25,12 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
     """Runs `code` in a process of its own."""
     names = {"TF_CPP_MIN_LOG_LEVEL": "2", **environment}
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, env=os.environ | names, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env=os.environ | names,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -56,12 +61,17 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_whatever_is_imported_first(first, hostile):
     code = first + ("\nfrom dr_edge.framework import keras" if "dr_edge.runs" in first else "") + FACTS
     done = python(code, **hostile)
-    assert done.stdout.split() == ["tensorflow", "channels_last", "float32", "1e-07", "float32", "True"], done.stdout + done.stderr[-2000:]
+    assert done.stdout.split() == ["tensorflow", "channels_last", "float32", "1e-07", "float32", "True"], (
+        done.stdout + done.stderr[-2000:]
+    )
 
 
 @pytest.mark.slow
 def test_tf_keras_too(hostile):
-    code = "from export.qat.tfmot import tf_keras; b = tf_keras.backend; print(b.image_data_format(), b.floatx(), b.epsilon())"
+    code = (
+        "from export.qat.tfmot import tf_keras; b = tf_keras.backend; print(b.image_data_format(), b.floatx(), "
+        "b.epsilon())"
+    )
     done = python(code, **hostile)
     assert done.stdout.split() == ["channels_last", "float32", "1e-07"], done.stderr[-2000:]
 

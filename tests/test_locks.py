@@ -33,7 +33,11 @@ def another_writer(target: Path) -> Iterator[subprocess.Popen]:
     """A process that writes `target` until its standard input ends."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(
-        [sys.executable, "-c", STAGING, str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", STAGING, str(target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     try:
@@ -48,7 +52,11 @@ def test_the_second_is_told_who_writes(tmp_path):
         with pytest.raises(locks.InUse) as caught, metadata.staged_directory(tmp_path / "ñ 眼"):
             raise AssertionError("it was let in")
         said = str(caught.value)
-        assert f"process {other.pid} on {socket.gethostname()} since 20" in said and "python -c" in said and "Wait until it ends" in said
+        assert (
+            f"process {other.pid} on {socket.gethostname()} since 20" in said
+            and "python -c" in said
+            and "Wait until it ends" in said
+        )
         other.communicate("")
         assert other.returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["ñ 眼"], "the lock or the staging directory stayed"
@@ -57,7 +65,9 @@ def test_the_second_is_told_who_writes(tmp_path):
 
 
 def test_a_command_that_is_too_long_to_be_kept_shows_that_it_is_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks.sys, "orig_argv", ["python", "-m", "dr_edge.train", f"--run_dir=/{'a' * locks.COMMAND_LENGTH}/b"])
+    monkeypatch.setattr(
+        locks.sys, "orig_argv", ["python", "-m", "dr_edge.train", f"--run_dir=/{'a' * locks.COMMAND_LENGTH}/b"]
+    )
     lock = locks.take(tmp_path / "lock", tmp_path, "trained")
     with pytest.raises(locks.InUse, match=r"\(python -m dr_edge\.train --run_dir=/a+ \.\.\.\)"):
         locks.take(tmp_path / "lock", tmp_path, "trained")

@@ -42,7 +42,10 @@ def test_what_is_no_such_directory_is_answered_with_the_command_that_writes_it(k
     command = metadata.WRITTEN_BY[kind].split()
     module = importlib.util.find_spec(command[2])
     assert command[:2] == ["python", "-m"] and module is not None
-    for directory, says in ((tmp_path, f"holds no {metadata.MANIFESTS[kind][0]}"), (tmp_path / "nowhere", "is no directory")):
+    for directory, says in (
+        (tmp_path, f"holds no {metadata.MANIFESTS[kind][0]}"),
+        (tmp_path / "nowhere", "is no directory"),
+    ):
         with pytest.raises(metadata.ManifestError, match=says) as caught:
             metadata.read_manifest(directory, kind)
         assert f"It is written by: python -m {command[2]}" in str(caught.value)

@@ -23,7 +23,20 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "ñ 眼 Müller"
 # A terminal that shows ASCII only: what is printed must not end a command.
 ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "TF_CPP_MIN_LOG_LEVEL": "2"}
-FILES = ("{} ñ 眼", "it's {}", '"{}"', "{}, 50% #2", "-{}", "=[{}]*", "{}\u0301", "😀{}", "<b>{}<b>", "&amp;{}", "眼" * 70 + "{}", "a\tb{}")
+FILES = (
+    "{} ñ 眼",
+    "it's {}",
+    '"{}"',
+    "{}, 50% #2",
+    "-{}",
+    "=[{}]*",
+    "{}\u0301",
+    "😀{}",
+    "<b>{}<b>",
+    "&amp;{}",
+    "眼" * 70 + "{}",
+    "a\tb{}",
+)
 
 
 def call(words: list[str], cwd: Path) -> subprocess.CompletedProcess:
@@ -32,7 +45,9 @@ def call(words: list[str], cwd: Path) -> subprocess.CompletedProcess:
         [sys.executable, *words], cwd=cwd, env=os.environ | ENVIRONMENT, capture_output=True, timeout=500,
         encoding="utf-8", errors="backslashreplace",
     )  # fmt: skip
-    assert done.returncode == 0 and "Traceback" not in done.stderr, f"{words}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == 0 and "Traceback" not in done.stderr, (
+        f"{words}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+    )
     return done
 
 
@@ -78,10 +93,11 @@ def test_every_command(photographs: Path):
     call(["-m", "tfrecord_tools.verify", str(records)], place)
     call(["-m", "tfrecord_tools.inspect", str(records), f"--out={place / 'sheet ñ.png'}"], place)
     settings = place / "ñ.gin"
+    classes = json.loads((records / "dataset.json").read_text(encoding="utf-8"))["labels"]["class"]
     settings.write_text(
         "include 'gin_configs/demo.gin'\ntrain.task = @tasks.label()\ntasks.label.name = 'class'\n"
-        f"tasks.label.class_names = {tuple(json.loads((records / 'dataset.json').read_text(encoding='utf-8'))['labels']['class'])!r}\n"
-        "train.epochs = 1\ntrain.batch_size = 4\nmodels.mobilenet_v3_cbam.stride = 32\n",
+        f"tasks.label.class_names = {tuple(classes)!r}\ntrain.epochs = 1\ntrain.batch_size = 4\n"
+        "models.mobilenet_v3_cbam.stride = 32\n",
         encoding="utf-8-sig",
     )
     done = call(["-m", "dr_edge.train", f"--gin_file={settings}", f"--records={records}", f"--run_dir={run}"], place)
@@ -98,7 +114,9 @@ def test_every_command(photographs: Path):
     bundle = place / "bundles" / "run"
     assert metadata.read_manifest(bundle, "bundle")["task"]["class_names"] == ["normal", NAME]
     assert (bundle / "labels.txt").read_text("utf-8") == f"normal\n{NAME}\n"
-    done = call(["-m", "dr_edge.predict", f"--bundle={bundle}", f"--overlay={place / 'Bilder ñ'}", str(photographs)], place)
+    done = call(
+        ["-m", "dr_edge.predict", f"--bundle={bundle}", f"--overlay={place / 'Bilder ñ'}", str(photographs)], place
+    )
     answers = json.loads(done.stdout)["answers"]
     assert {Path(answer["file"]).name for answer in answers} == {path.name for path in photographs.iterdir()}
     call([*bench, "--sessions=1", "--runs=5", "--min_secs=0", "--warmup_secs=0", "--warmup_runs=1"], place)
@@ -186,4 +204,8 @@ def test_the_next_command_can_be_pasted(tmp_path: Path):
     assert words[:3] == ["python", "-m", "dr_edge.explain"]
     assert words[3:] == [f"--run_dir={run}", "--images=a b", "--split=val", "--limit=12", f"--out={run / 'heatmaps'}"]
     (run / "heatmaps").mkdir(parents=True)
-    assert shlex.split(next_steps.after_evaluation(run, "a b", "val"))[2:] == ["export", f"--run_dir={run}", f"--out=bundles/{run.name}"]
+    assert shlex.split(next_steps.after_evaluation(run, "a b", "val"))[2:] == [
+        "export",
+        f"--run_dir={run}",
+        f"--out=bundles/{run.name}",
+    ]

@@ -32,7 +32,12 @@ def test_a_log_gets_whole_lines_at_their_time_and_one_at_the_end():
     assert "\r" not in said and said.endswith("\n")
     lines = said.splitlines()
     assert 2 <= len(lines) <= 6, said  # half a second, or more on a busy machine; never fifty
-    assert lines[0].startswith("photographs: ") and " of 50 image, " in lines[0] and " gone, " in lines[0] and " left" in lines[0]
+    assert (
+        lines[0].startswith("photographs: ")
+        and " of 50 image, " in lines[0]
+        and " gone, " in lines[0]
+        and " left" in lines[0]
+    )
     assert lines[-1].startswith("photographs: 50 of 50 image in ")
 
 

@@ -1,7 +1,8 @@
-"""The command for a copy of a data set in another layout: renamed tables, resized pictures in class folders, other column names.
+"""The command for a copy of a data set in another layout: renamed tables, resized pictures in class folders, other
+column names.
 
-Mirrors of published data sets are many and change; what they hold is a table and pictures, or class folders, which --dataset=csv
-and --dataset=folder read.
+Mirrors of published data sets are many and change; what they hold is a table and pictures, or class folders, which
+--dataset=csv and --dataset=folder read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ def advise(request: Request) -> str:
         commands = _mask_lines(root, request)
     if not commands:
         return ""
-    return "\n".join(["Is it another copy of the data? What lies there can be read so (check the columns):", *(f"  {line}" for line in commands)])
+    return "\n".join(
+        [
+            "Is it another copy of the data? What lies there can be read so (check the columns):",
+            *(f"  {line}" for line in commands),
+        ]
+    )
 
 
 def _table_commands(root: Path, request: Request) -> list[str]:
@@ -61,19 +67,26 @@ def _table_commands(root: Path, request: Request) -> list[str]:
         if tables:
             found, place = guesses[key]
             names = [relative(table.path, place) if place == root else str(table.path) for table in tables]
-            order = sorted(names, key=lambda name: ("train", "val", "test", None).index(split_of(PurePosixPath(name).stem)))
+            order = sorted(
+                names, key=lambda name: ("train", "val", "test", None).index(split_of(PurePosixPath(name).stem))
+            )
             lines.append(build_command(",".join(order), found, place, request))
     return lines
 
 
 def _place(files: NamedFiles, names: Sequence[str]) -> Path | None:
-    """Returns the directory in which the most names are found, each as one file: that of `files`, or else the folder of one copy."""
+    """Returns the directory in which the most names are found, each as one file: that of `files`, or else the folder of
+    one copy.
+    """
     root = files.root
     found = sum(files.find(name) is not None for name in names)
     if found and not files.ambiguous:
         return root
     folders = sorted({PurePosixPath(file).parent for file in files.files})
-    counted = [(sum(NamedFiles(root / folder).find(name) is not None for name in names), root / folder) for folder in folders[:20]]
+    counted = [
+        (sum(NamedFiles(root / folder).find(name) is not None for name in names), root / folder)
+        for folder in folders[:20]
+    ]
     best = max(counted, key=lambda pair: pair[0], default=(0, root))
     return best[1] if best[0] > found else root if found else None
 
@@ -109,5 +122,8 @@ def _mask_lines(root: Path, request: Request) -> list[str]:
         "  image,mask",
         *(f"  {photographs[name]},{masks[name]}" for name in both[:2]),
         f'{build_command("masks.csv", masked, root, request)} --mask_values="optic_disc<=128,optic_cup=0"',
-        'The values are REFUGE\'s own (0 cup, 128 rim, 255 background); of masks with 1 for the rim and 2 for the cup: "optic_disc>=1,optic_cup=2".',
+        (
+            "The values are REFUGE's own (0 cup, 128 rim, 255 background); of masks with 1 for the rim and 2 for the"
+            ' cup: "optic_disc>=1,optic_cup=2".'
+        ),
     ]

@@ -111,15 +111,17 @@ def _picture_notes(taken: Sequence[Fact], image_size: int) -> list[str]:
     notes = []
     if enlarged := sum(fact.enlarged for fact in taken):
         notes.append(
-            f"{enlarged} of {len(taken)} photographs are enlarged: their field of view spans fewer than {image_size} px. "
-            f"A smaller --image_size loses nothing of them."
+            f"{enlarged} of {len(taken)} photographs are enlarged: their field of view spans fewer than {image_size} "
+            "px. A smaller --image_size loses nothing of them."
         )
     kinds = Counter(fact.kind for fact in taken)
     if set(kinds) - {COLOUR}:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         notes.append(f"Kinds of pictures: {listed}. A model trained on them answers these kinds only.")
     if len(kinds) > 1:
-        notes.append("Pictures of several kinds: where a kind goes with a class, a model learns the kind. Build one kind alone.")
+        notes.append(
+            "Pictures of several kinds: where a kind goes with a class, a model learns the kind. Build one kind alone."
+        )
     return notes
 
 
@@ -132,9 +134,7 @@ def write_tables_and_describe(
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Writes splits.csv and rejected.csv; returns the content of dataset.json and the rows of rejected.csv."""
     taken = {index: facts[index] for index in assignment.splits}
-    rows = [
-        (fact.image_id, fact.patient, assignment.splits[index], fact.sha256) for index, fact in taken.items()
-    ]
+    rows = [(fact.image_id, fact.patient, assignment.splits[index], fact.sha256) for index, fact in taken.items()]
     write_table(records / "splits.csv", ("image", "patient", "split", "sha256"), rows)
     rejected = [*plan.listing.rejected] + [
         (fact.path or fact.image_id, fact.reason or assignment.reasons[index])

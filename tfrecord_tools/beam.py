@@ -4,10 +4,10 @@
   python -m tfrecord_tools.build --dataset=eyepacs --data_dir=/mnt/eyepacs --out=/mnt/records/eyepacs \\
       --runner=FlinkRunner --beam_option=flink_master=host:8081 --beam_option=environment_type=LOOPBACK
 
-One pipeline fills the spool, a chunk of 32 photographs per element; splits are decided by the launcher, which needs all facts
-at once; a second pipeline writes the shards. Workers run the same functions as the local engine, so that the shards are
-the same byte for byte, and a build that was cut off goes on. The data and output directories must be on a file
-system that every worker sees under the same path (NFS, Lustre, a mounted bucket).
+One pipeline fills the spool, a chunk of 32 photographs per element; splits are decided by the launcher, which needs all
+facts at once; a second pipeline writes the shards. Workers run the same functions as the local engine, so that the
+shards are the same byte for byte, and a build that was cut off goes on. The data and output directories must be on a
+file system that every worker sees under the same path (NFS, Lustre, a mounted bucket).
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ POLL_SECONDS = 1.0
 class BeamEngine:
     """Runs the two heavy steps of a build on a Beam runner."""
 
-    def fill_spool(
-        self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Callable[[int], None]
-    ) -> None:
+    def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Callable[[int], None]) -> None:
         """Processes every photograph whose chunk is not in the spool yet."""
         items = plan.items
         done = set(finished_chunks(spool, len(items)))

@@ -37,12 +37,8 @@ flags.DEFINE_enum(
     ["graham", "crop", "grey"],
     "graham: subtract the local average colour; crop: only crop; grey: greyscale of equal mean and spread",
 )
-flags.DEFINE_float(
-    "val_fraction", None, "share for validation; 0.15 unless the data set has an official part"
-)
-flags.DEFINE_float(
-    "test_fraction", None, "share for testing; 0.15 unless the data set has an official test set"
-)
+flags.DEFINE_float("val_fraction", None, "share for validation; 0.15 unless the data set has an official part")
+flags.DEFINE_float("test_fraction", None, "share for testing; 0.15 unless the data set has an official test set")
 flags.DEFINE_integer("workers", None, "processes; as many as processor cores", lower_bound=1)
 flags.DEFINE_integer(
     "limit",
@@ -56,15 +52,17 @@ flags.DEFINE_float(
 )
 flags.DEFINE_integer("shard_examples", 512, "at most that many examples per shard", lower_bound=1)
 flags.DEFINE_integer("max_megapixels", 100, "refuse larger photographs before decoding them", lower_bound=1)
-flags.DEFINE_string("csv", None, "--dataset=csv: the table (CSV, .xlsx, .xls), one row per photograph; several with commas between")
+flags.DEFINE_string(
+    "csv", None, "--dataset=csv: the table (CSV, .xlsx, .xls), one row per photograph; several with commas between"
+)
 flags.DEFINE_string(
     "image_column", None, "--dataset=csv: column of the photograph's path relative to --data_dir, or of its name"
 )
 flags.DEFINE_list(
     "label_columns",
     [],
-    "--dataset=csv: columns of labels, as COLUMN or LABEL=COLUMN; whole numbers from 0 or names, empty is missing. Referable DR "
-    "needs the label dr_grade: --label_columns='dr_grade=DR grade'",
+    "--dataset=csv: columns of labels, as COLUMN or LABEL=COLUMN; whole numbers from 0 or names, empty is missing. "
+    "Referable DR needs the label dr_grade: --label_columns='dr_grade=DR grade'",
 )
 flags.DEFINE_string(
     "patient_column", None, "--dataset=csv: column of the patient; without it eyes are kept together by their names"
@@ -74,30 +72,31 @@ flags.DEFINE_string("laterality_column", None, "--dataset=csv: column of left, r
 flags.DEFINE_list(
     "mask_columns",
     [],
-    "--dataset=csv: columns of mask files, as STRUCTURE or STRUCTURE=COLUMN; lit (above half of the file's range) where the "
-    "structure is, unless --mask_values says otherwise",
+    "--dataset=csv: columns of mask files, as STRUCTURE or STRUCTURE=COLUMN; lit (above half of the file's range) where"
+    " the structure is, unless --mask_values says otherwise",
 )
 flags.DEFINE_list(
     "mask_values",
     [],
-    "--dataset=csv: grey levels that are inside, per structure of --mask_columns: 'optic_disc>=1,optic_cup=2', 'optic_disc<=128', "
-    "'lesion=2-4'",
+    "--dataset=csv: grey levels that are inside, per structure of --mask_columns: 'optic_disc>=1,optic_cup=2', "
+    "'optic_disc<=128', 'lesion=2-4'",
 )
 flags.DEFINE_list(
     "positive",
     [],
-    "--dataset=folder and csv: the classes that mean the disease, where their names do not say it; COLUMN=NAME of several columns",
+    "--dataset=folder and csv: the classes that mean the disease, where their names do not say it; COLUMN=NAME of "
+    "several columns",
 )
-flags.DEFINE_string(
-    "runner", "local", "local processes, or an Apache Beam runner: DirectRunner, FlinkRunner ..."
-)
+flags.DEFINE_string("runner", "local", "local processes, or an Apache Beam runner: DirectRunner, FlinkRunner ...")
 flags.DEFINE_multi_string("beam_option", [], "an option for that runner, without its dashes; may be repeated")
 TABLE_FLAGS = (
-    "csv", "image_column", "label_columns", "patient_column", "split_column", "laterality_column", "mask_columns", "mask_values",
+    "csv", "image_column", "label_columns", "patient_column", "split_column", "laterality_column", "mask_columns",
+    "mask_values",
 )  # fmt: skip
 # What a command that a message proposes keeps as it was typed; the rest of it the message says itself.
 KEPT_FLAGS = (
-    "image_size", "preprocess", "val_fraction", "test_fraction", "workers", "limit", "seed", "min_quality", "shard_examples", "max_megapixels",
+    "image_size", "preprocess", "val_fraction", "test_fraction", "workers", "limit", "seed", "min_quality",
+    "shard_examples", "max_megapixels",
     "mask_values", "positive", "runner", "beam_option",
 )  # fmt: skip
 flags.mark_flags_as_required(["dataset", "out"])
@@ -143,7 +142,9 @@ def main(argv: list[str]) -> None:
     try:
         print(build(options))
     except OSError as err:  # a full disk, no permission: what is finished stays
-        raise command.Failure(f"{command.words(err)} What is finished is kept; then run the same command again.") from err
+        raise command.Failure(
+            f"{command.words(err)} What is finished is kept; then run the same command again."
+        ) from err
     except KeyboardInterrupt as stop:
         message = f"Interrupted. Run the same command again: it goes on from {out.parent}/.{out.name}.building"
         raise command.Failure(message, command.INTERRUPTED) from stop

@@ -30,7 +30,8 @@ def list_dataset(name: str, request: Request) -> Listing:
     """Returns the checked Listing of the data set `name`.
 
     Raises:
-      DatasetError: the directory or its label files are not as the layout promises; names the command that reads another copy's.
+      DatasetError: the directory or its label files are not as the layout promises; names the command that reads
+        another copy's.
       ValueError: an unknown data set; names the nearest.
     """
     if name not in DATASETS:

@@ -16,9 +16,7 @@ from tfrecord_tools.spool import Fact
 SHOWN_NAMES = 5
 
 
-def count_copies(
-    facts: Sequence[Fact], near_pairs: Iterable[tuple[int, int]], kept: Iterable[int]
-) -> dict[str, Any]:
+def count_copies(facts: Sequence[Fact], near_pairs: Iterable[tuple[int, int]], kept: Iterable[int]) -> dict[str, Any]:
     """Returns what dataset.json says of copies; JSON-serialisable.
 
     Args:
@@ -76,9 +74,7 @@ def _groups_of_copies(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) ->
     return [group for group in components(nodes, edges) if len(group) > 1]
 
 
-def _per_class(
-    facts: Sequence[Fact], groups: Sequence[Sequence[int]]
-) -> dict[str, dict[str, dict[str, int]]]:
+def _per_class(facts: Sequence[Fact], groups: Sequence[Sequence[int]]) -> dict[str, dict[str, dict[str, int]]]:
     """Returns label -> class -> files and photographs; one under two labels is a photograph of each."""
     counts: dict[str, dict[str, dict[str, int]]] = defaultdict(
         lambda: defaultdict(lambda: {"files": 0, "photographs": 0})
@@ -103,23 +99,31 @@ def words(copies: Mapping[str, Any] | None, labels: Mapping[str, Sequence[str]])
         return ["copies: not counted when these records were built; remove them and build again to know"]
     exact, near, conflicting = copies["exact"], copies["near"], copies["conflicting"]
     lines = [
-        f"{_of(copies['files'], 'file')} read, {_of(copies['photographs'], 'distinct photograph')}: "
-        f"{copies['files'] - copies['photographs']} are copies of another file",
-        f"  exact copies: {_of(exact['groups'], 'group')} of {_of(exact['files'], 'file')}, "
-        f"{exact['set_aside']} set aside",
-        f"  near-duplicates: {_of(near['groups'], 'group')} of {_of(near['files'], 'file')}, "
-        f"{near['set_aside']} set aside",
-        f"  kept together in one split: {_of(copies['kept_together']['groups'], 'group')} of "
-        f"{_of(copies['kept_together']['files'], 'file')}",
-        f"  with conflicting labels: {_of(conflicting['groups'], 'group')} of "
-        f"{_of(conflicting['files'], 'file')}, {conflicting['set_aside']} set aside",
+        (
+            f"{_of(copies['files'], 'file')} read, {_of(copies['photographs'], 'distinct photograph')}: "
+            f"{copies['files'] - copies['photographs']} are copies of another file"
+        ),
+        (
+            f"  exact copies: {_of(exact['groups'], 'group')} of {_of(exact['files'], 'file')}, "
+            f"{exact['set_aside']} set aside"
+        ),
+        (
+            f"  near-duplicates: {_of(near['groups'], 'group')} of {_of(near['files'], 'file')}, "
+            f"{near['set_aside']} set aside"
+        ),
+        (
+            f"  kept together in one split: {_of(copies['kept_together']['groups'], 'group')} of "
+            f"{_of(copies['kept_together']['files'], 'file')}"
+        ),
+        (
+            f"  with conflicting labels: {_of(conflicting['groups'], 'group')} of "
+            f"{_of(conflicting['files'], 'file')}, {conflicting['set_aside']} set aside"
+        ),
     ]
     largest = copies["largest"]
     if largest["files"] > 1:
         more = ", ..." if largest["files"] > len(largest["images"]) else ""
-        lines.append(
-            f"  largest group: {_of(largest['files'], 'file')} ({', '.join(largest['images'])}{more})"
-        )
+        lines.append(f"  largest group: {_of(largest['files'], 'file')} ({', '.join(largest['images'])}{more})")
         for name, classes in labels.items():
             counts = {int(value): count for value, count in copies["classes"].get(name, {}).items()}
             shares = [

@@ -1,11 +1,12 @@
-r"""Cuts the optic disc's surroundings out of records, where a segmentation run finds it: classify on what glaucoma changes.
+r"""Cuts the optic disc's surroundings out of records, where a segmentation run finds it: classify on what glaucoma
+changes.
 
   python -m tfrecord_tools.disc_region --records=RECORDS --run_dir=RUN --out=REGIONS --region_size=128
   python -m dr_edge.train --gin_file=... --records=REGIONS --run_dir=RUN2
 
-RUN draws optic discs (gin_configs/system_c.gin) and was trained at the size and preprocessing of RECORDS. REGIONS are records
-of the same images, labels and splits; photographs in which no disc is found are in rejected.csv. The truth's own masks are
-never looked at, so that training sees what a phone will see.
+RUN draws optic discs (gin_configs/system_c.gin) and was trained at the size and preprocessing of RECORDS. REGIONS are
+records of the same images, labels and splits; photographs in which no disc is found are in rejected.csv. The truth's
+own masks are never looked at, so that training sees what a phone will see.
 """
 
 from __future__ import annotations
@@ -72,7 +73,12 @@ def in_photograph(region: Region, crop_box: tuple[float, ...], size: int) -> tup
     """Carries a region of a stored crop [size, size] to slice bounds of the photograph: top, left, bottom, right."""
     top, left, bottom, right = crop_box
     down, across = (bottom - top) / size, (right - left) / size
-    return top + region.top * down, left + region.left * across, top + region.bottom * down, left + region.right * across
+    return (
+        top + region.top * down,
+        left + region.left * across,
+        top + region.bottom * down,
+        left + region.right * across,
+    )
 
 
 def cut(example: Example, region: Region, size: int, labels: Mapping[str, Any]) -> Record:
@@ -133,7 +139,9 @@ def cut_records(records: Path, run: TrainedRun, out: Path, size: int, margin: fl
         write_table(staging / "splits.csv", ("image", "patient", "split", "sha256"), rows)
         write_table(staging / "rejected.csv", ("file", "reason"), rejected)
         histogram, edges = np.histogram(scores, bins=10, range=(0.0, 1.0))
-        kept: dict[str, Any] = {key: source[key] for key in ("dataset", "labels", "positive", "source") if key in source}
+        kept: dict[str, Any] = {
+            key: source[key] for key in ("dataset", "labels", "positive", "source") if key in source
+        }
         content: dict[str, Any] = {
             **kept,
             "image_size": size,
@@ -206,7 +214,9 @@ def main(argv: list[str]) -> None:
     from dr_edge.runs import load_run
 
     out = Path(FLAGS.out).expanduser()
-    content = cut_records(Path(FLAGS.records).expanduser(), load_run(FLAGS.run_dir), out, FLAGS.region_size, FLAGS.margin)
+    content = cut_records(
+        Path(FLAGS.records).expanduser(), load_run(FLAGS.run_dir), out, FLAGS.region_size, FLAGS.margin
+    )
     counts = ", ".join(f"{content['splits'][split]['examples']} {split}" for split in SPLITS)
     print(f"{counts}; no disc found in {content['rejected']} (rejected.csv). Written to {os.fspath(out)}")
 

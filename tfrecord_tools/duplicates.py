@@ -1,14 +1,15 @@
 """Finds photographs that are copies of one another to the eye: re-encoded, resized, brightened, mirrored or turned.
 
-From each crop two small pictures are kept in which only the pattern of the vessels is left: the green channel, its local
-average removed, divided by its local contrast, zero outside the lit field of view. A coarse one (32x32) is compared
-with every other photograph's in all eight positions (mirrored and turned by quarters); a fine one (64x64, shifted by up
-to 3 pixels) confirms what the coarse one found. All sums are of whole numbers, so the answer does not depend on the machine.
+From each crop two small pictures are kept in which only the pattern of the vessels is left: the green channel, its
+local average removed, divided by its local contrast, zero outside the lit field of view. A coarse one (32x32) is
+compared with every other photograph's in all eight positions (mirrored and turned by quarters); a fine one (64x64,
+shifted by up to 3 pixels) confirms what the coarse one found. All sums are of whole numbers, so the answer does not
+depend on the machine.
 
-Measured on 2,900 real photographs (1.7 million pairs within their sets): different eyes reach 0.69 coarse, and 0.63 fine
-where they do; all 52 pairs that were found are copies as far as the eye can tell, mirrored and turned ones among them. Of 231
-photographs, copies at 55 % and JPEG quality 40 are found in 99.6 %, with another gamma and tint in 98.7 %, mirrored or turned
-in all, with their sides cut off in 86 to 96 % (the field of view is then found elsewhere).
+Measured on 2,900 real photographs (1.7 million pairs within their sets): different eyes reach 0.69 coarse, and 0.63
+fine where they do; all 52 pairs that were found are copies as far as the eye can tell, mirrored and turned ones among
+them. Of 231 photographs, copies at 55 % and JPEG quality 40 are found in 99.6 %, with another gamma and tint in 98.7 %,
+mirrored or turned in all, with their sides cut off in 86 to 96 % (the field of view is then found elsewhere).
 """
 
 from __future__ import annotations
@@ -50,9 +51,7 @@ def describe(crop: np.ndarray) -> bytes:
 def _lit(small: np.ndarray) -> np.ndarray:
     lit = (small.max(axis=2) > _LIT).astype(np.uint8)
     lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    lit = cv2.erode(
-        lit, np.ones((2 * _RIM + 1,) * 2, np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0
-    )
+    lit = cv2.erode(lit, np.ones((2 * _RIM + 1,) * 2, np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     offset = np.arange(_WORK_SIDE) - (_WORK_SIDE - 1) / 2
     disc = offset[:, None] ** 2 + offset[None, :] ** 2 < (_DISC * _WORK_SIDE / 2) ** 2
     return (lit * disc).astype(np.float32)
@@ -98,11 +97,7 @@ def near_pairs(
         for other in range(start, len(coarse), _COLUMNS):
             columns = coarse[other : other + _COLUMNS]
             sums = (views @ columns.T.astype(np.float32)).reshape(8, len(rows), len(columns))
-            needed = (
-                COARSE_CORRELATION
-                * lengths[start : start + _ROWS, None]
-                * lengths[None, other : other + _COLUMNS]
-            )
+            needed = COARSE_CORRELATION * lengths[start : start + _ROWS, None] * lengths[None, other : other + _COLUMNS]
             for position, first, second in np.argwhere((sums >= needed) & (needed > 0)):
                 i, j = start + int(first), other + int(second)
                 if i < j and confirm(read_fine(i), read_fine(j), int(position)):
@@ -123,7 +118,5 @@ def fine_correlation(first: np.ndarray, second: np.ndarray, position: int = 0) -
     if scale == 0:
         return 0.0
     steps = range(-SHIFT, SHIFT + 1)
-    sums = [
-        float((np.roll(turned, (down, right), (0, 1)) * fixed).sum()) for down in steps for right in steps
-    ]
+    sums = [float((np.roll(turned, (down, right), (0, 1)) * fixed).sum()) for down in steps for right in steps]
     return max(sums) / scale

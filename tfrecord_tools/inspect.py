@@ -2,9 +2,10 @@ r"""Shows what is in a directory of records: a contact sheet, class balance, cop
 
   python -m tfrecord_tools.inspect /tmp/records/idrid --out=/tmp/idrid.png
 
-prints a table of splits and classes and how many files were copies of one photograph (exact or to the eye, with conflicting
-labels, the largest group, by class), and writes one picture (.png, or .jpg for mail): plots of class balance, copies, photograph sizes and quality on top;
-below, for each split and class, some examples as they lie in their frame, as a model sees them, and with masks and centres.
+prints a table of splits and classes and how many files were copies of one photograph (exact or to the eye, with
+conflicting labels, the largest group, by class), and writes one picture (.png, or .jpg for mail): plots of class
+balance, copies, photograph sizes and quality on top; below, for each split and class, some examples as they lie in
+their frame, as a model sees them, and with masks and centres.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ from tfrecord_tools.reading import Example, read_examples
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "the .png or .jpg to write; without it only the table is printed")
-flags.DEFINE_string(
-    "label", None, "rows of the sheet follow the classes of this label; the first one if not given"
-)
+flags.DEFINE_string("label", None, "rows of the sheet follow the classes of this label; the first one if not given")
 flags.DEFINE_integer("examples", 3, "examples per split and class", lower_bound=1, upper_bound=20)
 
 

@@ -31,10 +31,10 @@ class MaskSource:
 
     Attributes:
       paths: files relative to the data directory, all in pixels of the photograph.
-      rule: "at_least" or "at_most" (the brightest channel against `value`; the union of the files), "half" (above half of the
-        one file's own range) or "between" (from `value` to `upper`, as stored), both checked by `mask_files`; "contours"
-        (texts of one 'x, y' per line, one file per expert; the mean contour), or "none" (the structure was looked for and
-        is not there: an empty mask, no file).
+      rule: "at_least" or "at_most" (the brightest channel against `value`; the union of the files), "half" (above half
+        of the one file's own range) or "between" (from `value` to `upper`, as stored), both checked by `mask_files`;
+        "contours" (texts of one 'x, y' per line, one file per expert; the mean contour), or "none" (the structure was
+        looked for and is not there: an empty mask, no file).
       value: grey level; 0..255 for the first two rules.
       upper: highest grey level inside, for "between".
     """
@@ -46,9 +46,7 @@ class MaskSource:
 
     def __post_init__(self) -> None:
         if self.rule not in MASK_RULES or bool(self.paths) == (self.rule == "none"):
-            raise ValueError(
-                f"A mask needs paths and a rule of {MASK_RULES}. Received: {self.paths}, {self.rule!r}."
-            )
+            raise ValueError(f"A mask needs paths and a rule of {MASK_RULES}. Received: {self.paths}, {self.rule!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +79,9 @@ class Item:
         if not self.image_id or not self.patient or (not self.path and self.seed is None):
             raise ValueError(f"An item needs an id, a patient, and a path or a seed. Received: {self}.")
         if self.split is not None and self.split not in SPLITS:
-            raise ValueError(
-                f"{self.image_id}: split must be one of {SPLITS} or None. Received: {self.split!r}."
-            )
+            raise ValueError(f"{self.image_id}: split must be one of {SPLITS} or None. Received: {self.split!r}.")
         if self.laterality not in LATERALITIES:
-            raise ValueError(
-                f"{self.image_id}: laterality must be left, right or ''. Received: {self.laterality!r}."
-            )
+            raise ValueError(f"{self.image_id}: laterality must be left, right or ''. Received: {self.laterality!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +122,8 @@ class Request:
       seed: of drawn images.
       table: --dataset=csv only: the path of the CSV file and its column names (see datasets/table.py).
       out: where the records will be written, for commands that messages show.
-      typed: flags that the user gave beside those of data set, table and `out`, quoted for a shell, for the same commands.
+      typed: flags that the user gave beside those of data set, table and `out`, quoted for a shell, for the same
+        commands.
     """
 
     data_dir: Path | None
@@ -149,11 +144,16 @@ def with_readable_names(listing: Listing) -> Listing:
     """
     for name in (*listing.labels, *(value for names in listing.labels.values() for value in names), *listing.masks):
         if not _is_text(name):
-            raise DatasetError(f"The name {readable(name)} is no UTF-8 text. Rename the folder or file, and build again.")
+            raise DatasetError(
+                f"The name {readable(name)} is no UTF-8 text. Rename the folder or file, and build again."
+            )
     taken = [item for item in listing.items if all(map(_is_text, (item.image_id, item.path, item.patient)))]
     left = [item for item in listing.items if item not in taken] if len(taken) < len(listing.items) else []
     rejected = [(readable(file), readable(reason)) for file, reason in listing.rejected]
-    rejected += [(readable(item.path), "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it") for item in left]
+    rejected += [
+        (readable(item.path), "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it")
+        for item in left
+    ]
     return dataclasses.replace(listing, items=taken, rejected=rejected)
 
 
@@ -180,15 +180,11 @@ def check_listing(listing: Listing, name: str) -> None:
     seen: set[str] = set()
     for item in listing.items:
         if item.image_id in seen:
-            raise DatasetError(
-                f"{name}: image id {item.image_id!r} occurs twice. Remove one of the rows or files."
-            )
+            raise DatasetError(f"{name}: image id {item.image_id!r} occurs twice. Remove one of the rows or files.")
         seen.add(item.image_id)
         for label, value in item.labels.items():
             if label not in listing.labels or not MISSING_LABEL <= value < len(listing.labels[label]):
-                raise DatasetError(
-                    f"{name}: {item.image_id}: {label}={value} is none of {dict(listing.labels)}."
-                )
+                raise DatasetError(f"{name}: {item.image_id}: {label}={value} is none of {dict(listing.labels)}.")
         for kind, names, known in (
             ("mask", item.masks, listing.masks),
             ("centre", item.centres, listing.centres),

@@ -1,4 +1,6 @@
-"""Reading downloaded directories: find a file under one of its published names, read its tables, match names to photographs."""
+"""Reading downloaded directories: find a file under one of its published names, read its tables, match names to
+photographs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from dr_edge.fundus.format_names import is_picture
 from tfrecord_tools.items import DatasetError, LayoutError
 
 IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".gif", ".jp2", ".avif", ".ppm",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".gif", ".jp2",
+    ".avif", ".ppm",
     ".dcm", ".dicom",
 )  # fmt: skip
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini")
@@ -27,13 +30,9 @@ def checked_directory(data_dir: Path | None, name: str) -> Path:
       DatasetError: no --data_dir, no such directory, or an empty one.
     """
     if data_dir is None:
-        raise DatasetError(
-            f"--dataset={name} needs --data_dir=DIR, the directory as downloaded and unpacked."
-        )
+        raise DatasetError(f"--dataset={name} needs --data_dir=DIR, the directory as downloaded and unpacked.")
     if not data_dir.is_dir():
-        raise DatasetError(
-            f"--data_dir={data_dir} is no directory. Unpack {name} there, or correct the path."
-        )
+        raise DatasetError(f"--data_dir={data_dir} is no directory. Unpack {name} there, or correct the path.")
     if not any(data_dir.iterdir()):
         raise DatasetError(f"--data_dir={data_dir} is empty. Unpack {name} there, or correct the path.")
     return data_dir
@@ -57,9 +56,9 @@ def relative(path: Path, root: Path) -> str:
 
 
 def list_images(directory: Path, *, recursive: bool = False) -> Iterator[Path]:
-    """Yields the image files of `directory` in the order of their names: by their suffix, or by their content (a DICOM export has
-    no suffixes); also those of formats that are refused by name. Hidden ones (.DS_Store, ._x) and what archivers and file servers
-    add (__MACOSX) are skipped.
+    """Yields the image files of `directory` in the order of their names: by their suffix, or by their content (a DICOM
+    export has no suffixes); also those of formats that are refused by name. Hidden ones (.DS_Store, ._x) and what
+    archivers and file servers add (__MACOSX) are skipped.
     """
     for path in sorted(directory.rglob("*") if recursive else directory.iterdir()):
         parts = path.relative_to(directory).parts
@@ -93,7 +92,8 @@ def index_images(directories: Iterable[Path], *, recursive: bool = False) -> dic
 def read_table(path: Path, *, delimiter: str | None = None) -> list[dict[str, str]]:
     """Reads a CSV file as rows of stripped column name -> stripped value; unnamed columns and empty rows are left out.
 
-    Byte-order mark, CRLF line ends, blanks around names and semicolons instead of commas are all met in published files.
+    Byte-order mark, CRLF line ends, blanks around names and semicolons instead of commas are all met in published
+    files.
 
     Raises:
       DatasetError: no rows, not text, or a column name twice.
@@ -112,18 +112,16 @@ def read_table(path: Path, *, delimiter: str | None = None) -> list[dict[str, st
     return named_rows(csv.reader(lines, delimiter=delimiter), path)
 
 
-def named_rows(
-    rows: Iterable[Sequence[object]], path: Path, header: str | None = None
-) -> list[dict[str, str]]:
-    """Returns table rows as dictionaries under the names of the first row, or of the row that holds the cell `header`."""
+def named_rows(rows: Iterable[Sequence[object]], path: Path, header: str | None = None) -> list[dict[str, str]]:
+    """Returns table rows as dictionaries under the names of the first row, or of the row that holds the cell
+    `header`.
+    """
     table = [[_text(value) for value in row] for row in rows]
     table = [row for row in table if any(row)]
     if header is not None:
         table = table[next((index for index, row in enumerate(table) if header in row), len(table)) :]
     if len(table) < 2:
-        raise DatasetError(
-            f"{path} holds no rows{f' under {header!r}' if header else ''}. Check the download."
-        )
+        raise DatasetError(f"{path} holds no rows{f' under {header!r}' if header else ''}. Check the download.")
     names = [name for name in table[0] if name]
     if len(set(names)) != len(names):
         raise DatasetError(f"{path} has a column name twice: {names}. Correct its first line.")
@@ -155,9 +153,7 @@ def read_spreadsheet(path: Path, header: str | None = None) -> list[dict[str, st
 
             rows = list(openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0].values)
     except ImportError as err:
-        raise DatasetError(
-            f"{path}: reading it needs {err.name}. Install it: pip install {err.name}"
-        ) from err
+        raise DatasetError(f"{path}: reading it needs {err.name}. Install it: pip install {err.name}") from err
     except Exception as err:  # noqa: BLE001 - both packages raise their own and zipfile's errors for damaged files
         raise DatasetError(f"{path} cannot be read as a spreadsheet: {err}. Check the download.") from err
     return named_rows(rows, path, header)
@@ -173,9 +169,7 @@ def column(row: Mapping[str, str], names: Sequence[str], path: Path) -> str:
     for name in names:
         if name.lower() in lowered:
             return lowered[name.lower()]
-    raise LayoutError(
-        f"{path} has no column {' or '.join(names)}; it has {', '.join(row)}. Is it the right file?"
-    )
+    raise LayoutError(f"{path} has no column {' or '.join(names)}; it has {', '.join(row)}. Is it the right file?")
 
 
 def class_index(value: str, classes: int | Sequence[str], where: str, *, missing: int = -1) -> int:

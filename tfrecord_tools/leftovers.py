@@ -1,7 +1,8 @@
 """What lies in a data directory and is not taken: nothing is dropped in silence.
 
-Of own folders and tables every visible file that is no photograph, mask or table of the build is named with its reason. A published
-data set is downloaded with much that belongs to no photograph (texts, other tasks); there the rest is counted.
+Of own folders and tables every visible file that is no photograph, mask or table of the build is named with its reason.
+A published data set is downloaded with much that belongs to no photograph (texts, other tasks); there the rest is
+counted.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[li
     Returns:
       (file, reason) of each file of an own folder or table that is neither taken nor rejected already; and notes.
     """
-    known = {os.path.normpath(item.path) for item in listing.items} | {os.path.normpath(file) for file, _ in listing.rejected}
+    known = {os.path.normpath(item.path) for item in listing.items} | {
+        os.path.normpath(file) for file, _ in listing.rejected
+    }
     known |= {os.path.normpath(path) for item in listing.items for mask in item.masks.values() for path in mask.paths}
     hidden: list[str] = []
     rest = [path for path in _visible(root, out, hidden) if _name(path, root) not in known]
     notes = []
     if hidden:
-        notes.append(f"{_counted(hidden, 'hidden or system file or folder', 'hidden or system files and folders')} passed over.")
+        notes.append(
+            f"{_counted(hidden, 'hidden or system file or folder', 'hidden or system files and folders')} passed over."
+        )
     if dataset not in OWN:
         named = [_name(path, root) for path in rest]
         if named:
@@ -59,7 +64,9 @@ def _visible(root: Path, out: Path, hidden: list[str]) -> Iterator[str]:
             if is_passed_over(name):
                 hidden.append(_name(os.path.join(directory, name), root))
         folders[:] = sorted(
-            name for name in folders if not is_passed_over(name) and os.path.realpath(os.path.join(directory, name)) != os.path.realpath(out)
+            name
+            for name in folders
+            if not is_passed_over(name) and os.path.realpath(os.path.join(directory, name)) != os.path.realpath(out)
         )
         yield from (os.path.join(directory, name) for name in folders if os.path.islink(os.path.join(directory, name)))
         yield from (os.path.join(directory, name) for name in sorted(files) if not is_passed_over(name))

@@ -24,13 +24,15 @@ def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
       field: pixels of the field of view.
 
     Raises:
-      MaskError: a mask over most of the field of view, a disc or a cup with a hole or in several places, a cup outside the disc, or a cup that is the disc.
+      MaskError: a mask over most of the field of view, a disc or a cup with a hole or in several places, a cup outside
+        the disc, or a cup that is the disc.
     """
     for name, mask in masks.items():
         share = np.count_nonzero(mask) / max(field, 1.0)
         if share > MOST_COVERED:
             raise MaskError(
-                f"{name} covers {min(share, 1.0):.0%} of the field of view. Is the mask inverted? Then say what is inside: "
+                f"{name} covers {min(share, 1.0):.0%} of the field of view. Is the mask inverted? Then say what is "
+                "inside: "
                 f'--mask_values="{name}<=127" (or {name}=0)'
             )
     disc, cup = masks.get("optic_disc"), masks.get("optic_cup")
@@ -38,29 +40,39 @@ def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
         outside = np.count_nonzero(cup & ~disc) / np.count_nonzero(cup)
         if outside > MOST_OUTSIDE:
             raise MaskError(
-                f"{outside:.0%} of optic_cup lies outside optic_disc. The mask of the disc takes in the cup: of one file with levels 1 (rim) and 2 (cup) that "
+                f"{outside:.0%} of optic_cup lies outside optic_disc. The mask of the disc takes in the cup: of one "
+                "file with levels 1 (rim) and 2 (cup) that "
                 f'is --mask_values="optic_disc>=1,optic_cup=2"'
             )
         if (cup == disc).all():
-            raise MaskError("optic_cup and optic_disc are the same pixels: a cup-to-disc ratio of 1. Is one file named under both?")
+            raise MaskError(
+                "optic_cup and optic_disc are the same pixels: a cup-to-disc ratio of 1. Is one file named under both?"
+            )
     _check_shapes(masks)
 
 
 def _check_shapes(masks: Mapping[str, np.ndarray]) -> None:
-    """Raises MaskError where a disc or a cup has a hole, or lies in several places: an outline, a rim, two eyes, letters beside it."""
+    """Raises MaskError where a disc or a cup has a hole, or lies in several places: an outline, a rim, two eyes,
+    letters beside it.
+    """
     for name, mask in masks.items():
         if name not in ONE_REGION or not mask.any():
             continue
         hole, beside = _hole(mask), _beside(mask)
         if hole > MOST_HOLE and name == "optic_disc":
             raise MaskError(
-                f"optic_disc is a ring: {hole:.0%} of it is a hole. Fill an outline; and the mask of the disc takes in the cup: of one file with cup 0, "
-                f'rim 128 and background 255 that is --mask_values="optic_disc<=128", with rim 1 and cup 2 "optic_disc>=1"'
+                f"optic_disc is a ring: {hole:.0%} of it is a hole. Fill an outline; and the mask of the disc takes in "
+                "the cup: of one file with cup 0, "
+                f'rim 128 and background 255 that is --mask_values="optic_disc<=128", with rim 1 and cup 2'
+                f' "optic_disc>=1"'
             )
         if hole > MOST_HOLE:
             raise MaskError(f"{name} is a ring: {hole:.0%} of it is a hole. Fill the outline")
         if beside > MOST_BESIDE:
-            raise MaskError(f"{name} lies in several places: {beside:.0%} of it is not with its largest part. One photograph has one; take away the rest")
+            raise MaskError(
+                f"{name} lies in several places: {beside:.0%} of it is not with its largest part. One photograph has "
+                "one; take away the rest"
+            )
 
 
 def _beside(mask: np.ndarray) -> float:

@@ -1,7 +1,8 @@
-"""What is inside in a mask file that somebody drew: half of the file's own range, or the grey levels that the user names.
+"""What is inside in a mask file that somebody drew: half of the file's own range, or the grey levels that the user
+names.
 
-A mask has two levels: outside and inside, with soft or compressed edges between. Whatever else a file holds (labels 0, 1, 2;
-0, 128, 255; several colours; a photograph) is refused with what to do: a guess would be a wrong mask in silence.
+A mask has two levels: outside and inside, with soft or compressed edges between. Whatever else a file holds (labels 0,
+1, 2; 0, 128, 255; several colours; a photograph) is refused with what to do: a guess would be a wrong mask in silence.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ FEW_LEVELS = 12
 SHOWN = 6
 LOSSY_NOISE = 16  # grey levels by which a JPEG moves those of a plain region
 LOSSY_APART = 40  # from a region's level: beyond its noise, and not yet within that of the next one
-LOSSY_PLAIN = 6  # grey levels between the extremes of 5 x 5 pixels of a plain region; a soft edge and the ringing at a sharp one vary more
-LOSSY_BESIDE = (8, 36)  # grey levels between a faint region and the level it is taken for; beyond, it counts as a third level
+# grey levels between the extremes of 5 x 5 pixels of a plain region; a soft edge and the ringing at a sharp one vary
+# more
+LOSSY_PLAIN = 6
+LOSSY_BESIDE = (
+    8,
+    36,
+)  # grey levels between a faint region and the level it is taken for; beyond, it counts as a third level
 LOSSY_PLATEAU = 0.05  # of the structure's area
 _VALUE = re.compile(r"(?P<name>.+?)\s*(?:(?P<sign>>=|<=)\s*(?P<bound>\d+)|=\s*(?P<low>\d+)(?:\s*-\s*(?P<high>\d+))?)")
 
@@ -37,7 +43,8 @@ class MaskError(ValueError):
 
 
 def parse_values(entries: list[str]) -> dict[str, tuple[int, int]]:
-    """Reads --mask_values: "optic_cup=2", "optic_disc>=1", "optic_disc<=128", "optic_disc=1-2" -> name -> (lowest, highest).
+    """Reads --mask_values: "optic_cup=2", "optic_disc>=1", "optic_disc<=128", "optic_disc=1-2" -> name -> (lowest,
+    highest).
 
     Raises:
       MaskError: an entry that is none of these.
@@ -47,7 +54,8 @@ def parse_values(entries: list[str]) -> dict[str, tuple[int, int]]:
         found = _VALUE.fullmatch(entry.strip())
         if found is None:
             raise MaskError(
-                f"--mask_values holds {entry!r}. Write the grey levels that are inside: optic_cup=2, optic_disc>=1, optic_disc<=128 or optic_disc=1-2."
+                f"--mask_values holds {entry!r}. Write the grey levels that are inside: optic_cup=2, optic_disc>=1, "
+                "optic_disc<=128 or optic_disc=1-2."
             )
         bound = int(found["bound"] or 0)
         low = int(found["low"]) if found["low"] else bound if found["sign"] == ">=" else 0
@@ -67,7 +75,8 @@ def read_levels(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
 
     Returns:
       [H, W] grey levels (the index where a palette holds colours, the opacity where only that varies), and whether the
-      file's compression changes levels (JPEG). It lies as its EXIF turns it; of a TIFF with several pages it is the photograph's page.
+      file's compression changes levels (JPEG). It lies as its EXIF turns it; of a TIFF with several pages it is the
+      photograph's page.
 
     Raises:
       PhotographError: unreadable, or damaged.
@@ -119,12 +128,15 @@ def _grey(picture: np.ndarray, *, lossy: bool) -> np.ndarray:
     colours = picture[lit].astype(np.float32) / np.maximum(level[lit], 1)[:, None]
     strange = np.abs(colours - np.median(colours, axis=0)).max(axis=1) > 0.5
     if strange.mean() > (0.05 if lossy else 0.01):
-        raise MaskError("holds several colours. Save each structure as a grey file of its own, or all as grey levels 0, 1, 2")
+        raise MaskError(
+            "holds several colours. Save each structure as a grey file of its own, or all as grey levels 0, 1, 2"
+        )
     return level
 
 
 def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
-    """Returns [H, W] bool, inside: above the middle of the file's own range. A file that is black everywhere is an empty mask.
+    """Returns [H, W] bool, inside: above the middle of the file's own range. A file that is black everywhere is an
+    empty mask.
 
     Raises:
       MaskError: more than two levels, or no mask at all.
@@ -161,7 +173,9 @@ def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
 def _third_level(
     position: np.ndarray, between: np.ndarray, inside: np.ndarray, low: float, high: float
 ) -> float | None:
-    """Returns a grey level between the two that fills a region of its own; None where there are edges only, or steps of agreement."""
+    """Returns a grey level between the two that fills a region of its own; None where there are edges only, or steps of
+    agreement.
+    """
     levels, counts = np.unique(position[between], return_counts=True)
     if len(levels) == 0:
         return None
@@ -185,7 +199,9 @@ def _third_level(
 
 
 def _faint_level(levels: np.ndarray, values: np.ndarray, inside: np.ndarray) -> float | None:
-    """Returns a level close to one of the two that fills a region of its own (0, 25, 255; 0, 1, 255); None where there are even steps."""
+    """Returns a level close to one of the two that fills a region of its own (0, 25, 255; 0, 1, 255); None where there
+    are even steps.
+    """
     steps = np.diff(values.astype(np.float64))
     if len(values) > 3 and steps.max() - steps.min() <= 2:
         return None
@@ -198,7 +214,8 @@ def _faint_level(levels: np.ndarray, values: np.ndarray, inside: np.ndarray) -> 
 
 
 def _close_levels(levels: np.ndarray, inside: np.ndarray) -> tuple[int, int] | None:
-    """Returns two levels of plain regions that lie so near to each other that a JPEG's noise may mix them; None where there are none.
+    """Returns two levels of plain regions that lie so near to each other that a JPEG's noise may mix them; None where
+    there are none.
 
     A faint third level (0, 20, 255) is such a one; edges, soft or sharp, and experts' steps of a quarter are not.
 
@@ -219,13 +236,18 @@ def _close_levels(levels: np.ndarray, inside: np.ndarray) -> tuple[int, int] | N
         if len(beside) <= max(9.0, LOSSY_PLATEAU * smaller):
             continue
         level = int(np.median(beside))
-        if (np.abs(beside.astype(np.int32) - level) <= LOSSY_PLAIN).mean() > 0.8:  # of one level; a very soft edge has all of them
+        if (
+            np.abs(beside.astype(np.int32) - level) <= LOSSY_PLAIN
+        ).mean() > 0.8:  # of one level; a very soft edge has all of them
             return commonest, level
     return None
 
 
 def _too_close(one: int, other: int) -> str:
-    return f"its compression changes levels, and those near {one} and near {other} cannot be told apart. Save it as PNG from the original"
+    return (
+        f"its compression changes levels, and those near {one} and near {other} cannot be told apart. Save it as PNG "
+        "from the original"
+    )
 
 
 def describe(values: np.ndarray, counts: np.ndarray) -> str:
@@ -245,12 +267,15 @@ def _hint(name: str, *, numbered: bool, lossy: bool = False) -> str:
     refuge = f'{both}--mask_values="{refuge_values(lossy)}"'
     own = f"{name}={128 - LOSSY_APART}-{128 + LOSSY_APART}" if lossy else f"{name}=128"
     return (
-        f"Say it: --mask_values=\"{own}\" or {name}<={128 + LOSSY_APART if lossy else 128}. In REFUGE 0 is cup, 128 the disc's rim and 255 background: {refuge}"
+        f'Say it: --mask_values="{own}" or {name}<={128 + LOSSY_APART if lossy else 128}. In REFUGE 0 is cup, 128 the'
+        f" disc's rim and 255 background: {refuge}"
     )
 
 
 def refuge_values(lossy: bool) -> str:
-    """Returns the --mask_values of REFUGE's files, in which 0 is cup, 128 the disc's rim and 255 background; lossy: saved as JPEG."""
+    """Returns the --mask_values of REFUGE's files, in which 0 is cup, 128 the disc's rim and 255 background; lossy:
+    saved as JPEG.
+    """
     return f"optic_disc<={128 + LOSSY_APART},optic_cup<={LOSSY_APART}" if lossy else "optic_disc<=128,optic_cup=0"
 
 
@@ -261,7 +286,10 @@ def named_levels(levels: np.ndarray, lossy: bool, low: int, high: int) -> np.nda
       MaskError: of a file whose compression changes levels: one single level, or a bound that cuts through a region.
     """
     if lossy and low == high and low > 0:
-        raise MaskError(f"its compression changes levels, so that ={low} is too narrow. Give a range, such as {max(low - LOSSY_APART, 0)}-{low + LOSSY_APART}")
+        raise MaskError(
+            f"its compression changes levels, so that ={low} is too narrow. Give a range, such as "
+            f"{max(low - LOSSY_APART, 0)}-{low + LOSSY_APART}"
+        )
     high += LOSSY_APART if lossy and low == high else 0
     inside = (levels >= low) & (levels <= high)
     if lossy:
@@ -273,21 +301,27 @@ def named_levels(levels: np.ndarray, lossy: bool, low: int, high: int) -> np.nda
                 meant_inside = sign == "<=" or bound > NUMBERED  # ">=1" leaves the background near 0 out
                 better = region + LOSSY_APART * (1 if meant_inside == (sign == "<=") else -1)
                 raise MaskError(
-                    f"its compression changes levels, and {sign}{bound} cuts through the region near {region}. Go between two levels "
-                    f"({sign}{min(max(better, 1), 254)}), or save it as PNG from the original"
+                    f"its compression changes levels, and {sign}{bound} cuts through the region near {region}. Go "
+                    f"between two levels ({sign}{min(max(better, 1), 254)}), or save it as PNG from the original"
                 )
     return inside
 
 
 def _cut_region(levels: np.ndarray, inside: np.ndarray, bound: int) -> int | None:
-    """Returns the level of a region whose noise lies on both sides of a bound; None where only edges, sharp or soft, cross it."""
+    """Returns the level of a region whose noise lies on both sides of a bound; None where only edges, sharp or soft,
+    cross it.
+    """
     level = levels.astype(np.int32)
     near = np.abs(level - bound) <= LOSSY_NOISE
     inner = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8))
     edge = int(np.count_nonzero(inside)) - int(np.count_nonzero(inner))
     wide = 2 * LOSSY_NOISE + 1
     low, high = int(level.min()), int(level.max())
-    sides = [int(np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE)) for centre in (bound - wide, bound + wide) if low <= centre <= high]
+    sides = [
+        int(np.count_nonzero(np.abs(level - centre) <= LOSSY_NOISE))
+        for centre in (bound - wide, bound + wide)
+        if low <= centre <= high
+    ]
     crossing = int(np.count_nonzero(near))
     if crossing <= max(8, edge // 2) or (sides and crossing <= 2 * min(sides)):
         return None

@@ -1,4 +1,6 @@
-"""Masks of one photograph from the files that a data set names: grey levels, contours of several experts, or a user's own files."""
+"""Masks of one photograph from the files that a data set names: grey levels, contours of several experts, or a user's
+own files.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ DRAWN = ("half", "between")  # rules for masks of a user's own table
 def read_masks(
     data_dir: str, max_pixels: int, sources: Mapping[str, MaskSource], size: tuple[int, int], fov: FieldOfView
 ) -> dict[str, np.ndarray]:
-    """Returns the [H, W] bool masks of a photograph; those of files that somebody drew are checked against each other and the field
-    of view.
+    """Returns the [H, W] bool masks of a photograph; those of files that somebody drew are checked against each other
+    and the field of view.
 
     Raises:
       Rejected: a mask that cannot be read or cannot be true.
@@ -56,12 +58,15 @@ def check_turns(data_dir: str, sources: Mapping[str, MaskSource], size: tuple[in
             continue  # read_masks says it
         if mask_turn != turn:
             raise Rejected(
-                f"mask {path} and the photograph may not lie the same way: the photograph is turned by its EXIF (orientation {turn}), and nothing "
-                f"says whether the mask was drawn before or after. Save both upright, without EXIF."
+                f"mask {path} and the photograph may not lie the same way: the photograph is turned by its EXIF "
+                f"(orientation {turn}), and nothing says whether the mask was drawn before or after. Save both "
+                "upright, without EXIF."
             )
 
 
-def read_mask(data_dir: str, max_pixels: int, source: MaskSource, size: tuple[int, int], name: str = "mask") -> np.ndarray:
+def read_mask(
+    data_dir: str, max_pixels: int, source: MaskSource, size: tuple[int, int], name: str = "mask"
+) -> np.ndarray:
     """Returns the [H, W] bool mask of a structure in pixels of the photograph.
 
     Raises:
@@ -79,9 +84,7 @@ def read_mask(data_dir: str, max_pixels: int, source: MaskSource, size: tuple[in
         except mask_files.MaskError as err:
             raise Rejected(f"mask {path} {one_line(err)}") from err
         if inside.shape != size:
-            raise Rejected(
-                f"mask {path} is {inside.shape[0]}x{inside.shape[1]}, the photograph {size[0]}x{size[1]}"
-            )
+            raise Rejected(f"mask {path} is {inside.shape[0]}x{inside.shape[1]}, the photograph {size[0]}x{size[1]}")
         union |= inside
     return union
 
@@ -112,13 +115,13 @@ def _fill_contour(data_dir: str, path: str, size: tuple[int, int]) -> np.ndarray
 
 
 def mean_shape(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the mean of several experts' shapes, [H, W] bool: where the mean signed distance to their edges is inside."""
+    """Returns the mean of several experts' shapes, [H, W] bool: where the mean signed distance to their edges is
+    inside.
+    """
     if len(masks) == 1:
         return masks[0]
     distance = np.zeros(masks[0].shape, np.float32)
     for mask in masks:
         inside = mask.astype(np.uint8)
-        distance += cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(
-            1 - inside, cv2.DIST_L2, 5
-        )
+        distance += cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
     return distance > 0

@@ -82,7 +82,9 @@ def plan_build(options: BuildOptions) -> Plan:
     if options.table and options.dataset != "csv":
         raise ValueError(f"--{next(iter(options.table))} is for --dataset=csv only. Leave it out.")
     if options.positive and options.dataset not in ("folder", "csv"):
-        raise ValueError("--positive is for --dataset=folder and csv only: the other data sets say what is the disease.")
+        raise ValueError(
+            "--positive is for --dataset=folder and csv only: the other data sets say what is the disease."
+        )
     request = Request(options.data_dir, options.limit, options.seed, options.table, options.out, options.typed)
     listing = list_dataset(options.dataset, request)
     positive = positive_classes(listing.labels, options.positive)
@@ -122,7 +124,9 @@ def plan_build(options: BuildOptions) -> Plan:
 
 
 def _versions(items: Sequence[Item]) -> dict[str, Any]:
-    """Returns what else decides the bytes of the records; for the formats whose pixels never changed, as earlier releases did."""
+    """Returns what else decides the bytes of the records; for the formats whose pixels never changed, as earlier
+    releases did.
+    """
     versions: dict[str, Any] = {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__}
     if any(Path(item.path).suffix.lower() not in UNCHANGED for item in items if item.path):
         versions["reader"] = READER_VERSION

@@ -44,16 +44,23 @@ def disease_lines(labels: Mapping[str, Sequence[str]], found: Mapping[str, Seque
 
 def turned_round(labels: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns a sentence for each label of which a class is called the disease whose name reads as healthy."""
-    said = {label: positive.reversed_words(names, positive.indices(names, found[label]), label) for label, names in labels.items()}
-    return [f"{label}: {text} --positive says so; it names the classes that mean the disease." for label, text in said.items() if text]
+    said = {
+        label: positive.reversed_words(names, positive.indices(names, found[label]), label)
+        for label, names in labels.items()
+    }
+    return [
+        f"{label}: {text} --positive says so; it names the classes that mean the disease."
+        for label, text in said.items()
+        if text
+    ]
 
 
 def undecided(labels: Mapping[str, Sequence[str]], found: Mapping[str, Sequence[str]]) -> list[str]:
     """Returns a sentence for each label of which nobody said which classes are the disease: how to say it."""
     return [
-        f"{label}: the names {', '.join(names)} do not say which class is the disease. Build again with --positive={quoted(f'{label}=NAME')} (the disease in "
-        f"place of NAME; several with commas between, {label}= before each), or train with --gin_param=\"tasks.label.positive = ('NAME',)\"; "
-        f"train refuses to guess."
+        f"{label}: the names {', '.join(names)} do not say which class is the disease. Build again with "
+        f"--positive={quoted(f'{label}=NAME')} (the disease in place of NAME; several with commas between, {label}= "
+        "before each), or train with --gin_param=\"tasks.label.positive = ('NAME',)\"; train refuses to guess."
         for label, names in labels.items()
         if not found[label] and len(names) > 1
     ]
@@ -69,5 +76,7 @@ def _place(labels: Mapping[str, Sequence[str]], text: str) -> tuple[str, str]:
         return label, name
     known = "; ".join(f"{label}: {', '.join(names)}" for label, names in labels.items())
     if holders:
-        raise DatasetError(f"--positive={text}: the labels {', '.join(holders)} all have it. Write --positive={holders[0]}={text}.")
+        raise DatasetError(
+            f"--positive={text}: the labels {', '.join(holders)} all have it. Write --positive={holders[0]}={text}."
+        )
     raise DatasetError(f"--positive={text}: no class is called so. There are: {known}.")

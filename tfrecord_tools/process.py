@@ -113,9 +113,7 @@ def _process(item: Item, settings: Settings) -> Outcome:
         laterality=source["laterality"],
         quality=score,
         labels=dict(source["labels"]),
-        masks={
-            name: _png(crop_mask(mask, in_source, size)) for name, mask in sorted(source["masks"].items())
-        },
+        masks={name: _png(crop_mask(mask, in_source, size)) for name, mask in sorted(source["masks"].items())},
         centres=_crop_centres(source["centres"], in_source, size),
     )
     empty = tuple(name for name, mask in sorted(source["masks"].items()) if not mask.any())
@@ -158,7 +156,9 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
         "pixels": hashlib.sha256(repr(size).encode() + found.image.tobytes()).hexdigest(),
         "laterality": item.laterality,
         "labels": item.labels,
-        "masks": read_masks(settings.data_dir, settings.max_pixels, item.masks, size, found.fov.scaled(found.denominator)),
+        "masks": read_masks(
+            settings.data_dir, settings.max_pixels, item.masks, size, found.fov.scaled(found.denominator)
+        ),
         "centres": dict(item.centres),
     }
 

@@ -1,4 +1,6 @@
-"""Draws the contact sheet of a directory of records: where each crop lies in its frame, what a model sees, and what is marked."""
+"""Draws the contact sheet of a directory of records: where each crop lies in its frame, what a model sees, and what is
+marked.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ CONTRAST = 6.0  # of marks to the background, which their names are written on (
 
 
 def palette(names: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """Returns name -> RGB colour: apart in hue, none that of a fundus, and light enough to be read on the background."""
+    """Returns name -> RGB colour: apart in hue, none that of a fundus, and light enough to be read on the
+    background.
+    """
     hues = np.linspace(LIME, PINK, max(len(names), 2))
     apart = [*hues[::2], *hues[1::2]]  # names that follow each other, as disc and cup, often lie in each other
     return {name: _readable(float(hue)) for name, hue in zip(names, apart, strict=False)}
@@ -114,9 +118,7 @@ def draw_row(
     return row
 
 
-def draw_legend(
-    colours: Mapping[str, tuple[int, int, int]], centres: Sequence[str], width: int
-) -> np.ndarray:
+def draw_legend(colours: Mapping[str, tuple[int, int, int]], centres: Sequence[str], width: int) -> np.ndarray:
     """Draws what the columns, outlines and crosses mean, on as many lines as it takes."""
     marks = [*colours.items()]
     if centres:
@@ -140,7 +142,6 @@ def stack(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Stacks rows of different widths, filled with the background on the right."""
     width = max(row.shape[1] for row in rows)
     filled = [
-        cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=BACKGROUND)
-        for row in rows
+        cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=BACKGROUND) for row in rows
     ]
     return np.vstack(filled)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-LETTERS = 0.12  # of the names below a plot's bars, side by side, that have room in a pixel of the plot's share of the width
+LETTERS = (
+    0.12  # of the names below a plot's bars, side by side, that have room in a pixel of the plot's share of the width
+)
 SPLIT_COLOURS = {"train": "#4cc9f0", "val": "#f9c74f", "test": "#f94144"}
 
 
@@ -65,7 +67,9 @@ def _balance(axis: Any, manifest: Mapping[str, Any], name: str, letters: float) 
     named = manifest["labels"][name]
     words = ["missing" if value < 0 else str(named[value]).replace("_", " ") for value in values]
     steep = sum(map(len, words)) > letters  # side by side they would run into each other
-    axis.set_xticks(range(len(values)), words, **({"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if steep else {}))
+    axis.set_xticks(
+        range(len(values)), words, **({"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if steep else {})
+    )
     for place, total in enumerate(bottom):
         axis.text(place, total, f"{total:.0f}", ha="center", va="bottom", fontsize=7)
     axis.set_title(name.replace("_", " "), fontsize=9)

@@ -1,8 +1,8 @@
 """Who goes where: official test sets kept, patients and near-duplicates together, the rest stratified and stable.
 
-Nothing here depends on the order of rows or on Python's hash: a group's place follows from the SHA-256 of its patients, so
-that photographs added later move few others. Copies of one photograph can never stand on both sides of a split, which
-is also why augmentation lives in the training pipeline and not in the records.
+Nothing here depends on the order of rows or on Python's hash: a group's place follows from the SHA-256 of its patients,
+so that photographs added later move few others. Copies of one photograph can never stand on both sides of a split,
+which is also why augmentation lives in the training pipeline and not in the records.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ PRIORITY = {
 
 @dataclasses.dataclass(frozen=True)
 class Fractions:
-    """Shares of the photographs without an official split (or with the official split 'train') that go to val and test."""
+    """Shares of the photographs without an official split (or with the official split 'train') that go to val and
+    test.
+    """
 
     val: float
     test: float
@@ -49,9 +51,7 @@ def choose_fractions(official: set[str | None], val: float | None, test: float |
         if not 0 <= chosen[split] < 1:
             raise ValueError(f"--{split}_fraction must be at least 0 and below 1. Received: {chosen[split]}.")
     if sum(chosen.values()) >= 1:
-        raise ValueError(
-            f"--val_fraction and --test_fraction leave nothing for training: {chosen}. Lower them."
-        )
+        raise ValueError(f"--val_fraction and --test_fraction leave nothing for training: {chosen}. Lower them.")
     return Fractions(**chosen)
 
 
@@ -104,9 +104,7 @@ def assign(
     for group in groups:
         kept = _kept_side(facts, group)
         for index in set(group) - set(kept):
-            reasons[index] = (
-                f"belongs with {facts[kept[0]].image_id} of the official {facts[kept[0]].split} split"
-            )
+            reasons[index] = f"belongs with {facts[kept[0]].image_id} of the official {facts[kept[0]].split} split"
         official = facts[kept[0]].split
         if official in ("test", "val"):
             splits |= {index: official for index in kept}
@@ -119,7 +117,9 @@ def assign(
 def _settle_copies(
     facts: Sequence[Fact], members: Sequence[int], reasons: dict[int, str], kind: str, *, keep_one: bool
 ) -> None:
-    """Sets aside what must go of a group of copies: training copies of test photographs, contradictions, repetitions."""
+    """Sets aside what must go of a group of copies: training copies of test photographs, contradictions,
+    repetitions.
+    """
     if len(members) < 2:
         return
     kept = _kept_side(facts, members)
@@ -131,9 +131,7 @@ def _settle_copies(
     for index in kept:
         others = [facts[other].image_id for other in kept if other != index]
         if conflicts:
-            reasons[index] = (
-                f"{kind} of {', '.join(others[:3])} with conflicting labels ({'; '.join(conflicts)})"
-            )
+            reasons[index] = f"{kind} of {', '.join(others[:3])} with conflicting labels ({'; '.join(conflicts)})"
         elif keep_one and index != kept[0]:
             reasons[index] = f"{kind} of {first.image_id}"
 
@@ -153,15 +151,11 @@ def label_conflicts(facts: Sequence[Fact]) -> list[str]:
             if value != MISSING_LABEL:
                 values[name].add(value)
     return [
-        f"{name} {' and '.join(map(str, sorted(found)))}"
-        for name, found in sorted(values.items())
-        if len(found) > 1
+        f"{name} {' and '.join(map(str, sorted(found)))}" for name, found in sorted(values.items()) if len(found) > 1
     ]
 
 
-def patient_groups(
-    facts: Sequence[Fact], alive: Iterable[int], edges: Sequence[tuple[int, int]]
-) -> list[list[int]]:
+def patient_groups(facts: Sequence[Fact], alive: Iterable[int], edges: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Returns the groups that no split may part: connected by a patient or by near-duplicates."""
     alive = set(alive)
     first_of: dict[str, int] = {}
@@ -201,9 +195,7 @@ def divide(
     """
     strata: dict[tuple[int, ...], list[tuple[str, Sequence[int]]]] = defaultdict(list)
     for group in groups:
-        worst = tuple(
-            max(facts[index].labels.get(name, MISSING_LABEL) for index in group) for name in stratify
-        )
+        worst = tuple(max(facts[index].labels.get(name, MISSING_LABEL) for index in group) for name in stratify)
         key = min(stable_hash("split", seed, facts[index].patient) for index in group)
         strata[worst].append((key, group))
     splits: dict[int, str] = {}
@@ -226,7 +218,9 @@ def _counts(groups: int, fractions: Fractions) -> tuple[int, int]:
 
 
 def count_classes(facts: Iterable[Fact], labels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-    """Returns label -> class index (as text, '-1' for missing) -> number of photographs; classes that are absent count 0."""
+    """Returns label -> class index (as text, '-1' for missing) -> number of photographs; classes that are absent count
+    0.
+    """
     counts = {name: {str(index): 0 for index in range(len(classes))} for name, classes in labels.items()}
     for fact in facts:
         for name in labels:

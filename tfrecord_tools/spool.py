@@ -1,8 +1,8 @@
 """The resumable middle of a build: finished images in chunks on disk, before anybody knows their split.
 
-Chunk k holds the records of items 32k .. 32k+31 (in the order of their ids) as TFRecord frames, beside it the small pictures
-by which near-duplicates are found, and a JSON list with one Fact per item. The JSON is written last: a chunk with a
-readable JSON is whole, and a build that was killed goes on with the first chunk that has none.
+Chunk k holds the records of items 32k .. 32k+31 (in the order of their ids) as TFRecord frames, beside it the small
+pictures by which near-duplicates are found, and a JSON list with one Fact per item. The JSON is written last: a chunk
+with a readable JSON is whole, and a build that was killed goes on with the first chunk that has none.
 """
 
 from __future__ import annotations
@@ -179,7 +179,9 @@ def read_facts(spool: Path, items: int) -> list[Fact]:
 
 
 def accepted_any(spool: Path) -> bool:
-    """Says whether a spool, perhaps of another build, holds a photograph that was not rejected, or what cannot be read."""
+    """Says whether a spool, perhaps of another build, holds a photograph that was not rejected, or what cannot be
+    read.
+    """
     for notes in spool.glob(NOTES.replace("{:06d}", "*")):
         try:
             if any(not fact["reason"] for fact in json.loads(notes.read_text(encoding="utf-8"))["facts"]):

@@ -1,4 +1,6 @@
-"""What a build tells at its end: photographs per class and split, patients, copies, what was rejected and why, what to do next."""
+"""What a build tells at its end: photographs per class and split, patients, copies, what was rejected and why, what to
+do next.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,13 @@ from tfrecord_tools.positive_classes import disease_lines, turned_round, undecid
 
 TOP_REASONS = 5
 # What differs between two photographs that are rejected for one reason: quoted names, paths, numbers.
-_PARTICULARS = re.compile(r"(?<=duplicate of )\S+(?:, \S+)*|(?<=belongs with )\S+|'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.[A-Za-z]\w{1,4}\b|\d+(?:\.\d+)?")
+_PARTICULARS = re.compile(
+    r"(?<=duplicate of )\S+(?:, \S+)*|(?<=belongs with "
+    r")\S+|'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.[A-Za-z]\w{1,4}\b|\d+(?:\.\d+)?"
+)
 GIN_FILES = {
-    "synthetic": "demo.gin", "idrid": "idrid_referable.gin", "eyepacs": "eyepacs_referable.gin", "drishti": "system_c.gin", "messidor": "system_a_messidor_small.gin", "refuge": "system_c.gin",
+    "synthetic": "demo.gin", "idrid": "idrid_referable.gin", "eyepacs": "eyepacs_referable.gin",
+    "drishti": "system_c.gin", "messidor": "system_a_messidor_small.gin", "refuge": "system_c.gin",
 }  # fmt: skip
 
 
@@ -44,7 +50,9 @@ def summary(out: Path, manifest: Mapping[str, Any], rejected: Sequence[tuple[str
     lines += [f"caution: {text}" for text in cautions(manifest)]
     turned = turned_round(manifest["labels"], manifest["positive"])
     lines += [f"CAUTION: {text}" for text in turned]
-    command = "" if turned else next_command(out, manifest)  # the caution is the last line, and nothing to copy stands below it
+    command = (
+        "" if turned else next_command(out, manifest)
+    )  # the caution is the last line, and nothing to copy stands below it
     return "\n".join([*lines, f"next: {command}"] if command else lines)
 
 
@@ -68,8 +76,8 @@ def _copies(copies: Mapping[str, Any]) -> list[str]:
     aside = copies["exact"]["set_aside"] + copies["near"]["set_aside"]
     names = ", ".join(copies["largest"]["images"][:SHOWN_NAMES])
     return [
-        f"Copies: {copies['files']} files show {copies['photographs']} photographs; copies stay in one split or are set aside "
-        f"({aside}); the largest group has {copies['largest']['files']} ({names})."
+        f"Copies: {copies['files']} files show {copies['photographs']} photographs; copies stay in one split or are set"
+        f" aside ({aside}); the largest group has {copies['largest']['files']} ({names})."
     ]
 
 
@@ -100,7 +108,9 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
         if held == 0:
             said.append(f"no photograph has a mask of {name}.")
         elif empty == held:
-            said.append(f"every mask of {name} is empty: nothing of it can be learned. Are its files and --mask_values right?")
+            said.append(
+                f"every mask of {name} is empty: nothing of it can be learned. Are its files and --mask_values right?"
+            )
     for label, names in manifest["labels"].items():
         totals = {s: [splits[s]["classes"][label].get(str(i), 0) for i in range(len(names))] for s in SPLITS}
         groups: dict[tuple[str, ...], list[str]] = {}
@@ -112,8 +122,9 @@ def cautions(manifest: Mapping[str, Any]) -> list[str]:
         for lacking, shown in groups.items():
             if lacking == ("train",):
                 said.append(
-                    f"{label}: no training photograph of {', '.join(shown)}: train refuses a task in which that is a class. Add photographs, "
-                    f"or lower --val_fraction and --test_fraction where other splits hold some."
+                    f"{label}: no training photograph of {', '.join(shown)}: train refuses a task in which that is a "
+                    "class. Add photographs, or lower --val_fraction and --test_fraction where other splits hold "
+                    "some."
                 )
             elif lacking:
                 said.append(f"{label}: no {', '.join(shown)} in {' and '.join(lacking)}: it cannot be judged there.")

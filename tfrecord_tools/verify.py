@@ -2,8 +2,9 @@ r"""Checks a directory of records and says what is wrong where.
 
   python -m tfrecord_tools.verify /tmp/records/idrid
 
-Exit status 0: every shard is there, whole, and what dataset.json says; every example parses and decodes; no patient and no
-image id stands in two splits. Exit status 1: a list of what is wrong. --nodecode skips decoding the pictures (faster).
+Exit status 0: every shard is there, whole, and what dataset.json says; every example parses and decodes; no patient and
+no image id stands in two splits. Exit status 1: a list of what is wrong. --nodecode skips decoding the pictures
+(faster).
 """
 
 from __future__ import annotations
@@ -52,9 +53,7 @@ class Findings:
         self.problems.append(problem)
 
 
-def verify(
-    records: Path, *, decode: bool = True, on_progress: Callable[[int], None] = lambda _: None
-) -> list[str]:
+def verify(records: Path, *, decode: bool = True, on_progress: Callable[[int], None] = lambda _: None) -> list[str]:
     """Returns what is wrong with the records in a directory; empty where nothing is.
 
     Args:
@@ -80,9 +79,7 @@ def verify(
         _check_counts(manifest, findings)
         _check_table(records / "splits.csv", findings)
     except (KeyError, TypeError, AttributeError) as err:
-        findings.add(
-            f"{records}/dataset.json: {type(err).__name__} {err}: not as this release writes it. Build again."
-        )
+        findings.add(f"{records}/dataset.json: {type(err).__name__} {err}: not as this release writes it. Build again.")
     return findings.problems
 
 
@@ -108,9 +105,7 @@ def _check_shard(
     if size != shard["bytes"]:
         findings.add(f"{path.name}: {size} bytes, dataset.json says {shard['bytes']}")
     elif sha256_file(path) != shard["sha256"]:
-        findings.add(
-            f"{path.name}: sha256 differs from dataset.json: the file was changed after it was written"
-        )
+        findings.add(f"{path.name}: sha256 differs from dataset.json: the file was changed after it was written")
     count = 0
     for where, data in _read_frames(path, findings):
         _check_example(where, split, data, manifest, decode, findings)
@@ -185,9 +180,7 @@ def _check_labels(
             findings.add(f"{where}: {name} is no pair of numbers")
 
 
-def _check_pictures(
-    where: str, feature: Mapping[str, Any], manifest: Mapping[str, Any], findings: Findings
-) -> None:
+def _check_pictures(where: str, feature: Mapping[str, Any], manifest: Mapping[str, Any], findings: Findings) -> None:
     import cv2
     import numpy as np
 
@@ -207,9 +200,7 @@ def _check_pictures(
 def _check_counts(manifest: Mapping[str, Any], findings: Findings) -> None:
     for split, content in manifest["splits"].items():
         if findings.examples[split] != content["examples"]:
-            findings.add(
-                f"{split}: {findings.examples[split]} examples, dataset.json says {content['examples']}"
-            )
+            findings.add(f"{split}: {findings.examples[split]} examples, dataset.json says {content['examples']}")
             continue  # the classes then differ too
         for label, stated in content["classes"].items():
             counted = findings.classes[split, label]
@@ -217,9 +208,7 @@ def _check_counts(manifest: Mapping[str, Any], findings: Findings) -> None:
                 findings.add(f"{split}: {label} counts {dict(counted)}, dataset.json says {stated}")
         for mask, count in content.get("masks", {}).items():
             if findings.masks[split][mask] != count:
-                findings.add(
-                    f"{split}: {findings.masks[split][mask]} masks {mask}, dataset.json says {count}"
-                )
+                findings.add(f"{split}: {findings.masks[split][mask]} masks {mask}, dataset.json says {count}")
 
 
 def _check_table(path: Path, findings: Findings) -> None:

@@ -48,9 +48,7 @@ def is_built(out: Path, key: str) -> bool:
     if not out.exists() or not any(out.iterdir()):
         return False
     if not manifest_path(out, "dataset").is_file():
-        raise BuildError(
-            f"--out={out} holds other files ({next(out.iterdir()).name} ...). Choose an empty or new one."
-        )
+        raise BuildError(f"--out={out} holds other files ({next(out.iterdir()).name} ...). Choose an empty or new one.")
     try:
         found = read_manifest(out, "dataset")
     except ManifestError as err:
@@ -58,8 +56,8 @@ def is_built(out: Path, key: str) -> bool:
     if found.get("build_key") == key:
         return True
     raise BuildError(
-        f"--out={out} holds another build (data set {found['dataset']}, {found['image_size']} px, other arguments or other "
-        f"files). Remove it, or write elsewhere."
+        f"--out={out} holds another build (data set {found['dataset']}, {found['image_size']} px, other arguments or "
+        "other files). Remove it, or write elsewhere."
     )
 
 
@@ -67,8 +65,8 @@ def is_built(out: Path, key: str) -> bool:
 def staging_directory(out: Path, key: str, arguments: Mapping[str, Any]) -> Iterator[Path]:
     """Yields `.NAME.building` beside `out`, locked, kept on failure so that the same build goes on from it.
 
-    An unfinished build of other arguments that accepted no photograph gives way, and one that comes to nothing (ValueError)
-    is not kept: it would only block the corrected command.
+    An unfinished build of other arguments that accepted no photograph gives way, and one that comes to nothing
+    (ValueError) is not kept: it would only block the corrected command.
 
     Raises:
       BuildError: another build's files stand there, or a build is running.
@@ -114,9 +112,7 @@ def staging_directory(out: Path, key: str, arguments: Mapping[str, Any]) -> Iter
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Says in which arguments two builds differ."""
     names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    return (
-        ", ".join(f"{name}: {before.get(name)} there, {now.get(name)} now" for name in names) or "other files"
-    )
+    return ", ".join(f"{name}: {before.get(name)} there, {now.get(name)} now" for name in names) or "other files"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,9 +136,7 @@ def plan_shards(facts: Sequence[Fact], splits: Mapping[int, str], seed: int, siz
     return tasks
 
 
-def write_shard(
-    staging: Path, task: ShardTask, on_progress: Callable[[int], None] = lambda _: None
-) -> dict[str, Any]:
+def write_shard(staging: Path, task: ShardTask, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
     """Copies frames of the spool into a shard of `records/` and returns its "file", "sha256", "examples", "bytes"."""
     path = staging / "records" / shard_name(task.split, task.index, task.count)
     temporary = path.with_name(f".{path.name}.tmp")

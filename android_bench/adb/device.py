@@ -66,18 +66,14 @@ def find_adb(program: str) -> str:
     if found is None:
         raise AdbMissing(
             f"No adb program {program!r}. Install Android's platform-tools (Debian: apt install adb) "
-            f"or pass its path with --adb."
+            "or pass its path with --adb."
         )
     try:
         version = subprocess.run([found, "version"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as err:
-        raise AdbMissing(
-            f"{found} does not start: {err}. Install platform-tools again, or pass --adb."
-        ) from err
+        raise AdbMissing(f"{found} does not start: {err}. Install platform-tools again, or pass --adb.") from err
     if version.returncode or "Android Debug Bridge" not in version.stdout:
-        raise AdbMissing(
-            f"{found} is no adb program (it answered {version.stdout[:80]!r}). Pass its path with --adb."
-        )
+        raise AdbMissing(f"{found} is no adb program (it answered {version.stdout[:80]!r}). Pass its path with --adb.")
     return found
 
 
@@ -95,15 +91,11 @@ def list_devices(adb: str) -> list[tuple[str, str]]:
         ) from err
     if done.returncode:
         raise AdbMissing(
-            f"{adb} cannot list devices (status {done.returncode}: {done.stderr.strip()[-200:]}). Run `adb kill-server`; "
-            f"if that does not help, install platform-tools again."
+            f"{adb} cannot list devices (status {done.returncode}: {done.stderr.strip()[-200:]}). Run `adb "
+            "kill-server`; if that does not help, install platform-tools again."
         )
     lines = done.stdout.partition("List of devices attached")[2].splitlines()
-    return [
-        (serial, state.strip())
-        for serial, _, state in (line.partition("\t") for line in lines)
-        if state.strip()
-    ]
+    return [(serial, state.strip()) for serial, _, state in (line.partition("\t") for line in lines) if state.strip()]
 
 
 def choose(adb: str, serial: str | None) -> Device:
@@ -181,16 +173,14 @@ def run_script(
         done = _adb([device.adb, "-s", device.serial, "shell", outer], limit + _GRACE_SECS)
     except subprocess.TimeoutExpired as err:
         _raise_if_gone(device)
-        raise DeviceTimeout(
-            f"{shown!r} gave no answer in {limit:g} s and did not end by itself either."
-        ) from err
+        raise DeviceTimeout(f"{shown!r} gave no answer in {limit:g} s and did not end by itself either.") from err
     output = done.stdout.replace("\r\n", "\n")
     end = re.search(rf"\n__END_{token}=(\d+)\n?$", output)
     if end is None:
         _raise_if_gone(device, done.stderr)
         raise DeviceLost(
             f"{shown!r} was cut off: adb ended with status {done.returncode} and {done.stderr.strip()[-200:]!r}, "
-            f"but the command's own status did not arrive. Check the cable and start again."
+            "but the command's own status did not arrive. Check the cable and start again."
         )
     status = re.search(rf"\n__RC_{token}=(\d+)\n$", output[: end.start()])
     if status is None and time.monotonic() - begin >= limit:
@@ -223,7 +213,7 @@ def push(device: Device, local: Path, remote: str, limit: float = 300.0) -> None
         if "no space left" in said.lower():
             raise NoSpace(
                 f"No space for {local.name} ({local.stat().st_size / 1e6:.1f} MB) in {ROOM} on {device.serial}. "
-                f"Free some, or measure fewer artifacts at a time with --artifacts."
+                "Free some, or measure fewer artifacts at a time with --artifacts."
             )
         raise PushFailed(f"Copying {local.name} to {remote} failed: {said[-300:]}")
     arrived = shell(device, f"sha256sum {shlex.quote(remote)}", limit).stdout.split()
@@ -270,8 +260,8 @@ def _raise_if_gone(device: Device, said: str = "") -> None:
         _raise_for_state(device.serial, state)
     if state != "device":
         raise DeviceLost(
-            f"Device {device.serial} went away in mid-run: it is {state} ({said.strip()[-200:] or 'adb says nothing'}). "
-            f"Check the cable, keep the phone awake, and start again."
+            f"Device {device.serial} went away in mid-run: it is {state} ({said.strip()[-200:] or 'adb says nothing'})."
+            " Check the cable, keep the phone awake, and start again."
         )
 
 
@@ -279,12 +269,12 @@ def _raise_for_state(serial: str, state: str) -> None:
     if state in _UNTRUSTED:
         raise Unauthorised(
             f"Device {serial} does not trust this computer ({state}). Unlock it and accept 'Allow USB debugging'; "
-            f"if it does not ask, revoke the authorisations in Developer options and connect it again."
+            "if it does not ask, revoke the authorisations in Developer options and connect it again."
         )
     if state.startswith("no permissions"):
         raise DeviceOffline(
-            f"This user may not open device {serial} ({state}). On Linux install Android's udev rules (Debian: apt install "
-            f"android-sdk-platform-tools-common) or join the group plugdev, then connect it again."
+            f"This user may not open device {serial} ({state}). On Linux install Android's udev rules (Debian: apt "
+            "install android-sdk-platform-tools-common) or join the group plugdev, then connect it again."
         )
     if state != "device":
         raise DeviceOffline(

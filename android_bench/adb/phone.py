@@ -36,8 +36,7 @@ def describe(device: Device) -> dict[str, Any]:
     script = "; ".join(f"echo {name}=$(getprop {name})" for name in wanted)
     values = dict(line.partition("=")[::2] for line in shell(device, script, 30).stdout.splitlines())
     found: dict[str, Any] = {
-        key: next((values[name] for name in names if values.get(name)), None)
-        for key, names in PROPERTIES.items()
+        key: next((values[name] for name in names if values.get(name)), None) for key, names in PROPERTIES.items()
     }
     cores = shell(device, "cat /sys/devices/system/cpu/possible", 20, check=False)
     emulated = is_emulated(values)

@@ -114,7 +114,7 @@ def _install(connected: Device, room: str, program: Path, files: Sequence[str]) 
         said = (answer.stderr or answer.stdout).strip()[-200:]
         raise ToolError(
             f"{program.name} does not run on this phone: {said}. Get the build for its ABI (adb shell getprop "
-            f"ro.product.cpu.abi), and name the libraries that it needs with --tool_files."
+            "ro.product.cpu.abi), and name the libraries that it needs with --tool_files."
         )
     return tool.identify(answer.stdout + answer.stderr)
 
@@ -123,9 +123,7 @@ def _refuse(bench: Bench, pairs: Sequence[tuple[Cell, dict[str, Any]]]) -> None:
     """Sets aside what the tool cannot measure, before anything runs."""
     for cell, row in pairs:
         if cell.artifact.format != "tflite":
-            matrix.set_aside(
-                row, "skipped", "benchmark_model runs .tflite only; --target=host measures ONNX."
-            )
+            matrix.set_aside(row, "skipped", "benchmark_model runs .tflite only; --target=host measures ONNX.")
             continue
         flags = session.arguments(bench, cell, sustained=False)
         if isinstance(flags, str):
@@ -163,9 +161,7 @@ def _one_session(bench: Bench, cell: Cell, row: dict[str, Any], label: str) -> N
         matrix.set_aside(row, "no_delegate", reason)
         row["actual"] = done["actual"]
     elif done["thermal_status"]:
-        row["notes"].append(
-            f"Session {label} began at thermal status {done['thermal_status']}: it may be slowed."
-        )
+        row["notes"].append(f"Session {label} began at thermal status {done['thermal_status']}: it may be slowed.")
 
 
 def _more(bench: Bench, cell: Cell, row: dict[str, Any]) -> None:

@@ -110,9 +110,7 @@ def _with_result(bench: Bench, cell: Cell, label: str, found: dict[str, Any], re
     text, exact = found["latency_ms"], result["latency_ms"]
     for name in ("mean", "min", "max"):
         if abs(text[name] - exact[name]) > 0.0051 + 1e-4 * abs(exact[name]):
-            raise ParseError(
-                f"{local.name} says {name} {exact[name]:g} ms, the text {text[name]:g} ms. Run it again."
-            )
+            raise ParseError(f"{local.name} says {name} {exact[name]:g} ms, the text {text[name]:g} ms. Run it again.")
     if text["runs"] != exact["runs"]:
         raise ParseError(f"{local.name} says {exact['runs']} runs, the text {text['runs']}. Run it again.")
     if text["median"] is None:
@@ -130,7 +128,10 @@ def _command(cell: Cell, flags: Sequence[str]) -> list[str]:
 def _keep(bench: Bench, cell: Cell, label: str, command: Sequence[str], answer: device.Answer) -> str:
     """Writes the raw log and returns its name in the report."""
     path = bench.logs / f"{cell.name}.{label}.log"
-    text = f"$ {shlex.join(command)}\n--- stdout\n{answer.stdout}\n--- stderr\n{answer.stderr}\n--- status {answer.status}\n"
+    text = (
+        f"$ {shlex.join(command)}\n--- stdout\n{answer.stdout}\n--- stderr\n{answer.stderr}\n--- status "
+        f"{answer.status}\n"
+    )
     path.write_text(text, encoding="utf-8")
     return f"{bench.logs.name}/{path.name}"
 
@@ -139,9 +140,7 @@ def _check(answer: device.Answer, log: str) -> None:
     """Raises CommandFailed where the tool ended with an error."""
     if answer.status:
         killed = " (killed, often for want of memory)" if answer.status == 137 else ""
-        raise CommandFailed(
-            f"benchmark_model ended with status {answer.status}{killed}: {_last(answer)} (see {log})."
-        )
+        raise CommandFailed(f"benchmark_model ended with status {answer.status}{killed}: {_last(answer)} (see {log}).")
 
 
 def _last(answer: device.Answer) -> str:

@@ -33,9 +33,7 @@ def workspace(device: Device) -> Iterator[str]:
         answer = shell(device, f"mkdir {shlex.quote(directory)}", 20, check=False)
         if answer.status:
             space = "no space left" in answer.stderr.lower()
-            raise (NoSpace if space else CommandFailed)(
-                f"{directory} cannot be made: {answer.stderr.strip()}"
-            )
+            raise (NoSpace if space else CommandFailed)(f"{directory} cannot be made: {answer.stderr.strip()}")
         yield directory
     finally:
         # Also where mkdir was interrupted: it may have been made all the same.

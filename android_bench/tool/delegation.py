@@ -19,7 +19,8 @@ _NAMES = (
 )
 _SHOWN = {"xnnpack": "CPU/XNNPACK", "gpu": "GPU", "nnapi": "NNAPI", "npu": "NPU"}
 _REPLACED = re.compile(
-    r"Replacing (?P<taken>[0-9]{1,9})(?: out of (?P<total>[0-9]{1,9}))? node\(s\) with delegate \((?P<name>[^)]*)\) node, "
+    r"Replacing (?P<taken>[0-9]{1,9})(?: out of (?P<total>[0-9]{1,9}))? node\(s\) with delegate \((?P<name>[^)]*)\) "
+    r"node, "
     r"yielding (?P<partitions>[0-9]{1,9}) partitions(?: for (?:the whole graph|subgraph \d+))?\.?"
 )
 _COMPLETE = re.compile(
@@ -62,9 +63,7 @@ def read(kind: str, requested: str, stdout: str, stderr: str, flags: Sequence[st
       evidence: the log's lines that say so.
     """
     lines = messages(stdout) + messages(stderr)
-    evidence = [
-        line for line in lines if any(p.fullmatch(line) for p in (_REPLACED, _COMPLETE, _PARTLY, _NOT))
-    ]
+    evidence = [line for line in lines if any(p.fullmatch(line) for p in (_REPLACED, _COMPLETE, _PARTLY, _NOT))]
     trouble = [line for line in lines if _FAILED.fullmatch(line)]
     found: dict[str, Any] = {"accelerator": None, "delegated": None, "total": None, "partitions": None}
     found["evidence"] = evidence + trouble
@@ -75,9 +74,7 @@ def read(kind: str, requested: str, stdout: str, stderr: str, flags: Sequence[st
             names = ", ".join(dict.fromkeys(_SHOWN.get(name, name) for name in others))
             return {**found, "accelerator": f"{names} (none was asked for)"}
         return {**found, "accelerator": "CPU", "delegated": 0}
-    replaced = [
-        match for match in map(_REPLACED.fullmatch, lines) if match and own_name(match["name"]) == requested
-    ]
+    replaced = [match for match in map(_REPLACED.fullmatch, lines) if match and own_name(match["name"]) == requested]
     if replaced:
         # Several lines: one per subgraph. The first delegate sees the whole graph, a later one what is left of it.
         totals = [match["total"] for match in replaced]
@@ -118,6 +115,4 @@ def missing(requested: str, actual: dict[str, Any]) -> str | None:
 
 
 def _named(pattern: re.Pattern[str], lines: Sequence[str], requested: str) -> list[re.Match[str]]:
-    return [
-        match for match in map(pattern.fullmatch, lines) if match and own_name(match["name"]) == requested
-    ]
+    return [match for match in map(pattern.fullmatch, lines) if match and own_name(match["name"]) == requested]

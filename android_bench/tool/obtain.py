@@ -19,7 +19,10 @@ from android_bench.errors import ToolError
 from android_bench.matrix import Cell, Settings
 from dr_edge import metadata
 
-_ASK = "Pass the path of the official benchmark_model with --tool, or its address with --tool and --tool_sha256 (see BUILD.md)."
+_ASK = (
+    "Pass the path of the official benchmark_model with --tool, or its address with --tool and --tool_sha256 (see "
+    "BUILD.md)."
+)
 _ENOUGH = 512 * 1024 * 1024  # no build is near this size; an address that sends more sends something else
 
 
@@ -184,9 +187,7 @@ def _download(address: str, expected: str, cache: Path) -> Path:
                     received += len(piece)
                     bar.update(len(piece))
                     if received > _ENOUGH:
-                        raise ToolError(
-                            f"{address} sends more than {_ENOUGH >> 20} MB; that is no benchmark_model."
-                        )
+                        raise ToolError(f"{address} sends more than {_ENOUGH >> 20} MB; that is no benchmark_model.")
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as err:
         raise ToolError(
             f"{address} could not be fetched: {err}. Download it by hand and pass its path with --tool."
@@ -196,7 +197,7 @@ def _download(address: str, expected: str, cache: Path) -> Path:
     if actual != expected:
         raise ToolError(
             f"{address} has sha256 {actual[:12]}... ({len(data)} bytes), --tool_sha256 says {expected[:12]}.... It was "
-            f"not kept. Check the address; a nightly build changes every day."
+            "not kept. Check the address; a nightly build changes every day."
         )
     metadata.write_bytes(kept, data)
     return kept

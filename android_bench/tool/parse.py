@@ -23,7 +23,8 @@ _HEAD = re.compile(
     r"(?:(?:VERBOSE|DEBUG|INFO|WARNING|ERROR): )?(?:\[[\w./+-]+:[0-9]+\] )?"
 )
 _COUNT = re.compile(
-    rf"count=(?P<count>[0-9]{{1,9}})(?: first=(?P<first>{_NUMBER}))?(?: curr=(?P<curr>{_NUMBER})(?P<same>\(all same\))?)?"
+    rf"count=(?P<count>[0-9]{{1,9}})(?: first=(?P<first>{_NUMBER}))?(?: curr=(?P<curr>{_NUMBER})(?P<same>\(all "
+    r"same\))?)?"
     rf"(?: min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER}) avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))?"
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*"
 )
@@ -40,7 +41,8 @@ _TIMINGS = (
     ),
 )
 _MEMORY = re.compile(
-    rf"Memory footprint delta from the start of the tool \(MB\): init=(?P<init>-?{_NUMBER}) overall=(?P<overall>-?{_NUMBER})"
+    rf"Memory footprint delta from the start of the tool \(MB\): init=(?P<init>-?{_NUMBER}) "
+    rf"overall=(?P<overall>-?{_NUMBER})"
 )
 _PEAK = re.compile(rf"Overall peak memory footprint \(MB\) via periodic monitoring: (?P<peak>{_NUMBER})")
 _HUNDREDTHS = r"[0-9]+\.[0-9]{2}"
@@ -88,9 +90,7 @@ def parse_output(kind: str, stdout: str, stderr: str) -> dict[str, Any]:
             raise ParseError(_explain("a whole block of BENCHMARK RESULTS, and no other tool's lines", lines))
         return _compiled_model(lines, block)
     if len(timings) != 1 or block is not None:
-        raise ParseError(
-            _explain("exactly one line 'Inference timings in us', and no other tool's lines", lines)
-        )
+        raise ParseError(_explain("exactly one line 'Inference timings in us', and no other tool's lines", lines))
     return _interpreter(lines, timings[0])
 
 
@@ -191,16 +191,12 @@ def _stat(line: str) -> dict[str, Any]:
     if match is None or int(match["count"]) == 0:
         raise ParseError(f"A statistics line of the tool is damaged: {line[:160]!r}. Run the session again.")
     values: dict[str, Any] = {
-        name: None if text is None else _finite(text)
-        for name, text in match.groupdict().items()
-        if name != "same"
+        name: None if text is None else _finite(text) for name, text in match.groupdict().items() if name != "same"
     }
     count = int(match["count"])
     if values["avg"] is None:
         if values["curr"] is None or match["first"] is not None or (count > 1) != (match["same"] is not None):
-            raise ParseError(
-                f"A statistics line of the tool is cut short: {line[:160]!r}. Run the session again."
-            )
+            raise ParseError(f"A statistics line of the tool is cut short: {line[:160]!r}. Run the session again.")
         values.update(dict.fromkeys(("first", "min", "max", "avg"), values["curr"]), std=0.0)
     elif values["first"] is None or values["curr"] is None or match["same"] is not None:
         raise ParseError(f"A statistics line of the tool is damaged: {line[:160]!r}. Run the session again.")
@@ -208,9 +204,7 @@ def _stat(line: str) -> dict[str, Any]:
     _check_order({**stat, "mean": stat["avg"]})
     for name in ("first", "curr"):
         if not stat["min"] * (1 - 1e-4) <= stat[name] <= stat["max"] * (1 + 1e-4):
-            raise ParseError(
-                f"The tool's output contradicts itself: {name} lies outside min..max in {line[:160]!r}."
-            )
+            raise ParseError(f"The tool's output contradicts itself: {name} lies outside min..max in {line[:160]!r}.")
     return stat
 
 
@@ -218,10 +212,7 @@ def _latency(stat: Mapping[str, Any]) -> dict[str, Any]:
     """Turns microseconds into the milliseconds of a report; the tool prints no 90th percentile, so there is
     none.
     """
-    scaled = {
-        name: None if stat[name] is None else stat[name] / 1e3
-        for name in ("median", "p5", "p95", "min", "max")
-    }
+    scaled = {name: None if stat[name] is None else stat[name] / 1e3 for name in ("median", "p5", "p95", "min", "max")}
     return {**scaled, "p90": None, "mean": stat["avg"] / 1e3, "std": stat["std"] / 1e3, "runs": stat["count"]}
 
 
@@ -238,9 +229,7 @@ def _check_order(values: Mapping[str, Any]) -> None:
 
 def _agree(name: str, one: float, other: float, slack: float = 0.0) -> None:
     if abs(one - other) > slack + 1e-4 * max(abs(one), abs(other)):
-        raise ParseError(
-            f"The tool's output contradicts itself: {name} is {one:g} in one place, {other:g} in another."
-        )
+        raise ParseError(f"The tool's output contradicts itself: {name} is {one:g} in one place, {other:g} in another.")
 
 
 def _matches(patterns: Sequence[re.Pattern[str]], lines: Sequence[str]) -> list[dict[str, str | None]]:

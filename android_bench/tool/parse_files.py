@@ -66,10 +66,7 @@ def parse_litert_json(text: str) -> dict[str, Any]:
         latency = content["latency"]
         found: dict[str, Any] = {
             "latency_ms": {
-                **{
-                    name: _number(latency, f"{name}_ms")
-                    for name in ("median", "p5", "p95", "min", "max", "std")
-                },
+                **{name: _number(latency, f"{name}_ms") for name in ("median", "p5", "p95", "min", "max", "std")},
                 "p90": None,
                 "mean": _number(latency, "avg_ms"),
                 "runs": _whole(latency, "num_runs"),
@@ -144,9 +141,7 @@ def _check_latency(latency: Mapping[str, Any], where: str) -> None:
     low, mean, high = latency["min"], latency["mean"], latency["max"]
     shares = [latency[name] for name in ("min", "p5", "median", "p95", "max") if latency[name] is not None]
     rising = all(
-        one <= other + 0.011 + other * 1e-5
-        for line in ([low, mean, high], shares)
-        for one, other in pairwise(line)
+        one <= other + 0.011 + other * 1e-5 for line in ([low, mean, high], shares) for one, other in pairwise(line)
     )
     # Rounding to hundredths (JSON) or to 32 bits (protobuf) may put them off by a little.
     if latency["runs"] < 1 or low < 0 or latency["std"] < 0 or not rising:

@@ -35,15 +35,11 @@ def parse_profile(text: str) -> dict[str, Any]:
     lines = messages(text)
     heads = [number for number, line in enumerate(lines) if _RUNS in line]
     if len(heads) != 1:
-        raise ParseError(
-            f"Expected one operator profile of the timed runs, found {len(heads)}. Run the session again."
-        )
+        raise ParseError(f"Expected one operator profile of the timed runs, found {len(heads)}. Run the session again.")
     rest = lines[heads[0] + 1 :]
     nodes = _table(rest, "Run Order", _NODE_COLUMNS)
     kinds = _table(rest, "Summary by node type", _TYPE_COLUMNS)
-    found: list[dict[str, Any]] = [
-        {"type": row[0], "name": row[2], "ms": _milliseconds(row[1])} for row in nodes
-    ]
+    found: list[dict[str, Any]] = [{"type": row[0], "name": row[2], "ms": _milliseconds(row[1])} for row in nodes]
     by_type: list[dict[str, Any]] = [
         {"type": row[0], "count": _count(row[1]), "ms": _milliseconds(row[2])} for row in kinds
     ]

@@ -98,7 +98,8 @@ def _feature_distance(
     train = _collect(predict, records, "train", task, max_images, "feature statistics (train)")
     values = train["features"].astype(np.float64)
     if values.std(axis=0).max() <= statistics.RESOLUTION * np.sqrt(np.mean(np.square(values))):
-        # Features may die in training. What varies by less than an 8-bit artifact rounds would give distances of rounding errors.
+        # Features may die in training. What varies by less than an 8-bit artifact rounds would give distances of
+        # rounding errors.
         return None, {"reason": "the layer penultimate gives nearly the same features for all training images"}
     # Several diseases and masks are no classes: there one mean stands for all images.
     labels = train["labels"] if task.kind == "classification" else np.zeros(len(train["features"]), int)

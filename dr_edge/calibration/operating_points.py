@@ -50,9 +50,7 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, rule: Rule) -> floa
       ValueError: an unknown kind of rule or a target outside 0..1.
     """
     if rule.kind not in ("sensitivity", "specificity", "youden", "fixed") or not 0 <= rule.target <= 1:
-        raise ValueError(
-            f"No operating point {rule.kind!r} at {rule.target}. Known: sensitivity, specificity, youden."
-        )
+        raise ValueError(f"No operating point {rule.kind!r} at {rule.target}. Known: sensitivity, specificity, youden.")
     if rule.kind == "fixed":
         return rule.target
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)

@@ -77,7 +77,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, multilabel: bool = F
 
 
 def _smoothed(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Returns [N, C] target probabilities: (n + 1) / (n + C) for the true class of n images, 1 / (n + C) for the rest."""
+    """Returns [N, C] target probabilities: (n + 1) / (n + C) for the true class of n images, 1 / (n + C) for the
+    rest.
+    """
     counts = np.bincount(labels, minlength=classes)[labels][:, None]
     return (np.eye(classes)[labels] * counts + 1) / (counts + classes)
 
@@ -104,7 +106,9 @@ def expected_calibration_error(confidences: np.ndarray, correct: np.ndarray, bin
     """
     confidences, correct = np.asarray(confidences, np.float64), np.asarray(correct, np.float64)
     if confidences.ndim != 1 or confidences.shape != correct.shape or not confidences.size or bins < 1:
-        raise ValueError(f"Two arrays [N], N > 0, and bins >= 1 are needed. Received: {confidences.shape}, {correct.shape}, {bins}.")
+        raise ValueError(
+            f"Two arrays [N], N > 0, and bins >= 1 are needed. Received: {confidences.shape}, {correct.shape}, {bins}."
+        )
     if not (np.isfinite(confidences).all() and confidences.min() >= 0 and confidences.max() <= 1 + 1e-6):
         raise ValueError("Confidences must lie in 0..1.")
     place = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)  # (a, b] as in the paper
@@ -128,14 +132,18 @@ def fit_features(features: np.ndarray, labels: np.ndarray) -> FeatureStatistics:
 
     features, labels = np.asarray(features, np.float64), np.asarray(labels)
     if features.ndim != 2 or labels.shape != features.shape[:1] or len(features) < 2:
-        raise ValueError(f"fit_features needs features [N, F] and labels [N], N >= 2. Received: {features.shape}, {labels.shape}.")
+        raise ValueError(
+            f"fit_features needs features [N, F] and labels [N], N >= 2. Received: {features.shape}, {labels.shape}."
+        )
     _check_finite(features, "features")
     classes, place = np.unique(labels, return_inverse=True)
     means = np.stack([features[place == index].mean(axis=0) for index in range(len(classes))])
     covariance, shrinkage = ledoit_wolf(features - means[place], assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
     if values.max() <= 0:
-        raise ValueError("All features are constant within each class: no covariance can be fitted. Train the model further.")
+        raise ValueError(
+            "All features are constant within each class: no covariance can be fitted. Train the model further."
+        )
     # A direction in which training features vary by less than RESOLUTION would turn the rounding of an int8 or
     # float16 artifact into distance.
     values = np.maximum(values, np.square(RESOLUTION) * np.mean(np.square(features)))

@@ -1,7 +1,8 @@
 """What was fitted to a run, stored beside its model: temperature, feature statistics, thresholds.
 
-`evaluate` and `export` use the same values; whichever comes first fits and stores them in RUN/reliability/. They stay with
-the run: judged elsewhere, on the photographs of another hospital, it keeps the thresholds of its own validation images.
+`evaluate` and `export` use the same values; whichever comes first fits and stores them in RUN/reliability/. They stay
+with the run: judged elsewhere, on the photographs of another hospital, it keeps the thresholds of its own validation
+images.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class Basis:
 def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
     """Returns what is fitted to a run that is judged on, or exported with, the records `given`.
 
-    The run's own records come first; where they are gone, what is stored with its model; only where nothing is stored is it
-    fitted on `given`, with a warning, and not stored.
+    The run's own records come first; where they are gone, what is stored with its model; only where nothing is stored
+    is it fitted on `given`, with a warning, and not stored.
 
     Raises:
       ManifestError: `given` holds no records, or what is stored is damaged.
@@ -62,7 +63,9 @@ def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
     at_hand = has_own_records(run)
     same = is_trained_on(run, given)  # the run's own, perhaps moved elsewhere
     if stored is not None and not at_hand and not same:
-        logging.info("The run's records, %s, are not there: temperature, thresholds and distance as stored.", run.records)
+        logging.info(
+            "The run's records, %s, are not there: temperature, thresholds and distance as stored.", run.records
+        )
         return Basis(_read(run, stored), None, True)
     source, own = (run.records if at_hand else str(given)), at_hand or same
     missing = [split for split in ("train", "val") if not has_split(source, split)]
@@ -72,8 +75,8 @@ def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
         return Basis(None, source, own, reason)
     if not own:
         logging.warning(
-            "The run's records, %s, are not there, and nothing fitted is stored for its model: temperature, thresholds and "
-            "distance come from %s, which it was not trained on.",
+            "The run's records, %s, are not there, and nothing fitted is stored for its model: temperature, thresholds "
+            "and distance come from %s, which it was not trained on.",
             run.records,
             given,
         )
@@ -86,7 +89,8 @@ def has_own_records(run: TrainedRun) -> bool:
 
 
 def _are_own(run: TrainedRun, records: str | os.PathLike) -> bool:
-    """Says whether records are those of the run, by the digest in run.json: built anew, with other splits, they are others.
+    """Says whether records are those of the run, by the digest in run.json: built anew, with other splits, they are
+    others.
 
     A run of an earlier release states the name of its data set only.
     """

@@ -57,15 +57,16 @@ def augmentation(
 
     Returns:
       (image [S, S, 3] float32 0..255, label (of a classification 1 for the ill, 0 for the others), seed [2] int32,
-      background grey level, centres=None) -> (image, label), and the moved centres where some were given ([N, 2] float32,
-      x and y in pixels, pixel centres at .5; NaN stays NaN). A label of [S, S, M] is taken as masks and moved with the
-      image; cut-out leaves it as it is.
+      background grey level, centres=None) -> (image, label), and the moved centres where some were given ([N, 2]
+      float32, x and y in pixels, pixel centres at .5; NaN stays NaN). A label of [S, S, M] is taken as masks and moved
+      with the image; cut-out leaves it as it is.
 
     Raises:
       ValueError: a strength outside its range; only_unhealthy with masks.
     """
     strengths = {
-        "rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear, "brightness": brightness, "contrast": contrast,
+        "rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear, "brightness": brightness,
+        "contrast": contrast,
         "saturation": saturation, "hue": hue, "blur": blur, "jpeg": jpeg, "cutout": cutout,
     }  # fmt: skip
     _check_strengths(strengths)
@@ -198,7 +199,9 @@ def warp(image: tf.Tensor, matrix: tf.Tensor, interpolation: str, fill: float) -
 
 
 def move_points(points: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    """Moves points [N, 2] float32 (x, y, pixel centres at .5) as `warp` moves the image that they lie on; NaN stays NaN."""
+    """Moves points [N, 2] float32 (x, y, pixel centres at .5) as `warp` moves the image that they lie on; NaN stays
+    NaN.
+    """
     linear = tf.reshape(tf.gather(matrix, [0, 1, 3, 4]), [2, 2])
     shift = tf.gather(matrix, [2, 5])
     # The matrix counts pixel centres as whole numbers and leads from the output back to the input.

@@ -1,4 +1,6 @@
-"""Balance of the classes in training: examples drawn alike, or losses weighed alike. Validation and test never see it."""
+"""Balance of the classes in training: examples drawn alike, or losses weighed alike. Validation and test never see
+it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def check(balance: str, balance_label: str | None, task: Task, labels: Collectio
 
 
 def class_weights(counts: np.ndarray) -> np.ndarray:
-    """Returns each class's loss weight [C] float64, so that all classes that occur weigh alike and the mean weight is 1.
+    """Returns each class's loss weight [C] float64, so that all classes that occur weigh alike and the mean weight is
+    1.
 
     Args:
       counts: [C], examples of each class in the training split.
@@ -50,8 +53,8 @@ def class_weights(counts: np.ndarray) -> np.ndarray:
 def oversampled(
     labelled: tf.data.Dataset, stratum: str, counts: np.ndarray, sample_seed: int, class_seeds: list[int]
 ) -> tf.data.Dataset:
-    """Draws each value of `stratum` that occurs with the same probability, for as long as it is asked; a missing one (-1)
-    counts to the most frequent.
+    """Draws each value of `stratum` that occurs with the same probability, for as long as it is asked; a missing one
+    (-1) counts to the most frequent.
     """
     present = [index for index, count in enumerate(counts) if count]
     most_frequent = int(np.argmax(counts))

@@ -1,4 +1,5 @@
-"""How the name of a class reads: without the disease, with one, or neither. Nothing is guessed: a name that may mean both says nothing.
+"""How the name of a class reads: without the disease, with one, or neither. Nothing is guessed: a name that may mean
+both says nothing.
 
 Standard library only, so that `build`, `train` and the readers of bundles share it.
 """
@@ -17,25 +18,30 @@ def words_of(text: str) -> frozenset[str]:
 YES = words_of("yes y ja j oui o si s sim true t positive pos present")
 NO = words_of("no n nein nej nei nee non nao false f negative neg absent")
 # "no" alone, or at the end: "glaucoma no", "glaukom_nein".
-OUTRIGHT_NO = "no|nein|nej|nei|nee|non|nao|kein|keine|keiner|ninguno|ninguna|aucun|aucune|nessuno|nessuna|nenhum|nenhuma"
+OUTRIGHT_NO = (
+    "no|nein|nej|nei|nee|non|nao|kein|keine|keiner|ninguno|ninguna|aucun|aucune|nessuno|nessuna|nenhum|nenhuma"
+)
 HEALTHY = words_of(
-    "normal normals healthy control controls negative negatives neg absent absence unaffected undiseased false none wnl nrg "
-    "nrdr gesund gesunde unauffallig unauffaellig normalbefund regelrecht unremarkable sano sana sanos sanas sain saine sains saines 正常 健康"
+    "normal normals healthy control controls negative negatives neg absent absence unaffected undiseased false none wnl"
+    " nrg nrdr gesund gesunde unauffallig unauffaellig normalbefund regelrecht unremarkable sano sana sanos sanas sain "
+    "saine sains saines 正常 健康"
 )
 # Words beside those above that change nothing: "normal fundus images". Not "tension": normal tension glaucoma is one.
 FILLERS = words_of(
-    "a the eye eyes fundus fundi retina retinas retinal macula disc image images img imgs photo photos photograph photographs "
-    "picture pictures scan scans sample samples subject subjects patient patients case cases class group volunteer volunteers "
-    "folder data dataset left right od os is are has label flag auge augen bild bilder ojo ojos oeil yeux"
+    "a the eye eyes fundus fundi retina retinas retinal macula disc image images img imgs photo photos photograph "
+    "photographs picture pictures scan scans sample samples subject subjects patient patients case cases class group "
+    "volunteer volunteers folder data dataset left right od os is are has label flag auge augen bild bilder ojo ojos "
+    "oeil yeux"
 )
 # Neither healthy nor ill: beside them nobody can say which of the other classes are the disease.
 UNCLEAR = words_of(
-    "ungradable ungradeable ungraded gradable gradeable unknown unlabelled unlabeled unclassified unsure uncertain unclear "
-    "undetermined indeterminate equivocal borderline missing artifact artifacts artefact artefacts quality blurred blurry reject "
-    "rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor fair treatment pending tbd todo na nd skip "
-    "ignore assessable unassessable interpretable uninterpretable duplicate discarded beurteilbar unbeurteilbar auswertbar unklar unbekannt fraglich "
-    "new neu unsorted unsortiert sonstige sonstiges duplicates duplikate doppelt tmp temp inbox "
-    "illisible incertain indetermine inconnu inclassable evaluable desconocido dudoso ilegible indeterminado"
+    "ungradable ungradeable ungraded gradable gradeable unknown unlabelled unlabeled unclassified unsure uncertain "
+    "unclear undetermined indeterminate equivocal borderline missing artifact artifacts artefact artefacts quality "
+    "blurred blurry reject rejected excluded invalid unusable usable unreadable misc miscellaneous rest good bad poor "
+    "fair treatment pending tbd todo na nd skip ignore assessable unassessable interpretable uninterpretable duplicate "
+    "discarded beurteilbar unbeurteilbar auswertbar unklar unbekannt fraglich new neu unsorted unsortiert sonstige "
+    "sonstiges duplicates duplikate doppelt tmp temp inbox illisible incertain indetermine inconnu inclassable "
+    "evaluable desconocido dudoso ilegible indeterminado"
 )
 # Of a class with words of its own beside one of these nobody can say it ("normal variant", "healthy with drusen") ...
 HALF_SAID = words_of("normal normals healthy gesund gesunde normalbefund unauffallig unauffaellig sano sana sain saine")
@@ -43,20 +49,25 @@ HALF_SAID = words_of("normal normals healthy gesund gesunde normalbefund unauffa
 NORMAL_DISEASE = re.compile(r"\bnormal (tension|pressure)\b")
 # What "no ..." may lack without being healthy.
 NO_FINDING = words_of(
-    "image images photo photograph fundus view label labels grade data diagnosis information light consent known sure certain idea answer "
-    "opinion consensus result results treatment treated therapy surgery operation laser lasered medication drops insulin vegf glasses "
-    "flash crop cropped mask masked smoker smoking smokers"
+    "image images photo photograph fundus view label labels grade data diagnosis information light consent known sure "
+    "certain idea answer opinion consensus result results treatment treated therapy surgery operation laser lasered "
+    "medication drops insulin vegf glasses flash crop cropped mask masked smoker smoking smokers"
 )
 # "non-..." of these names another disease (non-proliferative DR, non-exudative AMD) or says nothing.
 SUBTYPES = (
-    "prolif", "exud", "neovasc", "isch", "arter", "perfus", "infect", "granul", "rhegm", "cent", "clinical", "cystoid", "severe",
-    "advanced", "sight", "vision", "mydri", "insulin", "specific", "penetr", "macula", "high risk", "active", "age", "diabetic ",
+    "prolif", "exud", "neovasc", "isch", "arter", "perfus", "infect", "granul", "rhegm", "cent", "clinical", "cystoid",
+    "severe",
+    "advanced", "sight", "vision", "mydri", "insulin", "specific", "penetr", "macula", "high risk", "active", "age",
+    "diabetic ",
     "standard", "stereo", "compress",
 )  # fmt: skip
 _DENIED = re.compile(
-    r"(?:(no|not|non|without|w o|free of|free from|absence of|ohne|keine?|sin|sans|senza|sem) |(non)(?!e\b)(?=[a-z]))(.+)"
+    r"(?:(no|not|non|without|w o|free of|free from|absence of|ohne|keine?|sin|sans|senza|sem) "
+    r"|(non)(?!e\b)(?=[a-z]))(.+)"
 )
-_FUSED = re.compile(r"^no(dr|rdr|dme|rop|amd|armd|glaucoma|cataract|retinopathy|disease|findings?|patholog\w*|lesions?)\b")
+_FUSED = re.compile(
+    r"^no(dr|rdr|dme|rop|amd|armd|glaucoma|cataract|retinopathy|disease|findings?|patholog\w*|lesions?)\b"
+)
 
 
 def reads_healthy(name: str) -> bool | None:
@@ -66,7 +77,11 @@ def reads_healthy(name: str) -> bool | None:
 
 def plain_name(name: str) -> str:
     """Returns a name in small letters without accents, signs and the number that orders it: "1_NoDR" -> "no dr"."""
-    text = "".join(sign for sign in unicodedata.normalize("NFKD", str(name)) if not unicodedata.combining(sign) and unicodedata.category(sign) != "Cf")
+    text = "".join(
+        sign
+        for sign in unicodedata.normalize("NFKD", str(name))
+        if not unicodedata.combining(sign) and unicodedata.category(sign) != "Cf"
+    )
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).casefold()
     text = re.sub(r"[\W_]+", " ", text).strip()
     return re.sub(r"^\d+ (?=\D)", "", text)

@@ -1,4 +1,6 @@
-"""Which classes the splits of the records hold: a class without a training photograph cannot be learned, nor another be judged."""
+"""Which classes the splits of the records hold: a class without a training photograph cannot be learned, nor another be
+judged.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +9,18 @@ from dr_edge.data.tasks import Task
 
 
 def check_training_classes(info: pipeline.RecordsInfo, task: Task) -> None:
-    """Raises ValueError where the training split holds no example of a class, or of the presence or absence of a disease."""
+    """Raises ValueError where the training split holds no example of a class, or of the presence or absence of a
+    disease.
+    """
     lacking = _lacking(info, "train", task)
     if lacking:
         elsewhere = [split for split in ("val", "test") if set(lacking) - set(_lacking(info, split, task))]
         where = f" ({' and '.join(elsewhere)} hold some)" if elsewhere else ""
         lower = ", with a smaller --val_fraction or --test_fraction" if elsewhere else ""
         raise ValueError(
-            f"{info.directory} holds no training photograph of {', '.join(lacking)}{where}, which the task {task.name!r} is to tell apart. "
-            f"Build the records again{lower} from photographs of every class, or choose a task without it."
+            f"{info.directory} holds no training photograph of {', '.join(lacking)}{where}, which the task "
+            f"{task.name!r} is to tell apart. Build the records again{lower} from photographs of every class, or "
+            "choose a task without it."
         )
 
 
@@ -27,7 +32,11 @@ def cautions(info: pipeline.RecordsInfo, split: str, task: Task) -> list[str]:
             f"{info.directory} holds no {split} example for the task {task.name!r}: nothing can be judged there. "
             f"Build the records again with a larger --{split}_fraction."
         ]
-    return [f"The {split} split of {info.directory} holds no {', '.join(lacking)}: it cannot be judged there."] if lacking else []
+    return (
+        [f"The {split} split of {info.directory} holds no {', '.join(lacking)}: it cannot be judged there."]
+        if lacking
+        else []
+    )
 
 
 def check_not_empty(info: pipeline.RecordsInfo, split: str, task: Task) -> None:

@@ -1,4 +1,6 @@
-"""What a poor camera or a careless copy does to a photograph: blur, JPEG artefacts, hidden patches. Stateless, for tf.data."""
+"""What a poor camera or a careless copy does to a photograph: blur, JPEG artefacts, hidden patches. Stateless, for
+tf.data.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def degrade(
     chosen = tf.random.stateless_uniform([3], own) < 0.5
     strength = tf.random.stateless_uniform([3], tf.random.experimental.stateless_fold_in(own, 1))
     if cutout:
-        disc = hide_disc(image, tf.random.experimental.stateless_fold_in(own, 2), strength[0] * cutout * size, background)
+        disc = hide_disc(
+            image, tf.random.experimental.stateless_fold_in(own, 2), strength[0] * cutout * size, background
+        )
         image = tf.where(chosen[0], disc, image)
     if blur:
         radius = max(1, math.ceil(3 * blur * size))

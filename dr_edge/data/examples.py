@@ -1,4 +1,6 @@
-"""From serialised examples to images and what a task wants to know of them; the steps that `pipeline` maps over records."""
+"""From serialised examples to images and what a task wants to know of them; the steps that `pipeline` maps over
+records.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from dr_edge.framework import tf
 def with_target(
     parsed: dict[str, tf.Tensor], task: Task, image_size: int, tables: Sequence[Sequence[int]]
 ) -> dict[str, tf.Tensor]:
-    """Adds "label": [] int32 (classification, -1: left out), [L] float32 (multilabel, -1: missing) or [S, S, M] float32.
+    """Adds "label": [] int32 (classification, -1: left out), [L] float32 (multilabel, -1: missing) or [S, S, M]
+    float32.
 
     Args:
       parsed: from `records.parse`.
@@ -63,14 +66,16 @@ def labelled(
 
 
 def illness(label: tf.Tensor, task: Task) -> tf.Tensor:
-    """Returns [] int32, 1 where the class of a classification shows a disease, else 0; 1 where none of its classes is known
-    to be a disease. Other labels stay as they are.
+    """Returns [] int32, 1 where the class of a classification shows a disease, else 0; 1 where none of its classes is
+    known to be a disease. Other labels stay as they are.
     """
     if task.kind != "classification":
         return label
     if not task.unhealthy:
         return tf.ones([], tf.int32)
-    return tf.cast(tf.reduce_any(tf.equal(label, tf.constant(task.unhealthy, label.dtype, [len(task.unhealthy)]))), tf.int32)
+    return tf.cast(
+        tf.reduce_any(tf.equal(label, tf.constant(task.unhealthy, label.dtype, [len(task.unhealthy)]))), tf.int32
+    )
 
 
 def is_used(task: Task) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
@@ -127,8 +132,8 @@ def for_training(
       weights: [C], what an example of each class counts; None: alike.
 
     Returns:
-      (labelled example, seed [2] int32 of its augmentation) -> {"image" [S, S, 3] float32 0..255, "label" and, where the
-      task has them, "centres" as in `with_target`, and "weight" [] float32 where there are weights}.
+      (labelled example, seed [2] int32 of its augmentation) -> {"image" [S, S, 3] float32 0..255, "label" and, where
+      the task has them, "centres" as in `with_target`, and "weight" [] float32 where there are weights}.
     """
 
     def finish(example: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -137,7 +142,8 @@ def for_training(
         batch = {} if weights is None else {"weight": tf.gather(tf.constant(weights, tf.float32), label)}
         batch |= {key: example[key] for key in ("centres",) if key in example}
         if augmentation is not None:
-            # A class says nothing of illness by its number: what augmentation is told of a classification is 1 for the ill.
+            # A class says nothing of illness by its number: what augmentation is told of a classification is 1 for the
+            # ill.
             told = illness(label, task)
             changed = augmentation(image, told, seed, background, batch.get("centres"))
             image = changed[0]

@@ -1,7 +1,8 @@
-"""The grade of diabetic retinopathy that a name states: "2", "grade 2", "moderate NPDR", "No_DR". Standard library only.
+"""The grade of diabetic retinopathy that a name states: "2", "grade 2", "moderate NPDR", "No_DR". Standard library
+only.
 
-The International Clinical DR scale (ICDR), Wilkinson et al., 2003. `build` reads the cells of a column and the names of folders
-with it, `train` the names that records hold.
+The International Clinical DR scale (ICDR), Wilkinson et al., 2003. `build` reads the cells of a column and the names of
+folders with it, `train` the names that records hold.
 """
 
 from __future__ import annotations
@@ -16,22 +17,28 @@ _WORDS = {
     "mild": 1, "mildnp": 1, "npmild": 1, "moderate": 2, "moderatenp": 2, "npmoderate": 2, "severe": 3, "severenp": 3,
     "npsevere": 3, "p": 4, "proliferative": 4, "proliferate": 4,
 }  # fmt: skip
-# Beside words for healthy and nothing else these deny a retinopathy; "no cataract" denies another disease and is no grade.
+# Beside words for healthy and nothing else these deny a retinopathy; "no cataract" denies another disease and is no
+# grade.
 _DENYING = words_of(
-    "no not non without free of from absence any apparent visible sign signs evidence detected present found seen dr diabetic retinopathy "
-    "disease finding findings lesion lesions pathology abnormality abnormalities ohne kein keine sin sans senza"
+    "no not non without free of from absence any apparent visible sign signs evidence detected present found seen dr "
+    "diabetic retinopathy disease finding findings lesion lesions pathology abnormality abnormalities ohne kein keine "
+    "sin sans senza"
 )
 
 
 def grade_of(name: str) -> int | None:
-    """Returns the grade that a class name states in a number or in words; None where it states none. A number may lie beyond 4."""
+    """Returns the grade that a class name states in a number or in words; None where it states none. A number may lie
+    beyond 4.
+    """
     plain = plain_name(name)
     number = re.fullmatch(r"(?:[a-z ]*\b)?(\d+)", plain) or re.match(r"(\d+)\b", plain)
     return int(number[1]) if number else grade_in_words(name)
 
 
 def grade_in_words(name: str) -> int | None:
-    """Returns the grade 0..4 that words such as "Moderate NPDR", "No_DR" or "proliferative" state; None of others and of numbers."""
+    """Returns the grade 0..4 that words such as "Moderate NPDR", "No_DR" or "proliferative" state; None of others and
+    of numbers.
+    """
     plain = plain_name(name)
     words = set(plain.split())
     if reads_plain(plain) and words <= HEALTHY | FILLERS | _DENYING:

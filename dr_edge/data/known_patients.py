@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NOT_KNOWN = "Patients are not known"  # the beginning of the sentence that a build writes where names and tables tell none
-BY_PHOTOGRAPH = (
-    "Which photographs are of one patient is not known: splits are by photograph, two of one patient may stand in training and in test, "
-    "and each counts as a patient of its own. The figures may look better than they are for new patients."
+NOT_KNOWN = (  # the beginning of the sentence that a build writes where names and tables tell none
+    "Patients are not known"
 )
-EACH_ITS_OWN = "Each photograph counts as a patient of its own; whether two are of one person the data set does not say."
+BY_PHOTOGRAPH = (
+    "Which photographs are of one patient is not known: splits are by photograph, two of one patient may stand in "
+    "training and in test, and each counts as a patient of its own. The figures may look better than they are for new "
+    "patients."
+)
+EACH_ITS_OWN = (
+    "Each photograph counts as a patient of its own; whether two are of one person the data set does not say."
+)
 KEPT_APART = "Patients do not cross splits."
 
 
@@ -29,7 +34,9 @@ def patients_sentence(content: Mapping[str, Any]) -> str:
 
 
 def not_known(content: Mapping[str, Any]) -> list[str]:
-    """Returns [BY_PHOTOGRAPH] for the reader of the figures where nobody said which photographs are of one patient, else []."""
+    """Returns [BY_PHOTOGRAPH] for the reader of the figures where nobody said which photographs are of one patient,
+    else [].
+    """
     return [BY_PHOTOGRAPH] if str(content.get("patients") or "").startswith(NOT_KNOWN) else []
 
 
@@ -39,7 +46,8 @@ def are_known(content: Mapping[str, Any]) -> bool:
 
 
 def counted(images: int, patients: int | None, of: str = "images") -> str:
-    """Returns "48 images of 30 patients", or, where the records do not know the patients, "48 images of unknown patients".
+    """Returns "48 images of 30 patients", or, where the records do not know the patients, "48 images of unknown
+    patients".
 
     Args:
       images: how many.

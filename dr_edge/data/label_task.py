@@ -32,7 +32,9 @@ class LabelTask:
         self._check_names(names)
         shown = tuple(self.rename.get(name, name) for name in names)
         if len(set(shown)) < len(shown):
-            raise ValueError(f"tasks.label.rename gives two classes one name: {list(names)} would be called {list(shown)}.")
+            raise ValueError(
+                f"tasks.label.rename gives two classes one name: {list(names)} would be called {list(shown)}."
+            )
         positive = self._positive(names, shown, stated)
         return Task(self.name, "classification", shown, labels=(self.name,), positive=positive, record_names=names)
 
@@ -42,20 +44,22 @@ class LabelTask:
         if unknown:
             new = {names[0]: "its new name"}
             raise ValueError(
-                f"The label {self.name!r} holds the classes {list(names)}, and no {', '.join(map(repr, unknown))}. Leave out "
-                f"tasks.label.class_names: the names come from the records. To call them otherwise, say which is which: "
+                f"The label {self.name!r} holds the classes {list(names)}, and no {', '.join(map(repr, unknown))}. "
+                "Leave out "
+                f"tasks.label.class_names: the names come from the records. To call them otherwise, say which is "
+                f"which: "
                 f'--gin_param="tasks.label.rename = {new!r}"'
             )
         if sorted(given) == sorted(names) and given != names:
             raise ValueError(
-                f"tasks.label.class_names = {list(given)}, but the records hold them in the order {list(names)}: each would be "
-                f"called by another's name. Leave tasks.label.class_names out."
+                f"tasks.label.class_names = {list(given)}, but the records hold them in the order {list(names)}: each "
+                "would be called by another's name. Leave tasks.label.class_names out."
             )
         if given != names:
             left = [name for name in names if name not in given]
             raise ValueError(
-                f"tasks.label.class_names = {list(given)} leaves out {left} of the label {self.name!r}. Leave it out: the names "
-                f"come from the records. To train without a class, build records without its photographs."
+                f"tasks.label.class_names = {list(given)} leaves out {left} of the label {self.name!r}. Leave it out: "
+                "the names come from the records. To train without a class, build records without its photographs."
             )
 
     def _positive(self, names: tuple[str, ...], shown: tuple[str, ...], stated: Sequence[str]) -> tuple[int, ...]:
@@ -67,12 +71,16 @@ class LabelTask:
                 raise ValueError(f"tasks.label.positive = {self.positive!r}: {err}.") from err
         if stated:
             return positive_lib.indices(names, stated)
-        read = {found for found in (positive_lib.guess(names, self.name), positive_lib.guess(shown, self.name)) if found}
+        read = {
+            found for found in (positive_lib.guess(names, self.name), positive_lib.guess(shown, self.name)) if found
+        }
         if len(read) == 1:
             return read.pop()
         flag = "tasks.label.positive = "
         raise ValueError(
-            f"Which class is the disease? The label {self.name!r} holds {', '.join(map(repr, shown))}, and the names do not say "
-            f'it safely. Name the class, or the classes, for example --gin_param="{flag}({shown[0]!r},)"; where no class is a '
+            f"Which class is the disease? The label {self.name!r} holds {', '.join(map(repr, shown))}, and the names do"
+            " not say "
+            f'it safely. Name the class, or the classes, for example --gin_param="{flag}({shown[0]!r},)"; where no'
+            " class is a "
             f'disease: --gin_param="{flag}()". It decides which eyes are referred.'
         )

@@ -23,7 +23,9 @@ def stated(info: RecordsInfo, label: str) -> tuple[str, ...]:
 
 
 def positive_values(info: RecordsInfo, label: str) -> tuple[int, ...]:
-    """Returns the values of a label that mean the disease, as the records state or name them; () where nobody says it."""
+    """Returns the values of a label that mean the disease, as the records state or name them; () where nobody says
+    it.
+    """
     names = info.content["labels"][label]
     found = stated(info, label)
     return positive.indices(names, found) if found else positive.guess(names, label)
@@ -33,8 +35,8 @@ def tables(info: RecordsInfo, task: Task) -> list[list[int]]:
     """Returns, for each label of a task, what each of its values in these records becomes.
 
     Returns:
-      Of a classification the class, -1 for images that are left out; of a multilabel task 1 for present, 0 for absent; of a
-      segmentation, which reads no label, [].
+      Of a classification the class, -1 for images that are left out; of a multilabel task 1 for present, 0 for absent;
+      of a segmentation, which reads no label, [].
 
     Raises:
       ValueError: the values have other names than the task's, or nobody says which of them mean a disease.
@@ -47,7 +49,9 @@ def tables(info: RecordsInfo, task: Task) -> list[list[int]]:
 
 
 def check(info: RecordsInfo, task: Task) -> None:
-    """Raises ValueError where the values of a task's labels in these records mean something else than the task takes them for."""
+    """Raises ValueError where the values of a task's labels in these records mean something else than the task takes
+    them for.
+    """
     tables(info, task)
 
 
@@ -71,20 +75,22 @@ def _by_name(info: RecordsInfo, task: Task, held: Sequence[str]) -> list[int]:
         if set(held) <= set(names):
             return [names.index(name) for name in held]
     raise ValueError(
-        f"{info.directory} holds the classes {list(held)} of the label {task.labels[0]!r}, the task {task.name!r} those called "
-        f"{list(task.record_names)}: which is which? Build the records with the same names (the names of the folders, or of the "
-        f"column's values)."
+        f"{info.directory} holds the classes {list(held)} of the label {task.labels[0]!r}, the task {task.name!r} those"
+        f" called {list(task.record_names)}: which is which? Build the records with the same names (the names of the "
+        "folders, or of the column's values)."
     )
 
 
 def _check_grades(info: RecordsInfo, held: Sequence[str]) -> None:
-    """Raises ValueError where value n of "dr_grade" is not called grade n: names that a table sorted by the alphabet."""
+    """Raises ValueError where value n of "dr_grade" is not called grade n: names that a table sorted by the
+    alphabet.
+    """
     wrong = [f"{index} is {name!r}" for index, name in enumerate(held) if grade_of(name) != index]
     if wrong:
         raise ValueError(
             f"{info.directory}: the values of {positive.GRADE_LABEL!r} are not the DR grades 0 to 4 in their order "
-            f"({', '.join(wrong)}). Write the column as numbers (0 no DR, 1 mild, 2 moderate, 3 severe, 4 proliferative), and "
-            f"build the records again; or train on these names by tasks.label."
+            f"({', '.join(wrong)}). Write the column as numbers (0 no DR, 1 mild, 2 moderate, 3 severe, 4 "
+            "proliferative), and build the records again; or train on these names by tasks.label."
         )
 
 
@@ -94,27 +100,34 @@ def _check_reach(info: RecordsInfo, task: Task, held: Sequence[str]) -> None:
     for split in info.content["splits"].values():
         for value, count in split.get("classes", {}).get(label, {}).items():
             if int(value) >= len(task.mapping) and count:
-                raise ValueError(f"Task {task.name!r} has no class for label value {value} of {label!r}: {task.mapping}.")
+                raise ValueError(
+                    f"Task {task.name!r} has no class for label value {value} of {label!r}: {task.mapping}."
+                )
 
 
 def _check_order(info: RecordsInfo, task: Task, held: Sequence[str]) -> None:
-    """Raises ValueError where a task that does not know the names of its records would call a class by another's name."""
+    """Raises ValueError where a task that does not know the names of its records would call a class by another's
+    name.
+    """
     names = list(task.class_names)
     if sorted(held) == sorted(names) and list(held) != names:
         raise ValueError(
             f"Task {task.name!r} names the classes {names}, {info.directory} holds them in the order {list(held)}: "
-            f"each would be called by another's name. Give them in that order."
+            "each would be called by another's name. Give them in that order."
         )
     ill = positive_values(info, task.labels[0])
     if len(held) == len(names) == 2 and ill and task.positive and not task.positive_assumed and ill != task.positive:
         raise ValueError(
-            f"Task {task.name!r} calls {names[task.positive[0]]!r} what {info.directory} calls {held[task.positive[0]]!r}: the "
-            f"healthy would be called ill, and the other way round. Train again; the names then come from the records."
+            f"Task {task.name!r} calls {names[task.positive[0]]!r} what {info.directory} calls "
+            f"{held[task.positive[0]]!r}: the healthy would be called ill, and the other way round. Train again; the "
+            "names then come from the records."
         )
 
 
 def presence(info: RecordsInfo, label: str) -> list[int]:
-    """Returns 1 for each value of a label that means that its disease is present: of numbers and grades those from 1 on."""
+    """Returns 1 for each value of a label that means that its disease is present: of numbers and grades those from 1
+    on.
+    """
     names = list(info.content["labels"][label])
     ill: Sequence[int] = ()
     if label != positive.GRADE_LABEL or grade_of(names[0]) != 0:
@@ -123,7 +136,8 @@ def presence(info: RecordsInfo, label: str) -> list[int]:
         ill = range(1, len(names))
     if not ill and not (len(names) == 1 and (names[0] == "0" or positive.reads_healthy(names[0]))):
         raise ValueError(
-            f"Which values of the label {label!r} mean that the disease is present? {info.directory} holds {names}, and the names "
-            f"do not say it safely. Build the records again with --positive={label}={names[-1]} (or the right one)."
+            f"Which values of the label {label!r} mean that the disease is present? {info.directory} holds {names}, and"
+            f" the names do not say it safely. Build the records again with --positive={label}={names[-1]} (or the "
+            "right one)."
         )
     return [int(index in ill) for index in range(len(names))]

@@ -69,7 +69,7 @@ def check_task(info: RecordsInfo, task: Task) -> None:
         if missing:
             raise ValueError(
                 f"Task {task.name!r} reads the {kind} {missing}, but {info.directory} holds {sorted(held)}. "
-                f"Choose another task or build records of a data set that has them."
+                "Choose another task or build records of a data set that has them."
             )
     label_values.check(info, task)
 
@@ -84,13 +84,14 @@ def resolve(info: RecordsInfo, task: Task | LabelTask) -> Task:
         held = info.content["labels"]
         if task.name not in held:
             raise ValueError(
-                f"tasks.label.name = {task.name!r}, but {info.directory} holds the labels {sorted(held)}. Give one of these."
+                f"tasks.label.name = {task.name!r}, but {info.directory} holds the labels {sorted(held)}. Give one of "
+                "these."
             )
         return task.resolve(held[task.name], label_values.stated(info, task.name))
     if task.positive_assumed:
         raise ValueError(
-            f"Which class of task {task.name!r} is the disease? Its names {list(task.class_names)} do not say it safely: give the "
-            f"task positive=(index of the class,)."
+            f"Which class of task {task.name!r} is the disease? Its names {list(task.class_names)} do not say it "
+            "safely: give the task positive=(index of the class,)."
         )
     return task
 
@@ -106,16 +107,22 @@ def class_counts(info: RecordsInfo, split: str, task: Task) -> np.ndarray:
         return np.asarray([stated.get("examples", 0)])
     tables = label_values.tables(info, task)
     if task.kind == "multilabel":
-        return np.asarray([_counted(info, stated, name, table, 2) for name, table in zip(task.labels, tables, strict=True)])
+        return np.asarray(
+            [_counted(info, stated, name, table, 2) for name, table in zip(task.labels, tables, strict=True)]
+        )
     return _counted(info, stated, task.labels[0], tables[0], len(task.class_names))
 
 
-def _counted(info: RecordsInfo, stated: Mapping[str, Any], label: str, table: Sequence[int], classes: int) -> np.ndarray:
+def _counted(
+    info: RecordsInfo, stated: Mapping[str, Any], label: str, table: Sequence[int], classes: int
+) -> np.ndarray:
     """Counts the examples of a split by what `table` makes of the values of a label: [classes] int64."""
     totals = np.zeros(classes, np.int64)
     for value, count in stated.get("classes", {}).get(label, {}).items():
         if int(value) >= len(table):
-            raise ValueError(f"{info.directory} counts images of the value {value} of {label!r}, of which it has no name.")
+            raise ValueError(
+                f"{info.directory} counts images of the value {value} of {label!r}, of which it has no name."
+            )
         if int(value) >= 0 and table[int(value)] >= 0:
             totals[table[int(value)]] += count
     return totals
@@ -168,7 +175,9 @@ def evaluation_batches(
     check_task(info, task)
     dataset = tf.data.TFRecordDataset(records_lib.shard_paths(records, split))
     dataset = dataset.map(examples_lib.parser(task, photograph, extra_labels), num_parallel_calls=2)
-    dataset = dataset.map(examples_lib.labelled(task, info.image_size, label_values.tables(info, task))).filter(examples_lib.is_used(task))
+    dataset = dataset.map(examples_lib.labelled(task, info.image_size, label_values.tables(info, task))).filter(
+        examples_lib.is_used(task)
+    )
     decode = examples_lib.decoded(task, info.image_size, photograph, extra_labels)
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.batch(batch_size).prefetch(2)
@@ -201,16 +210,16 @@ def training_batches(
       seed, epoch: decide order and augmentation.
       first_step: leave out the first steps of the epoch (resuming); they are skipped before any decoding.
       augmentation: as `augment.augmentation` returns it; None: none.
-      balance: "none"; "oversample": each class is drawn with the same probability; "loss_weights": each example counts by
-        the inverse of its class's share of the training split, 1 on average. The last two for classification, where
+      balance: "none"; "oversample": each class is drawn with the same probability; "loss_weights": each example counts
+        by the inverse of its class's share of the training split, 1 on average. The last two for classification, where
         balance_label is not given.
-      balance_label: label of the records whose values "oversample" draws alike, for tasks that are no classification: for
-        example "glaucoma", when disc and cup are drawn. An image without it counts to its most frequent value.
+      balance_label: label of the records whose values "oversample" draws alike, for tasks that are no classification:
+        for example "glaucoma", when disc and cup are drawn. An image without it counts to its most frequent value.
       shard: (index, count) of this worker; it reads examples index, index + count, ... of each global batch.
 
     Returns:
-      Dataset of dicts: "image" [B / count, S, S, 3] float32 0..255, "label" (and "centres") as in `evaluation_batches`, and
-      "weight" [B / count] float32 with balance "loss_weights".
+      Dataset of dicts: "image" [B / count, S, S, 3] float32 0..255, "label" (and "centres") as in `evaluation_batches`,
+      and "weight" [B / count] float32 with balance "loss_weights".
 
     Raises:
       ManifestError, ValueError: no such records or label; fewer examples than a batch; an unknown balance.
@@ -223,13 +232,17 @@ def training_batches(
     if examples < batch_size or batch_size % workers:
         raise ValueError(
             f"{records}: {examples} training examples for batches of {batch_size} on {workers} workers. "
-            f"Lower batch_size, and keep it a multiple of the workers."
+            "Lower batch_size, and keep it a multiple of the workers."
         )
     strata = class_counts(info, "train", task) if balance_label is None else label_counts(info, "train", balance_label)
     file_seed, shuffle_seed, sample_seed, *class_seeds = epoch_seeds(seed, epoch, 3 + len(strata))
     paths = list(np.random.default_rng(file_seed).permutation(records_lib.shard_paths(records, "train")))
     parse = examples_lib.parser(task, extra_labels=() if balance_label is None else (balance_label,))
-    labelled = tf.data.TFRecordDataset(paths).map(parse).map(examples_lib.labelled(task, info.image_size, label_values.tables(info, task)))
+    labelled = (
+        tf.data.TFRecordDataset(paths)
+        .map(parse)
+        .map(examples_lib.labelled(task, info.image_size, label_values.tables(info, task)))
+    )
     labelled = labelled.filter(examples_lib.is_used(task))
     if balance == "oversample":
         stratum = "label" if balance_label is None else f"label/{balance_label}"

@@ -31,24 +31,32 @@ GRADE_LABEL = "dr_grade"  # its grade 1 is a disease, but not one to refer
 NUMBERED = words_of("class grade level stage label severity score category dr r icdr retinopathy glaucoma disease dme")
 BARE = YES | NO  # names that say nothing without that of their label: "glaucoma yes"
 _QUALITY = words_of(
-    "quality gradable gradability gradeable usable usability adequacy qualitat qualitaet bildqualitat bildqualitaet calidad qualite qualita qualidade"
+    "quality gradable gradability gradeable usable usability adequacy qualitat qualitaet bildqualitat bildqualitaet "
+    "calidad qualite qualita qualidade"
 )
 # A label that is itself the good news ("normal": 1), or no disease at all.
 NOT_A_DISEASE = _QUALITY | words_of(
     "laterality eye side sex gender age camera device site hospital split fold geschlecht alter seite auge"
 )
 # Beside any of these yes and no, or 0 and 1, may mean anything: "is_normal", "image quality ok", "fundus_visible".
-GOOD_NEWS = HEALTHY | UNCLEAR | _QUALITY | words_of(
-    "normality adequate acceptable acceptance sufficient visible visibility ok okay pass passed valid clear "
-    "ausreichend verwertbar brauchbar sichtbar scharf gut lesbar lisible legible visibile visivel intact intakt clean resolved remission inactive "
-    "ruled ausgeschlossen exclu exclue excluido excluida descartado descartada escluso esclusa"
+GOOD_NEWS = (
+    HEALTHY
+    | UNCLEAR
+    | _QUALITY
+    | words_of(
+        "normality adequate acceptable acceptance sufficient visible visibility ok okay pass passed valid clear "
+        "ausreichend verwertbar brauchbar sichtbar scharf gut lesbar lisible legible visibile visivel intact intakt "
+        "clean resolved remission inactive ruled ausgeschlossen exclu exclue excluido excluida descartado descartada "
+        "escluso esclusa"
+    )
 )
 
 
 def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
     """Returns the indices of the classes that mean the disease, () where the names do not say it safely.
 
-    Exactly one class must read as without it; the others together are the disease. Of numbered classes 0 is the one without.
+    Exactly one class must read as without it; the others together are the disease. Of numbered classes 0 is the one
+    without.
 
     Args:
       class_names: in the order of their indices.
@@ -73,7 +81,9 @@ def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
 
 
 def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str:
-    """Returns the positive classes in words: "glaucoma", "glaucoma or cataract", "glaucoma yes", "dr_grade >= 2"; "" where there are none."""
+    """Returns the positive classes in words: "glaucoma", "glaucoma or cataract", "glaucoma yes", "dr_grade >= 2"; ""
+    where there are none.
+    """
     names, chosen = list(class_names), sorted(positive)
     if not chosen:
         return ""
@@ -93,7 +103,9 @@ def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") 
 
 
 def sentence(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str:
-    """Returns "Disease: glaucoma; healthy: normal", or that no class is known to be the disease; `label`: as for `guess`."""
+    """Returns "Disease: glaucoma; healthy: normal", or that no class is known to be the disease; `label`: as for
+    `guess`.
+    """
     ill = [name for index, name in enumerate(class_names) if index in positive]
     others = [name for index, name in enumerate(class_names) if index not in positive]
     if not ill:
@@ -107,14 +119,15 @@ def sentence(class_names: Sequence[str], positive: Sequence[int], label: str = "
 def assumed_words(class_names: Sequence[str]) -> str:
     """Returns the caution of a model or a bundle for which the second of two classes was taken for the disease."""
     return (
-        f"Nobody said which class is the disease: {class_names[1]!r} is taken for it because it stands second, as earlier "
-        f"releases did. If {class_names[0]!r} is the disease, every answer is the wrong way round: train again with this "
-        f"release, which asks."
+        f"Nobody said which class is the disease: {class_names[1]!r} is taken for it because it stands second, as "
+        f"earlier releases did. If {class_names[0]!r} is the disease, every answer is the wrong way round: train again "
+        "with this release, which asks."
     )
 
 
 def reversed_words(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str | None:
-    """Returns the caution where a class that reads as healthy is called the disease, beside one that reads as a disease; else None.
+    """Returns the caution where a class that reads as healthy is called the disease, beside one that reads as a
+    disease; else None.
 
     Args:
       class_names, label: as for `guess`.
@@ -124,15 +137,18 @@ def reversed_words(class_names: Sequence[str], positive: Sequence[int], label: s
     numbers = _numbers(class_names)
     if not guessed and (numbers is not None or all(plain_name(name) in BARE for name in class_names)):
         return None  # "no" of "is_normal" is the disease
-    readings = [number == 0 for number in numbers] if numbers is not None else [reads_healthy(name) for name in class_names]
+    readings = (
+        [number == 0 for number in numbers] if numbers is not None else [reads_healthy(name) for name in class_names]
+    )
     healthy = [repr(name) for index, name in enumerate(class_names) if index in positive and readings[index]]
     ill = [repr(name) for index, name in enumerate(class_names) if readings[index] is False]
     if not healthy or not ill:
         return None
     left = [repr(name) for index, name in enumerate(class_names) if readings[index] is False and index not in positive]
     return (
-        f"{', '.join(healthy)} was called the disease, and reads as healthy; {', '.join(left or ill)} reads as a disease"
-        f"{' and was not called one' if left else ', too'}. If that is a mistake, every healthy eye is referred{' and every ill one passed' if left else ''}."
+        f"{', '.join(healthy)} was called the disease, and reads as healthy; {', '.join(left or ill)} reads as a "
+        f"disease{' and was not called one' if left else ', too'}. If that is a mistake, every healthy eye is "
+        f"referred{' and every ill one passed' if left else ''}."
     )
 
 
@@ -144,7 +160,9 @@ def indices(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...
     """
     unknown = [name for name in wanted if name not in class_names]
     if unknown:
-        raise ValueError(f"no class is called {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, class_names))}")
+        raise ValueError(
+            f"no class is called {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, class_names))}"
+        )
     found = tuple(sorted({list(class_names).index(name) for name in wanted}))
     if len(found) == len(class_names):
         raise ValueError("all classes are called the disease; at least one must be without it")
@@ -152,10 +170,11 @@ def indices(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...
 
 
 def turned(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns operating points of one of two classes as those of the other: the same decisions, told the other way round.
+    """Returns operating points of one of two classes as those of the other: the same decisions, told the other way
+    round.
 
-    Whoever is not called the one is called the other, so that the sensitivity for one is the specificity for the other. A
-    point named for the one promise then keeps the other.
+    Whoever is not called the one is called the other, so that the sensitivity for one is the specificity for the other.
+    A point named for the one promise then keeps the other.
 
     Args:
       points: each with name, threshold (of one class's probability), sensitivity and specificity.
@@ -164,7 +183,11 @@ def turned(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for point in points:
         kind, _, target = point["name"].partition("_")
         other = {"sensitivity": "specificity", "specificity": "sensitivity"}.get(kind, kind)
-        row = {**point, "name": f"{other}_{target}" if target else other, "threshold": min(max(1 - point["threshold"], 0.0), 1.0)}
+        row = {
+            **point,
+            "name": f"{other}_{target}" if target else other,
+            "threshold": min(max(1 - point["threshold"], 0.0), 1.0),
+        }
         rows.append(row | {"sensitivity": point["specificity"], "specificity": point["sensitivity"]})
     return rows
 
@@ -176,7 +199,8 @@ def of_disease(
 
     Args:
       points: see `turned`.
-      chosen_for: indices of the classes whose probability their thresholds are of; earlier releases: (1,), of two classes.
+      chosen_for: indices of the classes whose probability their thresholds are of; earlier releases: (1,), of two
+        classes.
       positive: those of the disease.
 
     Returns:
@@ -195,8 +219,12 @@ def _is_disease(label: str) -> bool:
 
 
 def _may_be_good_news(plain: str) -> bool:
-    """Says whether yes may mean that nothing is wrong: "is normal", "glaucoma ruled out", or a letter ("n" beside "d" and "g" is normal, "o. B." without findings)."""
-    return all(len(word) == 1 for word in plain.split()) or (bool(set(plain.split()) & GOOD_NEWS) and not NORMAL_DISEASE.search(plain))
+    """Says whether yes may mean that nothing is wrong: "is normal", "glaucoma ruled out", or a letter ("n" beside "d"
+    and "g" is normal, "o. B." without findings).
+    """
+    return all(len(word) == 1 for word in plain.split()) or (
+        bool(set(plain.split()) & GOOD_NEWS) and not NORMAL_DISEASE.search(plain)
+    )
 
 
 def _healthy_outright(name: str) -> bool:

@@ -1,14 +1,14 @@
 """The one TFRecord schema: what an example of a fundus image holds, how it is written and how it is read.
 
 Feature                 type            meaning
-image/encoded           bytes           JPEG or PNG, [S, S, 3] RGB: the square crop after preprocessing, what a model trains on
-image/photograph        bytes           JPEG, [S, S, 3] RGB: the same crop before normalisation; absent where they are the same
-image/id                bytes           unique in the data set, for example "test/IDRiD_007"
+image/encoded           bytes           JPEG or PNG, [S, S, 3] RGB: the square crop after preprocessing, what a model
+trains on image/photograph        bytes           JPEG, [S, S, 3] RGB: the same crop before normalisation; absent where
+they are the same image/id                bytes           unique in the data set, for example "test/IDRiD_007"
 image/path              bytes           path of the source file relative to the data directory
 image/sha256            bytes           of the source file, 64 hexadecimal digits
 image/source_size       2 int64         height, width of the source photograph in pixels
-image/crop_box          4 float         top, left, bottom, right of the square crop in source pixels; may exceed the frame
-image/quality           1 float         0 (ungradable) .. 1
+image/crop_box          4 float         top, left, bottom, right of the square crop in source pixels; may exceed the
+frame image/quality           1 float         0 (ungradable) .. 1
 patient/id              bytes           both eyes of a person share it
 eye/laterality          bytes           "left", "right" or ""
 label/<name>            1 int64         class index of the label <name>; -1 where it is missing
@@ -89,7 +89,9 @@ def encode(record: Record) -> bytes:
         features["image/photograph"] = [record.photograph]
     for name, value in record.labels.items():
         if int(value) != value or value < MISSING_LABEL:
-            raise ValueError(f"{record.image_id}: label {name!r} must be an integer >= -1 (-1: missing). Received: {value!r}.")
+            raise ValueError(
+                f"{record.image_id}: label {name!r} must be an integer >= -1 (-1: missing). Received: {value!r}."
+            )
         features[f"label/{name}"] = [int(value)]
     for name, data in record.masks.items():
         features[f"mask/{name}"] = [data]
@@ -192,12 +194,16 @@ def decode_mask(encoded: Any, image_size: int) -> Any:
 def shard_name(split: str, index: int, count: int) -> str:
     """Returns the file name of a shard, for example 'train-00000-of-00004.tfrecord'."""
     if split not in SPLITS or not 0 <= index < count:
-        raise ValueError(f"A shard needs a split of {SPLITS} and 0 <= index < count. Received: {split!r}, {index}, {count}.")
+        raise ValueError(
+            f"A shard needs a split of {SPLITS} and 0 <= index < count. Received: {split!r}, {index}, {count}."
+        )
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
-    """Returns ids [N] bytes, as TensorFlow reads them from records, as [N] str; numpy's own astype(str) takes ASCII only."""
+    """Returns ids [N] bytes, as TensorFlow reads them from records, as [N] str; numpy's own astype(str) takes ASCII
+    only.
+    """
     return np.array([value.decode("utf-8") for value in values], dtype=str)
 
 
@@ -215,7 +221,7 @@ def shard_paths(records: str | os.PathLike, split: str) -> list[str]:
     if not found:
         raise ValueError(
             f"{records} holds no shards of split {split!r}. Build them: python -m tfrecord_tools.build --out={records} "
-            f"(a split that --val_fraction or --test_fraction left empty has none)."
+            "(a split that --val_fraction or --test_fraction left empty has none)."
         )
     counts = {count for _, count in found}
     if len(counts) != 1 or {index for index, _ in found} != set(range(next(iter(counts)))):

@@ -1,4 +1,6 @@
-"""A task: what a model is asked, which labels or masks say it, and which of its classes mean that the disease is there."""
+"""A task: what a model is asked, which labels or masks say it, and which of its classes mean that the disease is
+there.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +25,21 @@ class Task:
       name: for example "referable_dr".
       kind: "classification" (one of class_names), "multilabel" (each of class_names: yes or no) or
         "segmentation" (one mask per class name).
-      labels: label names to read from the records: one for classification, one per class for multilabel, where those of its
-        values that mean the disease are present (`label_values.presence`).
+      labels: label names to read from the records: one for classification, one per class for multilabel, where those of
+        its values that mean the disease are present (`label_values.presence`).
       class_names: in the order of the model's outputs.
       mapping: classification: class of each label value, -1 to leave those images out; () keeps the values as they are.
       masks: segmentation: mask names to read, in the order of class_names.
       ordered: the classes are grades, so that quadratic weighted kappa has a meaning.
       centres: names of points to read beside the label, for example "fovea"; augmentation moves them with the image.
         A segmentation with a class name for each of them, after those of the masks, is asked for heat maps of them.
-      positive: classification: indices of the classes that mean that the disease is there (one, or those from a grade on),
-        () where no class does or none is known to; FROM_NAMES reads them from the class names. Of the other kinds (): each
-        of their classes answers for itself.
+      positive: classification: indices of the classes that mean that the disease is there (one, or those from a grade
+        on), () where no class does or none is known to; FROM_NAMES reads them from the class names. Of the other kinds
+        (): each of their classes answers for itself.
       positive_assumed: nobody said which of two classes is the disease, and the names do not: the second is taken, as
         earlier releases did. Training refuses such a task.
-      record_names: classification without a mapping: the names of the label's values in the records that it was made for,
-        in the order of class_names; () where that is not known.
+      record_names: classification without a mapping: the names of the label's values in the records that it was made
+        for, in the order of class_names; () where that is not known.
     """
 
     name: str
@@ -122,7 +124,9 @@ class Task:
 
     @property
     def caution(self) -> str | None:
-        """What to say to whoever reads the answers of a model whose positive class was assumed or reads as healthy; else None."""
+        """What to say to whoever reads the answers of a model whose positive class was assumed or reads as healthy;
+        else None.
+        """
         if self.positive_assumed:
             return positive_lib.assumed_words(self.class_names)
         if self.kind != "classification":

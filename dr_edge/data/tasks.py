@@ -34,14 +34,18 @@ def referable_dr() -> Task:
 @gin.configurable(module="tasks")
 def any_dr() -> Task:
     """No diabetic retinopathy (grade 0) against any (grade >= 1)."""
-    return Task("any_dr", "classification", ("no DR", "DR"), labels=("dr_grade",), mapping=(0, 1, 1, 1, 1), positive=(1,))
+    return Task(
+        "any_dr", "classification", ("no DR", "DR"), labels=("dr_grade",), mapping=(0, 1, 1, 1, 1), positive=(1,)
+    )
 
 
 @gin.configurable(module="tasks")
 def messidor_any_dr() -> Task:
     """No (0) against any (1-3) diabetic retinopathy on Messidor's own scale."""
     names = ("no DR", "DR")
-    return Task("messidor_any_dr", "classification", names, labels=("messidor_grade",), mapping=(0, 1, 1, 1), positive=(1,))
+    return Task(
+        "messidor_any_dr", "classification", names, labels=("messidor_grade",), mapping=(0, 1, 1, 1), positive=(1,)
+    )
 
 
 @gin.configurable(module="tasks")
@@ -51,20 +55,24 @@ def label(
     positive: str | int | Sequence[str | int] | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> LabelTask:
-    """One class per value of the label `name`, called as the records call them (for folder-per-class data: name = "class").
+    """One class per value of the label `name`, called as the records call them (for folder-per-class data: name =
+    "class").
 
     Args:
       name: of the label in the records.
       class_names: None; or the names of the records, in their order: others are refused.
-      positive: the classes that mean that the disease is there; () where none does, so that there is no operating point. None:
-        as the records state it, else as the names say ("normal", "no_dr", "non-referable", "0": the others are the disease);
+      positive: the classes that mean that the disease is there; () where none does, so that there is no operating
+        point. None: as the records state it, else as the names say ("normal", "no_dr", "non-referable", "0": the others
+          are the disease);
         training asks where they do not.
       rename: {name in the records: how to call it}.
 
     Raises:
       ValueError: `rename` is no mapping of texts.
     """
-    if rename is not None and not (isinstance(rename, Mapping) and all(isinstance(new, str) for new in rename.values())):
+    if rename is not None and not (
+        isinstance(rename, Mapping) and all(isinstance(new, str) for new in rename.values())
+    ):
         raise ValueError(f"tasks.label.rename takes {{name in the records: new name}}. Received: {rename!r}.")
     new = {str(old): called for old, called in (rename or {}).items()}
     return LabelTask(name, _texts(class_names), _texts(positive), new)
@@ -84,8 +92,8 @@ def diseases(
     """Several diseases, each present or absent; an image may lack some of the labels.
 
     Args:
-      labels: of the records; present are the values that mean the disease, of numbers and grades those from 1 on, so that
-        "dr_grade" asks for any DR.
+      labels: of the records; present are the values that mean the disease, of numbers and grades those from 1 on, so
+        that "dr_grade" asks for any DR.
       class_names: how to call them; None: as the labels.
     """
     return Task("diseases", "multilabel", tuple(class_names or labels), labels=tuple(labels))
@@ -94,9 +102,7 @@ def diseases(
 @gin.configurable(module="tasks")
 def optic_disc_and_cup() -> Task:
     """Masks of the optic disc and the optic cup; the disc's includes the cup's."""
-    return Task(
-        "optic_disc_and_cup", "segmentation", ("optic disc", "optic cup"), masks=("optic_disc", "optic_cup")
-    )
+    return Task("optic_disc_and_cup", "segmentation", ("optic disc", "optic cup"), masks=("optic_disc", "optic_cup"))
 
 
 @gin.configurable(module="tasks")

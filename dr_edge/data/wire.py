@@ -1,7 +1,9 @@
-"""tf.train.Example and TFRecord as bytes, without TensorFlow: building and checking records then starts at once and stays small.
+"""tf.train.Example and TFRecord as bytes, without TensorFlow: building and checking records then starts at once and
+stays small.
 
-Both formats are fixed and public. An Example is the protocol buffer map<string, Feature>, written with its names sorted, as
-TensorFlow's deterministic serialisation does; a TFRecord frame is length, checksum, data, checksum (CRC-32C, masked).
+Both formats are fixed and public. An Example is the protocol buffer map<string, Feature>, written with its names
+sorted, as TensorFlow's deterministic serialisation does; a TFRecord frame is length, checksum, data, checksum (CRC-32C,
+masked).
 """
 
 from __future__ import annotations
@@ -45,9 +47,7 @@ def _feature(values: Values) -> bytes:
     numbers = [value for value in values if isinstance(value, int)]
     if len(numbers) == len(values):
         return _field(_INT64_LIST, _field(1, b"".join(_varint(value & (1 << 64) - 1) for value in numbers)))
-    raise ValueError(
-        f"A feature holds bytes, int or float32. Received: {[type(value).__name__ for value in values]}."
-    )
+    raise ValueError(f"A feature holds bytes, int or float32. Received: {[type(value).__name__ for value in values]}.")
 
 
 def _field(number: int, data: bytes) -> bytes:

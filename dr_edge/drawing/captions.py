@@ -14,9 +14,7 @@ PRESENT = 0.5
 NO_LABEL = "no label given"
 
 
-def explained_classes(
-    task: Task, probabilities: np.ndarray, diseases: Sequence[str] = ()
-) -> list[np.ndarray]:
+def explained_classes(task: Task, probabilities: np.ndarray, diseases: Sequence[str] = ()) -> list[np.ndarray]:
     """Returns what is explained of each image, one picture after another.
 
     Args:
@@ -74,9 +72,7 @@ def caption(
     if task.kind == "classification":
         if label is None or int(label) < 0:
             return Caption(title, answer, confidence, NO_LABEL, None, name)
-        return Caption(
-            title, answer, confidence, f"labelled {task.class_names[int(label)]}", int(label) == index, name
-        )
+        return Caption(title, answer, confidence, f"labelled {task.class_names[int(label)]}", int(label) == index, name)
     title = f"{title}, probability {percent(confidence)}"  # the answer's may be of its absence
     present = confidence >= PRESENT
     said, shown = (answer, confidence) if present else (f"no {answer}", 1 - confidence)

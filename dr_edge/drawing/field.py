@@ -14,8 +14,8 @@ def field_of_view(crop: np.ndarray) -> np.ndarray:
     """Finds the field of view in a crop, so that no heat is drawn on the black around it.
 
     Inside lies what has something lit on either side, along its row and along its column: dark vessels and a shadow are
-    inside, corners and the part that the frame cut off are not. Where the corners are dark, the disc bounds it, too; in a
-    crop around the optic disc they are retina.
+    inside, corners and the part that the frame cut off are not. Where the corners are dark, the disc bounds it, too; in
+    a crop around the optic disc they are retina.
 
     Args:
       crop: [S, S, 3] uint8 RGB, before normalisation.

@@ -111,9 +111,7 @@ def draw_masks(photograph: np.ndarray, masks: np.ndarray) -> np.ndarray:
       [H, W, 3] uint8 RGB.
     """
     if masks.shape[:2] != photograph.shape[:2] or masks.ndim != 3:
-        raise ValueError(
-            f"draw_masks needs [H, W, M] masks of the photograph's size. Received: {masks.shape}."
-        )
+        raise ValueError(f"draw_masks needs [H, W, M] masks of the photograph's size. Received: {masks.shape}.")
     picture = photograph.astype(np.float32)
     thickness = max(1, round(photograph.shape[0] / 256))
     for index in range(masks.shape[-1]):
@@ -173,7 +171,11 @@ def without_heat(explains: str = "", decided: str = "") -> np.ndarray:
       explains: the likeliest class, which the map would explain, where another is the answer.
       decided: the disease that is the answer; "" where no disease was found.
     """
-    said = (f"No heat map: it would speak for {explains},", f"the likeliest class, not for {decided}.", NO_HEAT[-1]) if decided else NO_HEAT
+    said = (
+        (f"No heat map: it would speak for {explains},", f"the likeliest class, not for {decided}.", NO_HEAT[-1])
+        if decided
+        else NO_HEAT
+    )
     picture = np.full((PANEL, PANEL, 3), WITHHELD, np.uint8)
     for line, words in enumerate(said):
         _write(picture, words, (2 * MARGIN, PANEL // 2 + 28 * line - 14), 17, MUTED, PANEL - 4 * MARGIN)
@@ -271,7 +273,9 @@ def _write(
     """Writes one line of text at the baseline `place`, in place; letters shrink until it fits, then the end
     is cut.
     """
-    words = words.encode("utf-8", "replace").decode()  # a file name that is no text stops OpenCV with a segmentation fault
+    words = words.encode(
+        "utf-8", "replace"
+    ).decode()  # a file name that is no text stops OpenCV with a segmentation fault
     font = cv2.FontFace("sans")
 
     def measured() -> int:

@@ -35,9 +35,7 @@ class Dot:
     y: float
 
 
-def roc(
-    curves: Sequence[Curve], band: tuple[np.ndarray, np.ndarray, np.ndarray] | None, dots: Sequence[Dot]
-) -> Markup:
+def roc(curves: Sequence[Curve], band: tuple[np.ndarray, np.ndarray, np.ndarray] | None, dots: Sequence[Dot]) -> Markup:
     """Draws ROC curves.
 
     Args:
@@ -94,9 +92,7 @@ def histogram(edges: np.ndarray, counts: Sequence[tuple[str, np.ndarray]], axis:
                 parts.append(
                     Markup(
                         '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="{}"><title>{}</title></rect>'
-                    ).format(
-                        x, y, width, height, SERIES[number % len(SERIES)], f"{name}: {int(count)} images"
-                    )
+                    ).format(x, y, width, height, SERIES[number % len(SERIES)], f"{name}: {int(count)} images")
                 )
         below = below + values
     return _frame(parts, axis, "images", f"Histogram of {axis}", y_top=top)
@@ -139,7 +135,8 @@ def scatter(
 
 
 def balance(rows: Sequence[tuple[str, Sequence[int]]], names: Sequence[str]) -> Markup:
-    """Draws one horizontal bar per row, divided by class; a name that is too long to stand before its bar stands above it.
+    """Draws one horizontal bar per row, divided by class; a name that is too long to stand before its bar stands above
+    it.
 
     Args:
       rows: (split, or split and disease; images per class).
@@ -157,14 +154,12 @@ def balance(rows: Sequence[tuple[str, Sequence[int]]], names: Sequence[str]) -> 
             part = (width - label) * count / total
             title = f"{split}: {count} {names[number]} ({100 * count / total:.0f} %)"
             parts.append(
-                Markup(
-                    '<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" fill="{}"><title>{}</title></rect>'
-                ).format(x, y, max(part - 1, 0), height, SERIES[number % len(SERIES)], title)
+                Markup('<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" fill="{}"><title>{}</title></rect>').format(
+                    x, y, max(part - 1, 0), height, SERIES[number % len(SERIES)], title
+                )
             )
             if part > 9 * len(str(count)) + 6:
-                parts.append(
-                    Markup('<text class="on" x="{:.1f}" y="{}">{}</text>').format(x + 7, y + 18, count)
-                )
+                parts.append(Markup('<text class="on" x="{:.1f}" y="{}">{}</text>').format(x + 7, y + 18, count))
             x += part
     total_height = len(rows) * (title_height + height + gap) - gap
     return Markup(
@@ -210,9 +205,9 @@ def _polygon(x: np.ndarray, y: np.ndarray, css: str) -> Markup:
 
 def _dot(x: float, y: float, radius: float, css: str, title: str, colour: str = "") -> Markup:
     fill = Markup(' style="fill:{}"').format(colour) if colour else Markup("")
-    return Markup(
-        '<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"{}><title>{}</title></circle>'
-    ).format(css, _x(x), _y(y), radius, fill, title)
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{:.1f}"{}><title>{}</title></circle>').format(
+        css, _x(x), _y(y), radius, fill, title
+    )
 
 
 def _frame(

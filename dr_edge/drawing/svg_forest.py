@@ -28,7 +28,10 @@ def forest(rows: Sequence[tuple[str, float, Sequence[float] | None]], name: str,
     height = ROW * len(rows) + 46
     parts = [_vertical(x(0), height - 40, "grid"), _text(x(0), height - 24, "0", "tick", "middle")]
     for edge in (-reach / 1.15, reach / 1.15):
-        parts += [_vertical(x(edge), height - 40, "grid"), _text(x(edge), height - 24, f"{edge:+.3f}", "tick", "middle")]
+        parts += [
+            _vertical(x(edge), height - 40, "grid"),
+            _text(x(edge), height - 24, f"{edge:+.3f}", "tick", "middle"),
+        ]
     if limit is not None:
         parts += [_vertical(x(limit), height - 40, "chance")]
     for index, (label, value, bounds) in enumerate(rows):
@@ -67,7 +70,9 @@ def bars(rows: Sequence[tuple[str, float]], name: str) -> Markup:
 
 
 def shortened(label: str) -> str:
-    """Returns a label of at most MOST_CHARACTERS: a longer one keeps its end, where layers' names differ, and a start."""
+    """Returns a label of at most MOST_CHARACTERS: a longer one keeps its end, where layers' names differ, and a
+    start.
+    """
     if len(label) <= MOST_CHARACTERS:
         return label
     tail = 2 * MOST_CHARACTERS // 3
@@ -81,7 +86,9 @@ def _vertical(x: float, height: float, css: str) -> Markup:
 def _text(x: float, y: float, text: str, css: str, anchor: str, whole: str = "") -> Markup:
     """Returns a text; `whole` is shown where the mouse rests on it, if it differs."""
     title = Markup("<title>{}</title>").format(whole) if whole not in ("", text) else ""
-    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(css, x, y, anchor, title, text)
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(
+        css, x, y, anchor, title, text
+    )
 
 
 def _svg(parts: Sequence[Markup], height: float, label: str) -> Markup:

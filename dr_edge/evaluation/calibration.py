@@ -34,8 +34,11 @@ def decisions(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> tupl
     return np.maximum(scores, 1 - scores), (scores >= 0.5) == (labels[known] == 1)
 
 
-def caution(task: Task, temperature: float | None, labels: np.ndarray, probabilities: np.ndarray, split: str) -> str | None:
-    """Returns why probabilities must not be read as such (see `usable.caution`); None for masks, and where nothing speaks against it.
+def caution(
+    task: Task, temperature: float | None, labels: np.ndarray, probabilities: np.ndarray, split: str
+) -> str | None:
+    """Returns why probabilities must not be read as such (see `usable.caution`); None for masks, and where nothing
+    speaks against it.
 
     Args:
       task: the run's.
@@ -53,8 +56,8 @@ def calibrate(task: Task, fit: Fit | None, test: Predictions, split: str) -> dic
 
     Returns:
       ece_before, and, where there is a fit, temperature, fitted_on (validation images), ece_after, else None;
-      caution (a sentence where the probabilities are not usable as such, else None), and diagram {"before": bins, "after": bins or None}, where bins are {confidence, right, images}, lists
-      over the bins that hold images.
+      caution (a sentence where the probabilities are not usable as such, else None), and diagram {"before": bins,
+      "after": bins or None}, where bins are {confidence, right, images}, lists over the bins that hold images.
     """
     before = decisions(task, test.labels, task.probabilities(test.logits))
     result: dict[str, Any] = {

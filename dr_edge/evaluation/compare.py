@@ -41,8 +41,8 @@ def compare(
       draws: bootstrap draws.
 
     Returns:
-      runs [A, B], verdicts (sentences: is each better than guessing), split, task, images, patients (None where the records
-      do not know them), left_out (images that only one run judged), notes (sentences: what is
+      runs [A, B], verdicts (sentences: is each better than guessing), split, task, images, patients (None where the
+      records do not know them), left_out (images that only one run judged), notes (sentences: what is
       missing, and which run was trained elsewhere), and metrics {name: {a, b, difference (B - A), interval, b_better
       (share of draws), draws, less_is_better}}; a metric that is undefined on these images is left out. The metrics
       are auc, accuracy and qwk, with only_a_right and only_b_right (answers) beside them; or, of masks, those of
@@ -60,7 +60,12 @@ def compare(
     contents = [metadata.read_manifest(directory, "evaluation") for directory in directories]
     task = _same_task(contents, run_a, run_b)
     _check_same_data(contents, run_a, run_b, split)
-    result: dict[str, Any] = {"runs": [str(run_a), str(run_b)], "split": split, "task": task.name, "notes": _trained_elsewhere(contents)}
+    result: dict[str, Any] = {
+        "runs": [str(run_a), str(run_b)],
+        "split": split,
+        "task": task.name,
+        "notes": _trained_elsewhere(contents),
+    }
     result["verdicts"] = [verdict.of_bundle(content)["text"] for content in contents]
     if task.kind == "segmentation":
         names = task.class_names[: len(task.masks)]  # the rest are heat maps of points
@@ -90,7 +95,10 @@ def table(result: dict[str, Any]) -> str:
     width = max([26] + [len(name) + 2 for name in result["metrics"]])
     lines = [
         f"{result['task']}, {result['split']} split, {judged}{others}",
-        *(f"{side} = {run}\n    {said}" for side, run, said in zip("AB", result["runs"], result["verdicts"], strict=True)),
+        *(
+            f"{side} = {run}\n    {said}"
+            for side, run, said in zip("AB", result["runs"], result["verdicts"], strict=True)
+        ),
         " " * width + f"{'A':>8}{'B':>8}{'B - A':>9}   95 % interval      B better in",
     ]
     for name, entry in result["metrics"].items():
@@ -113,15 +121,18 @@ def table(result: dict[str, Any]) -> str:
 def _trained_elsewhere(contents: list[dict[str, Any]]) -> list[str]:
     """Returns a sentence for each run that was not trained on the records of its evaluation."""
     return [
-        f"{name} was trained on other records than {content['records']['dataset']} in {content['records']['directory']}: its "
-        f"training images may be among the judged ones. Make sure that no patient is in both."
+        f"{name} was trained on other records than {content['records']['dataset']} in "
+        f"{content['records']['directory']}: its training images may be among the judged ones. Make sure that no "
+        "patient is in both."
         for name, content in zip("AB", contents, strict=True)
         if content.get("trained_on_these_records") is False
     ]
 
 
 def _undefined(task: Task, table: Predictions) -> list[str]:
-    """Returns a sentence on the diseases or classes whose AUC the common images do not define; [] where there is none."""
+    """Returns a sentence on the diseases or classes whose AUC the common images do not define; [] where there is
+    none.
+    """
     if task.kind == "multilabel":
         answers = table.labels.T
         lacking = [name for name, known in zip(task.class_names, answers, strict=True) if not _both(known)]
@@ -131,7 +142,9 @@ def _undefined(task: Task, table: Predictions) -> list[str]:
         lacking = []
     if not lacking:
         return []
-    return [f"AUC: without {', '.join(lacking)}, of which the common images do not hold both those with and those without."]
+    return [
+        f"AUC: without {', '.join(lacking)}, of which the common images do not hold both those with and those without."
+    ]
 
 
 def _both(labels: np.ndarray) -> bool:
@@ -145,9 +158,11 @@ def _same_task(contents: list[dict[str, Any]], run_a: str | os.PathLike, run_b: 
     """
     tasks = [Task.from_json(content["task"]) for content in contents]
     asked = [
-        (task.kind, task.masks, task.class_names[: len(task.masks)])
-        if task.kind == "segmentation"
-        else (task.kind, task.class_names, task.labels, task.mapping)
+        (
+            (task.kind, task.masks, task.class_names[: len(task.masks)])
+            if task.kind == "segmentation"
+            else (task.kind, task.class_names, task.labels, task.mapping)
+        )
         for task in tasks
     ]
     if asked[0] != asked[1]:
@@ -166,7 +181,7 @@ def _check_same_data(
         said = [f"{name}, {part} split" for name, part in judged]
         raise ValueError(
             f"{run_a} was judged on {said[0]}, {run_b} on {said[1]}; asked was {split}. Evaluate both with the same "
-            f"--records and --split."
+            "--records and --split."
         )
 
 
@@ -179,15 +194,12 @@ def _counts(contents: list[dict[str, Any]], tables: list[Any], patients: np.ndar
     }
 
 
-def _aligned(
-    a: Rows, b: Rows, run_a: str | os.PathLike, run_b: str | os.PathLike, split: str
-) -> tuple[Rows, Rows]:
+def _aligned(a: Rows, b: Rows, run_a: str | os.PathLike, run_b: str | os.PathLike, split: str) -> tuple[Rows, Rows]:
     """Returns both tables with the same images in the same order."""
     common = sorted(set(a.ids.tolist()) & set(b.ids.tolist()))
     if not common:
         raise ValueError(
-            f"{run_a} and {run_b} have no image of split {split!r} in common. Evaluate both on the same "
-            f"--records."
+            f"{run_a} and {run_b} have no image of split {split!r} in common. Evaluate both on the same --records."
         )
     first, second = _chosen(a, common), _chosen(b, common)
     differ = first.patients != second.patients
@@ -203,14 +215,10 @@ def _chosen(rows: Rows, names: list[str]) -> Rows:
     place = {name: row for row, name in enumerate(rows.ids.tolist())}
     wanted = np.array([place[name] for name in names])
     columns = {field.name: getattr(rows, field.name) for field in dataclasses.fields(rows)}
-    return dataclasses.replace(
-        rows, **{name: values[wanted] for name, values in columns.items() if values is not None}
-    )
+    return dataclasses.replace(rows, **{name: values[wanted] for name, values in columns.items() if values is not None})
 
 
-def _check_labels(
-    a: Predictions, b: Predictions, run_a: str | os.PathLike, run_b: str | os.PathLike
-) -> None:
+def _check_labels(a: Predictions, b: Predictions, run_a: str | os.PathLike, run_b: str | os.PathLike) -> None:
     differ = (a.labels != b.labels).reshape(len(a), -1).any(axis=1)
     if differ.any():
         raise ValueError(

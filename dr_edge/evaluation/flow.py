@@ -37,8 +37,8 @@ from dr_edge.metrics import classification, multilabel
 from dr_edge.runs import TrainedRun, check_records, load_run
 
 NO_THRESHOLDS = (
-    "No operating points: their thresholds are chosen on the validation images of the records that the run was trained on, "
-    "and those are not there."
+    "No operating points: their thresholds are chosen on the validation images of the records that the run was trained "
+    "on, and those are not there."
 )
 
 
@@ -59,9 +59,7 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
     if settings.records and not Path(records).is_dir():
         raise ValueError(f"--records={records} is no directory. Give one that tfrecord_tools.build wrote.")
     if not Path(records).is_dir():
-        raise ValueError(
-            f"The records of the run, {records}, are not there. Say where they are: --records=DIR."
-        )
+        raise ValueError(f"The records of the run, {records}, are not there. Say where they are: --records=DIR.")
     check_records(records, run)
     _check_split(records, settings.split, run)
     final = run.directory / "evaluation" / settings.split
@@ -109,7 +107,9 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
     described = describe(run, records, settings, basis, notes)
     people = verdict.People(test.patients, described["patients_known"])
     content = described | {
-        "verdict": verdict.of_answers(task, test.labels, test.probabilities, people, settings.split, is_unseen(described)),
+        "verdict": verdict.of_answers(
+            task, test.labels, test.probabilities, people, settings.split, is_unseen(described)
+        ),
         "images": len(test),
         "metrics": counted_patients(described, _metrics(task, test)),
         "operating_points": points,
@@ -182,7 +182,9 @@ def _operating_points(
 def _validation(
     run: TrainedRun, basis: Basis, records: str, settings: Settings, test: Predictions
 ) -> Predictions | None:
-    """Returns what the run says of the validation images of the records that it is fitted on; None where those are gone."""
+    """Returns what the run says of the validation images of the records that it is fitted on; None where those are
+    gone.
+    """
     if basis.records is None or not store.has_split(basis.records, "val"):
         return None
     if settings.split == "val" and Path(records).resolve() == Path(basis.records).resolve():

@@ -49,18 +49,14 @@ def right_answers(task: Task, predictions: Predictions, count: int) -> list[tupl
     """
     rows, classes, _, right = _answers(task, predictions)
     drawn = np.random.default_rng(SEED).permutation(np.flatnonzero(right))
-    queues = {
-        index: [place for place in drawn if classes[place] == index] for index in range(len(task.class_names))
-    }
+    queues = {index: [place for place in drawn if classes[place] == index] for index in range(len(task.class_names))}
     chosen: list[int] = []
     while len(chosen) < count and any(queues.values()):
         chosen += [queue.pop(0) for queue in queues.values() if queue]
     return [(int(rows[place]), int(classes[place])) for place in chosen[:count]]
 
 
-def least_familiar(
-    predictions: Predictions, distances: np.ndarray | None, count: int
-) -> list[tuple[int, int]]:
+def least_familiar(predictions: Predictions, distances: np.ndarray | None, count: int) -> list[tuple[int, int]]:
     """Returns (row, answered class) of the `count` images that lie farthest from the training images."""
     classes = predictions.predicted
     return [(row, int(classes[row])) for row in outliers.farthest(distances, count)]

@@ -42,14 +42,14 @@ def one_line(content: dict[str, Any]) -> str:
         parts.append(f"mean F1 {number(values['mean_f1'], 3)}")
         parts.append(with_interval("mean AUC", values["mean_auc"], values["mean_auc_interval"]))
     else:
-        parts += [
-            f"Dice of the {name} {number(entry['dice'], 3)}" for name, entry in values["per_class"].items()
-        ]
+        parts += [f"Dice of the {name} {number(entry['dice'], 3)}" for name, entry in values["per_class"].items()]
     return f"{content['split']}, n = {content['images']}: {', '.join(parts)}"
 
 
 def said(content: dict[str, Any]) -> list[str]:
-    """Returns what `evaluate` says of a metrics.json: the verdict, the numbers, and whether the probabilities can be used."""
+    """Returns what `evaluate` says of a metrics.json: the verdict, the numbers, and whether the probabilities can be
+    used.
+    """
     unusable = content.get("calibration", {}).get("caution")  # masks have no calibration
     return [content["verdict"]["text"], one_line(content)] + [unusable] * (unusable is not None)
 
@@ -63,15 +63,17 @@ def summary(content: dict[str, Any]) -> list[str]:
     if task.kind == "multilabel":
         return [
             f"Judged on {judged}.",
-            f"Over {len(task.class_names)} diseases: "
-            f"{with_interval('mean F1', values['mean_f1'], values['mean_f1_interval'])}, "
-            f"{with_interval('mean AUC', values['mean_auc'], values['mean_auc_interval'])}.",
+            (
+                f"Over {len(task.class_names)} diseases: "
+                f"{with_interval('mean F1', values['mean_f1'], values['mean_f1_interval'])}, "
+                f"{with_interval('mean AUC', values['mean_auc'], values['mean_auc_interval'])}."
+            ),
         ]
     largest = max(entry["support"] for entry in values["per_class"].values()) / content["images"]
     lines = [
         f"The model named the right class for {100 * values['accuracy']:.0f}\u00a0% of {judged}; always "
-        f"naming "
-        f"the most "
+        "naming "
+        "the most "
         f"frequent class would have been right for {100 * largest:.0f}\u00a0%."
     ]
     if values["auc"] is None:
@@ -82,7 +84,7 @@ def summary(content: dict[str, Any]) -> list[str]:
         negative, positive = task.class_names[1 - disease], task.class_names[disease]
         lines.append(
             f"Shown one {positive} and one {negative} image, it gives the {positive} one the higher "
-            f"probability "
+            "probability "
             f"{100 * values['auc']:.0f} times out of 100: {stated}."
         )
     else:

@@ -38,8 +38,8 @@ class Question:
 
 
 def questions(task: Task, labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> list[Question]:
-    """Returns the questions of yes or no behind a task: whether its class is one of the positive ones (of DR's five grades
-    whether they are referable); each disease of a multilabel task, where it is labelled; of other tasks none.
+    """Returns the questions of yes or no behind a task: whether its class is one of the positive ones (of DR's five
+    grades whether they are referable); each disease of a multilabel task, where it is labelled; of other tasks none.
 
     Args:
       task: classification or multilabel.
@@ -79,7 +79,8 @@ def apply_threshold(
 
     Returns:
       threshold, sensitivity, specificity, ppv, npv, each also as <name>_interval (bootstrap, or Wilson's over patients
-      where all draws agree), and referred (share called positive), true_positives, false_positives, true_negatives, false_negatives. None where undefined.
+      where all draws agree), and referred (share called positive), true_positives, false_positives, true_negatives,
+      false_negatives. None where undefined.
     """
     positive, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
     shares = {

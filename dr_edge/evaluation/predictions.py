@@ -94,9 +94,7 @@ def predict_split(
         raise ValueError(f"{records}: split {split!r} holds no image that task {run.task.name!r} uses.")
     joined = {key: np.concatenate(values) for key, values in columns.items()}
     if not np.isfinite(joined["logits"]).all():
-        raise RuntimeError(
-            f"{run.directory}: the model gives outputs that are not finite. It diverged; train again."
-        )
+        raise RuntimeError(f"{run.directory}: the model gives outputs that are not finite. It diverged; train again.")
     return Predictions(
         ids=as_text(joined["id"]),
         patients=as_text(joined["patient"]),
@@ -221,9 +219,7 @@ def examples_by_id(
         name = parsed["id"].numpy().decode("utf-8")
         if name in ids:
             found[name] = {
-                "image": tf.cast(
-                    records_lib.decode_image(parsed["encoded"], run.image_size), tf.float32
-                ).numpy(),
+                "image": tf.cast(records_lib.decode_image(parsed["encoded"], run.image_size), tf.float32).numpy(),
                 "photograph": records_lib.decode_image(parsed["photograph"], run.image_size).numpy(),
             } | {
                 f"mask/{mask}": records_lib.decode_mask(parsed[f"mask/{mask}"], run.image_size).numpy()

@@ -124,7 +124,9 @@ def _score_chart(task: Task, test: Predictions) -> dict[str, Any] | None:
 
 
 def _healthy_first(task: Task) -> list[tuple[int, str]]:
-    """Returns (index, class name), those without the disease first: they get the same colour whatever the folders' names."""
+    """Returns (index, class name), those without the disease first: they get the same colour whatever the folders'
+    names.
+    """
     return sorted(enumerate(task.class_names), key=lambda pair: pair[0] in task.positive)
 
 

@@ -17,8 +17,8 @@ from dr_edge.runs import MODEL_FILE, TrainedRun
 REPORT_FILE = "report.html"
 FITTED_HERE = (
     "The records that the model was trained on are not there, and nothing that was fitted on them is stored with it: "
-    "what is fitted to a model (temperature, thresholds, distance) comes from the validation and training images of these "
-    "records, as far as it stands on this page."
+    "what is fitted to a model (temperature, thresholds, distance) comes from the validation and training images of "
+    "these records, as far as it stands on this page."
 )
 
 
@@ -42,7 +42,9 @@ class Settings:
 
 
 def counted_patients(described: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Returns values with "patients" None where the judged records do not know them: a count of photographs is none of patients."""
+    """Returns values with "patients" None where the judged records do not know them: a count of photographs is none of
+    patients.
+    """
     return values if described["patients_known"] else values | {"patients": None}
 
 
@@ -65,8 +67,7 @@ def describe(
         logging.warning("%s", text)
     return judged_on | {
         "task": run.task.to_json(),
-        "run": {key: run.content[key] for key in ("model", "best")}
-        | {"directory": run.directory.resolve().name},
+        "run": {key: run.content[key] for key in ("model", "best")} | {"directory": run.directory.resolve().name},
         "records": {
             "directory": str(records),
             "dataset": dataset["dataset"],
@@ -75,11 +76,13 @@ def describe(
         "fitted": {"on_own_records": None if basis.fit is None else basis.own, "reason": basis.reason},
         "patients_known": are_known(dataset),
         "positive_class": run.task.positive_name or None,
-        "notes": [FITTED_HERE] * (basis.fit is not None and not basis.own)
-        + [run.task.caution] * (run.task.caution is not None)
-        + not_known(dataset)
-        + said
-        + list(notes),
+        "notes": (
+            [FITTED_HERE] * (basis.fit is not None and not basis.own)
+            + [run.task.caution] * (run.task.caution is not None)
+            + not_known(dataset)
+            + said
+            + list(notes)
+        ),
         "image_size": run.image_size,
         "model_sha256": metadata.sha256_file(run.directory / MODEL_FILE),
     }

@@ -1,7 +1,7 @@
 """Which photographs of records that a model is judged on had a part in its training: the same files, in other records.
 
-Records that were built again with another seed, or of a data set that holds the first one, have a test split of their own; a
-model judged on photographs that it was trained on looks better than it is.
+Records that were built again with another seed, or of a data set that holds the first one, have a test split of their
+own; a model judged on photographs that it was trained on looks better than it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dr_edge.runs import TrainedRun
 
 
 def judged_on(run: TrainedRun, records: str | os.PathLike, split: str) -> dict[str, Any]:
-    """Returns what decides whether a verdict can be good (`is_unseen`): split, trained_on_these_records, seen_in_training.
+    """Returns what decides whether a verdict can be good (`is_unseen`): split, trained_on_these_records,
+    seen_in_training.
 
     Args:
       run: the finished run.
@@ -40,8 +41,8 @@ def is_unseen(content: Mapping[str, Any]) -> bool:
 
 
 def count_seen(run: TrainedRun, records: str | os.PathLike, split: str) -> int | None:
-    """Returns how many files of a split stand in the training or validation split of the run's own records; None where those
-    are not there, or do not say.
+    """Returns how many files of a split stand in the training or validation split of the run's own records; None where
+    those are not there, or do not say.
 
     Args:
       run: the finished run.
@@ -58,13 +59,13 @@ def count_seen(run: TrainedRun, records: str | os.PathLike, split: str) -> int |
 
 
 def sentence(count: int | None, images: int) -> list[str]:
-    """Returns what the reader of the figures must know of `count` of `images`; [] where none was seen, or nobody can know
-    (the report says of all other records that no patient may be in both)."""
+    """Returns what the reader of the figures must know of `count` of `images`; [] where none was seen, or nobody can
+    know (the report says of all other records that no patient may be in both)."""
     if not count:
         return []
     return [
-        f"{count} of these {images} photographs are files that the model was trained on, or its best epoch chosen by. The figures look "
-        f"better than they are for new patients."
+        f"{count} of these {images} photographs are files that the model was trained on, or its best epoch chosen by. "
+        "The figures look better than they are for new patients."
     ]
 
 

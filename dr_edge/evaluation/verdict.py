@@ -1,10 +1,10 @@
 """Measures whether a model is better than guessing, or, of masks, better than a constant answer.
 
-Answers: the area under the ROC curve of each question of yes or no, against 0.5; of a task without such a question (several
-classes) the balanced accuracy, against that of answers that do not look at the photograph. Masks: the error of the vertical
-cup-to-disc ratio against always answering one ratio, and the Dice coefficient against one mask for all photographs
-(`masks.constant`). Intervals are bootstrapped by patient, those of masks paired. Computed from what an evaluation holds
-already: no judged photograph is read again.
+Answers: the area under the ROC curve of each question of yes or no, against 0.5; of a task without such a question
+(several classes) the balanced accuracy, against that of answers that do not look at the photograph. Masks: the error of
+the vertical cup-to-disc ratio against always answering one ratio, and the Dice coefficient against one mask for all
+photographs (`masks.constant`). Intervals are bootstrapped by patient, those of masks paired. Computed from what an
+evaluation holds already: no judged photograph is read again.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from dr_edge.verdict import (
     unmeasured,
 )
 
-# Below so many patients of a class the percentile interval promises too much: of scores drawn by lot, 5 against 40 patients
-# came out "better" 7 times in 100 where it should be 2 or 3, 8 against 8 twice.
+# Below so many patients of a class the percentile interval promises too much: of scores drawn by lot, 5 against 40
+# patients came out "better" 7 times in 100 where it should be 2 or 3, 8 against 8 twice.
 FEWEST = 8
-# The AUC looks at the order of the scores only. Where they all lie this close, a threshold calls everybody ill or nobody.
+# The AUC looks at the order of the scores only. Where they all lie this close, a threshold calls everybody ill or
+# nobody.
 LEAST_SPREAD = 0.01
 RATIO = "vertical cup-to-disc ratio"
 
@@ -113,15 +114,13 @@ def of_masks(
       true_vcdr, found_vcdr: [N] float, NaN where there is none; None for a task without disc and cup.
       dice, constant_dice: [N, M] of the model and of the constant mask, NaN where undefined.
       people, split, unseen: as in `of_answers`.
-      constant_ratio: the ratio to do better than; None for the median of `true_vcdr`, of all constants the one that is off
-        by least.
+      constant_ratio: the ratio to do better than; None for the median of `true_vcdr`, of all constants the one that is
+        off by least.
     """
     parts = []
     if true_vcdr is not None and found_vcdr is not None:
         parts.append(_ratio(true_vcdr, found_vcdr, people, constant_ratio))
-    parts += [
-        _overlap(name, dice[:, index], constant_dice[:, index], people) for index, name in enumerate(class_names)
-    ]
+    parts += [_overlap(name, dice[:, index], constant_dice[:, index], people) for index, name in enumerate(class_names)]
     return _whole(parts, CONSTANT, split, people, unseen)
 
 
@@ -136,7 +135,10 @@ def _area(question: Question, people: People, named: bool) -> dict[str, Any]:
         interval = bootstrap.bootstrap_interval(statistic, people.patients).to_json()
     few = next((f"only {count} {people.word} {side} it" for side, count in counts.items() if count < FEWEST), None)
     if few is None and np.ptp(scores) < LEAST_SPREAD:
-        few = f"all images get the same probability ({number(float(scores.min()), 3)} to {number(float(scores.max()), 3)})"
+        few = (
+            f"all images get the same probability ({number(float(scores.min()), 3)} to "
+            f"{number(float(scores.max()), 3)})"
+        )
     said = f"AUC {f'for {name}: ' if named else ''}{number(value)}{_of(interval)}, guessing gives 0.50"
     return _part(name, f"AUC of {name}", value, 0.5, interval, None, people, few, said, more_is_better=True)
 
@@ -152,8 +154,12 @@ def _balanced(labels: np.ndarray, predicted: np.ndarray, people: People) -> dict
     statistic = bootstrap.mean_of_defined(recalls)
     value = finite_or_none(statistic(np.ones((1, len(labels))))[0])
     interval = bootstrap.bootstrap_interval(statistic, people.patients).to_json()
-    said = f"balanced accuracy {number(value)}{_of(interval)} over {len(classes)} classes, guessing gives {number(chance)}"
-    return _part("the classes", "balanced accuracy", value, chance, interval, None, people, None, said, more_is_better=True)
+    said = (
+        f"balanced accuracy {number(value)}{_of(interval)} over {len(classes)} classes, guessing gives {number(chance)}"
+    )
+    return _part(
+        "the classes", "balanced accuracy", value, chance, interval, None, people, None, said, more_is_better=True
+    )
 
 
 def _ratio(true: np.ndarray, found: np.ndarray, people: People, constant: float | None) -> dict[str, Any]:
@@ -161,13 +167,20 @@ def _ratio(true: np.ndarray, found: np.ndarray, people: People, constant: float 
     both = np.isfinite(true) & np.isfinite(found)
     if not both.any():
         few = "on no photograph were both found and labelled"
-        return _part(RATIO, f"error of the {RATIO}", None, None, None, None, people[both], few, few, more_is_better=False)
+        return _part(
+            RATIO, f"error of the {RATIO}", None, None, None, None, people[both], few, few, more_is_better=False
+        )
     whose = "their own median" if constant is None else "the median of the validation photographs"
     constant = float(np.median(true[both])) if constant is None else constant
     own, other = np.abs(found - true)[both], np.abs(constant - true)[both]
-    varied = both.sum() > 2 and np.ptp(true[both]) > 0 and np.ptp(found[both]) > 0  # a std of equal numbers may round up
+    varied = (
+        both.sum() > 2 and np.ptp(true[both]) > 0 and np.ptp(found[both]) > 0
+    )  # a std of equal numbers may round up
     correlation = finite_or_none(np.corrcoef(true[both], found[both])[0, 1]) if varied else None
-    said = f"off by {number(float(own.mean()), 3)} on average, always answering {number(constant)}, {whose}, by {number(float(other.mean()), 3)}"
+    said = (
+        f"off by {number(float(own.mean()), 3)} on average, always answering {number(constant)}, {whose}, by "
+        f"{number(float(other.mean()), 3)}"
+    )
     said += f" (correlation with the labelled ratio {'none' if correlation is None else number(correlation)})"
     part = _paired(RATIO, f"error of the {RATIO}", own, other, people[both], said, more_is_better=False)
     return part | {"constant": constant, "correlation": correlation}
@@ -179,7 +192,10 @@ def _overlap(name: str, own: np.ndarray, other: np.ndarray, people: People) -> d
     if not both.any():
         few = "no photograph has it labelled"
         return _part(name, f"Dice of the {name}", None, None, None, None, people[both], few, few, more_is_better=True)
-    said = f"Dice {number(float(own[both].mean()), 3)}, one mask for all photographs {number(float(other[both].mean()), 3)}"
+    said = (
+        f"Dice {number(float(own[both].mean()), 3)}, one mask for all photographs "
+        f"{number(float(other[both].mean()), 3)}"
+    )
     return _paired(name, f"Dice of the {name}", own[both], other[both], people[both], said, more_is_better=True)
 
 
@@ -200,7 +216,11 @@ def _part(
 ) -> dict[str, Any]:  # fmt: skip
     """Returns one part of a verdict; `few` says why nothing can be told, whatever the interval."""
     status = NOT_TOLD
-    bounds = difference if difference is not None else (None if interval is None or base is None else [end - base for end in interval])
+    bounds = (
+        difference
+        if difference is not None
+        else (None if interval is None or base is None else [end - base for end in interval])
+    )
     if few is None and bounds is not None and not bounds[0] <= 0 <= bounds[1]:
         status = BETTER if (bounds[0] > 0) == more_is_better else WORSE
     return {
@@ -210,9 +230,7 @@ def _part(
     }  # fmt: skip
 
 
-def _whole(
-    parts: Sequence[dict[str, Any]], baseline: str, split: str, people: People, unseen: bool
-) -> dict[str, Any]:
+def _whole(parts: Sequence[dict[str, Any]], baseline: str, split: str, people: People, unseen: bool) -> dict[str, Any]:
     """Joins parts: the worst one decides."""
     status = next(status for status in STATUSES if any(part["status"] == status for part in parts))
     decisive = next(part for part in parts if part["status"] == status)
@@ -224,9 +242,12 @@ def _whole(
     caution = None
     if status in UNRELIABLE:
         named = "" if len(parts) == 1 else f" for {decisive['name']}"
-        caution = f"{title(status, baseline)}{named} on the {split} images: {decisive['text']}. Do not rely on this answer."
+        caution = (
+            f"{title(status, baseline)}{named} on the {split} images: {decisive['text']}. Do not rely on this answer."
+        )
     return {
-        "status": status, "title": title(status, baseline), "text": f"{text} {on}", "caution": caution, "baseline": baseline,
+        "status": status, "title": title(status, baseline), "text": f"{text} {on}", "caution": caution,
+        "baseline": baseline,
         "value": decisive["value"], "interval": decisive["interval"], "split": split, "images": len(people),
         "patients": people.stated, "parts": [dict(part) for part in parts],
     }  # fmt: skip

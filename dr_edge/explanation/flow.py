@@ -76,9 +76,7 @@ def explain(
                 bar.update(len(batch))
         if not rows:
             reasons = "; ".join(f"{item.name}: {item.reason}" for item in rejected[:5])
-            raise ValueError(
-                f"None of {len(rejected)} files of --images={images} is a fundus photograph. {reasons}."
-            )
+            raise ValueError(f"None of {len(rejected)} files of --images={images} is a fundus photograph. {reasons}.")
         metadata.write_text(staging / "index.html", page.render(run, images, methods, rows, rejected))
     for item in rejected:
         logging.warning("Left out %s: %s.", item.name, item.reason)
@@ -93,9 +91,7 @@ def _checked_methods(run: TrainedRun, methods: Sequence[str]) -> tuple[str, ...]
     methods = tuple(dict.fromkeys(methods)) or default
     unknown = [method for method in methods if method not in known]
     if unknown:
-        raise ValueError(
-            f"--methods: no {', '.join(unknown)} for a {run.task.kind} run. Known: {', '.join(known)}."
-        )
+        raise ValueError(f"--methods: no {', '.join(unknown)} for a {run.task.kind} run. Known: {', '.join(known)}.")
     return methods
 
 
@@ -105,7 +101,7 @@ def _checked_diseases(run: TrainedRun, diseases: Sequence[str]) -> tuple[str, ..
     if diseases and run.task.kind != "multilabel":
         raise ValueError(
             f"--diseases is for a multilabel run. Received: {', '.join(diseases)} for a {run.task.kind} run. "
-            f"Leave it out."
+            "Leave it out."
         )
     unknown = [disease for disease in diseases if disease not in run.task.class_names]
     if unknown:
@@ -196,8 +192,8 @@ def _explain_batch(
 
 
 def _ood_check(run: TrainedRun) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function from images [B, S, S, 3] to whether each lies beyond the stored threshold of the distance, [B] bool;
-    of a run with which none is stored nothing is known, and the function says no.
+    """Returns a function from images [B, S, S, 3] to whether each lies beyond the stored threshold of the distance, [B]
+    bool; of a run with which none is stored nothing is known, and the function says no.
     """
     fit = store.stored_fit(run)
     features = None if fit is None else fit.features
@@ -234,8 +230,8 @@ def _heat(
     classes: np.ndarray,
     shown_of: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, overlay.Caption]]:
-    """Yields the picture and caption of each image for a heat map method and the class, [B] int; `shown_of` [B] bool says
-    where the map is drawn.
+    """Yields the picture and caption of each image for a heat map method and the class, [B] int; `shown_of` [B] bool
+    says where the map is drawn.
     """
     maps: list[np.ndarray | None] = [None] * len(batch)
     if shown_of.any():

@@ -49,8 +49,8 @@ def heat_maps(
       where no place speaks for it.
 
     Raises:
-      ValueError: an unknown method, wrong shapes, classes out of range, or a method that needs `cam_features` of a model
-        without it.
+      ValueError: an unknown method, wrong shapes, classes out of range, or a method that needs `cam_features` of a
+        model without it.
       RuntimeError: the model's gradients are not finite, or `tf.keras` is not Keras 3 in this process.
     """
     if method not in METHODS:
@@ -59,14 +59,12 @@ def heat_maps(
     outputs = model.output_shape[-1]
     if images.ndim != 4 or classes.shape != images.shape[:1] or len(model.output_shape) != 2:
         raise ValueError(
-            f"Heat maps need [B, S, S, 3] images, [B] classes and a model that gives [B, C] logits. "
-            f"Received: images "
+            "Heat maps need [B, S, S, 3] images, [B] classes and a model that gives [B, C] logits. "
+            "Received: images "
             f"{images.shape}, classes {classes.shape}, output {model.output_shape}."
         )
     if classes.size and not 0 <= classes.min() <= classes.max() < outputs:
-        raise ValueError(
-            f"Classes must lie in 0..{outputs - 1}. Received: {classes.min()} to {classes.max()}."
-        )
+        raise ValueError(f"Classes must lie in 0..{outputs - 1}. Received: {classes.min()} to {classes.max()}.")
     if method not in methods_of(model):
         raise ValueError(
             f"The model has no layer named {FEATURE_LAYER!r}, which {TITLES[method]} needs. "
@@ -86,8 +84,8 @@ def _require_keras_3() -> None:
 
     if tf.keras.Model is not keras.Model:
         raise RuntimeError(
-            f"tf.keras is {tf.keras.Model.__module__.split('.')[0]} in this process, and tf-keras-vis builds its models "
-            f"by it. Start again without TF_USE_LEGACY_KERAS in the environment."
+            f"tf.keras is {tf.keras.Model.__module__.split('.')[0]} in this process, and tf-keras-vis builds its models"
+            " by it. Start again without TF_USE_LEGACY_KERAS in the environment."
         )
 
 
@@ -122,9 +120,7 @@ def fine_layer(model: Any) -> str:
         nonlinear = function != "linear" or "relu" in type(layer).__name__.lower()
         if len(shape) == 4 and (shape[1] or 0) >= smallest and nonlinear:
             return layer.name
-    raise ValueError(
-        f"The model has no activation of {smallest:.0f} cells a side or more. Take gradcam for layercam."
-    )
+    raise ValueError(f"The model has no activation of {smallest:.0f} cells a side or more. Take gradcam for layercam.")
 
 
 def _class_map(
@@ -188,9 +184,7 @@ def _scorecam(model: Any, images: np.ndarray, classes: np.ndarray, background: f
     return np.stack(maps)
 
 
-def _integrated_gradients(
-    model: Any, images: np.ndarray, classes: np.ndarray, background: float
-) -> np.ndarray:
+def _integrated_gradients(model: Any, images: np.ndarray, classes: np.ndarray, background: float) -> np.ndarray:
     """Returns |sum over colours of the attributions|, [B, S, S]."""
     return np.abs(attributions(model, images, classes, background).sum(axis=-1))
 
@@ -245,7 +239,9 @@ PIXELWISE = ("saliency", "smoothgrad", "integrated_gradients")  # of the input: 
 
 
 def methods_of(model: Any) -> tuple[str, ...]:
-    """Returns the keys of METHODS that can explain `model`: without a layer `cam_features` (a vision transformer) PIXELWISE."""
+    """Returns the keys of METHODS that can explain `model`: without a layer `cam_features` (a vision transformer)
+    PIXELWISE.
+    """
     return tuple(METHODS) if FEATURE_LAYER in {layer.name for layer in model.layers} else PIXELWISE
 
 
@@ -266,11 +262,7 @@ def _normalised(heat: np.ndarray, pixelwise: bool) -> np.ndarray:
     heat = np.maximum(heat, 0.0)
     peak = float(np.percentile(heat, PIXEL_PERCENTILE)) if pixelwise else 0.0
     peak = peak or float(heat.max())  # a map of fewer pixels than the percentile leaves out
-    return (
-        np.clip(heat / peak, 0.0, 1.0).astype(np.float32)
-        if peak > 0
-        else np.zeros_like(heat, dtype=np.float32)
-    )
+    return np.clip(heat / peak, 0.0, 1.0).astype(np.float32) if peak > 0 else np.zeros_like(heat, dtype=np.float32)
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ TEMPLATE = "index.html.j2"
 
 @dataclasses.dataclass
 class Part:
-    """One answer to one image: (file, what it shows) of each picture, one per method, what the model said, and whether the
-    heat map is shown; where it is not, there is one file, with the photograph.
+    """One answer to one image: (file, what it shows) of each picture, one per method, what the model said, and whether
+    the heat map is shown; where it is not, there is one file, with the photograph.
     """
 
     files: list[tuple[str, str]]
@@ -42,14 +42,12 @@ def render(
 ) -> str:
     """Returns the page as HTML; it refers to the PNGs beside it and to nothing else.
 
-    Each PNG holds photograph, overlay and words, to be passed on alone; the page cuts the parts out of it that it needs, so
-    that photograph and answer stand there once.
+    Each PNG holds photograph, overlay and words, to be passed on alone; the page cuts the parts out of it that it
+    needs, so that photograph and answer stand there once.
     """
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     right = [part.caption.correct for row in rows for part in row.parts if part.caption is not None]
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.get_template(TEMPLATE).render(
         run=run,
         source=images,

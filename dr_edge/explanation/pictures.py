@@ -65,8 +65,8 @@ def photograph_paths(pattern: str) -> list[Path]:
     if not files:
         raise ValueError(
             f"--images={pattern} matches no file. Give a records directory, a directory of photographs, or "
-            f"a quoted "
-            f"pattern such as --images='photographs/*.jpg'."
+            "a quoted "
+            "pattern such as --images='photographs/*.jpg'."
         )
     return files
 
@@ -101,9 +101,7 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
         yield Picture(name, image.astype(np.float32), found.crop, remark=TOO_POOR if poor else "")
 
 
-def from_records(
-    records: str | os.PathLike, split: str, run: TrainedRun, batch_size: int
-) -> Iterator[Picture]:
+def from_records(records: str | os.PathLike, split: str, run: TrainedRun, batch_size: int) -> Iterator[Picture]:
     """Reads the examples of a split that the run's task uses, in their order.
 
     Raises:

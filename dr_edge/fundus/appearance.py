@@ -1,10 +1,12 @@
-"""Says what kind of picture a fundus photograph is: in colour, greyscale, normalised already, or with its channels in another order.
+"""Says what kind of picture a fundus photograph is: in colour, greyscale, normalised already, or with its channels in
+another order.
 
-A model answers every picture of the right shape, also one whose channels are swapped or that was Graham-normalised before, and its
-answer is then worth nothing. Both are measured on a 96-pixel copy of the crop, which takes a millisecond. The weights are linear
-discriminants, fitted to 3,167 real photographs (EyePACS, IDRiD, APTOS, Drishti-GS1, eye4class) against the same ones with their channels in
-another order, and against the same ones normalised in the ways that are published (blur sigma 1/30 to 1/5 of the radius, whole or cut to 90 %,
-black or grey around, JPEG). Each limit lies above the highest value of any of those photographs.
+A model answers every picture of the right shape, also one whose channels are swapped or that was Graham-normalised
+before, and its answer is then worth nothing. Both are measured on a 96-pixel copy of the crop, which takes a
+millisecond. The weights are linear discriminants, fitted to 3,167 real photographs (EyePACS, IDRiD, APTOS, Drishti-GS1,
+eye4class) against the same ones with their channels in another order, and against the same ones normalised in the ways
+that are published (blur sigma 1/30 to 1/5 of the radius, whole or cut to 90 %, black or grey around, JPEG). Each limit
+lies above the highest value of any of those photographs.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ COLOUR, GREYSCALE, NORMALISED = "colour", "greyscale", "normalised"
 KINDS: Final = (COLOUR, GREYSCALE, NORMALISED)
 ORDERS: Final = ("RBG", "GRB", "GBR", "BRG", "BGR")  # what the file holds where red, green and blue should be
 RED_ALONE: Final = "red alone"  # a greyscale picture in the red channel of a file in colour
-# What each preprocessing can be given. A second normalisation would spoil the first; what is cut out as it is may be anything.
+# What each preprocessing can be given. A second normalisation would spoil the first; what is cut out as it is may be
+# anything.
 TAKEN: Final[Mapping[str, tuple[str, ...]]] = {"graham": (COLOUR,), "grey": (COLOUR, GREYSCALE), "crop": KINDS}
 _LEAST_SHARE = 0.1  # of the records: a kind that is rarer was not learned
 _SAID: Final = {
@@ -34,8 +37,8 @@ _SAID: Final = {
 _LIT = 12  # grey levels of the brightest channel
 _LEAST_LIT = 0.05  # of the disc: with less nothing can be said
 _GREY = 0.03  # saturation; the lowest of a real colour photograph is 0.05, a haze without a retina
-# Second to first principal component of the colours, squared: 0.0079 is the least of 1,057 real photographs, and of greyscale ones in a
-# single tint (sepia, a warm scan) 0.001; each is next to nothing where no JPEG is between.
+# Second to first principal component of the colours, squared: 0.0079 is the least of 1,057 real photographs, and of
+# greyscale ones in a single tint (sepia, a warm scan) 0.001; each is next to nothing where no JPEG is between.
 _ONE_TINT = 0.0036
 _ONE_CHANNEL = 0.1  # mean green / mean red: 0.25 is the least of those photographs
 _CLIPPED = 250
@@ -46,7 +49,8 @@ _ORDER_LIMITS: Final = (1.4, 1.4, 1.2, 1.2, 1.2)  # by how much each of ORDERS m
 _DARK_LIMITS: Final = (1.4, 3.3, 1.2, 3.3, 1.2)  # dark haze is green
 _DARK = 65  # mean of the brightest channel
 _BLUER = 8  # grey levels by which the mean blue lies above the mean red: 2.4 at most in a real photograph
-# Of log(|median - 128| + 5) and of log(deviation + 1) of detail below 0.08 radii, between 0.08 and 0.25 radii, and above.
+# Of log(|median - 128| + 5) and of log(deviation + 1) of detail below 0.08 radii, between 0.08 and 0.25 radii, and
+# above.
 _FLAT: Final = (-7.7, 5.7, 9.3, -8.8)
 _FLAT_OFFSET: Final = 10.8
 _FLAT_LIMIT: Final = 1.5
@@ -71,24 +75,26 @@ def check_kind(kind: str, pictures: tuple[str, ...]) -> None:
     if kind in pictures:
         return
     if kind == RED_ALONE:
-        raise NotFundusError("colours", "only its red channel holds a picture. Store the photograph as red, green, blue.")
+        raise NotFundusError(
+            "colours", "only its red channel holds a picture. Store the photograph as red, green, blue."
+        )
     if kind in ORDERS:
         raise NotFundusError(
             "colours",
-            f"they are no retina's: the channels look stored in the order {kind} (OpenCV writes and reads BGR), or inverted. "
-            f"Store the photograph as red, green, blue.",
+            f"they are no retina's: the channels look stored in the order {kind} (OpenCV writes and reads BGR), or "
+            "inverted. Store the photograph as red, green, blue.",
         )
     if kind == NORMALISED and COLOUR in pictures:
         raise NotFundusError(
             "already normalised",
-            "its local average is grey all over the disc, as Graham normalisation leaves it, and it would be normalised a second "
-            "time. Use the original photograph; records of such pictures are built with --preprocess=crop.",
+            "its local average is grey all over the disc, as Graham normalisation leaves it, and it would be normalised"
+            " a second time. Use the original photograph; records of such pictures are built with --preprocess=crop.",
         )
     if kind == GREYSCALE:
         raise NotFundusError(
             "greyscale",
-            f"it has no colour, and {_words(pictures)} are needed. Use the colour photograph; records of greyscale (red-free) "
-            f"photographs are built with --preprocess=grey.",
+            f"it has no colour, and {_words(pictures)} are needed. Use the colour photograph; records of greyscale "
+            "(red-free) photographs are built with --preprocess=grey.",
         )
     raise NotFundusError(
         "another kind", f"it is one of the {_SAID[kind]}; the model was trained on {_words(pictures)}. Use such a one."
@@ -106,11 +112,13 @@ def appearance(probe: np.ndarray) -> str:
       probe: [96, 96, 3] uint8 RGB, the crop around the field of view.
 
     Returns:
-      One of KINDS; or, where the colours are no retina's, RED_ALONE or one of ORDERS: the order of channels that explains them best, also for
-      inverted colours. What is too dark to tell counts as 'colour'.
+      One of KINDS; or, where the colours are no retina's, RED_ALONE or one of ORDERS: the order of channels that
+      explains them best, also for inverted colours. What is too dark to tell counts as 'colour'.
     """
     if probe.shape != (PROBE_SIDE, PROBE_SIDE, 3) or probe.dtype != np.uint8:
-        raise ValueError(f"appearance needs [{PROBE_SIDE}, {PROBE_SIDE}, 3] uint8. Received: {probe.shape} {probe.dtype}.")
+        raise ValueError(
+            f"appearance needs [{PROBE_SIDE}, {PROBE_SIDE}, 3] uint8. Received: {probe.shape} {probe.dtype}."
+        )
     lit = disc_mask(PROBE_SIDE, 0.9) & (brightest(probe) > _LIT)
     if lit.sum() < _LEAST_LIT * disc_mask(PROBE_SIDE).sum():
         return COLOUR
@@ -129,7 +137,9 @@ def appearance(probe: np.ndarray) -> str:
 
 
 def _tints(pixels: np.ndarray) -> float:
-    """Returns how much the colours [N, 3] differ beside light and dark: about the square of second to first principal deviation."""
+    """Returns how much the colours [N, 3] differ beside light and dark: about the square of second to first principal
+    deviation.
+    """
     spread = np.cov(pixels, rowvar=False)
     pairs = sum(spread[i, i] * spread[k, k] - spread[i, k] ** 2 for i, k in ((0, 1), (0, 2), (1, 2)))
     return float(pairs / max(np.trace(spread) ** 2, 1e-6))
@@ -143,7 +153,9 @@ def _local_average(levels: np.ndarray, lit: np.ndarray, sigma: float) -> np.ndar
 
 
 def _flatness_features(levels: np.ndarray, near: np.ndarray, far: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Returns [4]: how far the medians lie from 128, and how much there is of fine, middle and coarse detail, as logarithms."""
+    """Returns [4]: how far the medians lie from 128, and how much there is of fine, middle and coarse detail, as
+    logarithms.
+    """
     median = np.median(levels[inside], axis=0)
     fine, middle, coarse = ((part[inside]).std(axis=0).mean() for part in (levels - near, near - far, far))
     return np.log([np.abs(median - 128).max() + 5, fine + 1, middle + 1, coarse + 1])
@@ -156,7 +168,9 @@ def _flatness(levels: np.ndarray, near: np.ndarray, far: np.ndarray, inside: np.
 
 
 def _channel_features(levels: np.ndarray, near: np.ndarray, lit: np.ndarray) -> np.ndarray:
-    """Returns [2, 3]: the logarithms of level and of detail of each channel. Detail that is burnt out says nothing and is equal in all."""
+    """Returns [2, 3]: the logarithms of level and of detail of each channel. Detail that is burnt out says nothing and
+    is equal in all.
+    """
     mean = np.log(levels[lit].mean(axis=0) + 30)
     clear = lit & (levels.max(axis=2) < _CLIPPED)
     if clear.sum() < 0.25 * lit.sum():
@@ -165,7 +179,9 @@ def _channel_features(levels: np.ndarray, near: np.ndarray, lit: np.ndarray) -> 
 
 
 def _order(levels: np.ndarray, near: np.ndarray, lit: np.ndarray) -> str:
-    """Returns the order of the channels that explains the colours far better than red, green, blue; "" where none does."""
+    """Returns the order of the channels that explains the colours far better than red, green, blue; "" where none
+    does.
+    """
     red, _, blue = levels[lit].mean(axis=0)
     if blue - red > _BLUER:  # inverted colours, which are pale
         return "BGR"

@@ -99,9 +99,7 @@ def _sampled(
     return candidates[np.argmax((_distances(some, candidates) < tolerance).sum(axis=1))]
 
 
-def _rim(
-    points: np.ndarray, middle: np.ndarray, best: np.ndarray, tolerance: float, shape: tuple[int, int]
-) -> Rim:
+def _rim(points: np.ndarray, middle: np.ndarray, best: np.ndarray, tolerance: float, shape: tuple[int, int]) -> Rim:
     inliers = _distances(points - middle, best[None])[0] < tolerance
     x, y, radius, aspect = best[0] + middle[0], best[1] + middle[1], best[2], best[3]
     visible, seen = _arcs(points[inliers], (x, y, radius, aspect), shape)
@@ -127,9 +125,7 @@ def _solve(points: np.ndarray, squashed: bool) -> np.ndarray:
         design, target = np.stack([x * x, x, y, one], axis=-1), y * y
     else:  # x^2 + y^2 = b x + c y + d
         design, target = np.stack([x, y, one], axis=-1), x * x + y * y
-    scale = np.maximum(
-        np.abs(design).max(axis=-2, keepdims=True), 1e-12
-    )  # one size of number in every column
+    scale = np.maximum(np.abs(design).max(axis=-2, keepdims=True), 1e-12)  # one size of number in every column
     design = design / scale
     normal = np.swapaxes(design, -1, -2) @ design
     right = np.swapaxes(design, -1, -2) @ target[..., None]
@@ -175,12 +171,7 @@ def _arcs(
     angles = (np.arange(bins) + 0.5) * (2 * np.pi / bins)
     rim_x, rim_y = x + radius * aspect * np.cos(angles), y + radius * np.sin(angles)
     margin = 0.01 * max(shape)
-    visible = (
-        (rim_x > margin)
-        & (rim_x < shape[1] - 1 - margin)
-        & (rim_y > margin)
-        & (rim_y < shape[0] - 1 - margin)
-    )
+    visible = (rim_x > margin) & (rim_x < shape[1] - 1 - margin) & (rim_y > margin) & (rim_y < shape[0] - 1 - margin)
     at = np.arctan2(points[:, 1] - y, (points[:, 0] - x) / aspect) % (2 * np.pi)
     hit = np.zeros(bins, bool)
     hit[np.minimum((at * bins / (2 * np.pi)).astype(int), bins - 1)] = True
@@ -204,9 +195,7 @@ def sharpen_rim(rim: Rim, brightness: np.ndarray, *, reach: float, tolerance: fl
     stretch = np.linspace(1 - reach, 1 + reach, steps)
     x = (rim.x + rim.radius * rim.aspect * np.cos(angles)[:, None] * stretch).astype(np.float32)
     y = (rim.y + rim.radius * np.sin(angles)[:, None] * stretch).astype(np.float32)
-    profile = cv2.remap(brightness, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
-        np.float32
-    )
+    profile = cv2.remap(brightness, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     fall = profile[:, :-2] - profile[:, 2:]  # [angles, steps - 2]
     at = fall.argmax(axis=1)
     rows = np.arange(len(angles))
@@ -218,9 +207,7 @@ def sharpen_rim(rim: Rim, brightness: np.ndarray, *, reach: float, tolerance: fl
         return rim
     points = np.stack([px, py], axis=1)[clear].astype(np.float64)
     limits = (rim.radius * (1 - reach), rim.radius * (1 + reach))
-    found = fit_rim(
-        points, brightness.shape, radius_range=limits, tolerance=tolerance, squashed=rim.aspect != 1
-    )
+    found = fit_rim(points, brightness.shape, radius_range=limits, tolerance=tolerance, squashed=rim.aspect != 1)
     if found is None or found.arc < 0.6 * rim.arc or abs(found.aspect - rim.aspect) > reach:
         return rim
     return dataclasses.replace(rim, x=found.x, y=found.y, radius=found.radius, aspect=found.aspect)

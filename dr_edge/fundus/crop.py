@@ -54,9 +54,7 @@ class FieldOfView:
     def from_box(cls, top: float, left: float, bottom: float, right: float) -> FieldOfView:
         """Returns the field of view whose `box` this is."""
         if bottom <= top or right <= left:
-            raise ValueError(
-                f"A box needs top < bottom and left < right. Received: {(top, left, bottom, right)}."
-            )
+            raise ValueError(f"A box needs top < bottom and left < right. Received: {(top, left, bottom, right)}.")
         radius = (bottom - top) / 2
         return cls((left + right) / 2 - 0.5, (top + bottom) / 2 - 0.5, radius, (right - left) / 2 / radius)
 
@@ -130,9 +128,7 @@ def uncrop_mask(mask: np.ndarray, fov: FieldOfView, height: int, width: int) -> 
     to_crop = np.array([[per_x, 0, (0.5 - left) * per_x - 0.5], [0, per_y, (0.5 - top) * per_y - 0.5]])
     source = (mask != 0).astype(np.uint8) * 255
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return (
-        cv2.warpAffine(source, to_crop, (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT) >= 128
-    )
+    return cv2.warpAffine(source, to_crop, (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT) >= 128
 
 
 def disc_mask(size: int, radius_fraction: float = 1.0) -> np.ndarray:
@@ -152,13 +148,17 @@ def brightest(image: np.ndarray) -> np.ndarray:
 
 
 def halved(image: np.ndarray) -> np.ndarray:
-    """Returns [H // 2, W // 2, ...] uint8: exact averages of four pixels, which OpenCV does fastest; an odd last line is left out."""
+    """Returns [H // 2, W // 2, ...] uint8: exact averages of four pixels, which OpenCV does fastest; an odd last line
+    is left out.
+    """
     height, width = image.shape[0] // 2, image.shape[1] // 2
     return cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def border_of(image: np.ndarray) -> np.ndarray:
-    """Returns [2 (H + W), ...], the pixels of the first and the last row and column; those of the corners stand twice."""
+    """Returns [2 (H + W), ...], the pixels of the first and the last row and column; those of the corners stand
+    twice.
+    """
     return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 

@@ -41,8 +41,9 @@ class EmbeddedJpeg:
 def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | EmbeddedJpeg:
     """Returns the single frame of a DICOM file: [H, W, 3] uint8 RGB, or the JPEG that it wraps.
 
-    Reads baseline-JPEG and uncompressed (also RLE) transfer syntaxes, as pydicom does: `pixel_array`, rescale, window or VOI LUT of
-    grey pictures, then 8 bits of the range that these leave (see `dicom_values.py`); MONOCHROME1 is inverted.
+    Reads baseline-JPEG and uncompressed (also RLE) transfer syntaxes, as pydicom does: `pixel_array`, rescale, window
+    or VOI LUT of grey pictures, then 8 bits of the range that these leave (see `dicom_values.py`); MONOCHROME1 is
+    inverted.
 
     Raises:
       PhotographError: pydicom is not installed, the file is cut off, holds no or several frames, lacks what a
@@ -90,9 +91,7 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | EmbeddedJpeg:
     except PhotographError:
         raise
     except Exception as err:  # what is missing is AttributeError, what is absurd ValueError, TypeError and so on
-        raise PhotographError(
-            "unsupported DICOM", f"the pixels cannot be read: {type(err).__name__}: {err}"
-        ) from err
+        raise PhotographError("unsupported DICOM", f"the pixels cannot be read: {type(err).__name__}: {err}") from err
     if rgb.shape != (height, width, 3) or rgb.dtype != np.uint8:
         raise PhotographError(
             "unsupported DICOM",
@@ -157,9 +156,7 @@ def _only_frame(content: bytes) -> bytes:
     except ValueError as err:
         raise PhotographError("truncated", f"the DICOM's compressed frame is incomplete: {err}") from err
     if len(frames) != 1:
-        raise PhotographError(
-            "unsupported DICOM", "more frames are stored than its header states. Store one frame."
-        )
+        raise PhotographError("unsupported DICOM", "more frames are stored than its header states. Store one frame.")
     return frames[0]
 
 
@@ -184,9 +181,14 @@ def _embedded_jpeg(dataset: Any, frame: bytes, photometric: str, size: tuple[int
             "corrupt", f"the DICOM states {size[1]}x{size[0]}, its JPEG {header.width}x{header.height}."
         )
     samples = int(dataset.get("SamplesPerPixel") or 0)
-    if header.channels != (3 if photometric in _COLOUR else 1) or samples != header.channels or photometric == "PALETTE COLOR":
+    if (
+        header.channels != (3 if photometric in _COLOUR else 1)
+        or samples != header.channels
+        or photometric == "PALETTE COLOR"
+    ):
         raise PhotographError(
-            "unsupported DICOM", f"{photometric} of {samples} samples, its JPEG has {header.channels}. Store RGB or grey."
+            "unsupported DICOM",
+            f"{photometric} of {samples} samples, its JPEG has {header.channels}. Store RGB or grey.",
         )
     check_attributes(dataset)
     if photometric in _GREY:
@@ -203,7 +205,9 @@ def _to_rgb(dataset: Any, photometric: str) -> np.ndarray:
     if photometric in _GREY:
         return cv2.cvtColor(grey_levels(pixels, dataset, photometric), cv2.COLOR_GRAY2RGB)
     if int(dataset.PixelRepresentation) != 0 or (photometric != "RGB" and bits != 8 and photometric in _COLOUR):
-        raise PhotographError("unsupported DICOM", f"signed {photometric}, or {photometric} of {bits} bits. Store 8-bit RGB.")
+        raise PhotographError(
+            "unsupported DICOM", f"signed {photometric}, or {photometric} of {bits} bits. Store 8-bit RGB."
+        )
     if photometric == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
         bits = pixels.dtype.itemsize * 8

@@ -1,7 +1,8 @@
-"""From the stored values of a DICOM frame to 8 bits: rescale, window and VOI LUT through pydicom, of grey pictures only.
+"""From the stored values of a DICOM frame to 8 bits: rescale, window and VOI LUT through pydicom, of grey pictures
+only.
 
-The standard defines them for no colour picture, and pydicom refuses them there. Where the values' range of display is not
-stated, the picture is refused: it might come out black, or inverted.
+The standard defines them for no colour picture, and pydicom refuses them there. Where the values' range of display is
+not stated, the picture is refused: it might come out black, or inverted.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def grey_levels(pixels: np.ndarray, dataset: Any, photometric: str) -> np.ndarra
 
 
 def grey_table(dataset: Any, photometric: str, bits: int) -> np.ndarray | None:
-    """Returns what becomes of each value that a grey frame can hold, [2 ** bits] uint8 from the lowest on; None for no change.
+    """Returns what becomes of each value that a grey frame can hold, [2 ** bits] uint8 from the lowest on; None for no
+    change.
 
     Raises:
       PhotographError: rescaled or signed values without a window: which are black and white is not stated.
@@ -82,7 +84,10 @@ def grey_table(dataset: Any, photometric: str, bits: int) -> np.ndarray | None:
         shown = (np.asarray(apply_voi_lut(values, dataset), np.float64) - low) / (high - low)
         table = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
     elif "ModalityLUTSequence" in dataset or slope != 1 or intercept != 0 or lowest:
-        _refuse("rescaled or signed values without a window: which are black and white is not stated. Store 8 bits, or a window")
+        _refuse(
+            "rescaled or signed values without a window: which are black and white is not stated. Store 8 bits, or a "
+            "window"
+        )
     else:
         table = eight_bits(values, bits)
     if photometric == "MONOCHROME1":
@@ -110,7 +115,9 @@ def _shown_range(dataset: Any, bits: int, lowest: int, slope: float, intercept: 
 def _check_brightness(brightest: int, bits: int) -> None:
     if 0 < brightest < 2 ** (bits - 2):
         used = max(8, brightest.bit_length())
-        _refuse(f"{bits} bits are stated, and no value needs more than {used}: it would come out nearly black. State {used}")
+        _refuse(
+            f"{bits} bits are stated, and no value needs more than {used}: it would come out nearly black. State {used}"
+        )
 
 
 def _refuse(what: str) -> None:

@@ -1,7 +1,7 @@
 """How the EXIF of a file says that its picture lies. Standard library only.
 
-One tag is read. Pillow's reader keeps what every tag points to: a PNG's EXIF of 300 kB, 20,000 tags that point to the same bytes, takes
-it 6 GB and 20 s.
+One tag is read. Pillow's reader keeps what every tag points to: a PNG's EXIF of 300 kB, 20,000 tags that point to the
+same bytes, takes it 6 GB and 20 s.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ import os
 HEAD_BYTES = 160  # so many tell
 SUPPORTED = "JPEG, PNG, TIFF, BMP, WebP, HEIC, DICOM"
 _READ = (
-    (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"II*\x00", "tiff"), (b"MM\x00*", "tiff"), (b"II+\x00", "tiff"),
+    (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"II*\x00", "tiff"), (b"MM\x00*", "tiff"),
+    (b"II+\x00", "tiff"),
     (b"MM\x00+", "tiff"), (b"BM", "bmp"),
 )  # fmt: skip
 _PICTURES = (
@@ -22,8 +23,10 @@ _PICTURES = (
     (b"IIU\x00", "a camera's raw file"), (b"IIRO", "a camera's raw file"),
 )  # fmt: skip
 _OTHERS = (
-    (b"%PDF", "a PDF"), (b"PK\x03\x04", "a ZIP archive, or a document of Word, Excel or PowerPoint"), (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!", "a RAR archive"), (b"\xd0\xcf\x11\xe0", "an old document of Word or Excel"),
+    (b"%PDF", "a PDF"), (b"PK\x03\x04", "a ZIP archive, or a document of Word, Excel or PowerPoint"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!", "a RAR archive"),
+    (b"\xd0\xcf\x11\xe0", "an old document of Word or Excel"),
     (b"<?xml", "XML"), (b"<svg", "SVG"), (b"<!DOCTYPE html", "a web page"), (b"<html", "a web page"), (b"{", "JSON"),
 )  # fmt: skip
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevm", b"hevs"}
@@ -65,7 +68,9 @@ def file_name(head: bytes) -> str:
 
 
 def is_picture(path: str | os.PathLike) -> bool:
-    """Tells by its first bytes whether a regular file is a picture, of a format that is read or of one that is refused by name."""
+    """Tells by its first bytes whether a regular file is a picture, of a format that is read or of one that is refused
+    by name.
+    """
     try:
         if not os.path.isfile(path):  # a pipe would block for ever
             return False

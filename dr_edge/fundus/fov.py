@@ -59,26 +59,24 @@ def find(image: np.ndarray) -> Found:
       ValueError: not [H, W, 3] uint8.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 16:
-        raise ValueError(
-            f"find_fov needs [H, W, 3] uint8, 16 pixels a side. Received: {image.shape} {image.dtype}."
-        )
+        raise ValueError(f"find_fov needs [H, W, 3] uint8, 16 pixels a side. Received: {image.shape} {image.dtype}.")
     small, factor = image, 1
     while max(small.shape[:2]) > _WORK_SIDE and min(small.shape[:2]) >= 32:
         small, factor = halved(small), 2 * factor
     if max(small.shape[:2]) > _WORK_SIDE:
-        raise NotFundusError(
-            "no field of view", f"{image.shape[1]}x{image.shape[0]} is a strip, no photograph."
-        )
+        raise NotFundusError("no field of view", f"{image.shape[1]}x{image.shape[0]} is a strip, no photograph.")
     whole, small = small, _without_neutral_frame(small)
     brightness = _without_white_frame(brightest(small))
     rim, region = _search(brightness)
     if shows_several(small, brightness):
-        raise NotFundusError("more than one eye", "two or more discs are seen, and one alone would be graded. Cut them apart.")
+        raise NotFundusError(
+            "more than one eye", "two or more discs are seen, and one alone would be graded. Cut them apart."
+        )
     if small is not whole and (rim is None or rim.support + rim.explained <= 1.2):
         raise NotFundusError(
             "already normalised",
-            "the even grey around it is what normalisation leaves, and its disc is not clear enough to be cut out. Use the original "
-            "photograph, or one that is black around.",
+            "the even grey around it is what normalisation leaves, and its disc is not clear enough to be cut out. Use "
+            "the original photograph, or one that is black around.",
         )
     check_fundus(small, rim, region)
     check_whole(small, rim, region)
@@ -120,13 +118,12 @@ def _search(brightest_channel: np.ndarray) -> tuple[Rim | None, np.ndarray]:
         edge = _edge_height(lit, brightness)
         if edge > region_edge and best is None:
             region, region_edge = lit, edge
-        rims = [
-            fit_rim(points, (height, width), radius_range=(0.4 * extent, 0.8 * extent), tolerance=tolerance)
-        ]
+        rims = [fit_rim(points, (height, width), radius_range=(0.4 * extent, 0.8 * extent), tolerance=tolerance)]
         if rims[0] is None or rims[0].explained < 0.8:
             limits = (0.25 * extent, 1.1 * extent)
             ellipse = fit_rim(points, (height, width), radius_range=limits, tolerance=tolerance, squashed=True)
-            # A frame is seldom square unless the photograph was squashed into it; elsewhere, and where it is wide, it must be clear.
+            # A frame is seldom square unless the photograph was squashed into it; elsewhere, and where it is wide, it
+            # must be clear.
             square = 0.97 < width / height < 1.03 and ellipse is not None and ellipse.aspect < 1
             if square or (ellipse is not None and _is_clear(ellipse)):
                 rims.append(ellipse)
@@ -171,10 +168,14 @@ def _without_white_frame(brightness: np.ndarray) -> np.ndarray:
 
 
 def _without_neutral_frame(small: np.ndarray) -> np.ndarray:
-    """Returns the picture with the even grey of 128 around it, which normalisation leaves, painted black; else the picture itself."""
+    """Returns the picture with the even grey of 128 around it, which normalisation leaves, painted black; else the
+    picture itself.
+    """
     high, low = brightest(small), 255 - brightest(255 - small)
     kernel = np.ones((5, 5), np.uint8)
-    calm = cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM  # detail is not, though its average is the same grey
+    calm = (
+        cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM
+    )  # detail is not, though its average is the same grey
     near = ((high <= 136) & (low >= 120)).astype(np.uint8)
     if border_of(near).mean() < _NEUTRAL_BORDER:
         return small

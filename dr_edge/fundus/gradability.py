@@ -13,8 +13,8 @@ from dr_edge.fundus.header_types import RefusedError
 class NotFundusError(RefusedError):
     """The picture shows no fundus that could be graded.
 
-    Its reason is 'too dark', 'no field of view', 'blank', 'more than one eye', 'a part of the retina', 'colours', 'already
-    normalised', 'greyscale', 'another kind' or 'too small'.
+    Its reason is 'too dark', 'no field of view', 'blank', 'more than one eye', 'a part of the retina', 'colours',
+    'already normalised', 'greyscale', 'another kind' or 'too small'.
     """
 
 
@@ -22,7 +22,8 @@ _DARK_MEDIAN, _DARK_BRIGHT = 20.0, 36.0  # grey levels of the brightest channel:
 _RETINA_COLOUR = 0.7  # fraction of the picture
 # What surrounds a fundus is dark: in grey levels, or against the fundus itself (highest of 588 real ones: 17 %).
 _DARK_AROUND, _DARK_AGAINST = 25.0, 0.22
-# Of the disc must be in the picture and lit: 0.69 is the least of 3,163 photographs (square centre crops of EyePACS among them).
+# Of the disc must be in the picture and lit: 0.69 is the least of 3,163 photographs (square centre crops of EyePACS
+# among them).
 _LEAST_SEEN = 0.6
 # Longer side / shorter side of what is lit: 1.51 at most of those photographs. A frame without a rim may be 16:9.
 _LONGEST, _LONGEST_WITHOUT_RIM = 1.85, 1.52
@@ -91,7 +92,8 @@ def _check_surroundings(small: np.ndarray, rim: Rim | None, region: np.ndarray, 
 
 
 def check_whole(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
-    """Raises NotFundusError when a good part of the disc lies outside the picture or is black: what is there is not seen.
+    """Raises NotFundusError when a good part of the disc lies outside the picture or is black: what is there is not
+    seen.
 
     Args:
       small: [h, w, 3] uint8 RGB.
@@ -102,7 +104,8 @@ def check_whole(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
     longer = max(high, wide) / max(min(high, wide), 1)
     if longer > (_LONGEST if rim is not None or region.mean() > 0.97 else _LONGEST_WITHOUT_RIM):
         raise NotFundusError(
-            "a part of the retina", f"what is lit is {longer:.1f} times as long as wide, and no whole disc is. Use the whole photograph."
+            "a part of the retina",
+            f"what is lit is {longer:.1f} times as long as wide, and no whole disc is. Use the whole photograph.",
         )
     if rim is None:
         return

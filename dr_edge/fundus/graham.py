@@ -109,9 +109,7 @@ def graham_normalise(
     if pool > 1:
         average = cv2.resize(average, (size, size), interpolation=cv2.INTER_LINEAR)
         inside = cv2.resize(inside, (size, size), interpolation=cv2.INTER_LINEAR)
-    detail = cv2.subtract(
-        crop, average, dst=average, dtype=cv2.CV_32F
-    )  # in place: fresh pages cost more than sums
+    detail = cv2.subtract(crop, average, dst=average, dtype=cv2.CV_32F)  # in place: fresh pages cost more than sums
     detail = cv2.multiply(detail, cv2.merge([inside] * 3), dst=detail, scale=gain)
     return cv2.add(detail, (NEUTRAL,) * 4, dtype=cv2.CV_8U)  # type: ignore[call-overload]
 

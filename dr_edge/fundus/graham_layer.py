@@ -131,12 +131,6 @@ class GreyNormalisation(keras.layers.Layer):
 
 
 def _side(input_shape: tuple[int | None, ...]) -> int:
-    if (
-        len(input_shape) != 4
-        or input_shape[1] is None
-        or tuple(input_shape[1:]) != (input_shape[1], input_shape[1], 3)
-    ):
-        raise ValueError(
-            f"A batch of square crops [B, S, S, 3] with a known S is needed. Received: {input_shape}."
-        )
+    if len(input_shape) != 4 or input_shape[1] is None or tuple(input_shape[1:]) != (input_shape[1], input_shape[1], 3):
+        raise ValueError(f"A batch of square crops [B, S, S, 3] with a known S is needed. Received: {input_shape}.")
     return int(input_shape[1])

@@ -14,8 +14,9 @@ INSTALL = "pip install dr_edge[heic]"
 def decode_heic(data: bytes, max_pixels: int) -> np.ndarray:
     """Decodes the primary picture of a HEIC file.
 
-    The file's own turn and mirror (irot, imir) and clean aperture are applied; an EXIF orientation beside them is a copy for old
-    readers and turns nothing (ISO/IEC 23008-12). 10 bits become 8. libheif itself holds the decoder to the stated size.
+    The file's own turn and mirror (irot, imir) and clean aperture are applied; an EXIF orientation beside them is a
+    copy for old readers and turns nothing (ISO/IEC 23008-12). 10 bits become 8. libheif itself holds the decoder to the
+    stated size.
 
     Args:
       data: the whole file.
@@ -51,8 +52,15 @@ def decode_heic(data: bytes, max_pixels: int) -> np.ndarray:
 
 def _over_black(pixels: np.ndarray, mode: str, size: tuple[int, int]) -> np.ndarray:
     channels = {"RGB": 3, "RGBA": 4, "RGBa": 4, "L": 1, "LA": 2, "La": 2}.get(mode)
-    if channels is None or pixels.dtype != np.uint8 or pixels.shape[:2] != size or pixels.size != channels * size[0] * size[1]:
-        raise PhotographError("unsupported format", f"a HEIC of {mode}, {pixels.dtype} {pixels.shape}. Save it as JPEG.")
+    if (
+        channels is None
+        or pixels.dtype != np.uint8
+        or pixels.shape[:2] != size
+        or pixels.size != channels * size[0] * size[1]
+    ):
+        raise PhotographError(
+            "unsupported format", f"a HEIC of {mode}, {pixels.dtype} {pixels.shape}. Save it as JPEG."
+        )
     planes = pixels.reshape(*size, channels)
     colours = planes[..., : 3 if channels > 2 else 1]
     rgb = np.ascontiguousarray(colours) if channels > 2 else np.repeat(colours, 3, axis=2)

@@ -1,5 +1,5 @@
-"""The boxes of a HEIC: whether they are whole, and where the coded parts of its primary picture lie, which is one HEVC picture or
-the tiles of a grid (ISO/IEC 23008-12).
+"""The boxes of a HEIC: whether they are whole, and where the coded parts of its primary picture lie, which is one HEVC
+picture or the tiles of a grid (ISO/IEC 23008-12).
 
 Standard library only; reads no more than the file holds.
 """
@@ -69,7 +69,13 @@ def coded_pictures(data: bytes) -> list[list[bytes]]:
     """
     meta = _read_meta(data)
     kind = meta.kinds[meta.primary]
-    tiles = [meta.primary] if kind == b"hvc1" else list(dict.fromkeys(meta.parts.get(meta.primary, []))) if kind == b"grid" else []
+    tiles = (
+        [meta.primary]
+        if kind == b"hvc1"
+        else list(dict.fromkeys(meta.parts.get(meta.primary, [])))
+        if kind == b"grid"
+        else []
+    )
     if not tiles or len(tiles) > _MAX_TILES or any(meta.kinds[tile] != b"hvc1" for tile in tiles):
         raise PhotographError("unsupported format", f"a HEIC of {kind!r} with {len(tiles)} parts. Save it as JPEG.")
     return [_units(data, meta, tile) for tile in tiles]
@@ -94,7 +100,9 @@ def _read_meta(data: bytes) -> _Meta:
                 if inner == b"dimg":
                     code = "H" if version == 0 else "I"
                     item, count = struct.unpack_from(f">{code}H", data, entry)
-                    meta.parts[item] = list(struct.unpack_from(f">{count}{code}", data, entry + struct.calcsize(f">{code}H")))
+                    meta.parts[item] = list(
+                        struct.unpack_from(f">{count}{code}", data, entry + struct.calcsize(f">{code}H"))
+                    )
         elif name == b"iprp":
             for inner, entry, inner_end in _boxes(data, at, stop):
                 if inner == b"ipco":
@@ -176,7 +184,9 @@ def _units(data: bytes, meta: _Meta, item: int) -> list[bytes]:
             at += 2 + length
     inside, places = meta.places[item]
     shift = meta.idat[0] if inside else 0
-    stream = b"".join(data[shift + place : shift + place + length] if length else data[shift + place :] for place, length in places)
+    stream = b"".join(
+        data[shift + place : shift + place + length] if length else data[shift + place :] for place, length in places
+    )
     at = 0
     while at + prefix <= len(stream):
         length = int.from_bytes(stream[at : at + prefix], "big")

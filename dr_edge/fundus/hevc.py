@@ -1,8 +1,8 @@
-"""Tells whether the coded picture of a HEIC is whole: libheif passes over what its HEVC decoder, libde265, warns of, so that a
-garbled file gives a garbled picture.
+"""Tells whether the coded picture of a HEIC is whole: libheif passes over what its HEVC decoder, libde265, warns of, so
+that a garbled file gives a garbled picture.
 
-The library that pi-heif brings is asked a second time, directly; it was seen to notice 89 of 90 damages, a single flipped bit among
-them. Called only after libheif has decoded the file within its limits.
+The library that pi-heif brings is asked a second time, directly; it was seen to notice 89 of 90 damages, a single
+flipped bit among them. Called only after libheif has decoded the file within its limits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.heif_boxes import coded_pictures
 
-# Of a whole stream none of these is said: the slice ends early, late or between pictures, or names tables that are not there.
+# Of a whole stream none of these is said: the slice ends early, late or between pictures, or names tables that are not
+# there.
 _DAMAGE = {1002, 1003, 1004, 1005, 1006, 1007, 1009, 1010, 1017, 1020, 1021}
 _FIRST_WARNING = 1000  # below are errors
 _MAX_STEPS = 10_000
@@ -38,7 +39,8 @@ def check_whole(data: bytes) -> None:
     for number, units in enumerate(pictures, 1):
         if not _is_whole(library, units):
             raise PhotographError(
-                "damaged HEIC data", f"part {number} of its picture is missing or garbled. Copy or fetch the file again."
+                "damaged HEIC data",
+                f"part {number} of its picture is missing or garbled. Copy or fetch the file again.",
             )
 
 
@@ -56,11 +58,20 @@ def _library() -> ctypes.CDLL | None:
         library = ctypes.CDLL(name)
         library.de265_new_decoder.restype = ctypes.c_void_p
         library.de265_free_decoder.argtypes = [ctypes.c_void_p]
-        library.de265_push_NAL.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p]
+        library.de265_push_NAL.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+        ]
         library.de265_flush_data.argtypes = [ctypes.c_void_p]
         library.de265_decode.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)]
         library.de265_get_warning.argtypes = [ctypes.c_void_p]
-        library.de265_get_next_picture.argtypes, library.de265_get_next_picture.restype = [ctypes.c_void_p], ctypes.c_void_p
+        library.de265_get_next_picture.argtypes, library.de265_get_next_picture.restype = (
+            [ctypes.c_void_p],
+            ctypes.c_void_p,
+        )
     except (OSError, AttributeError):
         return None
     return library

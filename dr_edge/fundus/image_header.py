@@ -4,9 +4,9 @@ The type is decided by the content, never by the file name. Nothing here allocat
 takes, so a decompression bomb is seen before it goes off, and a file that was cut off is seen although
 decoders would invent the missing part. Standard library only.
 
-Pillow is not asked, though it knows the size before it decodes: it does not see a PNG cut off in its last checksum, nor an EXIF behind
-the picture data, refuses a colour profile of more than 1 MB, and takes a BMP's cut header for another fault; its tiles would still
-have to be read for the bits of a sample and for the length of a BMP.
+Pillow is not asked, though it knows the size before it decodes: it does not see a PNG cut off in its last checksum, nor
+an EXIF behind the picture data, refuses a colour profile of more than 1 MB, and takes a BMP's cut header for another
+fault; its tiles would still have to be read for the bits of a sample and for the length of a BMP.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def read_header(data: bytes) -> ImageHeader:
 
 # A marker inside entropy-coded data: FF, then neither a stuffed 00, a restart D0-D7, nor a fill FF.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-# Markers that stand alone. libjpeg passes over them; whoever takes the next two bytes for a length skips the real picture.
+# Markers that stand alone. libjpeg passes over them; whoever takes the next two bytes for a length skips the real
+# picture.
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE_OR_PROGRESSIVE = {0xC0, 0xC1, 0xC2}

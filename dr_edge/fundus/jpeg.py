@@ -1,7 +1,8 @@
-"""Decodes a JPEG, and refuses one whose picture data are damaged: libjpeg fills a hole with grey or shifted blocks and only
-warns, on standard error, which OpenCV leaves there.
+"""Decodes a JPEG, and refuses one whose picture data are damaged: libjpeg fills a hole with grey or shifted blocks and
+only warns, on standard error, which OpenCV leaves there.
 
-simplejpeg raises on such a warning; its pixels are those of OpenCV (both are libjpeg-turbo), so that one decoding does both.
+simplejpeg raises on such a warning; its pixels are those of OpenCV (both are libjpeg-turbo), so that one decoding does
+both.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def decode_jpeg(data: bytes, header: ImageHeader, denominator: int = 1) -> np.nd
       denominator: 1, 2, 4 or 8.
 
     Returns:
-      [ceil(H / denominator), ceil(W / denominator), 3] uint8 RGB, EXIF orientation applied; None where no decoder takes it.
+      [ceil(H / denominator), ceil(W / denominator), 3] uint8 RGB, EXIF orientation applied; None where no decoder takes
+      it.
 
     Raises:
       PhotographError: 'damaged JPEG data', where part of the picture is missing or garbled.

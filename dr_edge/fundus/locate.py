@@ -1,7 +1,7 @@
 """From the bytes of a photograph to its field of view: the one path of records, heat maps and answers.
 
-A model must be shown what it was trained on. A JPEG is decoded at a part of its size where that keeps all that the crop needs; a
-decoder's own reduction and OpenCV's area filter differ by a grey level or two, which Graham's gain enlarges.
+A model must be shown what it was trained on. A JPEG is decoded at a part of its size where that keeps all that the crop
+needs; a decoder's own reduction and OpenCV's area filter differ by a grey level or two, which Graham's gain enlarges.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """How many bytes an LZW stream of a TIFF unpacks to, without unpacking it: a damaged one gives another number.
 
-Between two clear codes the width of each code follows from its place alone, so that numpy takes the codes out of the bits.
+Between two clear codes the width of each code follows from its place alone, so that numpy takes the codes out of the
+bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How many bytes a PackBits stream unpacks to, without unpacking it: strips of TIFFs, and RLE segments of DICOM files."""
+"""How many bytes a PackBits stream unpacks to, without unpacking it: strips of TIFFs, and RLE segments of DICOM
+files.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from dr_edge.fundus.jpeg import decode_jpeg, upright
 from dr_edge.fundus.sixteen_bits import check_brightness
 
 __all__ = [
-    "Decoded", "PhotographError", "decode", "decode_photograph", "decode_scaled", "read_file", "read_photograph", "read_scaled",
+    "Decoded", "PhotographError", "decode", "decode_photograph", "decode_scaled", "read_file", "read_photograph",
+    "read_scaled",
 ]  # fmt: skip
 
 BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
@@ -49,8 +50,8 @@ def read_photograph(
     """Reads a photograph file.
 
     Args:
-      path: JPEG (CMYK and progressive too), PNG (8 or 16 bit, grey, palette, alpha), TIFF, BMP, WebP, HEIC or DICOM. Its
-        name does not matter, its content does.
+      path: JPEG (CMYK and progressive too), PNG (8 or 16 bit, grey, palette, alpha), TIFF, BMP, WebP, HEIC or DICOM.
+        Its name does not matter, its content does.
       max_pixels: a larger picture is refused before it is decoded.
       min_side: when given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as the shorter side
         of the result is not below `min_side`. `read_scaled` also says which was taken.
@@ -60,15 +61,13 @@ def read_photograph(
 
     Raises:
       PhotographError: with `.reason`: 'no file', 'file too large', 'empty file', 'unsupported format',
-        'truncated', 'damaged JPEG data', 'damaged TIFF data', 'damaged HEIC data', 'corrupt', 'too many pixels', 'too small', 'several pages',
-        'unsupported DICOM', 'pydicom is missing', 'pi-heif is missing'.
+        'truncated', 'damaged JPEG data', 'damaged TIFF data', 'damaged HEIC data', 'corrupt', 'too many pixels', 'too
+        small', 'several pages', 'unsupported DICOM', 'pydicom is missing', 'pi-heif is missing'.
     """
     return read_scaled(path, max_pixels=max_pixels, min_side=min_side)[0]
 
 
-def decode_photograph(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None
-) -> np.ndarray:
+def decode_photograph(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> np.ndarray:
     """As `read_photograph`, for the bytes of a file (an upload)."""
     return decode_scaled(data, max_pixels=max_pixels, min_side=min_side)[0]
 
@@ -106,9 +105,7 @@ def read_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> bytes:
         raise PhotographError("no file", f"{path} cannot be read: {err.strerror}.") from err
 
 
-def decode_scaled(
-    data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None
-) -> tuple[np.ndarray, int]:
+def decode_scaled(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> tuple[np.ndarray, int]:
     """As `decode_photograph`, and returns (image, denominator) like `read_scaled`."""
     decoded = decode(data, max_pixels=max_pixels, min_side=min_side)
     return decoded.image, decoded.denominator
@@ -152,7 +149,9 @@ def _decode_dicom(data: bytes, max_pixels: int, min_side: int | None) -> Decoded
 
 
 def _upright_size(image: np.ndarray, denominator: int, header: ImageHeader) -> tuple[int, int]:
-    """Returns (height, width) of the upright photograph; only a JPEG is reduced, and its header states how EXIF turns it."""
+    """Returns (height, width) of the upright photograph; only a JPEG is reduced, and its header states how EXIF turns
+    it.
+    """
     if denominator == 1:
         return int(image.shape[0]), int(image.shape[1])
     return (header.width, header.height) if header.orientation > 4 else (header.height, header.width)
@@ -166,8 +165,11 @@ def _denominator(header: ImageHeader, min_side: int | None) -> int:
 
 
 def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
-    # OpenCV turns a picture by its EXIF, but not where it leaves the channels as they are; a WebP's EXIF it does not always find.
-    unchanged = (header.alpha and header.format != "tiff") or header.format == "webp"  # of a TIFF it lays alpha over black itself
+    # OpenCV turns a picture by its EXIF, but not where it leaves the channels as they are; a WebP's EXIF it does not
+    # always find.
+    unchanged = (
+        header.alpha and header.format != "tiff"
+    ) or header.format == "webp"  # of a TIFF it lays alpha over black itself
     flags = cv2.IMREAD_UNCHANGED if unchanged else cv2.IMREAD_COLOR_RGB
     try:
         if header.format == "jpeg":
@@ -192,7 +194,10 @@ def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
             f"the {header.format} decodes to {image.dtype} {image.shape}. Convert it to 8-bit RGB.",
         )
     stated = -(-header.height // denominator), -(-header.width // denominator)
-    if image.shape[:2] not in (stated, stated[::-1]):  # the limit was held against what the header states; EXIF may turn it
+    if image.shape[:2] not in (
+        stated,
+        stated[::-1],
+    ):  # the limit was held against what the header states; EXIF may turn it
         raise PhotographError(
             "corrupt",
             f"the {header.format}'s header states {header.width}x{header.height}; at 1/{denominator} of it, "

@@ -101,9 +101,7 @@ def _weber_detail(crop: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     brightness = crop.astype(np.float32) @ np.array([0.4, 0.6, 0.0], np.float32)  # blue carries mostly noise
 
     quarter = (_SIDE // 4, _SIDE // 4)
-    around = cv2.GaussianBlur(
-        cv2.resize(brightness * weight, quarter, interpolation=cv2.INTER_AREA), (0, 0), 2.0
-    )
+    around = cv2.GaussianBlur(cv2.resize(brightness * weight, quarter, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
     covered = cv2.GaussianBlur(cv2.resize(weight, quarter, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
     around = cv2.resize(around / np.maximum(covered, 1e-3), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
     # 20: below it the camera's noise would count as detail.

@@ -1,8 +1,8 @@
 """Says whether a picture shows more than one fundus: both eyes side by side, one above the other, a montage.
 
-Only one of them would be graded, and nobody would learn of the other. What stands out of the background is divided into parts, where two
-discs touch at their waist; a part is a fundus when it is convex, not too small, and what lies in it looks like a retina. A label or a bar
-is none; a logo or a colour chart has few colours, each of them flat.
+Only one of them would be graded, and nobody would learn of the other. What stands out of the background is divided into
+parts, where two discs touch at their waist; a part is a fundus when it is convex, not too small, and what lies in it
+looks like a retina. A label or a bar is none; a logo or a colour chart has few colours, each of them flat.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _COLD = 20  # ... by so many grey levels
 _FLAT = 0.45  # of a part has one of its 24 commonest colours: a logo, a chart
 _COMMONEST, _COMMONEST_GREY = 24, 6  # a part without colour has 256 at most
 _GREY = 12  # grey levels between the channels on average
-_ROUND = 0.93  # of its box is a part at most: without colour a panel, a ramp or an OCT scan looks like a retina otherwise
+_ROUND = (
+    0.93  # of its box is a part at most: without colour a panel, a ramp or an OCT scan looks like a retina otherwise
+)
 _GREY_SIDE = 0.35  # of the frame's shorter side are its sides at least: a layer of an OCT scan falls into round pieces
 _EVEN = 10  # grey levels around a border's colour
 _BAR, _BAR_LIT = 16, 25  # grey levels between the extremes of a bar, also after JPEG; and its least
@@ -53,7 +55,9 @@ def shows_several(small: np.ndarray, brightness: np.ndarray) -> bool:
 
 
 def _without_bars(small: np.ndarray, standing_out: np.ndarray) -> np.ndarray:
-    """Returns `standing_out` without lit rows and columns of one colour from edge to edge, which stand between pictures."""
+    """Returns `standing_out` without lit rows and columns of one colour from edge to edge, which stand between
+    pictures.
+    """
     kept = standing_out
     for axis in (0, 1):
         even = (small.max(axis=axis).astype(np.int16) - small.min(axis=axis)).max(axis=-1) <= _BAR
@@ -64,7 +68,9 @@ def _without_bars(small: np.ndarray, standing_out: np.ndarray) -> np.ndarray:
 
 
 def _against_border(small: np.ndarray) -> np.ndarray | None:
-    """Returns [h, w] uint8, how far each pixel lies from the colour of an even, lit border; None where there is none."""
+    """Returns [h, w] uint8, how far each pixel lies from the colour of an even, lit border; None where there is
+    none.
+    """
     border = border_of(small).astype(np.int16)
     colour = np.median(border, axis=0)
     even = (np.abs(border - colour) <= _EVEN).all(axis=1).mean() >= _BORDER

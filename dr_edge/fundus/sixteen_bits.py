@@ -1,4 +1,6 @@
-"""Pictures with 16 bits a sample of which fewer are used: cameras store 10, 12 or 14 bits so, and decoders give a black picture."""
+"""Pictures with 16 bits a sample of which fewer are used: cameras store 10, 12 or 14 bits so, and decoders give a black
+picture.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ _BRIGHT_SHARE = 1e-3  # of the samples that are not black: a caption burnt into 
 def check_brightness(image: np.ndarray, name: str, read_deep: Callable[[], np.ndarray | None]) -> None:
     """Refuses a picture that would come out nearly black because its 16-bit samples hold 14 bits or fewer.
 
-    Whether it holds 12 bits or was taken in the dark, its file does not say; scaled by a guess, the darkness of a poor photograph
-    would be taken away.
+    Whether it holds 12 bits or was taken in the dark, its file does not say; scaled by a guess, the darkness of a poor
+    photograph would be taken away.
 
     Args:
       image: [H, W, 3] uint8 of 16-bit samples.
@@ -41,5 +43,6 @@ def check_brightness(image: np.ndarray, name: str, read_deep: Callable[[], np.nd
         return
     raise PhotographError(
         "unsupported format",
-        f"{said}: {bits} bits stored in 16, which would come out nearly black. Save it as 8-bit, from 0..{(1 << bits) - 1}.",
+        f"{said}: {bits} bits stored in 16, which would come out nearly black. Save it as 8-bit, from "
+        f"0..{(1 << bits) - 1}.",
     )

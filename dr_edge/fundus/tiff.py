@@ -1,8 +1,8 @@
-"""Decodes the photograph of a TIFF, and refuses one whose compressed data are damaged: libtiff's decoders fill what is missing, or
-go on with garbage, and OpenCV does not ask.
+"""Decodes the photograph of a TIFF, and refuses one whose compressed data are damaged: libtiff's decoders fill what is
+missing, or go on with garbage, and OpenCV does not ask.
 
-LZW and PackBits have no checksum; what is checked is that each strip unpacks to exactly the bytes that its rows need, which a
-damaged one hardly ever does.
+LZW and PackBits have no checksum; what is checked is that each strip unpacks to exactly the bytes that its rows need,
+which a damaged one hardly ever does.
 """
 
 from __future__ import annotations
@@ -97,12 +97,15 @@ def _check_data(data: bytes, page: Page) -> None:
             whole = True
         if not whole:
             raise PhotographError(
-                "damaged TIFF data", f"part {index + 1} of its picture is missing or garbled. Copy or fetch the file again."
+                "damaged TIFF data",
+                f"part {index + 1} of its picture is missing or garbled. Copy or fetch the file again.",
             )
 
 
 def _needed(page: Page, index: int) -> tuple[int, ...]:
-    """Returns how many bytes a strip or tile may unpack to, the most last: a last strip may be padded to the full number of rows."""
+    """Returns how many bytes a strip or tile may unpack to, the most last: a last strip may be padded to the full
+    number of rows.
+    """
     height, width = page.size
     samples = 1 if page.first(284, 1) == 2 else page.first(277, 1)
     bits = page.first(258, 1)
@@ -134,7 +137,9 @@ def _jpeg_is_whole(block: bytes, page: Page) -> bool:
     stream = tables[:-2] + block[2:] if len(tables) > 4 else block
     try:
         _, _, space, _ = simplejpeg.decode_jpeg_header(stream, strict=True)
-        simplejpeg.decode_jpeg(stream, "GRAY" if space == "GRAY" else "CMYK" if space in ("CMYK", "YCCK") else "RGB", strict=True)
+        simplejpeg.decode_jpeg(
+            stream, "GRAY" if space == "GRAY" else "CMYK" if space in ("CMYK", "YCCK") else "RGB", strict=True
+        )
     except ValueError:
         return False
     return True

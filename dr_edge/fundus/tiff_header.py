@@ -1,8 +1,9 @@
-"""What a TIFF says of itself: its pages, which of them is the photograph, and whether it is stored in a way that is read right.
+"""What a TIFF says of itself: its pages, which of them is the photograph, and whether it is stored in a way that is
+read right.
 
-Standard library only; what is kept of the directories grows with the file, not with what its tags state. Pillow's reader of
-directories is not taken: it reads no big-endian BigTIFF, of a doubled tag it takes the last (libtiff the first, so that a bomb
-would pass), and it keeps whatever any tag points to.
+Standard library only; what is kept of the directories grows with the file, not with what its tags state. Pillow's
+reader of directories is not taken: it reads no big-endian BigTIFF, of a doubled tag it takes the last (libtiff the
+first, so that a bomb would pass), and it keeps whatever any tag points to.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from dr_edge.fundus.header_types import ImageHeader, PhotographError
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _SIZES = {256: "width", 257: "height", 322: "tile width", 323: "tile height"}
 _JPEG_TABLES = 347
-# Those that this file and `tiff.py` ask for. Any number of others may point to the same bytes, and would be kept again for each.
-_USED = frozenset({254, 255, 258, 259, 262, 266, 273, 277, 278, 279, 284, 324, 325, 330, 338, 339, _JPEG_TABLES, 530, *_SIZES})
+# Those that this file and `tiff.py` ask for. Any number of others may point to the same bytes, and would be kept again
+# for each.
+_USED = frozenset(
+    {254, 255, 258, 259, 262, 266, 273, 277, 278, 279, 284, 324, 325, 330, 338, 339, _JPEG_TABLES, 530, *_SIZES}
+)
 _TILE_PIXELS = 1 << 20  # a tile may exceed a small picture, up to this
 _MAX_PAGES, _MAX_ENTRIES = 64, 4096
 _ASPECT_TOLERANCE = 0.03  # a thumbnail of 160 x 107 of a photograph of 4288 x 2848
@@ -27,7 +31,8 @@ UNASSOCIATED_ALPHA = 2
 NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32946, 32773
 _COMPRESSIONS = {NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS}
 _NAMES = {
-    2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old-style JPEG", 34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA",
+    2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old-style JPEG", 34712: "JPEG 2000", 34887: "LERC",
+    34925: "LZMA",
     50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
 }  # fmt: skip
 _COLOURS = {0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 4: "transparency mask", 5: "CMYK", 6: "YCbCr",
@@ -98,7 +103,9 @@ def read_pages(data: bytes) -> list[Page]:
     kept = 0
     while at:
         if pages and (at in seen or len(pages) == _MAX_PAGES):
-            raise PhotographError("corrupt", f"the TIFF's directories never end, or are more than {_MAX_PAGES}. Save one page.")
+            raise PhotographError(
+                "corrupt", f"the TIFF's directories never end, or are more than {_MAX_PAGES}. Save one page."
+            )
         seen.add(at)
         tags, end, kept = _read_directory(data, at, order, big, kept)
         pages.append(Page(at, tags))
@@ -111,8 +118,12 @@ def read_pages(data: bytes) -> list[Page]:
     return pages
 
 
-def _read_directory(data: bytes, at: int, order: str, big: bool, kept: int) -> tuple[dict[int, tuple[int, ...]], int, int]:
-    """Returns the values of the tags that are asked for, where the directory ends, and `kept`, the bytes of all values so far."""
+def _read_directory(
+    data: bytes, at: int, order: str, big: bool, kept: int
+) -> tuple[dict[int, tuple[int, ...]], int, int]:
+    """Returns the values of the tags that are asked for, where the directory ends, and `kept`, the bytes of all values
+    so far.
+    """
     (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     at += 8 if big else 2
     length, long = (20, "Q") if big else (12, "I")
@@ -137,7 +148,9 @@ def _read_directory(data: bytes, at: int, order: str, big: bool, kept: int) -> t
             (value,) = struct.unpack_from(order + long, data, value)
         kept += size
         if kept > len(data):
-            raise PhotographError("corrupt", f"the TIFF's directories state more values than its {len(data)} bytes hold.")
+            raise PhotographError(
+                "corrupt", f"the TIFF's directories state more values than its {len(data)} bytes hold."
+            )
         tags[tag] = struct.unpack_from(code, data, value)
     return tags, at + entries * length, kept
 

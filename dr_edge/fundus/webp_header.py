@@ -46,7 +46,9 @@ def parse_webp(data: bytes) -> ImageHeader:
             orientation = exif_orientation(exif if exif.startswith(PREFIX) else PREFIX + exif) or 1
         at = body + length + length % 2
     if picture is None or (canvas is not None and canvas != picture):
-        raise PhotographError("corrupt", f"the WebP states {canvas} rows and columns, its picture {picture}. Store it anew.")
+        raise PhotographError(
+            "corrupt", f"the WebP states {canvas} rows and columns, its picture {picture}. Store it anew."
+        )
     return ImageHeader("webp", *picture, 4 if alpha else 3, alpha, orientation)
 
 

@@ -78,7 +78,8 @@ def focal(gamma: float = 2.0, class_weights: Sequence[float] | None = None) -> L
 
 @gin.configurable(module="losses")
 def binary_focal(gamma: float = 2.0, alpha: float | None = 0.25) -> Loss:
-    """Sigmoid focal loss for multilabel and segmentation tasks (Lin et al., 2017); missing targets (-1) count for nothing.
+    """Sigmoid focal loss for multilabel and segmentation tasks (Lin et al., 2017); missing targets (-1) count for
+    nothing.
 
     Args:
       gamma: >= 0, see `focal`.
@@ -110,9 +111,9 @@ def binary_focal(gamma: float = 2.0, alpha: float | None = 0.25) -> Loss:
 def expected_grade() -> Loss:
     """Regression for quadratic weighted kappa: squared distance of the mean grade from the true one.
 
-    The mean squared distance of grades is what QWK puts against chance, so this loss asks for it directly. The mean grade is
-    that of the class probabilities, sum_k k p_k. Use it with models.grade_regression, whose probabilities have one peak, so
-    that the most probable class is the rounded grade.
+    The mean squared distance of grades is what QWK puts against chance, so this loss asks for it directly. The mean
+    grade is that of the class probabilities, sum_k k p_k. Use it with models.grade_regression, whose probabilities have
+    one peak, so that the most probable class is the rounded grade.
 
     Returns:
       (label [B] int32, logits [B, C]) -> [B] float32, in squared grades.

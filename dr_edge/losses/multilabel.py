@@ -11,14 +11,12 @@ from dr_edge.losses.classification import Loss
 
 
 @gin.configurable(module="losses")
-def exp_uwbce(
-    positive_weight: float = 1.0, negative_weight: float = 1.0, smallest_probability: float = 1e-4
-) -> Loss:
+def exp_uwbce(positive_weight: float = 1.0, negative_weight: float = 1.0, smallest_probability: float = 1e-4) -> Loss:
     """Exponential uneven weighted binary cross-entropy: W1 (exp(-y log p) - 1) - W2 (1 - y) log(1 - p).
 
-    A missed disease costs 1/p - 1 in place of -log p, which explodes as p falls to 0: it wants a small learning rate (1e-5).
-    Computed from the logit, in 32 bits. Below `smallest_probability` the first term goes on along its tangent in log p,
-    so that neither it nor its gradient overflows, in 16 bits either, and the gradient never vanishes.
+    A missed disease costs 1/p - 1 in place of -log p, which explodes as p falls to 0: it wants a small learning rate
+    (1e-5). Computed from the logit, in 32 bits. Below `smallest_probability` the first term goes on along its tangent
+    in log p, so that neither it nor its gradient overflows, in 16 bits either, and the gradient never vanishes.
 
     Args:
       positive_weight: W1, the factor of the term that punishes missed diseases.
@@ -34,7 +32,7 @@ def exp_uwbce(
     """
     if positive_weight < 0 or negative_weight < 0 or not 0 < smallest_probability < 1:
         raise ValueError(
-            f"exp_uwbce needs weights >= 0 and 0 < smallest_probability < 1. "
+            "exp_uwbce needs weights >= 0 and 0 < smallest_probability < 1. "
             f"Received: {positive_weight}, {negative_weight}, {smallest_probability}."
         )
     limit = -math.log(smallest_probability)

@@ -1,7 +1,7 @@
 """Losses of masks that measure overlap, alone or with binary cross-entropy: (label, logits) -> one value per image.
 
-Shapes throughout: label [B, S, S, M] float32 of 0..1, or -1 everywhere where an image has no such mask (it then counts for
-nothing); logits of the same shape; result [B] float32, the mean over the masks that are there.
+Shapes throughout: label [B, S, S, M] float32 of 0..1, or -1 everywhere where an image has no such mask (it then counts
+for nothing); logits of the same shape; result [B] float32, the mean over the masks that are there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def bce_dice(bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 
 
 
 @gin.configurable(module="losses")
-def focal_tversky(alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0) -> classification.Loss:
+def focal_tversky(
+    alpha: float = 0.7, beta: float = 0.3, gamma: float = 0.75, smooth: float = 1.0
+) -> classification.Loss:
     """(1 - Tversky index) ^ gamma (Abraham & Khan, ISBI 2019).
 
     Args:
@@ -88,7 +90,9 @@ def _check_positive(name: str, **values: float) -> None:
 
 
 def _parts(label: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns truth and probabilities [B, S, S, M] (0 where the mask is missing), and which are known [B, M], float32."""
+    """Returns truth and probabilities [B, S, S, M] (0 where the mask is missing), and which are known [B, M],
+    float32.
+    """
     known = tf.cast(tf.reduce_all(label >= 0, AXES, keepdims=True), tf.float32)
     drawn = tf.sigmoid(tf.cast(logits, tf.float32)) * known
     return tf.maximum(tf.cast(label, tf.float32), 0.0) * known, drawn, known[:, 0, 0]

@@ -55,9 +55,7 @@ def patient_draws(groups: np.ndarray, draws: int = DRAWS, seed: int = SEED) -> I
     """
     groups = np.asarray(groups)
     if groups.ndim != 1 or groups.size == 0 or draws < 1:
-        raise ValueError(
-            f"A bootstrap needs [N] groups and draws >= 1. Received: shape {groups.shape}, {draws} draws."
-        )
+        raise ValueError(f"A bootstrap needs [N] groups and draws >= 1. Received: shape {groups.shape}, {draws} draws.")
     _, index = np.unique(groups, return_inverse=True)
     patients = int(index.max()) + 1
     rng = np.random.default_rng(seed)
@@ -147,9 +145,7 @@ def weighted_auc(positive: np.ndarray, scores: np.ndarray) -> Statistic:
     """
     positive = np.asarray(positive, dtype=bool)
     order = np.argsort(scores, kind="stable")
-    _, starts = np.unique(
-        np.asarray(scores)[order], return_index=True
-    )  # first image of each run of equal scores
+    _, starts = np.unique(np.asarray(scores)[order], return_index=True)  # first image of each run of equal scores
     is_positive = positive[order].astype(np.float64)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -172,8 +168,9 @@ def weighted_f1(labels: np.ndarray, predicted: np.ndarray) -> Statistic:
 def mean_of_defined(parts: Sequence[Statistic]) -> Statistic:
     """Returns a statistic: the mean of those of `parts` that are defined.
 
-    A draw that holds no patient with a rare disease is not lost: it gives the mean of the other diseases. Of areas, which ones
-    those are depends on the labels alone, so that two models on the same draws are averaged over the same ones.
+    A draw that holds no patient with a rare disease is not lost: it gives the mean of the other diseases. Of areas,
+    which ones those are depends on the labels alone, so that two models on the same draws are averaged over the same
+    ones.
     """
 
     def statistic(weights: np.ndarray) -> np.ndarray:
@@ -185,7 +182,9 @@ def mean_of_defined(parts: Sequence[Statistic]) -> Statistic:
 
 
 def on_rows(rows: np.ndarray, part: Statistic) -> Statistic:
-    """Returns `part`, which is of some images only, as a statistic of the weights of all; `rows` [N] bool says which."""
+    """Returns `part`, which is of some images only, as a statistic of the weights of all; `rows` [N] bool says
+    which.
+    """
     return lambda weights: part(weights[:, rows])
 
 

@@ -74,7 +74,9 @@ def classification_metrics(
         "auc": auc,
         "qwk": _kappa(labels, predicted, classes) if ordered or binary else None,
         "log_loss": float(metrics.log_loss(labels, _clipped(probabilities), labels=classes)),
-        "average_precision": _average_precision(labels == disease, probabilities[:, disease]) if binary and positive else None,
+        "average_precision": (
+            _average_precision(labels == disease, probabilities[:, disease]) if binary and positive else None
+        ),
         "per_class": per_class,
         "confusion": metrics.confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
@@ -93,14 +95,16 @@ def _check_sums(probabilities: np.ndarray) -> None:
     if np.abs(total - 1).max() > PROBABILITY_TOLERANCE:
         raise ValueError(
             f"Class probabilities must sum to 1. Received sums from {total.min():.4g} to {total.max():.4g}: "
-            f"these may be logits, or yes/no probabilities for multilabel_metrics."
+            "these may be logits, or yes/no probabilities for multilabel_metrics."
         )
 
 
 def _per_class(
     labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]:
-    """Returns the metrics of each class against all others, and recall and F1 of the classes, [C], NaN where undefined."""
+    """Returns the metrics of each class against all others, and recall and F1 of the classes, [C], NaN where
+    undefined.
+    """
     from sklearn.metrics import precision_recall_fscore_support
 
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -157,8 +161,7 @@ def checked(
     if not np.isfinite(probabilities).all():
         bad = int((~np.isfinite(probabilities).all(axis=1)).sum())
         raise ValueError(
-            f"Probabilities of {bad} of {count} images are not finite. The model diverged or its input is "
-            f"broken."
+            f"Probabilities of {bad} of {count} images are not finite. The model diverged or its input is broken."
         )
     return labels, probabilities, groups
 
@@ -212,9 +215,7 @@ def bootstrap_intervals(
         if name == "auc":
             result["auc_draws"] = interval.draws
             if interval.low is None:
-                notes.append(
-                    f"No AUC interval: only {interval.draws} of {draws} bootstrap draws hold every class."
-                )
+                notes.append(f"No AUC interval: only {interval.draws} of {draws} bootstrap draws hold every class.")
     return result
 
 

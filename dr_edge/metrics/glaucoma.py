@@ -1,7 +1,8 @@
-"""What disc and cup say of glaucoma: vertical cup-to-disc ratio (vCDR), fovea distance, and the AUC that the ratio gives.
+"""What disc and cup say of glaucoma: vertical cup-to-disc ratio (vCDR), fovea distance, and the AUC that the ratio
+gives.
 
-numpy and OpenCV only, so that a phone-side tool computes the same numbers without TensorFlow; `glaucoma_auc` alone needs
-scikit-learn. An app's own port has four steps: carry each mask from the model's square crop to the photograph
+numpy and OpenCV only, so that a phone-side tool computes the same numbers without TensorFlow; `glaucoma_auc` alone
+needs scikit-learn. An app's own port has four steps: carry each mask from the model's square crop to the photograph
 (`photograph_mask`), keep the largest connected part (`largest_component`), count its rows (`height`), divide (`vcdr`).
 """
 
@@ -51,8 +52,8 @@ def vcdr(disc_mask: np.ndarray, cup_mask: np.ndarray) -> float:
     """Computes the vertical cup-to-disc ratio: height of the cup / height of the disc, each of its largest part.
 
     Args:
-      disc_mask: [H, W] bool, the optic disc with the cup inside it. In the photograph's own frame, or in any frame whose
-        vertical scale is even: a crop without rotation gives the same ratio but for its coarser pixels.
+      disc_mask: [H, W] bool, the optic disc with the cup inside it. In the photograph's own frame, or in any frame
+        whose vertical scale is even: a crop without rotation gives the same ratio but for its coarser pixels.
       cup_mask: [H, W] bool, of the same frame.
 
     Returns:
@@ -149,10 +150,10 @@ class PointError:
     disc_diameters: float
 
 
-def fovea_error(
-    found: Sequence[float], true: Sequence[float], disc_mask: np.ndarray | None = None
-) -> PointError:
-    """Computes the distance between two points (x, y) of one frame, with the true disc [H, W] of that frame as a measure."""
+def fovea_error(found: Sequence[float], true: Sequence[float], disc_mask: np.ndarray | None = None) -> PointError:
+    """Computes the distance between two points (x, y) of one frame, with the true disc [H, W] of that frame as a
+    measure.
+    """
     pixels = math.dist(tuple(map(float, found)), tuple(map(float, true)))
     diameter = math.nan if disc_mask is None else disc_diameter(disc_mask)
     return PointError(pixels, pixels / diameter)

@@ -1,4 +1,6 @@
-"""Metrics of several diseases, each present, absent or not known, as JSON-safe dictionaries (see dr_edge.metrics.classification)."""
+"""Metrics of several diseases, each present, absent or not known, as JSON-safe dictionaries (see
+dr_edge.metrics.classification).
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,7 @@ def multilabel_metrics(
     notes: list[str] = []
     known = labels != classification.MISSING
     per_class = {
-        name: _disease_metrics(
-            name, labels[rows, i], probabilities[rows, i], groups[rows], draws, threshold, notes
-        )
+        name: _disease_metrics(name, labels[rows, i], probabilities[rows, i], groups[rows], draws, threshold, notes)
         for i, (name, rows) in enumerate(zip(class_names, known.T, strict=True))
     }
     intervals: dict[str, Any] = {"mean_f1_interval": None, "mean_auc_interval": None}

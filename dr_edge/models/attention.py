@@ -10,7 +10,9 @@ from __future__ import annotations
 from dr_edge.framework import keras, layers
 
 
-def channel_attention(features: keras.KerasTensor, reduction: int = 4, name: str = "channel_attention") -> keras.KerasTensor:
+def channel_attention(
+    features: keras.KerasTensor, reduction: int = 4, name: str = "channel_attention"
+) -> keras.KerasTensor:
     """Weighs each channel by sigmoid(MLP(mean) + MLP(max)).
 
     Args:
@@ -31,7 +33,9 @@ def channel_attention(features: keras.KerasTensor, reduction: int = 4, name: str
     return layers.Multiply(name=f"{name}_multiply")([features, weights])
 
 
-def spatial_attention(features: keras.KerasTensor, kernel_size: int = 7, name: str = "spatial_attention") -> keras.KerasTensor:
+def spatial_attention(
+    features: keras.KerasTensor, kernel_size: int = 7, name: str = "spatial_attention"
+) -> keras.KerasTensor:
     """Weighs each position by sigmoid(conv([mean over channels, max over channels])).
 
     Args:

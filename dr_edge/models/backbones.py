@@ -27,7 +27,9 @@ ALEXNET = ((96, 11, 4, True), (256, 5, 1, True), (384, 3, 1, False), (384, 3, 1,
 
 def _check_weights(weights: str | None) -> str | None:
     if weights is not None and weights != "imagenet" and not os.path.isfile(weights):
-        raise ValueError(f"weights must be None, 'imagenet' or the path of a weights file. Received: {weights!r}, no such file.")
+        raise ValueError(
+            f"weights must be None, 'imagenet' or the path of a weights file. Received: {weights!r}, no such file."
+        )
     return weights
 
 
@@ -55,12 +57,13 @@ def _trunk(builder: Callable[..., keras.Model], name: str, weights: str | None, 
             raise ConnectionError(
                 f"Could not download the ImageNet weights of {name} ({_reason(err)}). Give a file by "
                 f"--gin_param=\"{_weights_binding(name)} = 'PATH'\", or take random weights by "
-                f"--gin_param=\"{_weights_binding(name)} = None\"."
+                f'--gin_param="{_weights_binding(name)} = None".'
             ) from err
 
 
 def _cut(trunk: keras.Model, stride: int) -> keras.KerasTensor:
-    """Returns a trunk's last activation whose cells are at most `stride` pixels a side; what lies behind it is left out.
+    """Returns a trunk's last activation whose cells are at most `stride` pixels a side; what lies behind it is left
+    out.
 
     A cut trunk has finer cells and has seen less around each of them: its heat maps show smaller things.
 
@@ -75,7 +78,9 @@ def _cut(trunk: keras.Model, stride: int) -> keras.KerasTensor:
 
 
 def _weights_binding(name: str) -> str:
-    """Returns the gin binding that asked for "imagenet": of the backbone, or of a model that passes its weights on to it."""
+    """Returns the gin binding that asked for "imagenet": of the backbone, or of a model that passes its weights on to
+    it.
+    """
     used = re.findall(r"^([\w./]+\.weights) = 'imagenet'$", gin.operative_config_str(max_line_length=200), re.MULTILINE)
     return used[-1] if used else f"backbones.{name}.weights"
 
@@ -95,8 +100,8 @@ def mobilenet_v3(
       inputs: [B, S, S, 3] float32, 0..255.
       variant: "large" (2,996,352 parameters, 960 channels) or "small" (939,120 parameters, 576 channels).
       weights: None, "imagenet" (downloads) or the path of a no-top weights file.
-      stride: pixels per cell of the last map. 32 is the whole network; at 16 and 8 it ends where it would become coarser,
-        with 288 and 96 channels (small), 672 and 240 (large).
+      stride: pixels per cell of the last map. 32 is the whole network; at 16 and 8 it ends where it would become
+        coarser, with 288 and 96 channels (small), 672 and 240 (large).
 
     Returns:
       [B, S/stride, S/stride, C] features.
@@ -198,7 +203,9 @@ def alexnet(inputs: keras.KerasTensor) -> keras.KerasTensor:
     """
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(inputs)
     for number, (width, kernel, stride, pooled) in enumerate(ALEXNET, 1):
-        x = layers.Conv2D(width, kernel, strides=stride, padding="same", activation="relu", name=f"alexnet_conv{number}")(x)
+        x = layers.Conv2D(
+            width, kernel, strides=stride, padding="same", activation="relu", name=f"alexnet_conv{number}"
+        )(x)
         if pooled:
             x = layers.MaxPooling2D(3, strides=2, name=f"alexnet_pool{number}")(x)
     return x

@@ -1,8 +1,8 @@
 """System D: pretrained classifiers with one dense head, chosen by name.
 
-  resnet50, densenet121, efficientnet_b4    keras.applications
-  mobilenet_v2                              keras.applications; not in the report, for phones and for training on a CPU
-  vit_b16                                   keras-hub, an extra: pip install "dr_edge[vit]"
+resnet50, densenet121, efficientnet_b4    keras.applications
+mobilenet_v2                              keras.applications; not in the report, for phones and for training on a CPU
+vit_b16                                   keras-hub, an extra: pip install "dr_edge[vit]"
 """
 
 from __future__ import annotations
@@ -27,7 +27,13 @@ CONVOLUTIONAL = {
 VIT = "vit_b16"
 VIT_PRESETS = {224: "vit_base_patch16_224_imagenet", 384: "vit_base_patch16_384_imagenet"}
 VIT_PATCH = 16
-VIT_SHAPE: dict[str, Any] = {"patch_size": VIT_PATCH, "num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072}
+VIT_SHAPE: dict[str, Any] = {
+    "patch_size": VIT_PATCH,
+    "num_layers": 12,
+    "num_heads": 12,
+    "hidden_dim": 768,
+    "mlp_dim": 3072,
+}
 
 
 @gin.configurable(module="models")
@@ -46,8 +52,8 @@ def classifier(
       image_size: side of the square input in pixels, at least 32; for vit_b16 a multiple of 16.
       outputs: number of logits.
       architecture: "resnet50", "densenet121", "efficientnet_b4", "mobilenet_v2" or "vit_b16".
-      weights: of the backbone: None, "imagenet" (downloads) or the path of a no-top weights file (vit_b16: of a file that
-        keras_hub's ViTBackbone.save_weights wrote).
+      weights: of the backbone: None, "imagenet" (downloads) or the path of a no-top weights file (vit_b16: of a file
+        that keras_hub's ViTBackbone.save_weights wrote).
       dropout: rate before the dense layers.
       hidden: width of the `penultimate` layer.
       batch_norm_momentum: of all batch normalisations; None keeps the backbone's.
@@ -106,7 +112,7 @@ def _vit_backbone(image_size: int, weights: str | None) -> Any:
         if image_size not in VIT_PRESETS:
             raise ValueError(
                 f"ImageNet weights of vit_b16 exist for {sorted(VIT_PRESETS)} px. Received: {image_size}. "
-                f"Build records of that size, or bind weights = None."
+                "Build records of that size, or bind weights = None."
             )
         return keras_hub.models.ViTBackbone.from_preset(VIT_PRESETS[image_size])
     trunk = keras_hub.models.ViTBackbone(image_shape=(image_size, image_size, 3), **VIT_SHAPE)

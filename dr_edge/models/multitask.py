@@ -69,7 +69,9 @@ def multitask(
       ValueError: an unknown trunk, weights for alexnet, or a size that does not fit.
     """
     if trunk not in TRUNKS or image_size < 64:
-        raise ValueError(f"multitask needs image_size >= 64 and a trunk of {tuple(TRUNKS)}. Received: {image_size}, {trunk!r}.")
+        raise ValueError(
+            f"multitask needs image_size >= 64 and a trunk of {tuple(TRUNKS)}. Received: {image_size}, {trunk!r}."
+        )
     if trunk == "alexnet" and weights is not None:
         raise ValueError(f"No ImageNet weights of alexnet exist in Keras. Bind weights = None. Received: {weights!r}.")
     backbone, attended = TRUNKS[trunk]

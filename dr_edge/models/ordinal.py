@@ -24,8 +24,8 @@ SCORES = "ordinal_scores"
 def corn(image_size: int, outputs: int, model: Builder = gin.REQUIRED) -> keras.Model:
     """Conditional ordinal regression (CORN; Shi, Cao & Raschka, 2021).
 
-    Score k of C - 1 says how probable a grade above k is, given one above k - 1: P(y > k | y > k - 1) = sigmoid(z_k). So
-    P(y = k) = sigmoid(z_0) ... sigmoid(z_{k-1}) sigmoid(-z_k), whose logarithm is logit k. CORN's loss, binary
+    Score k of C - 1 says how probable a grade above k is, given one above k - 1: P(y > k | y > k - 1) = sigmoid(z_k).
+    So P(y = k) = sigmoid(z_0) ... sigmoid(z_{k-1}) sigmoid(-z_k), whose logarithm is logit k. CORN's loss, binary
     cross-entropy on the conditional subsets, is then exactly losses.cross_entropy.
 
     Args:
@@ -51,13 +51,11 @@ def corn(image_size: int, outputs: int, model: Builder = gin.REQUIRED) -> keras.
 
 
 @gin.configurable(module="models")
-def grade_regression(
-    image_size: int, outputs: int, model: Builder = gin.REQUIRED, sigma: float = 0.7
-) -> keras.Model:
+def grade_regression(image_size: int, outputs: int, model: Builder = gin.REQUIRED, sigma: float = 0.7) -> keras.Model:
     """One number, the grade, with a normal distribution of width `sigma` over the grades around it.
 
-    P(y = k) is proportional to exp(-(s - k)^2 / (2 sigma^2)) for the score s, so the most probable class is s rounded. The
-    logits are linear in s: (k s - k^2 / 2) / sigma^2. Temperature scaling fits sigma after training.
+    P(y = k) is proportional to exp(-(s - k)^2 / (2 sigma^2)) for the score s, so the most probable class is s rounded.
+    The logits are linear in s: (k s - k^2 / 2) / sigma^2. Temperature scaling fits sigma after training.
 
     Args:
       image_size: side of the square input in pixels.

@@ -116,14 +116,14 @@ def unet(
       decoder_width: channels of the decoder's finest map; each coarser one has twice as many, up to `widest`.
       widest: the most channels of a decoder map.
       dropout: rate per channel (spatial dropout) at the bottleneck.
-      prior: probability that the untrained network gives to every pixel. From 0.5 Adam needs hundreds of steps to take the
-        background, 98 % of a photograph, down (Lin et al., 2017, section 3.3).
+      prior: probability that the untrained network gives to every pixel. From 0.5 Adam needs hundreds of steps to take
+        the background, 98 % of a photograph, down (Lin et al., 2017, section 3.3).
       block: how the decoder's blocks are made; None: @models.ConvolutionBlock().
 
     Returns:
       A flat functional model from [B, S, S, 3] float32 0..255 to logits [B, S, S, outputs], with the layers
-      `penultimate` (global averages of the encoder's maps, [B, C], which gate the bottleneck's channels), `bottleneck` and
-      `logits`. An encoder whose finest map is S/2 gives logits of S/2, doubled bilinearly.
+      `penultimate` (global averages of the encoder's maps, [B, C], which gate the bottleneck's channels), `bottleneck`
+      and `logits`. An encoder whose finest map is S/2 gives logits of S/2, doubled bilinearly.
 
     Raises:
       ValueError: the image size does not fit the encoder, outputs < 1, or prior outside 0..1.
@@ -162,10 +162,11 @@ def unet(
 
 
 def _with_context(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
-    """Weighs the channels of the bottleneck by what is seen in the whole image: squeeze and excitation (Hu et al., 2018).
+    """Weighs the channels of the bottleneck by what is seen in the whole image: squeeze and excitation (Hu et al.,
+    2018).
 
-    The squeezed features are `penultimate`. They come from every resolution: training may switch the bottleneck off, for the
-    maps behind its skips can say it all, and features of a dead map would tell no photograph from another.
+    The squeezed features are `penultimate`. They come from every resolution: training may switch the bottleneck off,
+    for the maps behind its skips can say it all, and features of a dead map would tell no photograph from another.
 
     Args:
       maps: of the encoder, fine to coarse; the last one is the bottleneck.

@@ -102,7 +102,9 @@ def interpret(
             f"Too poor to grade: quality {graded.score:.2f}, {bundle.min_quality:.2f} is needed "
             f"({_worst(graded)}). Take the photograph again."
         )
-        return _with_label(bundle, dataclasses.replace(facts, status=TOO_POOR, reason="quality", message=message), label)
+        return _with_label(
+            bundle, dataclasses.replace(facts, status=TOO_POOR, reason="quality", message=message), label
+        )
     if distribution is not None and not distribution.inside:
         message = (
             f"Unlike the photographs that the model was trained on (distance {distribution.distance:.1f}, at most "
@@ -126,8 +128,8 @@ def _classified(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[s
     else:
         side = "reaches" if decision.positive else "is below"
         message = (
-            f"{decision.class_name}: the probability of {decision.positive_class}, {percent(decision.probability)}, {side} "
-            f"the threshold of {100 * decision.threshold:.1f} % ({decision.operating_point})."
+            f"{decision.class_name}: the probability of {decision.positive_class}, {percent(decision.probability)}, "
+            f"{side} the threshold of {100 * decision.threshold:.1f} % ({decision.operating_point})."
         )
         if len(bundle.class_names) > 2:
             message += f" Likeliest class: {prediction.class_name}, {percent(prediction.probability)}."
@@ -154,9 +156,7 @@ def _found(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[str, n
     return dataclasses.replace(facts, findings=findings, message=f"{', '.join(words)}.")
 
 
-def _segmented(
-    facts: Answer, bundle: Bundle, photograph: Photograph, outputs: Mapping[str, np.ndarray]
-) -> Answer:
+def _segmented(facts: Answer, bundle: Bundle, photograph: Photograph, outputs: Mapping[str, np.ndarray]) -> Answer:
     if photograph.fov is None:
         raise ValueError("The photograph has no crop. Call `refused` for it.")
     carried, masks, points = {}, [], []

@@ -1,4 +1,5 @@
-"""Opens a bundle for use: the manifest, one `.tflite` artifact whose SHA-256 was checked, and the thresholds that apply.
+"""Opens a bundle for use: the manifest, one `.tflite` artifact whose SHA-256 was checked, and the thresholds that
+apply.
 
 No TensorFlow import. What was hashed is what runs: the bytes are read once.
 """
@@ -149,7 +150,7 @@ def open_bundle(
     if actual != expected:
         raise metadata.ManifestError(
             f"{path}: sha256 {actual[:12]}... differs from {expected[:12]}... in metadata.json. The file was changed "
-            f"after it was exported; copy or export the bundle again."
+            "after it was exported; copy or export the bundle again."
         )
     # Eight bits shift the distances, fine-tuning (qat_int8) the logits too: an artifact may have thresholds of its own.
     manifest = {**manifest, **{key: entry[key] for key in ("ood", "operating_points") if key in entry}}
@@ -165,7 +166,7 @@ def _check_task(directory: Path, manifest: Mapping[str, Any]) -> None:
     if task.get("kind") not in KINDS or not task.get("class_names"):
         raise metadata.ManifestError(
             f"{directory}: metadata.json states the task {task!r}; a kind of {', '.join(KINDS)} and class names are "
-            f"needed. Export the bundle again."
+            "needed. Export the bundle again."
         )
 
 
@@ -188,13 +189,11 @@ def _choose(directory: Path, artifacts: Mapping[str, Any], wanted: str | None) -
                 return entry
     raise ValueError(
         f"{directory} holds no .tflite artifact that is known here (it has: {known}). Export one: "
-        f"python -m export --formats=float32"
+        "python -m export --formats=float32"
     )
 
 
-def _operating_point(
-    directory: Path, listed: list[Mapping[str, Any]], wanted: str | None
-) -> OperatingPoint | None:
+def _operating_point(directory: Path, listed: list[Mapping[str, Any]], wanted: str | None) -> OperatingPoint | None:
     points = {point["name"]: point for point in listed}
     if wanted is not None and wanted not in points:
         known = ", ".join(points) or "none (its task has none, or its validation images were of one class)"

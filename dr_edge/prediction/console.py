@@ -61,8 +61,8 @@ class Console:
             print(self._summary(), file=self._stream)
         if self._enlarged and self._stream is not None:
             print(
-                f"{self._enlarged} of {self._cut} photographs were enlarged: their field of view spans fewer pixels than the model "
-                f"sees, and small lesions may be lost. Use the original photographs.",
+                f"{self._enlarged} of {self._cut} photographs were enlarged: their field of view spans fewer pixels "
+                "than the model sees, and small lesions may be lost. Use the original photographs.",
                 file=self._stream,
             )
         if self._warning and self._stream is not None:
@@ -93,6 +93,8 @@ def _name(answer: Answer) -> str:
 
 def _words(answer: Answer) -> str:
     status = answer.status.replace("_", " ")
-    message = answer.reason or "" if answer.status == UNREADABLE else answer.message  # that message repeats the whole path
+    message = (
+        answer.reason or "" if answer.status == UNREADABLE else answer.message
+    )  # that message repeats the whole path
     message = "".join(sign if sign.isprintable() else "?" for sign in message.replace("\u00a0", " "))
     return f"{status}: {message}"

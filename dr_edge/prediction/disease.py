@@ -1,8 +1,8 @@
 """Which classes of a bundle are the disease; what a bundle of an earlier release does not say of it is filled in here.
 
-Those releases took the second of two classes for the disease and chose every threshold for it, whatever its name. Where the
-names say otherwise, the same decisions are told the other way round; where they say nothing, the second stays it, with a
-caution for whoever reads the answers.
+Those releases took the second of two classes for the disease and chose every threshold for it, whatever its name. Where
+the names say otherwise, the same decisions are told the other way round; where they say nothing, the second stays it,
+with a caution for whoever reads the answers.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _check(directory: Path, task: Mapping[str, Any]) -> None:
     known = range(len(task["class_names"]))
     if not isinstance(found, list) or any(index not in known for index in found) or len(set(found)) == len(known):
         raise metadata.ManifestError(
-            f"{directory}: metadata.json says that the classes {found} of {task['class_names']} are the disease. Export the bundle "
-            f"again."
+            f"{directory}: metadata.json says that the classes {found} of {task['class_names']} are the disease. Export"
+            " the bundle again."
         )
 
 
@@ -79,8 +79,9 @@ def _told(content: Mapping[str, Any], ill: tuple[int, ...]) -> dict[str, Any]:
 def _typed(names: list[str]) -> str:
     """Returns the caution of class names that were typed beside a training command, whose README swapped them."""
     return (
-        f"An earlier release exported this bundle and did not compare the names {', '.join(names)} with those of its records: where they were typed in "
-        f"another order, each class is called by another's name. Compare them with \"labels\" in the records' dataset.json, or train again."
+        f"An earlier release exported this bundle and did not compare the names {', '.join(names)} with those of its "
+        "records: where they were typed in another order, each class is called by another's name. Compare them with"
+        ' "labels" in the records\' dataset.json, or train again.'
     )
 
 
@@ -91,6 +92,6 @@ def _caution(names: list[str], read: tuple[int, ...]) -> str | None:
     if not read:
         return positive.assumed_words(names)
     return (
-        f"An earlier release exported this bundle, which took {names[1]!r} for the disease: its thresholds were chosen for that, and "
-        f"are told here for {names[0]!r}. Train and export again with this release."
+        f"An earlier release exported this bundle, which took {names[1]!r} for the disease: its thresholds were chosen "
+        f"for that, and are told here for {names[0]!r}. Train and export again with this release."
     )

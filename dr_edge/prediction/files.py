@@ -11,15 +11,29 @@ from dr_edge import locks, metadata
 from dr_edge.fundus.format_names import is_picture
 
 # Of a directory also files of other names are taken, if they begin as pictures do: DICOM files often have no suffix.
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".dcm", ".dicom")
+SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".webp",
+    ".heic",
+    ".heif",
+    ".dcm",
+    ".dicom",
+)
 NAMED = 5  # of what was passed over
 
 
 def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Returns the files that files and directories stand for, in the order given; of a directory its pictures by name.
 
-    A file that is named is taken whatever it is called; a name at which nothing stands is kept, so that it is listed with its
-    reason.
+    A file that is named is taken whatever it is called; a name at which nothing stands is kept, so that it is listed
+    with its reason.
 
     Returns:
       The files, and a sentence on each directory of which something was passed over.
@@ -28,7 +42,9 @@ def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
       ValueError: no argument, or a directory without pictures.
     """
     if not arguments:
-        raise ValueError("No photograph was given. Name files or directories: python -m dr_edge.predict --bundle=BUNDLE PHOTO...")
+        raise ValueError(
+            "No photograph was given. Name files or directories: python -m dr_edge.predict --bundle=BUNDLE PHOTO..."
+        )
     paths: list[Path] = []
     notes: list[str] = []
     for argument in arguments:

@@ -45,7 +45,8 @@ def predict_files(
       overlay: new or empty directory for a PNG per answered photograph; None for none.
       threads: of the model's arithmetic.
       heat_maps: of the overlays: "positive" draws them where the answer is positive, "all" everywhere.
-      notes: text stream for people: progress, and a summary where it is a terminal or overlays are drawn; None for none.
+      notes: text stream for people: progress, and a summary where it is a terminal or overlays are drawn; None for
+        none.
 
     Returns:
       How many files were unreadable.
@@ -91,7 +92,12 @@ def _predict_paths(
         except BrokenPipeError:  # nobody reads the end
             raise
         except Exception as err:
-            tail = {"complete": False, "photographs": count, "unreadable": failed, "error": f"{type(err).__name__}: {err}"}
+            tail = {
+                "complete": False,
+                "photographs": count,
+                "unreadable": failed,
+                "error": f"{type(err).__name__}: {err}",
+            }
             with contextlib.suppress(OSError):  # where the stream itself failed, the first error is the one to tell
                 _close(out, tail)
             raise
@@ -108,7 +114,9 @@ def _close(out: TextIO, tail: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _interrupt_noted() -> Iterator[list[int]]:
-    """Yields a list that Ctrl-C adds to, so that it cannot fall into the middle of a line; a second one stops at once."""
+    """Yields a list that Ctrl-C adds to, so that it cannot fall into the middle of a line; a second one stops at
+    once.
+    """
     noted: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

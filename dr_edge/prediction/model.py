@@ -1,4 +1,6 @@
-"""Runs a `.tflite` artifact in LiteRT: one square photograph in, the bundle's named outputs out. No TensorFlow import."""
+"""Runs a `.tflite` artifact in LiteRT: one square photograph in, the bundle's named outputs out. No TensorFlow
+import.
+"""
 
 from __future__ import annotations
 

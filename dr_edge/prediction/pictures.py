@@ -28,7 +28,8 @@ def enlarge(heatmap: np.ndarray, size: int) -> np.ndarray:
 
 
 def heat_is_shown(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) -> bool:
-    """Says whether the heat map is shown that nobody asked for: where the answer is positive, and the map speaks for that.
+    """Says whether the heat map is shown that nobody asked for: where the answer is positive, and the map speaks for
+    that.
 
     The graph explains the likeliest class. What speaks against a disease lies over half of a healthy eye.
     """
@@ -43,14 +44,25 @@ def heat_is_shown(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarr
 
 
 def _not_explained(answer: Answer) -> tuple[str, str]:
-    """Returns the likeliest class, and the disease that was decided below one half, which the map does not explain; "" and "" elsewhere."""
-    if answer.status != ANSWERED or answer.prediction is None or answer.decision is None or not answer.decision.positive:
+    """Returns the likeliest class, and the disease that was decided below one half, which the map does not explain; ""
+    and "" elsewhere.
+    """
+    if (
+        answer.status != ANSWERED
+        or answer.prediction is None
+        or answer.decision is None
+        or not answer.decision.positive
+    ):
         return "", ""
     return answer.prediction.class_name, answer.decision.class_name
 
 
 def sheet(
-    bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str, np.ndarray], heat_maps: str = overlay.POSITIVE
+    bundle: Bundle,
+    answer: Answer,
+    crop: np.ndarray,
+    outputs: Mapping[str, np.ndarray],
+    heat_maps: str = overlay.POSITIVE,
 ) -> np.ndarray:
     """Draws crop, overlay and caption side by side; for masks a third picture shows them alone.
 
@@ -66,7 +78,11 @@ def sheet(
     """
     if "heatmap" in outputs and heat_maps != overlay.ALL and not heat_is_shown(bundle, answer, outputs):
         explains, decided = _not_explained(answer)
-        title = f"no heat map: it speaks for {explains} (likeliest)" if decided else "no heat map: no disease found that it speaks for"
+        title = (
+            f"no heat map: it speaks for {explains} (likeliest)"
+            if decided
+            else "no heat map: no disease found that it speaks for"
+        )
         caption = dataclasses.replace(_caption(bundle, answer, outputs), title=title)
         return overlay.panel(crop, overlay.without_heat(explains, decided), caption, False, overlay.panel_width())
     over = laid_over(bundle, crop, outputs)
@@ -90,7 +106,9 @@ def sheet(
 
 
 def laid_over(bundle: Bundle, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns the crop with the heat map, or masks and points, over it, [S, S, 3] uint8; the crop where there is neither."""
+    """Returns the crop with the heat map, or masks and points, over it, [S, S, 3] uint8; the crop where there is
+    neither.
+    """
     if "masks" in outputs:
         return overlay.draw_found(crop, outputs["masks"], _centres(bundle))
     if "heatmap" in outputs:
@@ -99,8 +117,8 @@ def laid_over(bundle: Bundle, crop: np.ndarray, outputs: Mapping[str, np.ndarray
 
 
 def mask_picture(bundle: Bundle, masks: np.ndarray) -> np.ndarray:
-    """Returns the masks alone on black, [S, S, 3] uint8, without points; later ones lie over earlier ones (the cup in the
-    disc).
+    """Returns the masks alone on black, [S, S, 3] uint8, without points; later ones lie over earlier ones (the cup in
+    the disc).
     """
     picture = np.zeros((*masks.shape[:2], 3), np.uint8)
     for index, name in enumerate(bundle.class_names):
@@ -118,8 +136,8 @@ def _colour(index: int) -> tuple[int, int, int]:
 
 
 def data_urls(bundle: Bundle, answer: Answer, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Returns name -> PNG as a data URL: `crop` and `overlay`, and `heatmap` (grey, 0..255) or `masks`. The overlay holds
-    heat where `heat_is_shown`; `heatmap` is there for whoever wants it all the same.
+    """Returns name -> PNG as a data URL: `crop` and `overlay`, and `heatmap` (grey, 0..255) or `masks`. The overlay
+    holds heat where `heat_is_shown`; `heatmap` is there for whoever wants it all the same.
     """
     shown = "masks" in outputs or heat_is_shown(bundle, answer, outputs)
     pictures = {"crop": crop, "overlay": laid_over(bundle, crop, outputs) if shown else crop}
@@ -147,7 +165,9 @@ def _caption(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) 
         shown = point.probability if point.positive else 1 - point.probability
         note = f"{point.operating_point}: positive from {100 * point.threshold:.1f} %"
         explains = "this answer" if _explains_decision(bundle, point, outputs) else _likelier(bundle, outputs)
-        return Caption(title, with_title(bundle.verdict, point.class_name), shown, detail or note, correct, name, explains)
+        return Caption(
+            title, with_title(bundle.verdict, point.class_name), shown, detail or note, correct, name, explains
+        )
     if answer.prediction is not None:
         said = with_title(bundle.verdict, answer.prediction.class_name)
         return Caption(title, said, answer.prediction.probability, detail, correct, name)

@@ -1,8 +1,8 @@
 """What an answer holds, as JSON gives it. Standard dataclasses, so that a web framework can derive a schema from them.
 
-`prediction`, `decision`, `findings`, `masks`, `points` and `vcdr` are there only where `status` is "answered": a program that looks at
-nothing else cannot take a blurred photograph or a building for a healthy eye. What the graph gave stands in `outputs`
-whenever it ran.
+`prediction`, `decision`, `findings`, `masks`, `points` and `vcdr` are there only where `status` is "answered": a
+program that looks at nothing else cannot take a blurred photograph or a building for a healthy eye. What the graph gave
+stands in `outputs` whenever it ran.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class CropBox:
-    """Where the crop was cut: (top, left, bottom, right) as slice bounds in pixels of the upright photograph; may exceed
-    it. `size`: side of the crop in pixels.
+    """Where the crop was cut: (top, left, bottom, right) as slice bounds in pixels of the upright photograph; may
+    exceed it. `size`: side of the crop in pixels.
     """
 
     box: tuple[float, float, float, float]
@@ -73,8 +73,8 @@ class Prediction:
 class Decision:
     """What is decided at an operating point; its sensitivity and specificity are those on the validation images.
 
-    `probability` is that of `positive_class`, the disease: of several classes the sum. `positive`: it reaches `threshold`.
-    `class_name`: the answer; of several classes on its side their names together.
+    `probability` is that of `positive_class`, the disease: of several classes the sum. `positive`: it reaches
+    `threshold`. `class_name`: the answer; of several classes on its side their names together.
     """
 
     operating_point: str
@@ -108,8 +108,9 @@ class Mask:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One place that was looked for, such as the fovea, in pixels of the upright photograph; the centre of its first pixel is
-    (0, 0). `found`: it lies in the photograph. `peak`: of the heat map there, 0..1; low where the model is not sure.
+    """One place that was looked for, such as the fovea, in pixels of the upright photograph; the centre of its first
+    pixel is (0, 0). `found`: it lies in the photograph. `peak`: of the heat map there, 0..1; low where the model is not
+    sure.
     """
 
     class_name: str

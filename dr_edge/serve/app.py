@@ -28,8 +28,8 @@ from dr_edge.serve.settings import Settings
 from dr_edge.serve.upload import Gate, Upload
 
 DESCRIPTION = (
-    "Answers fundus photographs with one exported bundle. A photograph is held in memory while it is graded, and nowhere "
-    "else. No medical device."
+    "Answers fundus photographs with one exported bundle. A photograph is held in memory while it is graded, and "
+    "nowhere else. No medical device."
 )
 READ = ["GET", "HEAD"]
 FORM = {
@@ -40,7 +40,11 @@ FORM = {
                 "type": "object",
                 "required": ["image"],
                 "properties": {
-                    "image": {"type": "string", "format": "binary", "description": "JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM."},
+                    "image": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM.",
+                    },
                     "label": {"type": "string", "description": "A class name to set the answer beside."},
                 },
             }
@@ -61,7 +65,9 @@ REFUSALS = {
 
 @dataclasses.dataclass(frozen=True)
 class UploadAnswer(Answer):
-    """The answer to an upload: that of `python -m dr_edge.predict`, and with `?pictures=1` name -> PNG as a data URL."""
+    """The answer to an upload: that of `python -m dr_edge.predict`, and with `?pictures=1` name -> PNG as a data
+    URL.
+    """
 
     schema: str = "dr_edge.prediction"
     schema_version: int = 1
@@ -103,7 +109,9 @@ class Server:
             "max_upload_bytes": self.settings.max_upload_bytes,
             "max_pixels": self.settings.max_pixels,
         }
-        content = json.dumps({**self.bundle.manifest, "verdict": dict(self.bundle.verdict), "serve": serve}, allow_nan=False).encode()
+        content = json.dumps(
+            {**self.bundle.manifest, "verdict": dict(self.bundle.verdict), "serve": serve}, allow_nan=False
+        ).encode()
         return Asset(content, None, "application/json", hashlib.sha256(content).hexdigest())
 
     async def artifact(self, name: str) -> Asset:

@@ -112,9 +112,7 @@ def artifact_assets(directory: Path, manifest: Mapping[str, Any]) -> dict[str, P
     Raises:
       ManifestError: one is missing or differs.
     """
-    listed = {
-        entry["file"]: entry["sha256"] for entry in manifest["artifacts"].values() if entry["format"] == "tflite"
-    }
+    listed = {entry["file"]: entry["sha256"] for entry in manifest["artifacts"].values() if entry["format"] == "tflite"}
     for name in listed:
         if Path(name).name != name:
             raise metadata.ManifestError(f"{directory}: metadata.json names {name!r}, which is not beside it.")
@@ -123,7 +121,9 @@ def artifact_assets(directory: Path, manifest: Mapping[str, Any]) -> dict[str, P
 
 
 class Piecewise(Response):
-    """A response whose body leaves in pieces, so that a slow reader holds one of them in memory and not a copy of it all."""
+    """A response whose body leaves in pieces, so that a slow reader holds one of them in memory and not a copy of it
+    all.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""
@@ -152,5 +152,8 @@ def respond(request: Request, asset: Asset, headers: Mapping[str, str] | None = 
 def changed_on_disk(name: str) -> RequestError:
     """Returns the error for an artifact that is no longer the one that was checked."""
     return RequestError(
-        503, "bundle changed", f"{name} was changed after the server started. Start the server again.", {"Retry-After": "60"}
+        503,
+        "bundle changed",
+        f"{name} was changed after the server started. Start the server again.",
+        {"Retry-After": "60"},
     )

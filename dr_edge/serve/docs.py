@@ -18,7 +18,10 @@ from dr_edge.serve.assets import Asset, load_asset
 
 HERE = Path(__file__).parent
 METHODS = ("get", "post")
-FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")  # FastAPI describes them; here errors.py answers in its own form
+FRAMEWORK_ERRORS = (
+    "HTTPValidationError",
+    "ValidationError",
+)  # FastAPI describes them; here errors.py answers in its own form
 
 
 @functools.cache
@@ -34,7 +37,9 @@ def page(schema: Mapping[str, Any], bundle: Bundle) -> str:
       schema: the application's OpenAPI description.
       bundle: named in the examples.
     """
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined
+    )
     return environment.get_template("docs.html.j2").render(
         info=schema["info"],
         routes=[_route(path, method, row) for path, row, method in _operations(schema)],
@@ -56,7 +61,12 @@ def _operations(schema: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any],
 def _route(path: str, method: str, row: Mapping[str, Any]) -> dict[str, Any]:
     body = row.get("requestBody", {}).get("content", {})
     fields = [
-        {"name": name, "where": kind, "text": field.get("description", ""), "needed": name in form["schema"]["required"]}
+        {
+            "name": name,
+            "where": kind,
+            "text": field.get("description", ""),
+            "needed": name in form["schema"]["required"],
+        }
         for kind, form in body.items()
         for name, field in form["schema"]["properties"].items()
     ]

@@ -25,9 +25,9 @@ RETRY_SECONDS = 10
 TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED = "too slow", "too slow to decode", "decoder crashed"
 BROKEN_REPLY, CANCELLED, KILLED, ENDED_IDLE = "broken reply", "cancelled", "killed", "ended while idle"
 REASONS = (TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED, BROKEN_REPLY, CANCELLED, KILLED, ENDED_IDLE)
-# A worker that dies of one of these at its work was ended by somebody else: by the kernel for want of memory, or with the
-# whole service. Decoders die of other signals, the limits of worker.py are a MemoryError and SIGXCPU, and what this file
-# kills itself it has given up before.
+# A worker that dies of one of these at its work was ended by somebody else: by the kernel for want of memory, or with
+# the whole service. Decoders die of other signals, the limits of worker.py are a MemoryError and SIGXCPU, and what this
+# file kills itself it has given up before.
 FROM_OUTSIDE = frozenset(-getattr(signal, name) for name in ("SIGKILL", "SIGTERM") if hasattr(signal, name))
 PIECE = 1 << 18  # bytes written to a worker at once: what its pipe does not take is copied
 
@@ -92,8 +92,8 @@ class Pool:
 
         Raises:
           Busy: no worker became free in time, or somebody killed the one that had the photograph.
-          RequestError: the photograph is refused, or crashed its worker; 500 where the fault is the worker's own, which is
-            logged with its traceback.
+          RequestError: the photograph is refused, or crashed its worker; 500 where the fault is the worker's own, which
+            is logged with its traceback.
         """
         try:
             worker = await asyncio.wait_for(self._take(), self._settings.wait_seconds)
@@ -153,7 +153,9 @@ class Pool:
         self._idle.put_nowait(worker)
 
     async def _watch(self, worker: asyncio.subprocess.Process) -> None:
-        """Replaces a worker that ends while it has nothing to do; the death of one at work is `predict`'s to explain."""
+        """Replaces a worker that ends while it has nothing to do; the death of one at work is `predict`'s to
+        explain.
+        """
         await worker.wait()
         if worker in self._all and worker not in self._busy:
             self._replace(worker, ENDED_IDLE)
@@ -209,7 +211,8 @@ class Pool:
         except (TimeoutError, asyncio.IncompleteReadError, OSError, ValueError) as err:
             await _end(worker)
             raise RuntimeError(
-                f"its process ended before it was ready (exit status {worker.returncode}); what it printed stands above."
+                f"its process ended before it was ready (exit status {worker.returncode}); what it printed stands "
+                "above."
             ) from err
         return worker
 

@@ -14,8 +14,8 @@ class Settings:
       threads: of the arithmetic of each.
       queue: uploads that may wait beyond those being graded; more are answered 503.
       max_upload_bytes: of one request's body.
-      max_buffered_bytes: of all uploads that are held at a moment, once each; more are answered 503. A worker holds the one
-        that it grades as well.
+      max_buffered_bytes: of all uploads that are held at a moment, once each; more are answered 503. A worker holds the
+        one that it grades as well.
       max_pixels: larger photographs are refused before they are decoded.
       upload_seconds: a body must have arrived by then.
       upload_grace_seconds, min_upload_rate: after that time a body must have come at this many bytes per second; places

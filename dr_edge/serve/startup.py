@@ -20,8 +20,10 @@ NGINX = Path(__file__).parent / "nginx.conf"
 NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")  # *.example.org: every name below it
 BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
 LISTEN_HINTS = {
-    errno.EADDRINUSE: "is taken: another program listens there, perhaps this server, started before. End it, or choose "
-    "another port with --port (--port=0 for any free one).",
+    errno.EADDRINUSE: (
+        "is taken: another program listens there, perhaps this server, started before. End it, or choose "
+        "another port with --port (--port=0 for any free one)."
+    ),
     errno.EACCES: "may not be listened on by this user. Choose a port from 1024 on, for example --port=8000.",
     errno.EADDRNOTAVAIL: "is no address of this computer. Give one with --host, or leave it out for this one only.",
 }

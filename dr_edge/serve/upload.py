@@ -22,8 +22,8 @@ IMAGE, LABEL = "image", "label"
 MAX_LABEL_BYTES = 400
 MAX_PARTS = 8
 RETRY_SECONDS = 2
-# The rest of a body is not waited for. Elsewhere it is read and dropped: closing would reset the connection, and a proxy
-# that is still sending would answer 502 instead of the refusal.
+# The rest of a body is not waited for. Elsewhere it is read and dropped: closing would reset the connection, and a
+# proxy that is still sending would answer 502 instead of the refusal.
 CLOSE = {"Connection": "close"}
 
 
@@ -104,7 +104,9 @@ class Gate:
 
 
 def _too_large(limit: int) -> RequestError:
-    return RequestError(413, "file too large", f"An upload may have at most {limit} bytes. Reduce the photograph.", CLOSE)
+    return RequestError(
+        413, "file too large", f"An upload may have at most {limit} bytes. Reduce the photograph.", CLOSE
+    )
 
 
 def _check_length(request: Request, limit: int) -> None:
@@ -116,9 +118,7 @@ def _check_length(request: Request, limit: int) -> None:
 def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise RequestError(
-            415, "no form", "Send multipart/form-data with a field 'image': curl -F image=@eye.jpg URL"
-        )
+        raise RequestError(415, "no form", "Send multipart/form-data with a field 'image': curl -F image=@eye.jpg URL")
     return options[b"boundary"]
 
 
@@ -193,7 +193,9 @@ class _Form:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name not in (IMAGE, LABEL):
-            raise RequestError(422, "unknown field", f"The form may have the fields image and label, not {name[:40]!r}.")
+            raise RequestError(
+                422, "unknown field", f"The form may have the fields image and label, not {name[:40]!r}."
+            )
         if name in self._fields:
             raise RequestError(422, "two of a field", f"The form has two fields {name!r}; one photograph per request.")
         self._data = self._fields[name] = bytearray()

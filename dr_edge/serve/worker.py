@@ -1,7 +1,7 @@
 """A process of the server that decodes and grades strangers' photographs, so that a decoder that crashes takes only it.
 
-Started by `pool.py` with pipes as standard input and output; not a command for people. It has no socket and no path from
-a request, may write no file, dumps no core, and its memory and processor time are limited (on Linux).
+Started by `pool.py` with pipes as standard input and output; not a command for people. It has no socket and no path
+from a request, may write no file, dumps no core, and its memory and processor time are limited (on Linux).
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def _bundle(head: dict[str, Any], content: bytes) -> Bundle:
 
 
 def _answer(predictor: Predictor, request: dict[str, Any], data: bytes) -> dict[str, Any]:
-    """Returns the reply; {"failed", "trace"} where the fault is not the photograph's, so that nobody is told it were."""
+    """Returns the reply; {"failed", "trace"} where the fault is not the photograph's, so that nobody is told it
+    were.
+    """
     try:
         return _graded(predictor, request, data)
     except PhotographError as err:

@@ -1,8 +1,8 @@
 """Checkpoints: all variables of a training run and its place in it, written whole or not at all.
 
 A checkpoint is a directory `step-00001234` with `variables.npz` (each variable by its place and path, bit for bit)
-and `state.json`. It is written under a temporary name and renamed. Saved again at the same step, where the variables are
-the same, only its `state.json` is replaced, by renaming as well.
+and `state.json`. It is written under a temporary name and renamed. Saved again at the same step, where the variables
+are the same, only its `state.json` is replaced, by renaming as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
 def _keys(variables: Sequence[keras.Variable]) -> list[str]:
-    """Returns each variable's place and path, without the numbers that Keras gives to names used before in a process."""
+    """Returns each variable's place and path, without the numbers that Keras gives to names used before in a
+    process.
+    """
     return [f"{index:05d}/{_NUMBER.sub('', variable.path)}" for index, variable in enumerate(variables)]
 
 
@@ -80,7 +82,7 @@ def restore(path: Path, variables: Sequence[keras.Variable]) -> dict[str, Any]:
             differing = sorted(set(keys) ^ set(arrays.files))[:3]
             raise ValueError(
                 f"{path} was written for another model or optimizer (differs in {differing}). "
-                f"Start in a new run directory."
+                "Start in a new run directory."
             )
         for key, variable in zip(keys, variables, strict=True):
             if arrays[key].shape != tuple(variable.shape):

@@ -119,7 +119,7 @@ def finish_epoch(state: State, steps_per_epoch: int, monitor: Monitor, optimizer
     if state.step_in_epoch != steps_per_epoch:
         raise RuntimeError(
             f"Epoch {state.epoch + 1} gave {state.step_in_epoch} steps where dataset.json promises {steps_per_epoch}. "
-            f"Check the records: python -m tfrecord_tools.verify RECORDS"
+            "Check the records: python -m tfrecord_tools.verify RECORDS"
         )
     values = {"loss": state.loss_sum / steps_per_epoch, "learning_rate": float(np.asarray(optimizer.learning_rate))}
     state.epoch += 1

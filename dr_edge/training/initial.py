@@ -30,8 +30,9 @@ def load(network: keras.Model, run_dir: str) -> dict[str, Any]:
         right = f"{ours[number].path} {tuple(ours[number].shape)}" if number < len(ours) else "nothing"
         if left.split("/")[-1] != right.split("/")[-1]:  # name and shape; numbered layer names may differ
             raise ValueError(
-                f"train.initial_weights = {run_dir!r} holds another network ({run.model.name}) than this configuration builds "
-                f"({network.name}): {left} against {right}. Bind the same train.model, and a task of as many classes."
+                f"train.initial_weights = {run_dir!r} holds another network ({run.model.name}) than this configuration "
+                f"builds ({network.name}): {left} against {right}. Bind the same train.model, and a task of as many "
+                "classes."
             )
     for weight, target in zip(theirs, ours, strict=True):
         target.assign(keras.ops.convert_to_numpy(weight))

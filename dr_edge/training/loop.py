@@ -77,11 +77,13 @@ def train(
       early_stopping_epochs: stop after so many epochs without a better `select_by`; None: never.
       frozen_backbone_epochs: train only the head for so many epochs, with a pretrained backbone.
       freeze_batch_norm: keep the backbone's batch normalisation as it is, also after that.
-      initial_weights: run directory of a finished run of the same network, from whose best model to start (a second stage).
+      initial_weights: run directory of a finished run of the same network, from whose best model to start (a second
+        stage).
       clip_norm: largest norm of a step's gradient with respect to all weights together; None: any.
-      ema_decay: validate and save the moving average of the weights with this decay, for example 0.999; None: the weights.
-      precision: "float32", "bfloat16" or "float16" (with loss scaling): of the arithmetic in training. Weights, validation and
-        `best.keras` are float32.
+      ema_decay: validate and save the moving average of the weights with this decay, for example 0.999; None: the
+        weights.
+      precision: "float32", "bfloat16" or "float16" (with loss scaling): of the arithmetic in training. Weights,
+        validation and `best.keras` are float32.
       xla: compile the training step by XLA; on one device.
       wandb_project: also report to Weights & Biases (extra `wandb`; WANDB_MODE=offline keeps it on this machine).
       seed: of initial weights, order, augmentation and dropout.
@@ -119,7 +121,9 @@ def train(
             while run.to_train():
                 started = time.monotonic()
                 batches = run.batches()
-                run_epoch(state, epochs, batches, run.train_step(), run.monitor, stop, timer, run.save, run.first_images)
+                run_epoch(
+                    state, epochs, batches, run.train_step(), run.monitor, stop, timer, run.save, run.first_images
+                )
                 state.seconds += time.monotonic() - started
                 if stop:
                     run.save()

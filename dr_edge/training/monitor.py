@@ -49,7 +49,10 @@ class Monitor:
             dynamic_ncols=True,
             smoothing=0.05,
             disable=run_dir is None,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}] {postfix}",
+            bar_format=(
+                "{desc} {percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}] "
+                "{postfix}"
+            ),
         )
         self._shown: dict[str, str] = {}
 

@@ -102,7 +102,9 @@ def adam(learning_rate: Any, beta_1: float = 0.9, beta_2: float = 0.999, epsilon
 
 
 @gin.configurable(module="optimizers")
-def adamw(learning_rate: Any, weight_decay: float = 1e-4, beta_1: float = 0.9, beta_2: float = 0.999) -> keras.Optimizer:
+def adamw(
+    learning_rate: Any, weight_decay: float = 1e-4, beta_1: float = 0.9, beta_2: float = 0.999
+) -> keras.Optimizer:
     """AdamW (Loshchilov & Hutter, 2019)."""
     return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, beta_1=beta_1, beta_2=beta_2)
 

@@ -16,7 +16,12 @@ from dr_edge.training import optimizers
 from dr_edge.training import precision as precision_lib
 
 # How a gin file chooses them; dr_edge.choices reads other spellings.
-FORMS = {"model": "@models.unet", "optimizer": "@optimizers.adam", "loss": "@losses.focal()", "strategy": "@strategies.mirrored"}
+FORMS = {
+    "model": "@models.unet",
+    "optimizer": "@optimizers.adam",
+    "loss": "@losses.focal()",
+    "strategy": "@strategies.mirrored",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,11 +113,15 @@ def check_records(settings: Settings, chief: bool) -> Examples:
     if not pipeline.example_count(info, "val", task):  # fails now rather than after an epoch
         raise ValueError(
             f"{records} holds no validation example for the task {task.name!r}, by which the best epoch is chosen. "
-            f"Build the records again with a larger --val_fraction."
+            "Build the records again with a larger --val_fraction."
         )
     coverage.check_training_classes(info, task)
     if chief:
-        for text in [*coverage.cautions(info, "val", task), *coverage.cautions(info, "test", task), *[task.caution] * (task.caution is not None)]:
+        for text in [
+            *coverage.cautions(info, "val", task),
+            *coverage.cautions(info, "test", task),
+            *[task.caution] * (task.caution is not None),
+        ]:
             logging.warning("%s", text)
     return Examples(info, task, examples)
 
@@ -124,7 +133,7 @@ def as_schedule(learning_rate: Any) -> optimizers.Schedule:
     if not callable(learning_rate):
         raise ValueError(
             f"train.learning_rate must be a number above 0, or a schedule. Received: {learning_rate!r}. For example "
-            f"train.learning_rate = @schedules.cosine()."
+            "train.learning_rate = @schedules.cosine()."
         )
     return learning_rate
 
@@ -139,7 +148,9 @@ def _check_factories(**factories: Any) -> None:
 def _check_kinds(task: Task | LabelTask, **counts: int) -> None:
     """Raises ValueError where a binding is of the wrong kind, which gin itself does not notice."""
     if not isinstance(task, (Task, LabelTask)):
-        raise ValueError(f"train.task must be a task. Received: {task!r}. Write it with brackets: @tasks.referable_dr().")
+        raise ValueError(
+            f"train.task must be a task. Received: {task!r}. Write it with brackets: @tasks.referable_dr()."
+        )
     for name, value in counts.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"train.{name} must be a whole number of at least 1. Received: {value!r}.")

@@ -69,7 +69,9 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
         return "new"
     if before != now:
         release(path)
-        changes = difflib.unified_diff(before.splitlines(), now.splitlines(), "the run there", "this command", lineterm="", n=0)
+        changes = difflib.unified_diff(
+            before.splitlines(), now.splitlines(), "the run there", "this command", lineterm="", n=0
+        )
         raise ValueError(
             f"{path} already holds a run of another configuration:\n"
             + "\n".join(line for line in changes if not line.startswith("@@"))
@@ -90,11 +92,15 @@ def release(run_dir: str | Path) -> None:
 
 def _is_empty(path: Path) -> bool:
     """Says whether a directory holds nothing but perhaps what a process left that was killed at its start."""
-    return path.is_dir() and all(entry.name == LOCK_FILE or entry.name.startswith(f".{CONFIG_FILE}.") for entry in path.iterdir())
+    return path.is_dir() and all(
+        entry.name == LOCK_FILE or entry.name.startswith(f".{CONFIG_FILE}.") for entry in path.iterdir()
+    )
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes what a killed training was writing; by their names, since other commands write into a run directory, too."""
+    """Removes what a killed training was writing; by their names, since other commands write into a run directory,
+    too.
+    """
     for name in (CONFIG_FILE, OPERATIVE_FILE, METRICS_FILE, metadata.MANIFESTS["run"][0]):
         metadata.remove_leftovers(path, name)
     (path / UNFINISHED_MODEL).unlink(missing_ok=True)
@@ -131,7 +137,8 @@ class MetricsLog:
     def __init__(self, run_dir: str | Path, epochs: int) -> None:
         """Opens the log and drops the rows after the finished `epochs`, which a resumed run writes again.
 
-        Epochs, not steps: a run that was stopped between the last step of an epoch and its validation writes both rows again.
+        Epochs, not steps: a run that was stopped between the last step of an epoch and its validation writes both rows
+        again.
         """
         self._path = Path(run_dir) / METRICS_FILE
         rows = read_metrics(run_dir) if self._path.is_file() else []

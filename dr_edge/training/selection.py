@@ -9,7 +9,8 @@ LOWER_IS_BETTER = ("loss", "log_loss")
 
 
 def is_better(values: Mapping[str, Any], best: Mapping[str, Any], select_by: str) -> bool:
-    """Says whether the validation `values` beat the best so far; an undefined metric never does, unless it is the first.
+    """Says whether the validation `values` beat the best so far; an undefined metric never does, unless it is the
+    first.
 
     Args:
       values: of an epoch's validation.
@@ -33,10 +34,10 @@ def undefined(select_by: str, values: Mapping[str, Any]) -> str:
     """Says why the validation `values` cannot choose an epoch by `select_by`, which is None there, and what to do."""
     known = sorted(key for key, value in values.items() if isinstance(value, (int, float)))
     return (
-        f"validation gives no {select_by}, by which the best epoch is chosen: the validation images hold one class only, or no such "
-        f"mask. Until one gives it, best.keras is that of the latest epoch. Build the records again with every class in validation (a larger "
-        f"--val_fraction, or other rows called val in the table's split column), or bind train.select_by "
-        f"to one of {known}."
+        f"validation gives no {select_by}, by which the best epoch is chosen: the validation images hold one class "
+        "only, or no such mask. Until one gives it, best.keras is that of the latest epoch. Build the records again "
+        "with every class in validation (a larger --val_fraction, or other rows called val in the table's split "
+        f"column), or bind train.select_by to one of {known}."
     )
 
 
@@ -46,6 +47,8 @@ def is_exhausted(epoch: int, best: Mapping[str, Any], patience: int | None) -> b
 
 
 def check_direction(metric: str, maximize: bool) -> None:
-    """Raises ValueError where a search for the largest value is made with a metric whose small values are good, or the reverse."""
+    """Raises ValueError where a search for the largest value is made with a metric whose small values are good, or the
+    reverse.
+    """
     if (metric in LOWER_IS_BETTER) == maximize:
         raise ValueError(f"train.select_by is {metric!r}: give {'--nomaximize' if maximize else '--maximize'}.")

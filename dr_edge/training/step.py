@@ -34,8 +34,8 @@ def build_train_step(
       xla: compile the step of each device by XLA.
 
     Returns:
-      {"image", "label"} (and "weight" [B], factors of the loss) of a (distributed) batch -> [] float32, the mean loss over
-      the global batch.
+      {"image", "label"} (and "weight" [B], factors of the loss) of a (distributed) batch -> [] float32, the mean loss
+      over the global batch.
     """
     variables = model.trainable_variables
     replicas = strategy.num_replicas_in_sync
@@ -75,8 +75,8 @@ def clip_global_norm(
 ) -> list[tf.Tensor | None]:
     """Scales gradients so that those of the whole batch have at most the norm `largest` (Pascanu et al., 2013).
 
-    Keras's own global_clipnorm clips what each replica has before they are summed, so that the result depends on the number
-    of devices; here they are summed before.
+    Keras's own global_clipnorm clips what each replica has before they are summed, so that the result depends on the
+    number of devices; here they are summed before.
 
     Args:
       gradients: of this replica; None where a variable has none.

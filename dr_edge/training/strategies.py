@@ -50,14 +50,15 @@ def mirrored() -> tf.distribute.Strategy:
     if len(devices) < 2:
         raise RuntimeError(
             f"strategies.mirrored needs two or more devices, found {[device.name for device in devices]}. "
-            f"Bind train.strategy = @strategies.one_device."
+            "Bind train.strategy = @strategies.one_device."
         )
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 @gin.configurable(module="strategies")
 def multi_worker() -> tf.distribute.Strategy:
-    """All machines that the environment variable TF_CONFIG names, else all tasks of the SLURM job step; each runs the same command.
+    """All machines that the environment variable TF_CONFIG names, else all tasks of the SLURM job step; each runs the
+    same command.
 
     Batch normalisation uses each worker's own share of the batch. The run directory must be on a file system that all
     workers see: the first one (chief) writes it, all resume from it.
@@ -72,7 +73,9 @@ def multi_worker() -> tf.distribute.Strategy:
     config = os.environ.get("TF_CONFIG", "")
     named = workers.check_config(config) if config.strip() else []
     if len(named) < 2:
-        raise ValueError(f"strategies.multi_worker needs TF_CONFIG with two or more workers (or srun), found {named}. {workers.FORM}")
+        raise ValueError(
+            f"strategies.multi_worker needs TF_CONFIG with two or more workers (or srun), found {named}. {workers.FORM}"
+        )
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
 

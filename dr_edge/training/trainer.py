@@ -81,7 +81,9 @@ class Trainer:
     def to_train(self) -> bool:
         """Says whether another epoch is to be trained."""
         state, settings = self.state, self._settings
-        return state.epoch < settings.epochs and not is_exhausted(state.epoch, state.best, settings.early_stopping_epochs)
+        return state.epoch < settings.epochs and not is_exhausted(
+            state.epoch, state.best, settings.early_stopping_epochs
+        )
 
     def batches(self) -> Any:
         """Returns what is left of the epoch at which the run stands, as an iterable of distributed batches."""
@@ -89,7 +91,13 @@ class Trainer:
 
         def of_worker(shard: tuple[int, int]) -> tf.data.Dataset:
             return pipeline.training_batches(
-                settings.records, self._task, settings.batch_size, settings.seed, state.epoch, state.step_in_epoch, shard=shard
+                settings.records,
+                self._task,
+                settings.batch_size,
+                settings.seed,
+                state.epoch,
+                state.step_in_epoch,
+                shard=shard,
             )
 
         found = strategies.distribute(self._where, of_worker)
@@ -108,7 +116,8 @@ class Trainer:
         if frozen not in self._steps:
             freeze(self.parts.network, frozen, settings.freeze_batch_norm)
             self._steps[frozen] = build_train_step(
-                self.parts.network, self.parts.optimizer, self._loss, self._where, settings.batch_size, settings.clip_norm,
+                self.parts.network, self.parts.optimizer, self._loss, self._where, settings.batch_size,
+                settings.clip_norm,
                 self.parts.average, settings.xla,
             )  # fmt: skip
         return self._steps[frozen]

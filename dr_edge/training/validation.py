@@ -57,7 +57,9 @@ def validate(
     result: dict[str, Any] = {"loss": float(np.concatenate(losses).mean())}
     label, score = np.concatenate(labels), np.concatenate(scores)
     if task.kind == "classification":
-        full = metrics_lib.classification_metrics(label, score, task.class_names, task.ordered, draws=0, positive=task.positive)
+        full = metrics_lib.classification_metrics(
+            label, score, task.class_names, task.ordered, draws=0, positive=task.positive
+        )
         wanted = ("accuracy", "balanced_accuracy", "auc", "qwk", "macro_f1", "confusion")
         return result | {key: full[key] for key in wanted}
     if task.kind == "multilabel":

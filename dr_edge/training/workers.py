@@ -46,25 +46,32 @@ def check_config(text: str) -> list[str]:
     if others or not isinstance(named, list) or task.get("type") != "worker":
         what = f"the cluster {sorted(cluster)} and a task of type {task.get('type')!r}"
         raise ValueError(f"TF_CONFIG must call every machine a worker, the first one too. Received: {what}. {FORM}")
-    wrong = [address for address in named if not isinstance(address, str) or not re.fullmatch(r"[^\s/]+:\d{1,5}", address)]
+    wrong = [
+        address for address in named if not isinstance(address, str) or not re.fullmatch(r"[^\s/]+:\d{1,5}", address)
+    ]
     if wrong or len(set(named)) < len(named):
         raise ValueError(f"TF_CONFIG needs different addresses host:port. Received: {named}. {FORM}")
     index = task.get("index")
-    place = int(index) if isinstance(index, int | str) and re.fullmatch(r"\d+", str(index)) else -1  # TensorFlow takes text, too
+    place = (
+        int(index) if isinstance(index, int | str) and re.fullmatch(r"\d+", str(index)) else -1
+    )  # TensorFlow takes text, too
     if not 0 <= place < len(named):
-        raise ValueError(f"TF_CONFIG needs the index of this worker, a number from 0 to {len(named) - 1}. Received: {index!r}. {FORM}")
+        raise ValueError(
+            f"TF_CONFIG needs the index of this worker, a number from 0 to {len(named) - 1}. Received: {index!r}. "
+            f"{FORM}"
+        )
     return named
 
 
 def config_from_slurm(environment: Mapping[str, str]) -> str | None:
     """Returns the TF_CONFIG of this task of a SLURM job step, or None outside SLURM.
 
-    Each task of `srun` is one worker; tasks are taken to be numbered node by node (--distribution=block, the default). Task n
-    of a node listens on port 20000 + job number modulo 20000 + n.
+    Each task of `srun` is one worker; tasks are taken to be numbered node by node (--distribution=block, the default).
+    Task n of a node listens on port 20000 + job number modulo 20000 + n.
 
     Args:
-      environment: os.environ; reads SLURM_PROCID, SLURM_JOB_ID, SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE (or, of
-        the job, SLURM_JOB_NODELIST and SLURM_TASKS_PER_NODE), SLURM_DISTRIBUTION.
+      environment: os.environ; reads SLURM_PROCID, SLURM_JOB_ID, SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE (or,
+        of the job, SLURM_JOB_NODELIST and SLURM_TASKS_PER_NODE), SLURM_DISTRIBUTION.
 
     Raises:
       ValueError: a variable is missing or cannot be read, or the tasks are numbered otherwise.
@@ -77,7 +84,9 @@ def config_from_slurm(environment: Mapping[str, str]) -> str | None:
     nodes = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST")
     tasks = environment.get("SLURM_STEP_TASKS_PER_NODE") or environment.get("SLURM_TASKS_PER_NODE")
     if not nodes or not tasks:
-        raise ValueError("SLURM_PROCID is set, but not SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE. Start with srun.")
+        raise ValueError(
+            "SLURM_PROCID is set, but not SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE. Start with srun."
+        )
     names, counts = expand_nodes(nodes), expand_counts(tasks)
     if len(names) != len(counts):
         raise ValueError(f"SLURM names {len(names)} nodes ({nodes}), but tasks for {len(counts)} ({tasks}).")
@@ -88,7 +97,8 @@ def config_from_slurm(environment: Mapping[str, str]) -> str | None:
 
 
 def expand_nodes(text: str) -> list[str]:
-    """Returns the host names of a SLURM node list, for example "gpu[01-03,07],login" -> gpu01, gpu02, gpu03, gpu07, login.
+    """Returns the host names of a SLURM node list, for example "gpu[01-03,07],login" -> gpu01, gpu02, gpu03, gpu07,
+    login.
 
     Raises:
       ValueError: brackets that do not close or are empty.
@@ -130,7 +140,8 @@ def expand_counts(text: str) -> list[int]:
 
 @contextmanager
 def named_loss(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Turns the errors with which TensorFlow ends a step whose partner is gone into one that says which, and what to do.
+    """Turns the errors with which TensorFlow ends a step whose partner is gone into one that says which, and what to
+    do.
 
     Raises:
       WorkerLost: TensorFlow noticed it, usually 5 to 15 seconds after the loss.
@@ -143,19 +154,24 @@ def named_loss(strategy: tf.distribute.Strategy) -> Iterator[None]:
         resolver = strategy.cluster_resolver
         workers = resolver.cluster_spec().as_dict()["worker"]
         own = int(resolver.task_id)
-        lost = _named_in(err.message, own, workers) or [n for n in range(len(workers)) if n != own and not _answers(workers[n])]
+        lost = _named_in(err.message, own, workers) or [
+            n for n in range(len(workers)) if n != own and not _answers(workers[n])
+        ]
         if not lost:
             raise
         names = " and ".join(f"worker {number} ({workers[number]})" for number in lost)
         raise WorkerLost(
-            f"Worker {own} stops: {names} of {len(workers)} does not answer any more. Look at its log. Then run the same command "
-            f"on every machine again; the run goes on from its last checkpoint."
+            f"Worker {own} stops: {names} of {len(workers)} does not answer any more. Look at its log. Then run the "
+            "same command on every machine again; the run goes on from its last checkpoint."
         ) from err
 
 
 def _named_in(message: str, own: int, workers: list[str]) -> list[int]:
     """Returns the workers other than `own` that TensorFlow's error message names as lost."""
-    named = {int(n) for n in re.findall(r"(?:remote target |heartbeats\):?\s*)/job:worker/(?:replica:\d+/)?task:(\d+)", message)}
+    named = {
+        int(n)
+        for n in re.findall(r"(?:remote target |heartbeats\):?\s*)/job:worker/(?:replica:\d+/)?task:(\d+)", message)
+    }
     return sorted(number for number in named if number != own and number < len(workers))
 
 

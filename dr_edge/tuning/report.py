@@ -17,7 +17,8 @@ from dr_edge.tuning.study import REASON
 
 CSV_FILE, PLOT_FILE = "trials.csv", "trials.png"
 STATES = {
-    TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialState.RUNNING: "running", TrialState.WAITING: "waiting",
+    TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
     TrialState.PRUNED: "drawn twice",
 }  # fmt: skip
 
@@ -41,7 +42,9 @@ def table(trials: Sequence[FrozenTrial], dimensions: Sequence[space.Dimension]) 
     return rows
 
 
-def write(directory: Path, rows: Sequence[dict[str, Any]], dimensions: Sequence[space.Dimension], maximize: bool) -> None:
+def write(
+    directory: Path, rows: Sequence[dict[str, Any]], dimensions: Sequence[space.Dimension], maximize: bool
+) -> None:
     """Writes trials.csv and, once a trial has finished, trials.png into `directory`, each whole."""
     text = io.StringIO()
     if rows:
@@ -86,7 +89,14 @@ def plot(rows: Sequence[dict[str, Any]], dimensions: Sequence[space.Dimension], 
             axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
         axes.scatter(places, [row["value"] for row in rows], color="#2a6f97", s=28)
         if top is not None:
-            axes.scatter([places[list(rows).index(top)]], [top["value"]], facecolors="none", edgecolors="#c1121f", s=130, linewidths=2)
+            axes.scatter(
+                [places[list(rows).index(top)]],
+                [top["value"]],
+                facecolors="none",
+                edgecolors="#c1121f",
+                s=130,
+                linewidths=2,
+            )
         axes.set_xlabel(dimension.name, fontsize=8)
         axes.grid(alpha=0.3)
         if index == 0:

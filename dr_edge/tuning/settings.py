@@ -1,7 +1,7 @@
 """Whether the trials' bindings can be read at all, before the first one: one process, in which TensorFlow is imported.
 
-It parses the gin files with the bindings of a first trial, and then with each value of each dimension in turn. No records
-are read. `python -m dr_edge.tuning.settings` is that process: JSON on stdin, JSON on stdout.
+It parses the gin files with the bindings of a first trial, and then with each value of each dimension in turn. No
+records are read. `python -m dr_edge.tuning.settings` is that process: JSON on stdin, JSON on stdout.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from dr_edge.training.selection import check_direction
 from dr_edge.tuning import space
 
 
-def check(gin_files: Sequence[str], gin_params: Sequence[str], dimensions: Sequence[space.Dimension], maximize: bool) -> None:
-    """Raises ValueError where a trial could not read its bindings, or a search goes in the wrong direction for its metric.
+def check(
+    gin_files: Sequence[str], gin_params: Sequence[str], dimensions: Sequence[space.Dimension], maximize: bool
+) -> None:
+    """Raises ValueError where a trial could not read its bindings, or a search goes in the wrong direction for its
+    metric.
 
     Args:
       gin_files, gin_params: of all trials.
@@ -36,7 +39,9 @@ def check(gin_files: Sequence[str], gin_params: Sequence[str], dimensions: Seque
         answer = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError) as err:
         said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise RuntimeError(f"The settings of the trials could not be checked: {said} (exit status {done.returncode})") from err
+        raise RuntimeError(
+            f"The settings of the trials could not be checked: {said} (exit status {done.returncode})"
+        ) from err
     if answer["error"]:
         raise ValueError(answer["error"])
     for metric in answer["metrics"]:
@@ -45,7 +50,9 @@ def check(gin_files: Sequence[str], gin_params: Sequence[str], dimensions: Seque
 
 def candidates(dimensions: Sequence[space.Dimension]) -> list[list[str]]:
     """Returns bindings that together hold each value of each dimension once; of a range, its lower end."""
-    values = {d.name: list(d.values) if d.kind == "choice" else [int(d.low) if "int" in d.kind else d.low] for d in dimensions}
+    values = {
+        d.name: list(d.values) if d.kind == "choice" else [int(d.low) if "int" in d.kind else d.low] for d in dimensions
+    }
     first = {name: listed[0] for name, listed in values.items()}
     found = [first] + [{**first, name: value} for name, listed in values.items() for value in listed[1:]]
     return [space.bindings(one, dimensions) for one in found]

@@ -48,7 +48,7 @@ def parse_grid(text: str) -> Dimension:
     Raises:
       ValueError: another form, or no value.
     """
-    name, values = _split(text, "--grid", 'NAME=[value, ...]')
+    name, values = _split(text, "--grid", "NAME=[value, ...]")
     listed = _literal(values, text)
     if not isinstance(listed, list) or not listed:
         raise ValueError(f"--grid needs NAME=[value, ...] with one or more values. Received: {text!r}.")
@@ -76,7 +76,8 @@ def parse_search(text: str) -> Dimension:
     low, high = arguments
     if not low < high or ("log" in kind and low <= 0) or ("int" in kind and (low != int(low) or high != int(high))):
         raise ValueError(
-            f"--search: {kind}({low}, {high}) is no range: low < high, above 0 for log, whole numbers for int. Received: {text!r}."
+            f"--search: {kind}({low}, {high}) is no range: low < high, above 0 for log, whole numbers for int. "
+            f"Received: {text!r}."
         )
     return Dimension(name, kind, low, high)
 
@@ -110,7 +111,9 @@ def _literal(expression: str, text: str) -> Any:
         return ast.literal_eval(expression.strip())
     except (ValueError, SyntaxError) as err:
         reason = str(err).partition(" (<")[0]  # Python's inner name of what it read
-        raise ValueError(f"Cannot read the values of {text!r}: {reason}. References need quotes: '@optimizers.adamw'.") from err
+        raise ValueError(
+            f"Cannot read the values of {text!r}: {reason}. References need quotes: '@optimizers.adamw'."
+        ) from err
 
 
 def _choice(name: str, values: Sequence[Any], text: str) -> Dimension:

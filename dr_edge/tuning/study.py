@@ -1,8 +1,8 @@
 """The search itself: which values come next (Optuna), who works on them, and what came of them.
 
-All that is known stands in Optuna's storage, so that the search goes on after `kill -9`, and several processes or machines
-share it. A trial whose process is gone is given up in the storage, which only one of several can do, and its values are
-queued again; its run directory is named by the values, so the training goes on where it was.
+All that is known stands in Optuna's storage, so that the search goes on after `kill -9`, and several processes or
+machines share it. A trial whose process is gone is given up in the storage, which only one of several can do, and its
+values are queued again; its run directory is named by the values, so the training goes on where it was.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Search:
           trials: how many, over all processes; None for a grid: all of it.
           seed: of the sampler.
           maximize: whether a higher value is better.
-          content: what makes this search this one; a study of another search is refused, unless all of its trials failed by
-            themselves: then it is replaced.
+          content: what makes this search this one; a study of another search is refused, unless all of its trials
+            failed by themselves: then it is replaced.
           set_aside: called before a study is replaced, to move what its trials left.
 
         Raises:
@@ -75,28 +75,38 @@ class Search:
         self.total = len(self._grid) if sampler == "grid" and trials is None else int(trials or 0)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
-        self.study = optuna.create_study(storage=_storage(storage), study_name=name, direction=direction, load_if_exists=True)
-        wanted = json.loads(json.dumps({**content, "dimensions": [d.to_json() for d in dimensions], "sampler": sampler}))
+        self.study = optuna.create_study(
+            storage=_storage(storage), study_name=name, direction=direction, load_if_exists=True
+        )
+        wanted = json.loads(
+            json.dumps({**content, "dimensions": [d.to_json() for d in dimensions], "sampler": sampler})
+        )
         before = self.study.user_attrs.get("search")
         differing = sorted(key for key in wanted if before is not None and before.get(key) != wanted[key])
-        differing += ["--maximize"] if self.study.direction != direction else []  # Optuna keeps a study's first direction
+        differing += (
+            ["--maximize"] if self.study.direction != direction else []
+        )  # Optuna keeps a study's first direction
         if differing and self._all_failed():
             set_aside()
             opened = _storage(storage)
             optuna.delete_study(study_name=name, storage=opened)
             self.study = optuna.create_study(storage=opened, study_name=name, direction=direction)
-            logging.info("No trial of the search before has finished; it is replaced (%s differ).", ", ".join(differing))
+            logging.info(
+                "No trial of the search before has finished; it is replaced (%s differ).", ", ".join(differing)
+            )
             before, differing = None, []
         if before is None:
             self.study.set_user_attr("search", wanted)
         elif differing:
             raise ValueError(
-                f"The study {name!r} in {storage} is of another search: {', '.join(differing)} differ. Give the same flags as "
-                f"before, or another --run_dir."
+                f"The study {name!r} in {storage} is of another search: {', '.join(differing)} differ. Give the same "
+                "flags as before, or another --run_dir."
             )
 
     def _all_failed(self) -> bool:
-        """Says whether every trial, of one or more, failed by itself: none finished, is under way, or was interrupted."""
+        """Says whether every trial, of one or more, failed by itself: none finished, is under way, or was
+        interrupted.
+        """
         trials = self.study.get_trials(deepcopy=False)
         nothing = (TrialState.PRUNED, TrialState.WAITING)
         return bool(trials) and all(t.state in nothing or (t.state == TrialState.FAIL and not _lost(t)) for t in trials)
@@ -109,11 +119,17 @@ class Search:
         while True:
             self._queue_lost()
             waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-            if not waiting and not self._queue_grid() and (self._sampler == "grid" or len(self.counted()) >= self.total):
+            if (
+                not waiting
+                and not self._queue_grid()
+                and (self._sampler == "grid" or len(self.counted()) >= self.total)
+            ):
                 return None
             self.study.sampler = self._fresh_sampler()
             trial = self.study.ask()
-            trial.set_user_attr("owner", {"host": socket.gethostname(), "pid": os.getpid(), "start": _start_of(os.getpid())})
+            trial.set_user_attr(
+                "owner", {"host": socket.gethostname(), "pid": os.getpid(), "start": _start_of(os.getpid())}
+            )
             values = self._suggest(trial)
             others = [t for t in self.counted() if t.number < trial.number and t.params == trial.params]
             if not others:
@@ -121,9 +137,15 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)  # another process drew the same at the same moment
 
     def _fresh_sampler(self) -> optuna.samplers.BaseSampler:
-        """Returns a sampler whose draws depend on the seed and on how many trials there were: not the same again after a restart."""
+        """Returns a sampler whose draws depend on the seed and on how many trials there were: not the same again after
+        a restart.
+        """
         seed = (self._seed * 1_000_003 + len(self.study.get_trials(deepcopy=False))) % 2**32
-        return optuna.samplers.TPESampler(seed=seed) if self._sampler == "tpe" else optuna.samplers.RandomSampler(seed=seed)
+        return (
+            optuna.samplers.TPESampler(seed=seed)
+            if self._sampler == "tpe"
+            else optuna.samplers.RandomSampler(seed=seed)
+        )
 
     def _queue_grid(self) -> bool:
         """Queues the next values of the grid that nobody has taken; says whether there were any."""
@@ -142,7 +164,9 @@ class Search:
             if dimension.kind == "choice":
                 values[dimension.name] = trial.suggest_categorical(dimension.name, list(dimension.values))
             elif dimension.kind in ("int", "logint"):
-                values[dimension.name] = trial.suggest_int(dimension.name, int(dimension.low), int(dimension.high), log=log)
+                values[dimension.name] = trial.suggest_int(
+                    dimension.name, int(dimension.low), int(dimension.high), log=log
+                )
             else:
                 values[dimension.name] = trial.suggest_float(dimension.name, dimension.low, dimension.high, log=log)
         return values
@@ -204,7 +228,9 @@ def _alive(trial: FrozenTrial) -> bool:
 
 
 def _start_of(pid: int) -> str | None:
-    """Returns when a process started, in the kernel's ticks, so that a number used again is not taken for it; None: not known."""
+    """Returns when a process started, in the kernel's ticks, so that a number used again is not taken for it; None: not
+    known.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

@@ -104,7 +104,9 @@ def convert(prepared: Prepared, wanted: Sequence[Format], directory: Path, setti
 
     def finetune(path: Path) -> None:
         if basis.records is None or not basis.own:  # other photographs would make it another model
-            raise FormatNotMadeError(f"it is fine-tuned on the records that the run was trained on; {run.records} is not there")
+            raise FormatNotMadeError(
+                f"it is fine-tuned on the records that the run was trained on; {run.records} is not there"
+            )
         finetuned.update(save_finetuned(run, prepared.fit, basis.records, path))
 
     onnx_batch = None if settings.onnx_dynamic_batch else 1
@@ -131,7 +133,7 @@ def _checked_fit(basis: Basis) -> Fit:
     """Returns what is fitted to the run; raises ValueError where there is nothing."""
     if basis.fit is None:
         raise ValueError(
-            f"A bundle needs a temperature, thresholds and a distance: {basis.reason}. Pass --records=DIR with the records "
-            f"that the run was trained on."
+            f"A bundle needs a temperature, thresholds and a distance: {basis.reason}. Pass --records=DIR with the "
+            "records that the run was trained on."
         )
     return basis.fit

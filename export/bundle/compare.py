@@ -52,11 +52,15 @@ def compare(prepared: Prepared, converted: Converted, directory: Path, settings:
     threshold = _threshold(prepared.fit, settings.operating_point)
     rows, outputs = _measure_all(directory, prepared, converted, threshold, settings.threads)
     with_distance = [fmt for fmt in converted.made if ood_thresholds.OUTPUT in outputs[fmt.file]]
-    for file, ood in ood_thresholds.thresholds(directory, with_distance, prepared.fit.ood, basis.records, run.task).items():
+    for file, ood in ood_thresholds.thresholds(
+        directory, with_distance, prepared.fit.ood, basis.records, run.task
+    ).items():
         rows[file] |= {"ood": ood, "ood_beyond": ood_thresholds.share_beyond(outputs[file], ood)}
     report = _report(prepared, converted, rows, threshold, settings)
     training = training_facts(run, basis)
-    measured = any(fmt.calibrated and fmt.name != "qat_int8" for fmt in converted.made)  # that one's ranges are fine-tuned
+    measured = any(
+        fmt.calibrated and fmt.name != "qat_int8" for fmt in converted.made
+    )  # that one's ranges are fine-tuned
     report["records"] = records_used(run, basis, training, prepared.source, measured)
     metadata.write_manifest(directory, "parity", report)
     return Compared(report, outputs, training)
@@ -80,7 +84,9 @@ def _measure_all(
         for fmt in bar:
             bar.set_postfix_str(fmt.name)
             path = directory / fmt.file
-            rows[fmt.file], outputs[fmt.file] = measure.measure(path, fmt, prepared.run.task, prepared.ref, threshold, threads)
+            rows[fmt.file], outputs[fmt.file] = measure.measure(
+                path, fmt, prepared.run.task, prepared.ref, threshold, threads
+            )
     return rows, outputs
 
 
@@ -97,11 +103,15 @@ def _float_candidates(prepared: Prepared, layer_errors: Sequence[Mapping[str, An
 
 
 def _calibration_caution(prepared: Prepared, split: str) -> str | None:
-    """Returns why the probabilities that an app will see are not usable as such; None for masks, and where nothing measured says it."""
+    """Returns why the probabilities that an app will see are not usable as such; None for masks, and where nothing
+    measured says it.
+    """
     task, ref = prepared.run.task, prepared.ref
     if task.kind == "segmentation":
         return None
-    return calibration.caution(task, prepared.fit.temperature, ref.labels, ref.outputs["probabilities"].astype(np.float64), split)
+    return calibration.caution(
+        task, prepared.fit.temperature, ref.labels, ref.outputs["probabilities"].astype(np.float64), split
+    )
 
 
 def _report(
@@ -118,7 +128,9 @@ def _report(
         **judged_on,
         "images": len(ref.photographs),
         "patients": len(np.unique(ref.groups)) if patients_known else None,
-        "verdict": baseline.verdict_of(run.task, ref, settings.split, seen_before.is_unseen(judged_on), patients_known, validation),
+        "verdict": baseline.verdict_of(
+            run.task, ref, settings.split, seen_before.is_unseen(judged_on), patients_known, validation
+        ),
         "calibration_caution": _calibration_caution(prepared, settings.split),
         "drop_reference": "graph",
         "operating_point": point,

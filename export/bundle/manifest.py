@@ -26,12 +26,18 @@ from export.tflite import convert as tflite
 OLDEST_TESTED = {"tflite": "tflite-runtime 2.14.0", "onnx": "onnxruntime 1.31.1"}
 INPUT_UNIT = "RGB 0..255, the square crop around the field of view; normalisation is inside the graph"
 UNITS = {
-    "probabilities": "calibrated probability of each class, 0..1, in the order of class_names; of a classification those of "
-    "task.positive_indices mean the disease, and the operating points' thresholds are of their sum",
+    "probabilities": (
+        "calibrated probability of each class, 0..1, in the order of class_names; of a classification those of "
+        "task.positive_indices mean the disease, and the operating points' thresholds are of their sum"
+    ),
     "heatmap": "Grad-CAM of the predicted class at the last feature map, 0..1; enlarge it bilinearly to the crop",
-    "ood_distance": "Mahalanobis distance from the training images; above the artifact's ood.threshold the photograph is unusual",
-    "masks": "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
-    "heat map whose peak is the point",
+    "ood_distance": (
+        "Mahalanobis distance from the training images; above the artifact's ood.threshold the photograph is unusual"
+    ),
+    "masks": (
+        "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
+        "heat map whose peak is the point"
+    ),
 }
 SYNTHETIC_WARNING = "This model was trained on drawn images: its answers about real eyes mean nothing."
 UNKNOWN = "not known: its records are gone"
@@ -163,8 +169,9 @@ def training_facts(run: TrainedRun, basis: Basis) -> dict[str, Any]:
     """Returns what the run was trained on, whatever records it is exported with.
 
     Returns:
-      dataset, splits {split: photographs}, classes (`counted_classes`) and patients (a sentence: do they cross splits?). Where the
-      records are gone, what run.json says: dataset (UNKNOWN where it says nothing), splits with "train" alone or empty, classes empty, and patients left out.
+      dataset, splits {split: photographs}, classes (`counted_classes`) and patients (a sentence: do they cross
+      splits?). Where the records are gone, what run.json says: dataset (UNKNOWN where it says nothing), splits with
+      "train" alone or empty, classes empty, and patients left out.
     """
     if basis.own and basis.records is not None:
         info = pipeline.read_info(basis.records)
@@ -202,8 +209,9 @@ def records_used(
 def _stated_task(task: Task) -> dict[str, Any]:
     """Returns what an app must know of the task; "centres" names the classes whose mask is a heat map of one point.
 
-    Of a classification, which classes are the disease: "positive_class" (and "negative_class") in words, "positive_index" where it is one, else None,
-    and "positive_indices". The thresholds of the operating points are of the sum of their probabilities.
+    Of a classification, which classes are the disease: "positive_class" (and "negative_class") in words,
+    "positive_index" where it is one, else None, and "positive_indices". The thresholds of the operating points are of
+    the sum of their probabilities.
     """
     stated: dict[str, Any] = {"name": task.name, "kind": task.kind, "class_names": list(task.class_names)}
     if task.kind == "classification":
@@ -220,8 +228,8 @@ def counted_classes(info: pipeline.RecordsInfo, task: Task) -> dict[str, dict[st
     """Counts the classes of each split, as the task relabels them.
 
     Returns:
-      Split -> classification: {class: photographs}; multilabel: {disease: {"absent": photographs, "present": ...}}, those
-      without the label left out; segmentation: {mask: photographs that have it}, as far as the records state it.
+      Split -> classification: {class: photographs}; multilabel: {disease: {"absent": photographs, "present": ...}},
+      those without the label left out; segmentation: {mask: photographs that have it}, as far as the records state it.
     """
     counted = {}
     for split, stated in info.content["splits"].items():

@@ -42,13 +42,19 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         f"- Task: {task.name} ({task.kind}); outputs in this order: {', '.join(task.class_names)}.",
         *_disease(task),
-        f"- Network: {run.content['model']['name']}, {run.content['model']['parameters']:,} parameters, "
-        f"{run.image_size} x {run.image_size} pixels.",
-        f"- Input: the square crop around the field of view of a colour fundus photograph, RGB, 8 bits. "
-        f"Preprocessing: {PREPROCESSING[run.preprocess['method']]}.",
+        (
+            f"- Network: {run.content['model']['name']}, {run.content['model']['parameters']:,} parameters, "
+            f"{run.image_size} x {run.image_size} pixels."
+        ),
+        (
+            "- Input: the square crop around the field of view of a colour fundus photograph, RGB, 8 bits. "
+            f"Preprocessing: {PREPROCESSING[run.preprocess['method']]}."
+        ),
         "- Intended use: research on screening with phones, by people who can judge a fundus photograph themselves.",
-        "- Not intended: any decision about a person; photographs of other body parts, OCT, or angiography; cameras and "
-        "populations unlike those below, until measured there.",
+        (
+            "- Not intended: any decision about a person; photographs of other body parts, OCT, or angiography; cameras"
+            " and populations unlike those below, until measured there."
+        ),
         "",
         "## Data",
         "",
@@ -63,9 +69,12 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         "## Artifacts",
         "",
-        f"Each drop is from the same network in Keras, in the same deployable graph on the same stored photographs "
-        f"({_graph(report)}); 95 % intervals from paired bootstrap draws of "
-        f"{'photographs' if report['patients'] is None else 'whole patients'}. Latency is the median on the exporting host; it says nothing of a phone.",
+        (
+            "Each drop is from the same network in Keras, in the same deployable graph on the same stored photographs "
+            f"({_graph(report)}); 95 % intervals from paired bootstrap draws of "
+            f"{'photographs' if report['patients'] is None else 'whole patients'}. Latency is the median on the "
+            "exporting host; it says nothing of a phone."
+        ),
         "",
         *_artifacts(report),
         "",
@@ -104,20 +113,26 @@ def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str
     parity, fit = used["parity"], used["fit"]
     of = "" if parity["trained_on"] else f" of {parity['dataset']}, other records than those that it was trained on"
     lines = [
-        f"- Trained on the data set: {training['dataset']}. {training.get('patients', 'How its patients were divided is not known here.')}",
-        f"- The figures below are from the {report['split']} split{of}: "
-        f"{counted(report['images'], report['patients'], 'photographs')}.",
+        (
+            f"- Trained on the data set: {training['dataset']}. "
+            f"{training.get('patients', 'How its patients were divided is not known here.')}"
+        ),
+        (
+            f"- The figures below are from the {report['split']} split{of}: "
+            f"{counted(report['images'], report['patients'], 'photographs')}."
+        ),
     ]
     if not parity["trained_on"]:
         lines.append("- Nobody checked that no patient of these is among those of training.")
     if not fit["trained_on"]:
         lines.append(
-            f"- Temperature, thresholds and distance were fitted on the validation and training photographs of {fit['dataset']}, "
-            f"other records than those that it was trained on, which were not there."
+            "- Temperature, thresholds and distance were fitted on the validation and training photographs of "
+            f"{fit['dataset']}, other records than those that it was trained on, which were not there."
         )
     if used["int8_ranges"] is not None and not used["int8_ranges"]["trained_on"]:
         lines.append(
-            f"- The ranges of integer formats were measured on training photographs of {used['int8_ranges']['dataset']}."
+            "- The ranges of integer formats were measured on training photographs of "
+            f"{used['int8_ranges']['dataset']}."
         )
     return lines
 
@@ -125,12 +140,10 @@ def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str
 def _limits(kind: str, fit: Mapping[str, Any], caution: str | None) -> list[str]:
     if kind == "segmentation":
         return ["- A mask is drawn on any photograph; that it lies on a disc or a cup nobody checks but you."]
-    first = [f"- **{caution}**"] if caution else [
-        f"- A probability is calibrated for {'the data set above' if fit['trained_on'] else fit['dataset']} and its share of "
-        f"disease; elsewhere it is not.",
-    ]  # fmt: skip
+    known = "the data set above" if fit["trained_on"] else fit["dataset"]
+    calibrated = f"A probability is calibrated for {known} and its share of disease; elsewhere it is not."
     return [
-        *first,
+        f"- **{caution}**" if caution else f"- {calibrated}",
         "- The heat map shows what raised the answer, not where the lesions are.",
         "- A small distance from the training photographs does not prove that an answer is right.",
     ]
@@ -155,7 +168,13 @@ def _classes(training: Mapping[str, Any], task: Task) -> list[str]:
 
 def _measured(report: Mapping[str, Any]) -> list[str]:
     row = report["keras"]
-    names = {"auc": "AUC", "accuracy": "accuracy", "qwk": "quadratic weighted kappa", "mean_auc": "mean AUC", "mean_f1": "mean F1"}
+    names = {
+        "auc": "AUC",
+        "accuracy": "accuracy",
+        "qwk": "quadratic weighted kappa",
+        "mean_auc": "mean AUC",
+        "mean_f1": "mean F1",
+    }
     lines = [f"- {name}: {_value(row, key)}" for key, name in names.items() if row.get(key) is not None]
     lines += [f"- {metric_name(key)}: {_value(row, key)}" for key in row if _is_dice(key)]
     if "vcdr_accuracy" in row:
@@ -188,8 +207,8 @@ def _ratio(row: Mapping[str, Any]) -> list[str]:
     bounds = row["vcdr_accuracy_interval"]
     error = {"error": 1 - row["vcdr_accuracy"], "error_interval": bounds and [1 - bounds[1], 1 - bounds[0]]}
     return [
-        f"- {name}: mean absolute error {_value(error, 'error')}; found on {100 * row['vcdr_found']:.1f} % of the photographs "
-        f"with a labelled one, and an error of 1 where it is not"
+        f"- {name}: mean absolute error {_value(error, 'error')}; found on {100 * row['vcdr_found']:.1f} % of the "
+        "photographs with a labelled one, and an error of 1 where it is not"
     ]
 
 
@@ -200,10 +219,15 @@ def _points(report: Mapping[str, Any]) -> list[str]:
         return []
     lines = [
         "",
-        f"At the operating points, whose thresholds were chosen on other photographs, on {report['split']}. The deployable "
-        f"graph, which the artifacts follow, normalises the stored JPEG photographs itself:",
+        (
+            f"At the operating points, whose thresholds were chosen on other photographs, on {report['split']}. The "
+            "deployable graph, which the artifacts follow, normalises the stored JPEG photographs itself:"
+        ),
         "",
-        "| operating point | threshold | sensitivity | specificity | sensitivity of the graph | specificity of the graph |",
+        (
+            "| operating point | threshold | sensitivity | specificity | sensitivity of the graph | specificity of the "
+            "graph |"
+        ),
         "|---|---|---|---|---|---|",
     ]
     for one, other in rows:
@@ -216,13 +240,16 @@ def _graph(report: Mapping[str, Any]) -> str:
     """Says how far the deployable graph is from the training pipeline, whose figures stand above."""
     metric = "auc" if "auc" in report["graph"] else next(iter(report["graph"]["drop"]))
     return (
-        f"{metric_name(metric)} {number(report['graph'][metric], 3)} there; a probability differs from the training pipeline's by "
-        f"{number(report['graph']['mean_difference'], 3)} on average, since photographs are stored as JPEG"
+        f"{metric_name(metric)} {number(report['graph'][metric], 3)} there; a probability differs from the training "
+        f"pipeline's by {number(report['graph']['mean_difference'], 3)} on average, since photographs are stored as "
+        "JPEG"
     )
 
 
 def _limit(row: Mapping[str, Any]) -> str:
-    """Returns two cells: the artifact's own threshold of the distance, and the share of the judged photographs beyond it."""
+    """Returns two cells: the artifact's own threshold of the distance, and the share of the judged photographs beyond
+    it.
+    """
     ood = row.get("ood", {})
     if "threshold" not in ood:
         return "– | –"
@@ -232,12 +259,18 @@ def _limit(row: Mapping[str, Any]) -> str:
 def _artifacts(report: Mapping[str, Any]) -> list[str]:
     shown = shown_metrics(report["graph"]["drop"])
     measured = "".join(f" {metric_name(key)} | {change_name(key)} |" for key in shown)
-    lines = [f"| file | kB | ms |{measured} agreement | `ood_distance` up to | beyond it |", "|---" * (6 + 2 * len(shown)) + "|"]
+    lines = [
+        f"| file | kB | ms |{measured} agreement | `ood_distance` up to | beyond it |",
+        "|---" * (6 + 2 * len(shown)) + "|",
+    ]
     for name, row in report["artifacts"].items():
         cells = ""
         for key in shown:
             bounds = interval(row["drop_interval"][key], 4)
-            cells += f" {number(shown_value(row, key), 3)} | {number(row['drop'][key], 4)}{f' ({bounds})' if bounds else ''} |"
+            cells += (
+                f" {number(shown_value(row, key), 3)} | "
+                f"{number(row['drop'][key], 4)}{f' ({bounds})' if bounds else ''} |"
+            )
         lines.append(
             f"| {name} | {row['bytes'] / 1e3:.0f} | {row['latency_ms']['median']:.1f} |{cells} "
             f"{100 * row['agreement']:.1f} % | {_limit(row)} |"
@@ -251,8 +284,9 @@ def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
         lines.append(f"- **{report['calibration_caution']}**")
     if fit.calibration.get("temperature") is not None:
         lines.append(
-            f"- `probabilities`: {'temperature fitted' if report['calibration_caution'] else 'calibrated'} on the {fit.calibration['split']} split "
-            f"({fit.calibration['images']} photographs), temperature {fit.temperature:.3f}"
+            f"- `probabilities`: {'temperature fitted' if report['calibration_caution'] else 'calibrated'} on the "
+            f"{fit.calibration['split']} split ({fit.calibration['images']} photographs), temperature "
+            f"{fit.temperature:.3f}"
             + (
                 f"; expected calibration error there {fit.calibration['ece_before']:.3f} before, "
                 f"{fit.calibration['ece_after']:.3f} after."
@@ -262,13 +296,14 @@ def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
         )
     for point in fit.operating_points:
         lines.append(
-            f"- Operating point {point['name']}: {disease} from a probability of {point['threshold']:.3f} on; on {point['split']} sensitivity "
-            f"{point['sensitivity']:.3f}, specificity {point['specificity']:.3f}."
+            f"- Operating point {point['name']}: {disease} from a probability of {point['threshold']:.3f} on; on "
+            f"{point['split']} sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}."
         )
     if "threshold" in fit.ood:
         lines.append(
-            f"- `ood_distance`: above the artifact's own threshold (99 % of the {fit.ood['split']} photographs lie below; the table "
-            f"of the artifacts and metadata.json have it) the photograph is unlike those of training: do not trust the answer."
+            f"- `ood_distance`: above the artifact's own threshold (99 % of the {fit.ood['split']} photographs lie "
+            "below; the table of the artifacts and metadata.json have it) the photograph is unlike those of training: "
+            "do not trust the answer."
         )
         reasons = {row["ood"]["reason"]: None for row in report["artifacts"].values() if "reason" in row.get("ood", {})}
         lines += [f"- Where the table has no threshold: {reason}." for reason in reasons]

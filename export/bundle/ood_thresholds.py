@@ -1,8 +1,9 @@
 """Each artifact's own threshold of `ood_distance`, from its own distances of the validation photographs.
 
-Eight bits shift features, and by nearly the same for every photograph: the frame around the field of view is one value, rounded one
-way everywhere. That adds to all distances alike. In static_int8 the median of a UNet's (system C, Drishti-GS1) is 30 where float32
-has 12: by the trained network's threshold every photograph would be unlike the training photographs.
+Eight bits shift features, and by nearly the same for every photograph: the frame around the field of view is one value,
+rounded one way everywhere. That adds to all distances alike. In static_int8 the median of a UNet's (system C,
+Drishti-GS1) is 30 where float32 has 12: by the trained network's threshold every photograph would be unlike the
+training photographs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from export.photographs import StoredPhotographs
 OUTPUT = "ood_distance"
 PHOTOGRAPHS = 1000  # at most; a 99 % quantile needs no more
 EXACT = ("float32", "float16")  # variants that keep the features, and with them the trained network's threshold
-GONE = "its threshold is measured on validation photographs of the records that the run was trained on; they are not there"
+GONE = (
+    "its threshold is measured on validation photographs of the records that the run was trained on; they are not there"
+)
 
 
 def thresholds(
@@ -39,8 +42,8 @@ def thresholds(
       directory: where the files stand.
       formats: of the files.
       ood: what metadata.json says of the trained network's distance; without a threshold there is nothing to measure.
-      records: that the run was fitted on; None where they are gone: then 8-bit artifacts have no threshold, and EXACT ones
-        keep the network's.
+      records: that the run was fitted on; None where they are gone: then 8-bit artifacts have no threshold, and EXACT
+        ones keep the network's.
       task: of the run.
     """
     if "threshold" not in ood:

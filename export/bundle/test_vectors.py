@@ -24,17 +24,19 @@ README = """Test vectors for an app's own port. The photographs are drawn by a p
 <name>.photograph.png   what a camera would give
 <name>.input.npy        [1, S, S, 3] uint8 RGB: the square crop around the field of view, the graph's input
 <name>.<output>.npy     float32: what the deployable Keras graph gives for it
-vectors.json            crop boxes (top, left, bottom, right in pixels of the photograph; may exceed the frame), and within
-                        which "tolerances" each artifact must agree on each photograph, by file name
+vectors.json            crop boxes (top, left, bottom, right in pixels of the photograph; may exceed the frame), and
+                        within which "tolerances" each artifact must agree on each photograph, by file name
 
 A port is right when its crop differs by less than 2 grey levels on average from <name>.input.npy, and when the graph,
-given exactly <name>.input.npy, gives the outputs within the tolerances of its artifact, on any processor. They are the sum of
-what the artifact's number format costs on this photograph, what other roundings to 8 or 16 bits can add, and what the
-order of floating-point sums can. Shown is the heat map of the likeliest class: compare it where that class is the same.
+given exactly <name>.input.npy, gives the outputs within the tolerances of its artifact, on any processor. They are the
+sum of what the artifact's number format costs on this photograph, what other roundings to 8 or 16 bits can add, and
+what the order of floating-point sums can. Shown is the heat map of the likeliest class: compare it where that class is
+the same.
 A GPU or NPU that computes in 16-bit floating point is not covered.
 """
-# What the order of floating-point sums can do: 24 bits, and what a deep network makes of the last one. SSE, AVX2, AVX512 and ARM
-# kernels of LiteRT and ONNX Runtime were at most 2e-5 apart in any output; the rest is for deeper networks.
+# What the order of floating-point sums can do: 24 bits, and what a deep network makes of the last one. SSE, AVX2,
+# AVX512 and ARM kernels of LiteRT and ONNX Runtime were at most 2e-5 apart in any output; the rest is for deeper
+# networks.
 TOLERANCES = {"probabilities": 1e-4, "heatmap": 5e-3, "ood_distance": 1e-2, "masks": 1e-3}
 RELATIVE = 1e-4  # of a distance, which has no upper end
 
@@ -91,7 +93,9 @@ def write_vectors(
 
 
 def floating_tolerances(answers: Sequence[Answer]) -> dict[str, float]:
-    """Returns output name -> within what floating-point kernels must agree on photographs and their expected outputs."""
+    """Returns output name -> within what floating-point kernels must agree on photographs and their expected
+    outputs.
+    """
     permitted = {name: TOLERANCES[name] for name in answers[0][1]}
     if "ood_distance" in permitted:
         farthest = max(float(outputs["ood_distance"].max()) for _, outputs in answers)

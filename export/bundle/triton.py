@@ -1,6 +1,6 @@
 """A Triton Inference Server model repository of the ONNX model: plain, and through TensorRT in float32 and float16.
 
-  tritonserver --model-repository=BUNDLE/triton
+tritonserver --model-repository=BUNDLE/triton
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ def label_lines(labels: Sequence[str]) -> str:
 
 
 def write_repository(
-    directory: Path, content: bytes, side: int, outputs: Mapping[str, Sequence[int]], labels: Sequence[str], note: str = ""
+    directory: Path,
+    content: bytes,
+    side: int,
+    outputs: Mapping[str, Sequence[int]],
+    labels: Sequence[str],
+    note: str = "",
 ) -> None:
     """Writes the model repository of a bundle.
 
@@ -36,8 +41,8 @@ def write_repository(
       side: S of its input [B, S, S, 3] uint8.
       outputs: output name -> shape without the batch.
       labels: class names, for Triton's classification extension.
-      note: a sentence for the configuration's head: which outputs mean the disease. The extension answers with the likeliest
-        class and knows no threshold.
+      note: a sentence for the configuration's head: which outputs mean the disease. The extension answers with the
+        likeliest class and knows no threshold.
     """
     for name, precision in MODELS.items():
         model = directory / DIRECTORY / name

@@ -53,9 +53,9 @@ def export_run(
       run_dir: directory of the run.
       out: directory of the bundle; must not exist or be empty.
       formats: names from formats.FORMATS; () for the default ones, ("all",) for all.
-      records: records directory, of whose training split the ranges of integer formats are measured and on which parity is;
-        None for the one that the run was trained on. What is fitted to the run stays that of its own records, also where
-        these are gone (`calibration.store.basis`).
+      records: records directory, of whose training split the ranges of integer formats are measured and on which parity
+        is; None for the one that the run was trained on. What is fitted to the run stays that of its own records, also
+        where these are gone (`calibration.store.basis`).
       settings: None for those that gin binds.
 
     Returns:
@@ -115,7 +115,9 @@ def _write_triton(
 
 
 def _check_batches(content: bytes, ref: measure.Reference, report: Mapping[str, Any], settings: Settings) -> None:
-    """Raises ParityFailure where the ONNX model of a dynamic batch answers otherwise than the deployable Keras graph."""
+    """Raises ParityFailure where the ONNX model of a dynamic batch answers otherwise than the deployable Keras
+    graph.
+    """
     import onnxruntime
 
     batch = np.concatenate(list(itertools.islice(ref.photographs, triton.MAX_BATCH)))
@@ -126,5 +128,8 @@ def _check_batches(content: bytes, ref: measure.Reference, report: Mapping[str, 
     difference = float(np.abs(outputs[key] - ref.outputs[key][: len(batch)]).max())
     limit = limits(settings)["probability_difference"]["onnx_float32"]
     if not difference <= limit:
-        reason = f"triton: in a batch of {len(batch)} a probability differs by {difference:.1e} from Keras, permitted are {limit:.0e}"
+        reason = (
+            f"triton: in a batch of {len(batch)} a probability differs by {difference:.1e} from Keras, permitted are "
+            f"{limit:.0e}"
+        )
         raise ParityFailure([reason], report)

@@ -214,9 +214,7 @@ def layer_output(network: keras.Model, name: str) -> keras.KerasTensor:
     return network.get_layer(name).output
 
 
-def prepare(
-    pixels: keras.KerasTensor, preprocess: Mapping[str, Any], side_by_side: bool = True
-) -> keras.KerasTensor:
+def prepare(pixels: keras.KerasTensor, preprocess: Mapping[str, Any], side_by_side: bool = True) -> keras.KerasTensor:
     """Applies the records' preprocessing inside the graph.
 
     Args:

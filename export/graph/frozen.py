@@ -47,7 +47,8 @@ def save(call: Callable[[Any], dict[str, Any]], shape: Sequence[int | None], dir
         named = tf.function(lambda image: dict(zip(names, frozen(image), strict=True)), input_signature=[spec])
         module = tf.Module()
         module.frozen = frozen  # keeps the constants alive
-        # EfficientNet's swish has a custom gradient, which cannot be saved with a constant in it; nobody trains this graph.
+        # EfficientNet's swish has a custom gradient, which cannot be saved with a constant in it; nobody trains this
+        # graph.
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         signatures = {SIGNATURE: named.get_concrete_function()}
         tf.saved_model.save(module, str(directory), signatures=signatures, options=options)

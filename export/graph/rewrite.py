@@ -119,7 +119,10 @@ class _FactorFolding:
             # The smaller ones are raised: where they come from a convolution, the converter folds that into its
             # kernel, whereas a division behind the hard-swish would be fused back into HARD_SWISH.
             largest = max(factors)
-            raised = {id(tensor): self._times(tensor, largest / factor) for tensor, factor in zip(tensors, factors, strict=True)}
+            raised = {
+                id(tensor): self._times(tensor, largest / factor)
+                for tensor, factor in zip(tensors, factors, strict=True)
+            }
             args, kwargs = keras.tree.map_structure(lambda value: raised.get(id(value), value), (args, kwargs))
             return self._mark(layer(*args, **kwargs), largest)
         if kind in ("Conv2D", "DepthwiseConv2D", "Dense") and len(tensors) == 1:

@@ -1,6 +1,7 @@
 """Rewrites of an ONNX graph that ONNX Runtime does not make by itself.
 
-BUILD.md (Export) has what is lost without them: a quarter of MobileNetV3-Large's latency at 512 px, nothing of small graphs.
+BUILD.md (Export) has what is lost without them: a quarter of MobileNetV3-Large's latency at 512 px, nothing of small
+graphs.
 """
 
 from __future__ import annotations
@@ -205,7 +206,9 @@ def reshape_trivial_transposes(proto: Any) -> Any:
         target = np.array([-1 if shape[axis] is None else shape[axis] for axis in order], np.int64)
         name = f"{node.output[0]}/shape"
         proto.graph.initializer.append(numpy_helper.from_array(target, name))
-        proto.graph.node[index].CopyFrom(helper.make_node("Reshape", [node.input[0], name], node.output, name=node.name))
+        proto.graph.node[index].CopyFrom(
+            helper.make_node("Reshape", [node.input[0], name], node.output, name=node.name)
+        )
     return proto
 
 

@@ -14,8 +14,9 @@ from export.converter_output import quiet_conversion
 from export.graph.dense_end import VECTOR_RANK, Node, dense_end
 from export.graph.deployable import INPUT_NAME, NETWORK_NAME
 
-# Weights have no sign, their zero stands at 128: on x86-64 without VNNI, ONNX Runtime adds pairs of products of a byte without
-# sign and one with in 16 bits, which overflow in silence (a probability moved by 0.25 on AVX2). Two without go another way.
+# Weights have no sign, their zero stands at 128: on x86-64 without VNNI, ONNX Runtime adds pairs of products of a byte
+# without sign and one with in 16 bits, which overflow in silence (a probability moved by 0.25 on AVX2). Two without go
+# another way.
 WEIGHTS = "QUInt8"
 QUANTISED = ("Conv", "MatMul", "Gemm", "Add", "Mul", "Clip", "Relu", "GlobalAveragePool", "MaxPool", "Concat", "Pad")
 
@@ -112,4 +113,3 @@ def _float_nodes(
             raise ValueError(f"No node belongs to a layer {layer!r}, so it cannot be left in floating point.")
         kept |= own
     return [name for name in names if name in kept]
-

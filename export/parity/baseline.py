@@ -18,7 +18,8 @@ from export.parity.measure import Reference
 def verdict_of(
     task: Task, ref: Reference, split: str, unseen: bool, patients_known: bool, validation: str | os.PathLike | None
 ) -> dict[str, Any]:
-    """Returns the verdict on the deployable graph. Where `evaluate` says otherwise of the network itself, the text says both.
+    """Returns the verdict on the deployable graph. Where `evaluate` says otherwise of the network itself, the text says
+    both.
 
     Args:
       task: the run's task.
@@ -32,7 +33,8 @@ def verdict_of(
     if task.kind == "segmentation":
         constant = of_validation(validation, task)
         exported, before = (
-            _of_masks(task, ref.labels, masks, people, split, unseen, constant) for masks in (ref.outputs["masks"], ref.pipeline)
+            _of_masks(task, ref.labels, masks, people, split, unseen, constant)
+            for masks in (ref.outputs["masks"], ref.pipeline)
         )
     else:
         exported, before = (
@@ -41,13 +43,22 @@ def verdict_of(
         )
     if before["status"] == exported["status"]:
         return exported
-    said = "That is the exported model, which gets the photographs as stored. The network before the export, on the normalised images of the records:"
+    said = (
+        "That is the exported model, which gets the photographs as stored. The network before the export, on the "
+        "normalised images of the records:"
+    )
     both = f"{said} {before['text']}"
     return exported | {"text": f"{exported['text']} {both}", "before_export": both}
 
 
 def _of_masks(
-    task: Task, labels: np.ndarray, masks: np.ndarray, people: verdict.People, split: str, unseen: bool, constant: Constant | None
+    task: Task,
+    labels: np.ndarray,
+    masks: np.ndarray,
+    people: verdict.People,
+    split: str,
+    unseen: bool,
+    constant: Constant | None,
 ) -> dict[str, Any]:
     """Judges [N, S, S, M] float32 masks; those behind the task's own are heat maps of points."""
     count = len(task.masks)
@@ -57,6 +68,7 @@ def _of_masks(
     constant_dice = labelled.dice(None if constant is None else constant.masks)
     dice, _ = overlap(truth, found)
     return verdict.of_masks(
-        task.class_names[:count], ratios(task, truth > 0), ratios(task, found), dice, constant_dice, people, split, unseen,
+        task.class_names[:count], ratios(task, truth > 0), ratios(task, found), dice, constant_dice, people, split,
+        unseen,
         None if constant is None else constant.ratio,
     )  # fmt: skip

@@ -100,7 +100,9 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
 
 @contextlib.contextmanager
 def whole_float32() -> Iterator[None]:
-    """Keeps Keras from TensorFloat-32, in which recent NVIDIA GPUs multiply by default: of its 10 bits parity would see the rounding."""
+    """Keeps Keras from TensorFloat-32, in which recent NVIDIA GPUs multiply by default: of its 10 bits parity would see
+    the rounding.
+    """
     from dr_edge.framework import tf
 
     before = tf.config.experimental.tensor_float_32_execution_enabled()
@@ -159,9 +161,9 @@ def reference_rows(
       points: all operating points of a classification.
 
     Returns:
-      "keras": all metrics of the training-time pipeline with intervals; "graph": those of the deployable Keras graph, its
-      drop from the pipeline, and "max_difference" and "mean_difference" of the probabilities between the two. Both hold
-      "operating_points": sensitivity and specificity of this split at each of `points`.
+      "keras": all metrics of the training-time pipeline with intervals; "graph": those of the deployable Keras graph,
+      its drop from the pipeline, and "max_difference" and "mean_difference" of the probabilities between the two. Both
+      hold "operating_points": sensitivity and specificity of this split at each of `points`.
     """
     key = "masks" if task.kind == "segmentation" else "probabilities"
     graph = ref.outputs[key]
@@ -170,8 +172,7 @@ def reference_rows(
         keras_row = with_intervals(base, ref.groups)
     else:
         own, base = (
-            class_statistics(task, ref.labels, probabilities, threshold)
-            for probabilities in (graph, ref.pipeline)
+            class_statistics(task, ref.labels, probabilities, threshold) for probabilities in (graph, ref.pipeline)
         )
         keras_row = score(task, ref.labels, ref.pipeline, ref.groups)
     difference = np.abs(graph - ref.pipeline)
@@ -203,7 +204,9 @@ def measure(
       FloatingPointError: an output is not finite.
     """
     run = runtime.open_artifact(path, threads)
-    progress = Progress(ref.photographs, total=len(ref.photographs), desc=f"{fmt.name} on test", unit="image", leave=False)
+    progress = Progress(
+        ref.photographs, total=len(ref.photographs), desc=f"{fmt.name} on test", unit="image", leave=False
+    )
     outputs = _stacked([run(photograph) for photograph in progress])
     check_finite(outputs, Path(path).name)
     row: dict[str, Any] = {
@@ -221,9 +224,7 @@ def measure(
         row["agreement"] = float(((outputs[key] >= 0.5) == (graph[key] >= 0.5)).mean())
     else:
         key = "probabilities"
-        own, base = (
-            class_statistics(task, ref.labels, values[key], threshold) for values in (outputs, graph)
-        )
+        own, base = (class_statistics(task, ref.labels, values[key], threshold) for values in (outputs, graph))
         same = _decisions(task, outputs[key]) == _decisions(task, graph[key])
         row["agreement"] = float(same.mean())
         row["changed"] = [str(image) for image in ref.ids[~same.reshape(len(same), -1).all(axis=1)]]

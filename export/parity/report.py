@@ -44,7 +44,9 @@ def render(
         run=run,
         task=run.task,
         report=report,
-        metrics=[{"key": key, "name": statistics.metric_name(key), "change": statistics.change_name(key)} for key in shown],
+        metrics=[
+            {"key": key, "name": statistics.metric_name(key), "change": statistics.change_name(key)} for key in shown
+        ],
         value=statistics.shown_value,
         drops=[chart for chart in (_drops(report, key) for key in shown) if chart is not None],
         scatters=_scatters(run, ref, outputs),
@@ -65,15 +67,15 @@ def _drops(report: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
     ]
     kind = {"auc": "auc_drop", statistics.RATIO: None}.get(metric, "dice_drop")  # the ratio has no limit of its own
     limits = [] if kind is None else report["limits"][kind].values()
-    limit = min(limits) if limits and max(limits) < 0.2 else None  # a limit that nothing reaches would squeeze the chart
+    limit = (
+        min(limits) if limits and max(limits) < 0.2 else None
+    )  # a limit that nothing reaches would squeeze the chart
     name = statistics.metric_name(metric)
     axis = f"{name}: {statistics.change_name(metric)}"
     return {"name": name, "svg": svg_forest.forest(rows, axis, limit), "limit": limit} if rows else None
 
 
-def _scatters(
-    run: TrainedRun, ref: Reference, outputs: Mapping[str, Mapping[str, np.ndarray]]
-) -> list[dict[str, Any]]:
+def _scatters(run: TrainedRun, ref: Reference, outputs: Mapping[str, Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
     """Returns one chart per artifact: its probability against Keras', of the disease or of Keras' answer."""
     if run.task.kind == "segmentation":
         return []
@@ -99,12 +101,12 @@ def _layers(report: Mapping[str, Any]) -> Markup | None:
     rows = report["layer_errors"][:WORST_LAYERS]
     if not rows:
         return None
-    return svg_forest.bars([(row["layer"] or row["operation"], max(row["snr_db"], 0.0)) for row in rows], "signal-to-noise ratio, dB")
+    return svg_forest.bars(
+        [(row["layer"] or row["operation"], max(row["snr_db"], 0.0)) for row in rows], "signal-to-noise ratio, dB"
+    )
 
 
-def _changed(
-    run: TrainedRun, ref: Reference, outputs: Mapping[str, Mapping[str, np.ndarray]]
-) -> list[dict[str, Any]]:
+def _changed(run: TrainedRun, ref: Reference, outputs: Mapping[str, Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
     """Returns the photographs on which an artifact answers otherwise than Keras, those of most artifacts first."""
     if run.task.kind != "classification":
         return []

@@ -1,9 +1,10 @@
 """How far another processor's roundings can move the outputs of an artifact.
 
-Kernels differ from processor to processor: in the order of their sums, in how they round halves, in whether they multiply
-by 1 / s or divide by s. A value that is rounded to 8 or 16 bits may so end one step to either side, and later layers make
-more of it. How much more depends on the network, so it is tried and not guessed: a copy of the artifact moves every
-activation that it rounds by a random part of that activation's own step, and the spread of its answers is what counts.
+Kernels differ from processor to processor: in the order of their sums, in how they round halves, in whether they
+multiply by 1 / s or divide by s. A value that is rounded to 8 or 16 bits may so end one step to either side, and later
+layers make more of it. How much more depends on the network, so it is tried and not guessed: a copy of the artifact
+moves every activation that it rounds by a random part of that activation's own step, and the spread of its answers is
+what counts.
 """
 
 from __future__ import annotations
@@ -20,16 +21,18 @@ import numpy as np
 from export.parity import runtime
 
 DRAWS = 32
-# Two roundings of nearly one number differ by -1, 0 or 1 step, with variance 1/6 where they have nothing in common. So does a number
-# of whole steps that is moved by up to 0.6 of one and rounded again. One that stands anywhere is moved by up to half a step: 1/4.
+# Two roundings of nearly one number differ by -1, 0 or 1 step, with variance 1/6 where they have nothing in common. So
+# does a number of whole steps that is moved by up to 0.6 of one and rounded again. One that stands anywhere is moved by
+# up to half a step: 1/4.
 REACH, REACH_ROUNDED = 0.5, 0.6
 LEVELS = 255
-# The normalisation of int16x8 asks which pixels are lit. The threshold is a grey level, dozens of steps from the next: kernels
-# agree on it, while moves that add up from operation to operation cross it.
+# The normalisation of int16x8 asks which pixels are lit. The threshold is a grey level, dozens of steps from the next:
+# kernels agree on it, while moves that add up from operation to operation cross it.
 PREPARING = "^deployable[^/]*/(graham|grey|Cast)"
 # Operations whose results are some of the values they read: nothing is rounded, and equal ones stay equal.
 COPYING = (
-    "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "SLICE", "TRANSPOSE", "EXPAND_DIMS", "SQUEEZE", "SPLIT", "RESIZE_NEAREST_NEIGHBOR",
+    "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "SLICE", "TRANSPOSE", "EXPAND_DIMS", "SQUEEZE", "SPLIT",
+    "RESIZE_NEAREST_NEIGHBOR",
     "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "MAXIMUM", "MINIMUM", "RELU", "RELU6", "SIGN", "ABS", "NEG",
 )  # fmt: skip
 
@@ -43,8 +46,8 @@ def spread(path: str | os.PathLike, photographs: Sequence[np.ndarray], draws: in
       draws: runs of the shaken copy for each photograph.
 
     Returns:
-      For each photograph: output name -> the largest difference of any value of that output in any draw; {} for an artifact
-      that rounds no activation.
+      For each photograph: output name -> the largest difference of any value of that output in any draw; {} for an
+      artifact that rounds no activation.
     """
     content, suffix = Path(path).read_bytes(), Path(path).suffix
     copied = shaken_onnx(content) if suffix == ".onnx" else shaken(content)
@@ -68,8 +71,8 @@ def _worst(expected: Mapping[str, np.ndarray], answers: Iterable[Mapping[str, np
 def differences(found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Returns output name -> the largest difference of two answers to one photograph.
 
-    A heat map is that of the likeliest class, so where another one is likeliest the two maps say nothing of each other: the
-    heat map is then left out.
+    A heat map is that of the likeliest class, so where another one is likeliest the two maps say nothing of each other:
+    the heat map is then left out.
 
     Args:
       found, expected: output name -> [1, ...] float32.
@@ -92,7 +95,15 @@ def shaken_onnx(content: bytes, seed: int = 1) -> bytes | None:
         if node.op_type == "QuantizeLinear" and node.input[0] not in constants:
             value, name = node.input[0], f"{node.output[0]}_shaken"
             nodes += [
-                helper.make_node("RandomUniformLike", [value], [f"{name}_u"], low=-REACH, high=REACH, seed=float(seed + len(nodes)), dtype=1),
+                helper.make_node(
+                    "RandomUniformLike",
+                    [value],
+                    [f"{name}_u"],
+                    low=-REACH,
+                    high=REACH,
+                    seed=float(seed + len(nodes)),
+                    dtype=1,
+                ),
                 helper.make_node("Sign", [value], [f"{name}_s"]),
                 helper.make_node("Abs", [f"{name}_s"], [f"{name}_a"]),
                 helper.make_node("Mul", [f"{name}_u", f"{name}_a"], [f"{name}_m"]),
@@ -109,10 +120,11 @@ def shaken_onnx(content: bytes, seed: int = 1) -> bytes | None:
 
 
 def shaken(content: bytes, seed: int = 1) -> bytes | None:
-    """Returns a TFLite artifact that moves each activation it rounds by a part of its step, anew in every run; None if it rounds none.
+    """Returns a TFLite artifact that moves each activation it rounds by a part of its step, anew in every run; None if
+    it rounds none.
 
-    Two kinds are rounded: results of 8 or 16 bits, whose step is the scale that the file states; and, in dynamic_int8, what
-    an operation with 8-bit weights reads, whose step is its range on the photograph / 255.
+    Two kinds are rounded: results of 8 or 16 bits, whose step is the scale that the file states; and, in dynamic_int8,
+    what an operation with 8-bit weights reads, whose step is its range on the photograph / 255.
 
     Args:
       content: a flatbuffer with one subgraph.
@@ -167,7 +179,11 @@ class _Graph:
         inputs = [index for index in operation.inputs if index >= 0]
         if not any(self._constant(index) and self._type(index) == self._schema.TensorType.INT8 for index in inputs):
             return []
-        return [index for index in inputs if not self._constant(index) and self._type(index) == self._schema.TensorType.FLOAT32]
+        return [
+            index
+            for index in inputs
+            if not self._constant(index) and self._type(index) == self._schema.TensorType.FLOAT32
+        ]
 
     def rounded_outputs(self, operation: Any) -> list[int]:
         """Tensors of 8 or 16 bits that an operation computes and does not merely copy."""
@@ -199,13 +215,21 @@ class _Graph:
         centred = self._binary("SUB", uniform, self._constant_of(np.float32(0.5)), shape)
         width = self._binary("MUL", step, self._constant_of(np.float32(2 * reach)), [])
         sign = self._add_operation("SIGN", [source], shape)
-        noise = self._binary("MUL", self._binary("MUL", centred, width, shape), self._binary("MUL", sign, sign, shape), shape)
+        noise = self._binary(
+            "MUL", self._binary("MUL", centred, width, shape), self._binary("MUL", sign, sign, shape), shape
+        )
         return self._binary("ADD", source, noise, shape)
 
     def measured_step(self, source: int) -> int:
         """Returns a scalar tensor: the range of `source`, which always holds 0, divided by LEVELS."""
-        axes, zero = self._constant_of(np.arange(len(self._shape(source)), dtype=np.int32)), self._constant_of(np.float32(0))
-        reduced = {kind: self._add_operation(kind, [source, axes], [], self._schema.ReducerOptionsT()) for kind in ("REDUCE_MAX", "REDUCE_MIN")}
+        axes, zero = (
+            self._constant_of(np.arange(len(self._shape(source)), dtype=np.int32)),
+            self._constant_of(np.float32(0)),
+        )
+        reduced = {
+            kind: self._add_operation(kind, [source, axes], [], self._schema.ReducerOptionsT())
+            for kind in ("REDUCE_MAX", "REDUCE_MIN")
+        }
         high = self._add_operation("MAXIMUM", [reduced["REDUCE_MAX"], zero], [], self._schema.MaximumMinimumOptionsT())
         low = self._add_operation("MINIMUM", [reduced["REDUCE_MIN"], zero], [], self._schema.MaximumMinimumOptionsT())
         return self._binary("MUL", self._binary("SUB", high, low, []), self._constant_of(np.float32(1 / LEVELS)), [])
@@ -215,7 +239,13 @@ class _Graph:
         return self._add_operation(kind, [one, other], shape, options)
 
     def _add_operation(
-        self, kind: str, inputs: list[int], shape: Sequence[int] | None, options: Any = None, version: int = 1, output: int = -1
+        self,
+        kind: str,
+        inputs: list[int],
+        shape: Sequence[int] | None,
+        options: Any = None,
+        version: int = 1,
+        output: int = -1,
     ) -> int:
         """Appends an operation; its result is a new float32 tensor of `shape`, or the tensor `output`."""
         operation = self._schema.OperatorT()
@@ -224,7 +254,9 @@ class _Graph:
         operation.outputs = [target]
         if options is not None:
             operation.builtinOptions = options
-            operation.builtinOptionsType = getattr(self._schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+            operation.builtinOptionsType = getattr(
+                self._schema.BuiltinOptions, type(options).__name__.removesuffix("T")
+            )
         self.append(operation)
         return target
 

@@ -69,7 +69,9 @@ def _open_onnx(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, np.
     return run
 
 
-def latency_ms(run: Callable[[np.ndarray], Outputs], image: np.ndarray, runs: int = 20, warmup: int = 3) -> dict[str, float]:
+def latency_ms(
+    run: Callable[[np.ndarray], Outputs], image: np.ndarray, runs: int = 20, warmup: int = 3
+) -> dict[str, float]:
     """Times a loaded artifact on this host.
 
     Args:

@@ -33,14 +33,16 @@ def change_name(metric: str) -> str:
 
 
 def shown_metrics(drops: Mapping[str, Any]) -> list[str]:
-    """Returns which metrics of a row tables show, the clinical ones: the AUC; of masks each Dice coefficient and the error of
-    the vertical cup-to-disc ratio.
+    """Returns which metrics of a row tables show, the clinical ones: the AUC; of masks each Dice coefficient and the
+    error of the vertical cup-to-disc ratio.
     """
     return ["auc"] if "auc" in drops else [name for name in drops if name.startswith("dice ") or name == RATIO]
 
 
 def shown_value(row: Mapping[str, Any], metric: str) -> float | None:
-    """Returns a metric as people read it: of the ratio's accuracy the error. Its drop is then what the error grows by."""
+    """Returns a metric as people read it: of the ratio's accuracy the error. Its drop is then what the error grows
+    by.
+    """
     value = row.get(metric)
     return 1 - value if metric == RATIO and value is not None else value
 
@@ -78,10 +80,15 @@ def class_statistics(
     return statistics
 
 
-def _shares(task: Task, labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, bootstrap.Statistic]:
+def _shares(
+    task: Task, labels: np.ndarray, probabilities: np.ndarray, threshold: float
+) -> dict[str, bootstrap.Statistic]:
     """Returns sensitivity and specificity for the task's positive classes at a threshold of their probability."""
     ill, called = task.is_positive(labels), task.positive_probability(probabilities) >= threshold
-    return {"sensitivity": bootstrap.weighted_share(called, ill), "specificity": bootstrap.weighted_share(~called, ~ill)}
+    return {
+        "sensitivity": bootstrap.weighted_share(called, ill),
+        "specificity": bootstrap.weighted_share(~called, ~ill),
+    }
 
 
 def _multilabel_statistics(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, bootstrap.Statistic]:
@@ -116,8 +123,8 @@ def mask_statistics(task: Task, labels: np.ndarray, masks: np.ndarray) -> dict[s
 
     Returns:
       "dice <mask>" -> mean over the images that have it. Where the task has disc and cup, of the images with a labelled
-      vertical cup-to-disc ratio: "vcdr_found", the share on which a ratio is found, and "vcdr_accuracy", 1 - mean absolute
-      error, where a ratio that is not found is an error of 1. Higher is better for all of them.
+      vertical cup-to-disc ratio: "vcdr_found", the share on which a ratio is found, and "vcdr_accuracy", 1 - mean
+      absolute error, where a ratio that is not found is an error of 1. Higher is better for all of them.
     """
     found = masks >= MASK_THRESHOLD
     dice, _ = overlap(labels, found)

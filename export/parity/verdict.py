@@ -90,7 +90,10 @@ def _drops(
             )
             found.append(Failure(name, metric, None, math.nan if limit is None else limit, said))
         elif limit is not None and not drop <= limit:
-            said = f"{name}: the {called} falls by {drop:.4f} below {against} on {images} images of {split}, permitted are {limit:.4g}"
+            said = (
+                f"{name}: the {called} falls by {drop:.4f} below {against} on {images} images of {split}, permitted are"
+                f" {limit:.4g}"
+            )
             found.append(Failure(name, metric, drop, limit, said))
     return found
 
@@ -112,13 +115,13 @@ def advice(
     pair = one_pair(report)
     if pair is not None and any(failure.metric == "auc" and failure.limit < pair for failure in fallen):
         lines.append(
-            f"The {report['images']} images of {report['split']} are few: one swapped pair moves the AUC by {pair:.4f}, "
-            f"more than is permitted. Judge on more images, or raise the limit."
+            f"The {report['images']} images of {report['split']} are few: one swapped pair moves the AUC by {pair:.4f},"
+            " more than is permitted. Judge on more images, or raise the limit."
         )
     if GRAPH in names:
         lines.append(
-            "The graph normalises the stored photographs itself. Where that costs more than their JPEG compression does, its "
-            "preprocessing is not that of the records: build them and train with this release."
+            "The graph normalises the stored photographs itself. Where that costs more than their JPEG compression "
+            "does, its preprocessing is not that of the records: build them and train with this release."
         )
     layers = report.get("float_candidates", [])[:SUGGESTED_LAYERS]
     layered = [name for name in LAYERED if name in names]

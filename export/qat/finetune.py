@@ -54,7 +54,11 @@ def check_installed() -> None:
 
 
 def save_finetuned(
-    run: TrainedRun, fit: Fit, records: str | os.PathLike, directory: str | os.PathLike, settings: QatSettings | None = None
+    run: TrainedRun,
+    fit: Fit,
+    records: str | os.PathLike,
+    directory: str | os.PathLike,
+    settings: QatSettings | None = None,
 ) -> dict[str, Any]:
     """Fine-tunes a run with int8 rounding and writes the deployable graph around the result.
 
@@ -156,7 +160,9 @@ def _configured_loss(run: TrainedRun) -> Callable[[Any, Any], Any]:
         logging.warning("%s holds no %s: fine-tuning without augmentation.", run.directory, RUN_CONFIGURATION)
     if chosen is not None:
         return chosen
-    return classification.cross_entropy() if run.task.kind == "classification" else classification.binary_cross_entropy()
+    return (
+        classification.cross_entropy() if run.task.kind == "classification" else classification.binary_cross_entropy()
+    )
 
 
 def _images(run: TrainedRun, records: str | os.PathLike, count: int) -> np.ndarray:

@@ -139,7 +139,11 @@ def quantised_twin(network: keras.Model, images: np.ndarray, head: Sequence[str]
     """
     plain = _twin(fold(rewrite.integer_friendly(network, None)))
     left = {layer.name for layer in plain.layers if layer.name.split("/")[0] in head}
-    left |= {layer.name for layer in plain.layers if isinstance(layer, tf_keras.layers.InputLayer | tf_keras.layers.Rescaling)}
+    left |= {
+        layer.name
+        for layer in plain.layers
+        if isinstance(layer, tf_keras.layers.InputLayer | tf_keras.layers.Rescaling)
+    }
     ranges = _ranges(plain, [layer for layer in plain.layers if layer.name not in left], images)
 
     def annotate(layer: Any) -> Any:
@@ -211,7 +215,9 @@ def _config(layer: Any) -> dict[str, Any]:
 
 def _ranges(model: tf_keras.Model, layers: Sequence[Any], images: np.ndarray) -> dict[str, tuple[float, float]]:
     """Returns the minimum and maximum of each layer's outputs on the images, 0 included."""
-    tensors = [(layer.name, layer.get_output_at(index)) for layer in layers for index in range(len(layer.inbound_nodes))]
+    tensors = [
+        (layer.name, layer.get_output_at(index)) for layer in layers for index in range(len(layer.inbound_nodes))
+    ]
     probe = tf.function(tf_keras.Model(model.input, [tensor for _, tensor in tensors]))
     ranges = {name: (0.0, 0.0) for name, _ in tensors}
     for start in range(0, len(images), 8):
@@ -232,7 +238,11 @@ class _Optimizer:
         self._optimizer.build(variables)
 
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        pairs = [(gradient, variable) for gradient, variable in zip(gradients, variables, strict=True) if gradient is not None]
+        pairs = [
+            (gradient, variable)
+            for gradient, variable in zip(gradients, variables, strict=True)
+            if gradient is not None
+        ]
         # Without a gradient Adam's moments stay 0, and with them the step.
         self._optimizer.apply_gradients(
             [(gradient * self._masks.get(variable.ref(), 1.0), variable) for gradient, variable in pairs]
@@ -284,8 +294,8 @@ def fine_tune(
             value = float(step(batch))
             if not np.isfinite(value):
                 raise FloatingPointError(
-                    f"The loss became {value} at step {number + 1} of epoch {epoch + 1} of quantisation-aware training. "
-                    f"Lower export.qat.learning_rate."
+                    f"The loss became {value} at step {number + 1} of epoch {epoch + 1} of quantisation-aware training."
+                    " Lower export.qat.learning_rate."
                 )
             progress()
         values.append(evaluate(model))

@@ -151,10 +151,14 @@ class ForeignOperationsError(FormatNotMadeError):
 
 
 def check_operations(content: bytes) -> None:
-    """Raises ForeignOperationsError where a flatbuffer holds Flex or custom operations, which a phone's runtime lacks."""
+    """Raises ForeignOperationsError where a flatbuffer holds Flex or custom operations, which a phone's runtime
+    lacks.
+    """
     from tensorflow.lite.python import schema_py_generated as schema
 
-    foreign = sorted({code.customCode.decode() for code in schema.ModelT.InitFromPackedBuf(content).operatorCodes if code.customCode})
+    foreign = sorted(
+        {code.customCode.decode() for code in schema.ModelT.InitFromPackedBuf(content).operatorCodes if code.customCode}
+    )
     if foreign:
         raise ForeignOperationsError(f"The TFLite graph holds operations that phones lack: {', '.join(foreign)}.")
 

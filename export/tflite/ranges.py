@@ -1,8 +1,8 @@
 """Ranges of activations for 8-bit TFLite, measured here and not by TensorFlow's calibrator.
 
 TensorFlow 2.21's calibrator reads the inputs of an operation after it has run. Kernels that work in place (ADD, MUL,
-RELU ...) have overwritten them by then, so the gate of a hard-swish, relu6(x + 3) in 0..6, is recorded with the range of
-the product, for example -2..200, and is left with five levels. Here every tensor is kept until it is read.
+RELU ...) have overwritten them by then, so the gate of a hard-swish, relu6(x + 3) in 0..6, is recorded with the range
+of the product, for example -2..200, and is left with five levels. Here every tensor is kept until it is read.
 """
 
 from __future__ import annotations

@@ -20,10 +20,9 @@ def test_help_teaches_and_is_quick(command, starts):
 
 def test_imports_no_tensorflow_and_only_metadata_and_how_commands_speak():
     code = (
-        "import sys, importlib, pkgutil, android_bench\n"
-        "for found in pkgutil.walk_packages(android_bench.__path__, 'android_bench.'): importlib.import_module(found.name)\n"
-        "print(sorted(name for name in sys.modules if name.startswith(('tensorflow', 'keras', 'numpy', 'matplotlib', "
-        "'dr_edge', 'cv2', 'ai_edge'))))"
+        "import sys, importlib, pkgutil, android_bench\nfor found in pkgutil.walk_packages(android_bench.__path__, "
+        "'android_bench.'): importlib.import_module(found.name)\nprint(sorted(name for name in sys.modules if "
+        "name.startswith(('tensorflow', 'keras', 'numpy', 'matplotlib', 'dr_edge', 'cv2', 'ai_edge'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "['dr_edge', 'dr_edge.command', 'dr_edge.locks', 'dr_edge.metadata']", done.stderr
@@ -66,8 +65,7 @@ def test_host_report_and_comparison(command, bundle_files, read_report, tmp_path
 )
 def test_mistakes_are_explained_in_one_line(command, bundle_files, tmp_path, arguments, said):
     filled = [
-        str(a).replace("{bundle}", str(bundle_files)).replace("--out=x", f"--out={tmp_path / 'x'}")
-        for a in arguments
+        str(a).replace("{bundle}", str(bundle_files)).replace("--out=x", f"--out={tmp_path / 'x'}") for a in arguments
     ]
     done = command(*filled)
     assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr

@@ -33,10 +33,7 @@ def test_every_runtime(run, bundle_files, tmp_path):
     assert [row["status"] for row in found] == ["ok"] * 5 and len(steps) == 5 * 2
     by_name = {row["name"]: row for row in found}
     fast, plain = by_name["float32.tflite-t1-xnnpack"], by_name["float32.tflite-t1-none"]
-    assert (
-        fast["actual"]["accelerator"] == "CPU/XNNPACK"
-        and 0 < fast["actual"]["delegated"] <= fast["actual"]["total"]
-    )
+    assert fast["actual"]["accelerator"] == "CPU/XNNPACK" and 0 < fast["actual"]["delegated"] <= fast["actual"]["total"]
     assert plain["actual"] == {
         "accelerator": "CPU",
         "delegated": 0,
@@ -55,15 +52,11 @@ def test_every_runtime(run, bundle_files, tmp_path):
             assert raw["samples_ms"] == session["samples_ms"]
             assert (tmp_path.parent / session["log"]).is_file()
             spec = json.loads((tmp_path / f"{row['name']}.s{number}.spec.json").read_text())
-            assert f"{row['name']}.s{number}.spec.json" in session["command"] and str(tmp_path) not in str(
-                spec
-            )
+            assert f"{row['name']}.s{number}.spec.json" in session["command"] and str(tmp_path) not in str(spec)
 
 
 def test_sustained(run, bundle_files):
-    cells = matrix.build(
-        bundle.read_bundle(bundle_files, ["float32.tflite"]).artifacts, [1], ["xnnpack"], [""]
-    )
+    cells = matrix.build(bundle.read_bundle(bundle_files, ["float32.tflite"]).artifacts, [1], ["xnnpack"], [""])
     found, steps = run(cells, matrix.Settings(1, 5, 0.0, 1, 0.0, sustained_minutes=3, point_secs=0.3))
     points = found[0]["sustained"]
     assert [round(point["minute"] * 60, 3) for point in points] == [0.3, 0.6, 0.9]
@@ -83,9 +76,7 @@ def test_what_this_computer_cannot(run, bundle_files):
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
 def test_core_mask(run, bundle_files):
     mask = f"{1 << min(os.sched_getaffinity(0)):x}"
-    cells = matrix.build(
-        bundle.read_bundle(bundle_files, ["float32.tflite"]).artifacts, [1], ["none"], [mask]
-    )
+    cells = matrix.build(bundle.read_bundle(bundle_files, ["float32.tflite"]).artifacts, [1], ["none"], [mask])
     found, _ = run(cells, matrix.Settings(1, 5, 0.0, 1, 0.0))
     assert found[0]["status"] == "ok" and found[0]["core_mask"] == mask
     assert host_worker.mask_cores("f0") == {4, 5, 6, 7} and host_worker.mask_cores("5") == {0, 2}
@@ -96,9 +87,7 @@ def test_a_model_that_cannot_be_loaded_is_set_aside(run, make_cell, bundle_files
     cell.artifact.path.write_bytes(b"no model")
     good = matrix.build(bundle.read_bundle(bundle_files, ["dynamic_int8"]).artifacts, [1], ["none"], [""])
     found, steps = run([cell, *good])
-    assert (
-        found[0]["status"] == "failed" and "status 1" in found[0]["reason"] and "s1.log" in found[0]["reason"]
-    )
+    assert found[0]["status"] == "failed" and "status 1" in found[0]["reason"] and "s1.log" in found[0]["reason"]
     assert found[1]["status"] == "ok" and len(steps) == 4
 
 

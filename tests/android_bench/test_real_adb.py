@@ -103,9 +103,7 @@ def test_a_whole_measurement(adb, start_phone, make_tool, command, bundle_files,
     assert not list(made.storage.iterdir()) and not made.programs()
 
 
-SETTINGS = matrix.Settings(
-    sessions=2, runs=5, min_secs=0.02, warmup_runs=1, warmup_secs=0.02, pause_secs=0.02
-)
+SETTINGS = matrix.Settings(sessions=2, runs=5, min_secs=0.02, warmup_runs=1, warmup_secs=0.02, pause_secs=0.02)
 
 
 @pytest.mark.slow

@@ -30,9 +30,7 @@ QUICK = (
     "--warmup_runs=1",
     "--pause_secs=0.05",
 )
-SETTINGS = matrix.Settings(
-    sessions=2, runs=5, min_secs=0.02, warmup_runs=1, warmup_secs=0.02, pause_secs=0.02
-)
+SETTINGS = matrix.Settings(sessions=2, runs=5, min_secs=0.02, warmup_runs=1, warmup_secs=0.02, pause_secs=0.02)
 
 
 @pytest.mark.slow
@@ -141,13 +139,9 @@ def test_a_full_disk(start_phone, measure, bundle_files, tmp_path):
     large = source / "model.dynamic_int8.tflite"
     large.write_bytes(large.read_bytes() + bytes(400_000))
     manifest = metadata.read_manifest(source, "bundle")
-    manifest["artifacts"]["dynamic_int8.tflite"].update(
-        sha256=metadata.sha256_file(large), bytes=large.stat().st_size
-    )
+    manifest["artifacts"]["dynamic_int8.tflite"].update(sha256=metadata.sha256_file(large), bytes=large.stat().st_size)
     metadata.write_manifest(source, "bundle", manifest)
-    found = measure(
-        dataclasses.replace(SETTINGS, sessions=1), source=source, only=("dynamic_int8", "float32.tflite")
-    )
+    found = measure(dataclasses.replace(SETTINGS, sessions=1), source=source, only=("dynamic_int8", "float32.tflite"))
     status = {row["artifact"]["variant"]: row for row in found.rows}
     assert status["float32"]["status"] == "ok"
     assert status["dynamic_int8"]["status"] == "failed" and "No space" in status["dynamic_int8"]["reason"]

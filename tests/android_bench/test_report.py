@@ -25,7 +25,8 @@ def make_row(make_cell):
             latency |= {"mean": centre * 1.1, "min": centre * 0.9, "max": centre * 2, "std": 1.0, "runs": 50}
             row["sessions"].append(
                 {
-                    "latency_ms": latency, "samples_ms": [], "runtime": "benchmark_model", "init_ms": 5.0, "first_ms": None,
+                    "latency_ms": latency, "samples_ms": [], "runtime": "benchmark_model", "init_ms": 5.0,
+                    "first_ms": None,
                     "actual": {"accelerator": "CPU/XNNPACK", "delegated": 58, "total": 60, "partitions": 2},
                     "memory_mb": {"init": 3.0, "overall": 7.0, "peak_process": None},
                 }
@@ -38,10 +39,13 @@ def make_row(make_cell):
 
 def content(measured, **choice):
     return {
-        "bundle": {"name": "bundle", "task": {}, "image_size": 512, "metadata_sha256": "0" * 64, "accuracy_data": "test split"},
-        "target": "adb", "started": "2026-11-20T00:00:00+00:00", "finished": "2026-11-20T00:10:00+00:00", "incomplete": None,
+        "bundle": {"name": "bundle", "task": {}, "image_size": 512, "metadata_sha256": "0" * 64,
+        "accuracy_data": "test split"},
+        "target": "adb", "started": "2026-11-20T00:00:00+00:00", "finished": "2026-11-20T00:10:00+00:00",
+        "incomplete": None,
         "settings": {"sessions": 2, "runs": 50}, "tool": None,
-        "device": {"label": "Maker Model", "kind": "phone", "before": {"thermal_status": 0}, "after": {"thermal_status": None}},
+        "device": {"label": "Maker Model", "kind": "phone", "before": {"thermal_status": 0},
+        "after": {"thermal_status": None}},
         "rows": measured, **choice,
     }  # fmt: skip
 
@@ -68,9 +72,7 @@ def test_a_whole_report(several_rows, tmp_path):
     report.write(tmp_path, content(several_rows))
     assert metadata.read_manifest(tmp_path, "bench")["rows"] == json.loads(json.dumps(several_rows))
     lines = (tmp_path / "bench.md").read_text().splitlines()
-    table = [
-        line for line in lines if line.startswith(("| float32", "| static_int8")) and "| ms |" not in line
-    ]
+    table = [line for line in lines if line.startswith(("| float32", "| static_int8")) and "| ms |" not in line]
     # Fastest first; what has no figure is not among them.
     assert [line.split("|")[3].strip() for line in table[:3]] == ["4, mask f0", "1", "1"]
     assert "10.2" in table[0] and "58/60" in table[0] and "22 (mean)" in table[1] and "30.5" in table[2]
@@ -208,7 +210,12 @@ def test_the_axis_of_a_share_ends_at_one(accuracy):
     from matplotlib import pyplot
 
     rows = [
-        {"name": f"m{index}", "artifact": {"file": f"m{index}", "bytes": 3e5}, "accuracy": {"auc": value}, "latency_ms": {"median": 2.0 + index}}
+        {
+            "name": f"m{index}",
+            "artifact": {"file": f"m{index}", "bytes": 3e5},
+            "accuracy": {"auc": value},
+            "latency_ms": {"median": 2.0 + index},
+        }
         for index, value in enumerate(accuracy)
     ]
     figure = plots._choice(pyplot, rows, "auc", "test", "here")

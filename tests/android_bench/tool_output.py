@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Sequence
 
 NOTE = (
-    "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual "
-    "memory footprint of the model at runtime. Take the information at your discretion."
+    "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual"
+    " memory footprint of the model at runtime. Take the information at your discretion."
 )
 
 
@@ -55,14 +55,22 @@ def interpreter(
         "INFO: Created TensorFlow Lite XNNPACK delegate for CPU.",
         "INFO: The input model file size (MB): 3.57776",
         f"INFO: Initialized session in {init / 1000:g}ms.",
-        "INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.",
+        (
+            "INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 "
+            "seconds."
+        ),
         f"INFO: {count_line(warmup, percentiles)}",
         "",
-        "INFO: Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.",
+        (
+            "INFO: Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 "
+            "seconds."
+        ),
         f"INFO: {count_line(times, percentiles)}",
         "",
-        f"INFO: Inference timings in us: Init: {init}, First inference: {first}, Warmup (avg): {average}, "
-        f"Inference (avg): {number(statistics.fmean(times))}",
+        (
+            f"INFO: Inference timings in us: Init: {init}, First inference: {first}, Warmup (avg): {average}, "
+            f"Inference (avg): {number(statistics.fmean(times))}"
+        ),
         NOTE,
         "INFO: Memory footprint delta from the start of the tool (MB): init=6.14844 overall=109.848",
     ]

@@ -3,8 +3,8 @@
     python -m pytest tests/benchmarks/bench_build.py -s          (real rows need ../shared/data, see tests/conftest.py)
 
 Rows, each a ratio measured side by side in one run:
-- cpu: the whole work on a full-size IDRiD photograph (read, hash, find, crop, quality, Graham, copies' pictures, two JPEGs)
-  against the usual pipeline (full decode, crop, resize, addWeighted of a GaussianBlur, one JPEG);
+- cpu: the whole work on a full-size IDRiD photograph (read, hash, find, crop, quality, Graham, copies' pictures, two
+  JPEGs) against the usual pipeline (full decode, crop, resize, addWeighted of a GaussianBlur, one JPEG);
 - launcher: its share of the CPU time, which bounds what more workers can gain;
 - workers: photographs per second with 2 processes against 1;
 - memory: peak resident memory of launcher and worker at 480 photographs against 60;
@@ -73,9 +73,7 @@ def test_cpu_per_photograph(folder: Path):
                 times["usual"].append(1000 * (middle - start))
                 times["ours"].append(1000 * (end - middle))
     before, after = (statistics.median(values) for values in times.values())
-    print(
-        f"\ncpu: usual {before:.0f} ms, the builder with everything it adds {after:.0f} ms: {before / after:.1f}x"
-    )
+    print(f"\ncpu: usual {before:.0f} ms, the builder with everything it adds {after:.0f} ms: {before / after:.1f}x")
     assert before / after >= 4.0
 
 
@@ -118,9 +116,7 @@ def test_two_workers_against_one(folder: Path):
         for workers in (1, 2):
             rates[workers] = throughput(settings, workers, 120)
         ratios.append(rates[2] / rates[1])
-    print(
-        f"\nworkers: {rates[1]:.1f} and {rates[2]:.1f} photographs/s: {max(ratios):.2f}x of {sorted(ratios)}"
-    )
+    print(f"\nworkers: {rates[1]:.1f} and {rates[2]:.1f} photographs/s: {max(ratios):.2f}x of {sorted(ratios)}")
     assert max(ratios) >= 1.8
 
 
@@ -157,9 +153,7 @@ def test_memory_does_not_grow_with_the_number_of_photographs(folder: Path, tmp_p
     sources = [(folder / f"{name}.jpg").read_bytes() for name in FULL_SIZE]
     for number in range(480):  # a comment block makes each file its own; the pixels may repeat
         data = sources[number % 6]
-        (root / f"photo{number:04d}.jpg").write_bytes(
-            data[:2] + b"\xff\xfe\x00\x06" + b"%04d" % number + data[2:]
-        )
+        (root / f"photo{number:04d}.jpg").write_bytes(data[:2] + b"\xff\xfe\x00\x06" + b"%04d" % number + data[2:])
     small = peak_memory(root, 60, tmp_path / "small")
     large = peak_memory(root, 480, tmp_path / "large")
     print(
@@ -176,9 +170,7 @@ def test_size_on_disk(folder: Path, method: str):
     originals = sum((folder / item.path).stat().st_size for item in items(6))
     outcomes = [process(item, Settings(str(folder), 256, method)) for item in items(6)]
     records = sum(len(frame(encode(outcome.record))) for outcome in outcomes)
-    print(
-        f"\ndisk, {method}: {originals / 1e6:.2f} MB -> {records / 1e6:.2f} MB at 256 px: {originals / records:.1f}x"
-    )
+    print(f"\ndisk, {method}: {originals / 1e6:.2f} MB -> {records / 1e6:.2f} MB at 256 px: {originals / records:.1f}x")
     assert originals / records >= 9.7
 
 

@@ -2,15 +2,17 @@
 
     python -m pytest tests/benchmarks/bench_classifiers.py -o python_files='bench_*.py' -s
 
-EfficientNet-B4 with five classes and random weights (time does not depend on them), the same drawn photographs for all, one by
-one, as a screening queue comes. The report has 14 s for Keras and 4.4 s for ONNX Runtime, 3.2 times faster. The runners take
-turns photograph by photograph, all with as many threads as the process may use. Rows, each a ratio of total times:
+EfficientNet-B4 with five classes and random weights (time does not depend on them), the same drawn photographs for all,
+one by one, as a screening queue comes. The report has 14 s for Keras and 4.4 s for ONNX Runtime, 3.2 times faster. The
+runners take turns photograph by photograph, all with as many threads as the process may use. Rows, each a ratio of
+total times:
 - eager: `model(x)` against ONNX Runtime: at least 3.2;
 - predict: `model.predict(x)` against ONNX Runtime: above 1;
 - graph: `tf.function` against ONNX Runtime, printed: how much of the above is Keras's own overhead;
 - xla: `tf.function` against `tf.function(jit_compile=True)`, what the report calls JIT, printed;
 and the probabilities are equal within 1e-4. Each row also prints the ratio of CPU time (all threads). On a machine that
-computes something else the two assertions are skipped: threads that wait for each other lose more than those that do not.
+computes something else the two assertions are skipped: threads that wait for each other lose more than those that do
+not.
 """
 
 from __future__ import annotations
@@ -101,7 +103,8 @@ def _ratio(row: str, slow: str, fast: str, measured: Measured) -> float:
     wall, cpu, per = measured.wall, measured.cpu, 1e3 / PHOTOGRAPHS
     print(
         f"\n{row}: {slow} {wall[slow] * per:.0f} ms / {fast} {wall[fast] * per:.0f} ms = {wall[slow] / wall[fast]:.2f} "
-        f"(CPU time {cpu[slow] * per:.0f} / {cpu[fast] * per:.0f} = {cpu[slow] / cpu[fast]:.2f}; {THREADS} threads, load {measured.load:.1f})"
+        f"(CPU time {cpu[slow] * per:.0f} / {cpu[fast] * per:.0f} = {cpu[slow] / cpu[fast]:.2f}; {THREADS} threads, "
+        f"load {measured.load:.1f})"
     )
     return wall[slow] / wall[fast]
 

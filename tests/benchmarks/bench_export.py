@@ -2,9 +2,9 @@
 
     python -m pytest tests/benchmarks/bench_export.py -o python_files='bench_*.py' -s
 
-Random weights: latency does not depend on them, once batch normalisation holds the photographs' own statistics (else the
-activations die away, and XNNPACK refuses an int8 ADD of such unequal scales). All artifacts of a row run in turns, so that what disturbs the machine
-disturbs both sides. Rows (each a ratio of medians):
+Random weights: latency does not depend on them, once batch normalisation holds the photographs' own statistics (else
+the activations die away, and XNNPACK refuses an int8 ADD of such unequal scales). All artifacts of a row run in turns,
+so that what disturbs the machine disturbs both sides. Rows (each a ratio of medians):
 - graph: the deployable graph (Graham, heat map, distance) against the bare network, float32, LiteRT: at most 1.25;
 - plain int8: Keras exported plainly to static int8 against ours of the same function: at least 2.5 times faster;
 - int8: our static_int8 against our float32, whole graphs: at least 1.8 times faster;
@@ -57,7 +57,9 @@ def files(photographs: list[np.ndarray], tmp_path_factory) -> dict[str, Path]:
     for _ in range(6):
         network(np.concatenate(photographs[:4]).astype(np.float32), training=True)
     width = network.get_layer("penultimate").output.shape[-1]
-    features = FeatureStatistics(np.zeros((2, width), np.float32), np.eye(width, dtype=np.float32), shrinkage=0.0, images=8)
+    features = FeatureStatistics(
+        np.zeros((2, width), np.float32), np.eye(width, dtype=np.float32), shrinkage=0.0, images=8
+    )
     graph = {
         (target, preprocess["method"]): deployable_graph(
             network, kind="classification", preprocess=preprocess, features=features, target=target

@@ -4,8 +4,8 @@
 
 Reads drawn records of 224 px (parse, decode, oversample, augment, batch, as training does) and prints, for each set of
 augmentations, images per second, CPU milliseconds per image over all threads, and the ratio to the training step of
-MobileNetV3-Small + CBAM on a batch in memory (bar: 3x, with the augmentation of gin_configs/system_b_idrid.gin). Pipelines and
-step take turns and each has all cores; the last row runs both at once. Needs an idle machine.
+MobileNetV3-Small + CBAM on a batch in memory (bar: 3x, with the augmentation of gin_configs/system_b_idrid.gin).
+Pipelines and step take turns and each has all cores; the last row runs both at once. Needs an idle machine.
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ SETS: dict[str, dict[str, Any]] = {
     "base.gin": {"rotation": 180.0},
     "system B": {"rotation": 180.0, "shift": 0.05, "zoom": 0.15, "shear": 5.0, "brightness": 0.05},
     "everything": {
-        "rotation": 180.0, "shift": 0.1, "zoom": 0.25, "shear": 15.0, "brightness": 0.1, "contrast": 0.25, "saturation": 0.25,
+        "rotation": 180.0, "shift": 0.1, "zoom": 0.25, "shear": 15.0, "brightness": 0.1, "contrast": 0.25,
+        "saturation": 0.25,
         "hue": 0.02, "blur": 0.004, "jpeg": 0.5, "cutout": 0.15,
     },
 }  # fmt: skip
 
 
 def batches(records: Path, settings: dict[str, Any]) -> tf.data.Dataset:
-    """An epoch, several times over, so that opening the shards and building the graph count as little as in a long epoch."""
+    """An epoch, several times over, so that opening the shards and building the graph count as little as in a long
+    epoch.
+    """
     return pipeline.training_batches(
         records, tasks.referable_dr(), BATCH, 0, 0, augmentation=augment.augmentation(**settings), balance="oversample"
     ).repeat(PASSES)
@@ -79,10 +82,15 @@ def test_the_pipeline_outruns_the_model(synthetic_records: Path):
     jobs |= {"both": lambda: through(data["system B"].take(5), step)}
     found = measure(jobs)
     consumed = found["model"][0]
-    print(f"\nMobileNetV3-Small + CBAM, 224 px, batch {BATCH}, takes {consumed:.0f} images/s ({found['model'][1]:.1f} CPU ms each)")
+    print(
+        f"\nMobileNetV3-Small + CBAM, 224 px, batch {BATCH}, takes {consumed:.0f} images/s ({found['model'][1]:.1f} CPU"
+        " ms each)"
+    )
     for name in SETS:
         rate, cpu = found[name]
         judged = f"  bar {BAR:.1f}x: {'pass' if rate / consumed >= BAR else 'FAIL'}" if name == "system B" else ""
         print(f"pipeline, {name:10}: {rate:6.0f} images/s ({cpu:4.1f} CPU ms each), {rate / consumed:5.1f}x{judged}")
-    print(f"both at once, system B: {found['both'][0]:.0f} images/s, {found['both'][0] / consumed:.2f}x of the step alone")
+    print(
+        f"both at once, system B: {found['both'][0]:.0f} images/s, {found['both'][0] / consumed:.2f}x of the step alone"
+    )
     assert found["system B"][0] / consumed >= BAR

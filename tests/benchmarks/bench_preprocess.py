@@ -48,9 +48,7 @@ def full_size_photographs(data_dir: Path) -> list[Path]:
     paths = [images / split / f"IDRiD_{n:03d}.jpg" for split, numbers in FULL_SIZE.items() for n in numbers]
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
-        raise ValueError(
-            f"Full-size photographs are missing: {missing}. Pass --data_dir=<directory with idrid/>."
-        )
+        raise ValueError(f"Full-size photographs are missing: {missing}. Pass --data_dir=<directory with idrid/>.")
     return paths
 
 
@@ -74,9 +72,7 @@ def lean(data: bytes, size: int) -> tuple[Stages, np.ndarray]:
     return _usual(data, size, crop)
 
 
-def _usual(
-    data: bytes, size: int, crop: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> tuple[Stages, np.ndarray]:
+def _usual(data: bytes, size: int, crop: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> tuple[Stages, np.ndarray]:
     times = [time.process_time()]
     image = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     times.append(time.process_time())
@@ -138,9 +134,7 @@ def measure(photographs: list[bytes], size: int, repeats: int) -> dict[str, Stag
                 if turn:  # the first turn warms up
                     for stage, value in stages.items():
                         seen[name].setdefault(stage, []).append(value)
-    return {
-        name: {stage: statistics.median(values) for stage, values in by.items()} for name, by in seen.items()
-    }
+    return {name: {stage: statistics.median(values) for stage, values in by.items()} for name, by in seen.items()}
 
 
 def main(argv: list[str]) -> None:
@@ -150,9 +144,7 @@ def main(argv: list[str]) -> None:
     photographs = [path.read_bytes() for path in full_size_photographs(Path(DATA_DIR.value))]
     medians = measure(photographs, SIZE.value, REPEATS.value)
     print(f"{len(photographs)} photographs of 4288x2848 to {SIZE.value} px, median of {REPEATS.value} turns")
-    print(
-        f"{'CPU ms per photograph':24}{'usual':>8}{'lean':>8}{'ours':>8}{'usual/ours':>12}{'lean/ours':>11}"
-    )
+    print(f"{'CPU ms per photograph':24}{'usual':>8}{'lean':>8}{'ours':>8}{'usual/ours':>12}{'lean/ours':>11}")
     for stage, value in medians["ours"].items():
         before = [medians[name].get(stage) for name in ("usual", "lean")]
         left = "".join(f"{'' if cost is None else format(cost, '.1f'):>8}" for cost in before)

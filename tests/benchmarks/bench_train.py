@@ -1,10 +1,11 @@
-"""The training step, in ratios measured side by side in one process: turns alternate, so that a busy machine slows all alike.
+"""The training step, in ratios measured side by side in one process: turns alternate, so that a busy machine slows all
+alike.
 
     python -m pytest tests/benchmarks/bench_train.py -o python_files='bench_*.py' -s
 
 MobileNetV3-Small + CBAM at 224 px from random weights, Adam, one batch that is in memory already. Rows:
-- autograph: the same step run eagerly, operation by operation, over the compiled step (bar: 2.5x at batch 4, the batch of
-  system B, which reports 1.66x; larger batches are shown);
+- autograph: the same step run eagerly, operation by operation, over the compiled step (bar: 2.5x at batch 4, the batch
+  of system B, which reports 1.66x; larger batches are shown);
 - fit: Keras's own model.fit on the same batches over ours (bar: not slower than fit by more than 5 %);
 - xla: the plain compiled step over the XLA one (no bar: on CPUs XLA often loses);
 - bfloat16: the float32 step over the bfloat16 one (no bar: few CPUs gain).
@@ -38,7 +39,9 @@ def batch_of(size: int) -> dict[str, tf.Tensor]:
     return {"image": image, "label": tf.constant(random.integers(0, 2, size), tf.int32)}
 
 
-def our_step(size: int, precision: str = "float32", xla: bool = False) -> Callable[[Mapping[str, tf.Tensor]], tf.Tensor]:
+def our_step(
+    size: int, precision: str = "float32", xla: bool = False
+) -> Callable[[Mapping[str, tf.Tensor]], tf.Tensor]:
     keras.utils.set_random_seed(0)
     with precision_lib.policy(precision):
         network = mobilenet_v3_cbam(SIZE, 2, variant="small")
@@ -47,8 +50,12 @@ def our_step(size: int, precision: str = "float32", xla: bool = False) -> Callab
     return build_train_step(network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), size, xla=xla)
 
 
-def alternate(before: Callable[[], object], after: Callable[[], object], turns: int = TURNS) -> list[tuple[float, float]]:
-    """Returns the median (wall seconds, CPU seconds over all threads) of two jobs that take turns, after one warm-up each."""
+def alternate(
+    before: Callable[[], object], after: Callable[[], object], turns: int = TURNS
+) -> list[tuple[float, float]]:
+    """Returns the median (wall seconds, CPU seconds over all threads) of two jobs that take turns, after one warm-up
+    each.
+    """
     seen: list[list[tuple[float, float]]] = [[], []]
     for turn in range(turns + 1):
         for values, job in zip(seen, (before, after), strict=True):
@@ -63,8 +70,14 @@ def row(name: str, size: int, seconds: list[tuple[float, float]], bar: float | N
     """Prints a row and returns the ratio of wall time. That of CPU time is what a busy machine changes little."""
     (before, before_cpu), (after, after_cpu) = seconds
     judged = "" if bar is None else f"  bar {bar:.2f}x: {'pass' if before / after >= bar else 'FAIL'}"
-    rates = f"{1000 * before / steps:7.0f} ms -> {1000 * after / steps:7.0f} ms a step, {size * steps / after:6.1f} images/s"
-    print(f"\n{name:10} batch {size:3}: {rates}, {before / after:5.2f}x (CPU time {before_cpu / after_cpu:.2f}x){judged}", flush=True)
+    rates = (
+        f"{1000 * before / steps:7.0f} ms -> {1000 * after / steps:7.0f} ms a step, {size * steps / after:6.1f} "
+        "images/s"
+    )
+    print(
+        f"\n{name:10} batch {size:3}: {rates}, {before / after:5.2f}x (CPU time {before_cpu / after_cpu:.2f}x){judged}",
+        flush=True,
+    )
     return before / after
 
 

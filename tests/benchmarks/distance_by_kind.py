@@ -1,10 +1,12 @@
-"""How far out a run's distance puts pictures that are no fundus photographs: BUILD's table "What is no fundus photograph".
+"""How far out a run's distance puts pictures that are no fundus photographs: BUILD's table "What is no fundus
+photograph".
 
     python tests/benchmarks/distance_by_kind.py ODD RUN [RECORDS ...]
 
-ODD: a directory of such pictures, named as tests/real/odd_pictures.py says. RUN: a finished run. RECORDS: whose test split the
-pictures are held against; by default those of the run. For each kind: AUROC of the distance alone, and with the check of the
-field of view before it, as `predict` asks. Then how many are caught at the stored threshold, and how many photographs are.
+ODD: a directory of such pictures, named as tests/real/odd_pictures.py says. RUN: a finished run. RECORDS: whose test
+split the pictures are held against; by default those of the run. For each kind: AUROC of the distance alone, and with
+the check of the field of view before it, as `predict` asks. Then how many are caught at the stored threshold, and how
+many photographs are.
 """
 
 from __future__ import annotations
@@ -47,13 +49,19 @@ def main(odd: str, run_dir: str, *judged: str) -> None:
         kinds[kind] = distances(list(images)), np.array(refused)
     far = [kinds[kind] for kind in kinds if kind not in LIKE_FUNDUS]
     kinds["all but generated"] = tuple(np.concatenate(part) for part in zip(*far, strict=True))
-    print("| kind (pictures) | " + " | ".join(f"against {name} ({len(values)})" for name, values in near.items()) + " | caught |")
+    print(
+        "| kind (pictures) | "
+        + " | ".join(f"against {name} ({len(values)})" for name, values in near.items())
+        + " | caught |"
+    )
     for kind, (values, refused) in kinds.items():
         together = np.where(refused, FAR, values)
         areas = " | ".join(f"{area(each, values):.3f}, {area(each, together):.3f}" for each in near.values())
         print(f"| {kind} ({len(values)}) | {areas} | {(values > threshold).sum()}, {(together > threshold).sum()} |")
     for name, values in near.items():
-        print(f"{name}: {100 * (values > threshold).mean():.1f} % of {len(values)} photographs lie beyond the threshold")
+        print(
+            f"{name}: {100 * (values > threshold).mean():.1f} % of {len(values)} photographs lie beyond the threshold"
+        )
 
 
 if __name__ == "__main__":

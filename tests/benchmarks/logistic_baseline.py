@@ -2,10 +2,10 @@
 
     python tests/benchmarks/logistic_baseline.py WEIGHTS RUN [RUN ...]
 
-WEIGHTS: a no-top weights file of keras.applications' MobileNetV2. RUN: finished and evaluated runs of a task of two classes
-on the same records (seeds of one configuration). Features are the global average of the last map at the records' size;
-the regression's strength is chosen on validation among 1e-4 .. 1e-1, the test split is judged once. The difference to each
-run is paired: the same bootstrap draws of whole patients for both.
+WEIGHTS: a no-top weights file of keras.applications' MobileNetV2. RUN: finished and evaluated runs of a task of two
+classes on the same records (seeds of one configuration). Features are the global average of the last map at the
+records' size; the regression's strength is chosen on validation among 1e-4 .. 1e-1, the test split is judged once. The
+difference to each run is paired: the same bootstrap draws of whole patients for both.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ def fitted_scores(found: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -
         regression = LogisticRegression(C=strength, max_iter=3000, class_weight="balanced")
         models[strength] = make_pipeline(StandardScaler(), regression).fit(*found["train"][:2])
     val = {
-        each: roc_auc_score(found["val"][1], model.decision_function(found["val"][0]))
-        for each, model in models.items()
+        each: roc_auc_score(found["val"][1], model.decision_function(found["val"][0])) for each, model in models.items()
     }
     best = max(val, key=val.__getitem__)
     return best, models[best].decision_function(found["test"][0])
@@ -83,7 +82,8 @@ def main(weights: str, *runs: str) -> None:
         row = paired.differences({"auc": pair}, table.patients, bootstrap.DRAWS)["auc"]
         low, high = row["interval"]
         print(
-            f"{run}: AUC {row['a']:.3f} -> {row['b']:.3f}, difference {row['difference']:+.3f} ({low:+.3f} to {high:+.3f})",
+            f"{run}: AUC {row['a']:.3f} -> {row['b']:.3f}, difference {row['difference']:+.3f} ({low:+.3f} to "
+            f"{high:+.3f})",
             flush=True,
         )
 

@@ -1,9 +1,10 @@
-"""Runs a benchmark as on a CPU without AMX: Intel's tiles need a permission, which a filter of system calls refuses here.
+"""Runs a benchmark as on a CPU without AMX: Intel's tiles need a permission, which a filter of system calls refuses
+here.
 
     python tests/benchmarks/without_amx.py tests/benchmarks/bench_export.py
 
-XNNPACK takes AMX kernels for 8-bit convolutions where it may. They are fast on wide maps and slow on the narrow ones that
-MobileNetV3 begins with, so the same file is slower with them; no phone has them. Linux on x86-64 only.
+XNNPACK takes AMX kernels for 8-bit convolutions where it may. They are fast on wide maps and slow on the narrow ones
+that MobileNetV3 begins with, so the same file is slower with them; no phone has them. Linux on x86-64 only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ import sys
 
 import pytest
 
-ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18  # system call 158: asm/unistd_64.h; ARCH_REQ_XCOMP_PERM: asm/prctl.h
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = (
+    158,
+    0x1023,
+    18,
+)  # system call 158: asm/unistd_64.h; ARCH_REQ_XCOMP_PERM: asm/prctl.h
 NO_NEW_PRIVILEGES, SET_SECCOMP, FILTER = 38, 22, 2  # linux/prctl.h, linux/seccomp.h
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # classic BPF
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with EPERM
@@ -32,7 +37,9 @@ def refuse_amx() -> None:
       RuntimeError: not Linux on x86-64, or the kernel takes no filter.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise RuntimeError(f"AMX can be refused on Linux with x86-64 only. Here: {platform.system()} {platform.machine()}.")
+        raise RuntimeError(
+            f"AMX can be refused on Linux with x86-64 only. Here: {platform.system()} {platform.machine()}."
+        )
     instructions = [
         (LOAD, 0, 0, 0),  # the number of the system call
         (EQUAL, 0, 3, ARCH_PRCTL),

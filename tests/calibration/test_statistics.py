@@ -45,9 +45,7 @@ def test_calibration_lowers_the_expected_calibration_error():
     def error(temperature: float) -> float:
         powers = np.exp(logits / temperature)
         probabilities = powers / powers.sum(axis=1, keepdims=True)
-        return statistics.expected_calibration_error(
-            probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-        )
+        return statistics.expected_calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
     assert error(1.0) > 0.1
     assert error(statistics.fit_temperature(logits, labels)) < 0.03

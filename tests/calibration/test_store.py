@@ -121,7 +121,9 @@ def test_features_that_do_not_vary_give_no_distance(own_run):
 
     fit = fit_lib.fit(own_run, own_run.records, predict=predict)
     assert fit.features is None and "nearly the same features" in fit.ood["reason"] and fit.temperature > 0
-    dead = fit_lib.fit(own_run, own_run.records, predict=lambda images: (predict(images)[0], np.zeros((len(images), 6))))
+    dead = fit_lib.fit(
+        own_run, own_run.records, predict=lambda images: (predict(images)[0], np.zeros((len(images), 6)))
+    )
     assert dead.features is None and "nearly the same features" in dead.ood["reason"]
 
 

@@ -16,7 +16,11 @@ def answers(says: float, right: float, count: int) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize("temperature", [19.999, 19.9, 0.05, 0.0503])
 def test_a_temperature_at_an_end_of_its_range(temperature):
     said = usable.caution(temperature, *answers(0.42, 0.42, 48), "48 test images")
-    assert said is not None and said.startswith("The probabilities are not usable as such") and f"{temperature:.3f}" in said
+    assert (
+        said is not None
+        and said.startswith("The probabilities are not usable as such")
+        and f"{temperature:.3f}" in said
+    )
     assert ("knows nothing" in said) is (temperature > 1)
 
 
@@ -36,7 +40,9 @@ def test_what_is_no_reason(says, right, count):
 
 
 def test_chance_by_hand():
-    """Of 100 answers of 50 % in one bin the error is a folded normal of standard deviation 0.05: its 99th percentile is 0.129."""
+    """Of 100 answers of 50 % in one bin the error is a folded normal of standard deviation 0.05: its 99th percentile is
+    0.129.
+    """
     assert usable.error_by_chance(np.full(100, 0.5)) == pytest.approx(2.576 * 0.05, abs=0.015)
     assert usable.error_by_chance(np.full(10_000, 0.5)) < 0.02
 

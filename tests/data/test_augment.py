@@ -76,7 +76,9 @@ def test_centres_stay_on_what_they_mark_eagerly_and_in_tf_data():
     centre = tf.constant([[15.5, 25.5]])
     function = augment.augmentation(rotation=180.0, shift=0.1, zoom=0.2, shear=10.0, flip=True, brightness=0.1)
     seeds = tf.constant([[number, 0] for number in range(8)])
-    dataset = tf.data.Dataset.from_tensor_slices(seeds).map(lambda s: function(tf.constant(image), tf.constant(1), s, 0.0, centre))
+    dataset = tf.data.Dataset.from_tensor_slices(seeds).map(
+        lambda s: function(tf.constant(image), tf.constant(1), s, 0.0, centre)
+    )
     for seed, inside in zip(seeds, dataset.as_numpy_iterator(), strict=True):
         moved, _, point = function(tf.constant(image), tf.constant(1), seed, 0.0, centre)
         weights = moved.numpy().sum(-1)
@@ -87,7 +89,8 @@ def test_centres_stay_on_what_they_mark_eagerly_and_in_tf_data():
 
 
 @pytest.mark.parametrize(
-    ("label", "changes"), [(0, False), (1, True), (3, True), ([0.0, 0.0], False), ([-1.0, 0.0], False), ([0.0, 1.0], True)]
+    ("label", "changes"),
+    [(0, False), (1, True), (3, True), ([0.0, 0.0], False), ([-1.0, 0.0], False), ([0.0, 1.0], True)],
 )
 def test_only_unhealthy_leaves_healthy_examples_alone(label, changes):
     image = np.random.default_rng(2).uniform(0, 255, (SIZE, SIZE, 3)).astype(np.float32)
@@ -129,10 +132,14 @@ def test_colour_changes_leave_the_outside_of_the_field_of_view_alone():
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_colours_change_as_in_numpy(number):
-    """Contrast about the mean, then saturation about grey, then hue (colorsys), then brightness, by the seed's own draws."""
+    """Contrast about the mean, then saturation about grey, then hue (colorsys), then brightness, by the seed's own
+    draws.
+    """
     image = np.random.default_rng(number).uniform(70, 180, (12, 12, 3)).astype(np.float32)
     seed = tf.constant([number, 9])
-    contrast, saturation, hue, brightness = tf.random.stateless_uniform([12], seed, -1.0, 1.0).numpy()[7:11].astype(np.float64)
+    contrast, saturation, hue, brightness = (
+        tf.random.stateless_uniform([12], seed, -1.0, 1.0).numpy()[7:11].astype(np.float64)
+    )
     expected = (image - image.mean((0, 1))) * (1 + 0.2 * contrast) + image.mean((0, 1))
     grey = expected.mean(-1, keepdims=True)
     expected = (expected - grey) * (1 + 0.3 * saturation) + grey

@@ -27,12 +27,16 @@ def counts(**classes: dict) -> dict:
 
 
 WITHOUT_SICK = info_of(
-    train=counts(**{"class": {"0": 5, "2": 3, "1": 0}}), val=counts(**{"class": {"0": 1, "1": 1, "2": 1}}), test=counts(**{"class": {"0": 1}})
+    train=counts(**{"class": {"0": 5, "2": 3, "1": 0}}),
+    val=counts(**{"class": {"0": 1, "1": 1, "2": 1}}),
+    test=counts(**{"class": {"0": 1}}),
 )
 
 
 def test_a_class_without_training_photograph_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"R holds no training photograph of 'sick' \(val hold some\).*smaller --val_fraction"):
+    with pytest.raises(
+        ValueError, match=r"R holds no training photograph of 'sick' \(val hold some\).*smaller --val_fraction"
+    ):
         coverage.check_training_classes(WITHOUT_SICK, LABEL)
     coverage.check_training_classes(info_of(train=counts(**{"class": {"0": 1, "1": 1, "2": 1}})), LABEL)
 
@@ -84,7 +88,8 @@ def test_train_refuses_before_it_writes(thinned: Path, tmp_path: Path):
 
     with pytest.raises(ValueError, match=r"no training photograph of 'referable' \(val hold some\)"):
         loop.train(
-            records=str(thinned), run_dir=str(tmp_path / "run"), task=tasks.referable_dr(), model=lambda *_: None, epochs=1, batch_size=4,
+            records=str(thinned), run_dir=str(tmp_path / "run"), task=tasks.referable_dr(), model=lambda *_: None,
+            epochs=1, batch_size=4,
             learning_rate=optimizers.constant,
         )  # fmt: skip
     assert not (tmp_path / "run").exists()

@@ -29,13 +29,20 @@ def test_blur_equals_opencvs(sigma, photograph):
 
 
 def test_a_sigma_of_zero_changes_nothing(photograph):
-    np.testing.assert_allclose(degrade.gaussian_blur(tf.constant(photograph), tf.constant(0.0), 3), photograph, atol=1e-4)
+    np.testing.assert_allclose(
+        degrade.gaussian_blur(tf.constant(photograph), tf.constant(0.0), 3), photograph, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("quality", [90, 40, 8])
 def test_recompression_equals_opencvs(quality, photograph):
     ours = degrade.recompress(tf.constant(photograph), tf.constant(quality)).numpy()
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    options = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    ]
     data = cv2.imencode(".jpg", photograph[..., ::-1].astype(np.uint8), options)[1]
     theirs = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32)
     assert np.abs(ours - theirs).mean() < 1.5  # the two libraries round chroma differently
@@ -60,7 +67,9 @@ def test_the_hidden_disc_lies_in_the_field_of_view_and_has_its_mean_colour(photo
 
 def test_nothing_is_hidden_where_nothing_is_lit():
     dark = np.full((SIZE, SIZE, 3), 128.0, np.float32)
-    np.testing.assert_array_equal(degrade.hide_disc(tf.constant(dark), tf.constant([1, 1]), tf.constant(9.0), 128.0), dark)
+    np.testing.assert_array_equal(
+        degrade.hide_disc(tf.constant(dark), tf.constant([1, 1]), tf.constant(9.0), 128.0), dark
+    )
 
 
 @pytest.mark.parametrize("setting", [{"blur": 0.03}, {"jpeg": 0.8}, {"cutout": 0.2}])

@@ -1,4 +1,6 @@
-"""Grades of diabetic retinopathy in words and numbers: one reader for the cells of a column, folders, and the names in records."""
+"""Grades of diabetic retinopathy in words and numbers: one reader for the cells of a column, folders, and the names in
+records.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ import pytest
 from dr_edge.data.grades import grade_in_words, grade_of
 
 WORDS = {
-    "No DR": 0, "No_DR": 0, "NoDR": 0, "nodr": 0, "no apparent retinopathy": 0, "healthy": 0, "no findings": 0, "1_NoDR": 0,
+    "No DR": 0, "No_DR": 0, "NoDR": 0, "nodr": 0, "no apparent retinopathy": 0, "healthy": 0, "no findings": 0,
+    "1_NoDR": 0,
     "Mild": 1, "Mild NPDR": 1, "mild eyes": 1, "1_mild": 1, "Moderate non-proliferative DR": 2, "moderate NPDR": 2,
     "Severe nonproliferative retinopathy": 3, "Proliferate_DR": 4, "PDR": 4, "proliferative diabetic retinopathy": 4,
 }  # fmt: skip
@@ -21,7 +24,8 @@ def test_words_state_a_grade():
 @pytest.mark.parametrize(
     "name",
     [
-        "NPDR", "DR", "referable", "non-referable", "glaucoma", "diabetic retinopathy", "no cataract", "no severe NPDR", "non-proliferative DR",
+        "NPDR", "DR", "referable", "non-referable", "glaucoma", "diabetic retinopathy", "no cataract", "no severe NPDR",
+        "non-proliferative DR",
         "mild to moderate", "mild glaucoma", "ungradable", "",
     ],
 )  # fmt: skip

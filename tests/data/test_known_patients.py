@@ -25,7 +25,11 @@ def content(said: str, examples: int, patients: int | None) -> dict:
         (patients_in_words(group_eyes(["1_left.png", "1_right.png"])), 4, "Patients do not cross splits."),
         ("Patients are those of the column who.", 8, "Patients do not cross splits."),
         ("", 4, "Patients do not cross splits."),
-        ("", 8, "Each photograph counts as a patient of its own; whether two are of one person the data set does not say."),
+        (
+            "",
+            8,
+            "Each photograph counts as a patient of its own; whether two are of one person the data set does not say.",
+        ),
         ("", None, "Patients do not cross splits."),
     ],
 )
@@ -74,7 +78,12 @@ def test_no_figure_counts_patients_that_nobody_knows(stand_in_run, tmp_path, kno
     evaluated = flow.evaluate(run, flow.Settings(records=str(records), examples=1, heatmap_checks=False))
     page = (run / "evaluation" / "test" / flow.REPORT_FILE).read_text()
     number = "18" if known else "unknown"
-    said = [evaluated["verdict"]["text"], *number_text.summary(evaluated), compare.table(compare.compare(run, run, "test", 20)), page]
+    said = [
+        evaluated["verdict"]["text"],
+        *number_text.summary(evaluated),
+        compare.table(compare.compare(run, run, "test", 20)),
+        page,
+    ]
     assert all(f"images of {number} patients" in text for text in (said[0], said[1], *said[2:][-2:]))
     assert ("18 patients" in " ".join(said)) is known and ("36 patients" not in " ".join(said))
     assert ("bootstrap draws of whole patients" in page) is known and ("patients not known" in page) is not known

@@ -18,7 +18,9 @@ def read(dataset: tf.data.Dataset) -> list[dict[str, np.ndarray]]:
 def test_evaluation_reads_each_example_once_with_relabelled_grades(coloured_records):
     batches = read(pipeline.evaluation_batches(coloured_records, "test", tasks.referable_dr(), 6, photograph=True))
     assert [len(batch["label"]) for batch in batches] == [6, 6, 4]
-    labels = {name.decode(): label for batch in batches for name, label in zip(batch["id"], batch["label"], strict=True)}
+    labels = {
+        name.decode(): label for batch in batches for name, label in zip(batch["id"], batch["label"], strict=True)
+    }
     assert labels == {f"test/{index}": int(index % 5 >= 2) for index in range(16)}
     np.testing.assert_array_equal(batches[0]["image"], batches[0]["photograph"].astype(np.float32))
 
@@ -27,7 +29,9 @@ def test_images_that_the_task_leaves_out_are_left_out(coloured_records):
     severe = tasks.Task("severe", "classification", ("none", "severe"), labels=("dr_grade",), mapping=(0, -1, -1, 1, 1))
     info = pipeline.read_info(coloured_records)
     assert pipeline.class_counts(info, "test", severe).tolist() == [4, 6]
-    labels = np.concatenate([b["label"] for b in read(pipeline.evaluation_batches(coloured_records, "test", severe, 4))])
+    labels = np.concatenate(
+        [b["label"] for b in read(pipeline.evaluation_batches(coloured_records, "test", severe, 4))]
+    )
     assert collections.Counter(labels.tolist()) == {0: 4, 1: 6}
 
 
@@ -98,7 +102,15 @@ def test_centres_are_read_and_moved_with_the_image(tmp_path):
     image[39:42, 19:22] = 250
     encoded = cv2.imencode(".png", image)[1].tobytes()
     record = records.Record(
-        encoded, "a", "a.png", "0" * 64, "p", (size, size), (0, 0, size, size), labels={"dr_grade": 1}, centres={"fovea": spot}
+        encoded,
+        "a",
+        "a.png",
+        "0" * 64,
+        "p",
+        (size, size),
+        (0, 0, size, size),
+        labels={"dr_grade": 1},
+        centres={"fovea": spot},
     )
     (tmp_path / "records").mkdir()
     for split in ("train", "val"):

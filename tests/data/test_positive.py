@@ -10,16 +10,18 @@ import pytest
 from dr_edge.data import label_values, pipeline, positive, tasks
 
 ILL = (
-    "glaucoma|DR|NPDR|PDR|nonproliferative|non-proliferative DR|Non-Exudative AMD|non-diabetic retinopathy|nodule|"
-    "non-center-involving DME|normal tension glaucoma|abnormal|unhealthy|not normal|non-normal|referable|sick|yes|present|"
-    "Glaucoma_Positive|RG|cases|other diseases|mild|ja|Glaukom ja|kein Normalbefund"
+    "glaucoma|DR|NPDR|PDR|nonproliferative|non-proliferative DR|Non-Exudative AMD|non-diabetic "
+    "retinopathy|nodule|non-center-involving DME|normal tension glaucoma|abnormal|unhealthy|not "
+    "normal|non-normal|referable|sick|yes|present|Glaucoma_Positive|RG|cases|other diseases|mild|ja|Glaukom ja|kein "
+    "Normalbefund"
 )
 
 HEALTHY = (
-    "normal|Normal|NORMAL |healthy|no_dr|No_DR|NoDR|nodr|No DR|no findings|no apparent retinopathy|non-referable|nonreferable|"
-    "NonReferable|Not Referable|non_glaucoma|nonglaucomatous|Non-DR|non diabetic|negative|glaucoma_negative|absent|DR-free|"
-    "without DR|eyes without glaucoma|1_normal|normal_fundus|Healthy eyes|control|none|no|false|NRG|glaucoma_no|gesund|"
-    "Gesunde|gesunde Augen|unauffällig|unauffaellig|Normalbefund|nein|Glaukom nein|glaucome_non|keine|yeux sains"
+    "normal|Normal|NORMAL |healthy|no_dr|No_DR|NoDR|nodr|No DR|no findings|no apparent "
+    "retinopathy|non-referable|nonreferable|NonReferable|Not Referable|non_glaucoma|nonglaucomatous|Non-DR|non "
+    "diabetic|negative|glaucoma_negative|absent|DR-free|without DR|eyes without "
+    "glaucoma|1_normal|normal_fundus|Healthy eyes|control|none|no|false|NRG|glaucoma_no|gesund|Gesunde|gesunde "
+    "Augen|unauffällig|unauffaellig|Normalbefund|nein|Glaukom nein|glaucome_non|keine|yeux sains"
 )
 
 
@@ -33,11 +35,37 @@ def test_names_that_are_not_those_of_the_healthy(name):
     assert positive.reads_healthy(name) is False
 
 
-@pytest.mark.parametrize("name", [
-    "neu", "unsortiert", "ungradable", "unknown", "poor quality", "no image", "unlabelled", "normal variant", "normal_with_drusen", "Healthy fellow eye of AMD",
-    "x", "n", "k.A.", "N/A", "TBD", "nicht beurteilbar", "illisible", "not sure", "no answer", "not treated", "no laser", "non-smoker",
-    "gesund mit Drusen", "unauffällig bis auf Narben", "auswertbar", "j",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "neu",
+        "unsortiert",
+        "ungradable",
+        "unknown",
+        "poor quality",
+        "no image",
+        "unlabelled",
+        "normal variant",
+        "normal_with_drusen",
+        "Healthy fellow eye of AMD",
+        "x",
+        "n",
+        "k.A.",
+        "N/A",
+        "TBD",
+        "nicht beurteilbar",
+        "illisible",
+        "not sure",
+        "no answer",
+        "not treated",
+        "no laser",
+        "non-smoker",
+        "gesund mit Drusen",
+        "unauffällig bis auf Narben",
+        "auswertbar",
+        "j",
+    ],
+)
 def test_names_that_are_neither(name):
     assert positive.reads_healthy(name) is None
 
@@ -71,9 +99,15 @@ def test_the_others_of_the_one_healthy_class_are_the_disease(names, ill):
 
 def test_what_the_label_is_called_counts():
     assert positive.guess(("0", "1"), "glaucoma") == (1,)
-    assert positive.guess(("0", "1", "2", "3", "4"), "dr_grade") == (2, 3, 4) == positive.guess(tasks.GRADE_NAMES, "dr_grade")
-    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok", "fundus_visible", "no_dr", "N",
-                  "gesund", "Normalbefund", "Bildqualität", "auswertbar", "Auge", "scharf", "o. B.", "Glaukom ausgeschlossen", "DR ruled out", "glaucome exclu", "ohne Befund",
+    assert (
+        positive.guess(("0", "1", "2", "3", "4"), "dr_grade")
+        == (2, 3, 4)
+        == positive.guess(tasks.GRADE_NAMES, "dr_grade")
+    )
+    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok",
+    "fundus_visible", "no_dr", "N",
+                  "gesund", "Normalbefund", "Bildqualität", "auswertbar", "Auge", "scharf", "o. B.",
+                  "Glaukom ausgeschlossen", "DR ruled out", "glaucome exclu", "ohne Befund",
                   "unremarkable", "macula intact"):  # fmt: skip
         for names in (("0", "1"), ("no", "yes"), ("false", "true"), ("ja", "nein")):
             assert positive.guess(names, label) == (), (label, names)
@@ -85,7 +119,10 @@ def test_words():
     assert positive.sentence(("glaucoma", "normal"), (0,)) == "Disease: glaucoma; healthy: normal"
     assert positive.named(("cataract", "glaucoma", "normal"), (0, 1)) == "cataract or glaucoma"
     assert positive.named(("0", "1"), (1,), "glaucoma") == "glaucoma 1"
-    assert positive.named(("no", "yes"), (1,), "glaucoma") == "glaucoma yes" and positive.named(("no", "yes"), (1,)) == "yes"
+    assert (
+        positive.named(("no", "yes"), (1,), "glaucoma") == "glaucoma yes"
+        and positive.named(("no", "yes"), (1,)) == "yes"
+    )
     assert tasks.dr_grade().positive_name == "grade >= 2"
     assert tasks.referable_dr().positive_name == "referable" and tasks.referable_dr().negative_name == "non-referable"
 
@@ -102,7 +139,11 @@ def test_thresholds_of_one_class_told_for_the_other_decide_the_same():
 
 def test_a_task_of_a_label_is_called_as_the_records_call_it():
     task = tasks.label("class").resolve(("glaucoma", "normal"))
-    assert (task.class_names, task.positive, task.record_names) == (("glaucoma", "normal"), (0,), ("glaucoma", "normal"))
+    assert (task.class_names, task.positive, task.record_names) == (
+        ("glaucoma", "normal"),
+        (0,),
+        ("glaucoma", "normal"),
+    )
     assert tasks.Task.from_json(json.loads(json.dumps(task.to_json()))) == task
     renamed = tasks.label("class", rename={"glaucoma": "Glaucoma suspected"}).resolve(("glaucoma", "normal"))
     assert (renamed.class_names, renamed.positive_name) == (("Glaucoma suspected", "normal"), "Glaucoma suspected")
@@ -145,7 +186,13 @@ def test_runs_of_earlier_releases():
     assert tasks.Task.from_json({**old, "class_names": ["glaucoma", "normal"]}).positive == (0,)
     unknown = tasks.Task.from_json({**old, "class_names": ["a", "b"]})
     assert unknown.positive == (1,) and "'b' is taken for it" in unknown.caution
-    grades = {**old, "name": "dr_grade", "labels": ["dr_grade"], "class_names": list(tasks.GRADE_NAMES), "ordered": True}
+    grades = {
+        **old,
+        "name": "dr_grade",
+        "labels": ["dr_grade"],
+        "class_names": list(tasks.GRADE_NAMES),
+        "ordered": True,
+    }
     assert tasks.Task.from_json(grades).positive == (2, 3, 4)
     assert tasks.Task.from_json({**old, "class_names": ["a", "b", "c"]}).positive == ()
 
@@ -154,7 +201,9 @@ def info(label: str, names: list[str], stated: list[str] | None = None) -> pipel
     counts = {str(value): 1 for value in range(len(names))}
     splits = {"train": {"examples": len(names), "classes": {label: counts}}}
     content = {"labels": {label: names}, "splits": splits}
-    return pipeline.RecordsInfo("records", 64, {"method": "crop"}, content | ({"positive": {label: stated}} if stated else {}))
+    return pipeline.RecordsInfo(
+        "records", 64, {"method": "crop"}, content | ({"positive": {label: stated}} if stated else {})
+    )
 
 
 def test_records_of_another_hospital_are_read_by_name():
@@ -168,7 +217,11 @@ def test_grades_by_name_in_another_order_are_refused():
     sorted_names = ["mild", "moderate", "no DR", "proliferative", "severe"]
     with pytest.raises(ValueError, match="0 is 'mild'"):
         pipeline.check_task(info("dr_grade", sorted_names), tasks.referable_dr())
-    for names in (["0", "1", "2", "3", "4"], ["none", "mild", "moderate", "severe", "proliferative"], list(tasks.GRADE_NAMES)):
+    for names in (
+        ["0", "1", "2", "3", "4"],
+        ["none", "mild", "moderate", "severe", "proliferative"],
+        list(tasks.GRADE_NAMES),
+    ):
         pipeline.check_task(info("dr_grade", names), tasks.referable_dr())
 
 
@@ -193,7 +246,9 @@ def test_a_run_that_called_the_ill_healthy_is_refused():
 def test_a_disease_of_several_is_present_where_its_name_says_so(names, stated, present):
     held = info("glaucoma", names, stated)
     assert label_values.tables(held, tasks.diseases(("glaucoma",))) == [present]
-    assert pipeline.class_counts(held, "train", tasks.diseases(("glaucoma",))).tolist() == [[present.count(0), present.count(1)]]
+    assert pipeline.class_counts(held, "train", tasks.diseases(("glaucoma",))).tolist() == [
+        [present.count(0), present.count(1)]
+    ]
 
 
 def test_a_disease_of_several_whose_names_say_nothing_is_asked_for():
@@ -205,7 +260,12 @@ def test_a_disease_of_several_whose_names_say_nothing_is_asked_for():
 @pytest.mark.parametrize(
     ("names", "ill", "label", "says"),
     [
-        (("glaucoma", "normal"), (1,), "class", "'normal' was called the disease, and reads as healthy; 'glaucoma' reads as a disease and was not"),
+        (
+            ("glaucoma", "normal"),
+            (1,),
+            "class",
+            "'normal' was called the disease, and reads as healthy; 'glaucoma' reads as a disease and was not",
+        ),
         (("0", "1"), (0,), "glaucoma", "'0' was called the disease"),
         (("cataract", "glaucoma", "normal"), (1, 2), "class", "'cataract' reads as a disease and was not called one"),
         (("glaucoma", "no_glaucoma", "normal"), (0, 2), "class", "'glaucoma' reads as a disease, too"),

@@ -106,4 +106,6 @@ def test_a_grade_is_a_disease_that_is_present(coloured_records):
     grades = [int(name.decode().rpartition("/")[2]) % 5 for name in batch["id"].numpy()]
     assert batch["label"].numpy()[:, 0].tolist() == [float(grade > 0) for grade in grades]
     counts = pipeline.class_counts(pipeline.read_info(coloured_records), "test", task)
-    assert counts.tolist() == [[grades.count(0), 16 - grades.count(0)]] and task.class_names == ("diabetic retinopathy",)
+    assert counts.tolist() == [[grades.count(0), 16 - grades.count(0)]] and task.class_names == (
+        "diabetic retinopathy",
+    )

@@ -98,9 +98,7 @@ def test_record_is_read_by_the_pipeline_as_it_was_written():
         source_size=(2848, 4288), crop_box=(-1.5, 2.0, 3.0, 4.0), laterality="left", quality=0.25,
         labels={"dr_grade": 3, "glaucoma": -1}, masks={"optic_disc": b"mask"}, centres={"fovea": (1.5, 2.5)},
     )  # fmt: skip
-    parsed = parse(
-        encode(record), labels=["dr_grade", "glaucoma"], masks=["optic_disc", "none"], centres=["fovea"]
-    )
+    parsed = parse(encode(record), labels=["dr_grade", "glaucoma"], masks=["optic_disc", "none"], centres=["fovea"])
     assert parsed["id"].numpy().decode() == record.image_id
     assert parsed["source_size"].numpy().tolist() == [2848, 4288]
     assert parsed["crop_box"].numpy().tolist() == [-1.5, 2.0, 3.0, 4.0]

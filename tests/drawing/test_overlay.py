@@ -48,23 +48,16 @@ def test_masks_keep_the_picture_outside():
     assert (drawn[:15] == image[:15]).all() and (drawn[30, 20] != image[30, 20]).any()
 
 
-@pytest.mark.parametrize(
-    "name", ["short", "a very long name of a photograph " * 8, "täglich ≥ 2 · 50 %", "日本"]
-)
+@pytest.mark.parametrize("name", ["short", "a very long name of a photograph " * 8, "täglich ≥ 2 · 50 %", "日本"])
 def test_words_stay_on_the_panel(name):
-    caption = overlay.Caption(
-        "Grad-CAM of referable", "referable" * 9, 0.87, "labelled non-referable", False, name
-    )
+    caption = overlay.Caption("Grad-CAM of referable", "referable" * 9, 0.87, "labelled non-referable", False, name)
     picture = overlay.panel(photograph(), photograph(), caption)
     right = picture[
         overlay.PANEL + overlay.MARGIN :,
         overlay.MARGIN + overlay.PANEL + 6 : 2 * overlay.MARGIN + overlay.PANEL - 2,
     ]
     assert (right == overlay.BACKGROUND).all()  # nothing runs from the left column into the right one
-    assert (
-        cv2.imdecode(np.frombuffer(overlay.encode_png(picture), np.uint8), cv2.IMREAD_COLOR).shape
-        == picture.shape
-    )
+    assert cv2.imdecode(np.frombuffer(overlay.encode_png(picture), np.uint8), cv2.IMREAD_COLOR).shape == picture.shape
 
 
 def test_percent_never_claims_certainty():
@@ -115,7 +108,11 @@ def test_nor_is_it_green_on_a_page(page):
     values = re.findall(rf"{name}: ([^;]+);", rules)
     assert len(values) == 2  # in light and in dark
     for value in values:
-        channels = [int(part, 16) for part in re.findall("..", value[1:])] if value.startswith("#") else [int(part) for part in value.split()]
+        channels = (
+            [int(part, 16) for part in re.findall("..", value[1:])]
+            if value.startswith("#")
+            else [int(part) for part in value.split()]
+        )
         assert channels[2] == max(channels) > channels[1]
 
 
@@ -133,9 +130,7 @@ def test_mask_captions_state_dice_or_what_is_missing():
     truth, scores = np.zeros((8, 8, 2)), np.zeros((8, 8, 2))
     truth[2:6, 2:6, :], scores[2:6, 2:6, 0] = 1, 0.9
     caption = captions.mask_caption(task, scores, truth, "eye")
-    assert (
-        caption.answer == "optic cup not found" and caption.detail == "Dice: optic disc 1.00, optic cup 0.00"
-    )
+    assert caption.answer == "optic cup not found" and caption.detail == "Dice: optic disc 1.00, optic cup 0.00"
     assert captions.mask_caption(task, scores, None, "eye").detail == captions.NO_LABEL
 
 

@@ -62,8 +62,6 @@ def test_every_chart_is_well_formed_and_escapes_names():
 
 
 def test_histogram_bars_add_up():
-    tree = parsed(
-        svg_charts.histogram(np.linspace(0, 1, 3), [("a", np.array([10, 5])), ("b", np.array([0, 5]))], "x")
-    )
+    tree = parsed(svg_charts.histogram(np.linspace(0, 1, 3), [("a", np.array([10, 5])), ("b", np.array([0, 5]))], "x"))
     heights = [float(box.attrib["height"]) for box in tree.iter("rect")]
     assert sum(heights) == pytest.approx(2 * svg_charts.SIDE, abs=0.5)  # two full columns of ten

@@ -86,15 +86,11 @@ def test_only_common_images_are_compared_in_any_order(tmp_path):
     a, b = drawn_predictions(1.0, 1), drawn_predictions(1.6, 2)
     rows = np.random.default_rng(0).permutation(300)[:200]
     columns = {field.name: getattr(b, field.name) for field in dataclasses.fields(b)}
-    fewer = dataclasses.replace(
-        b, **{name: values[rows] for name, values in columns.items() if values is not None}
-    )
+    fewer = dataclasses.replace(b, **{name: values[rows] for name, values in columns.items() if values is not None})
     result = compare.compare(evaluated(tmp_path / "a", a), evaluated(tmp_path / "b", fewer), "test")
     assert result["images"] == 200 and result["left_out"] == 100
     chosen = np.sort(rows)
-    assert result["metrics"]["auc"]["a"] == pytest.approx(
-        roc_auc_score(a.labels[chosen], a.probabilities[chosen, 1])
-    )
+    assert result["metrics"]["auc"]["a"] == pytest.approx(roc_auc_score(a.labels[chosen], a.probabilities[chosen, 1]))
 
 
 def test_multilabel_runs(tmp_path):
@@ -102,9 +98,7 @@ def test_multilabel_runs(tmp_path):
     base = drawn_predictions(1.0, 1)
     labels = np.stack([base.labels, np.where(np.arange(300) % 3, base.labels[::-1], -1)], axis=1)
     table = dataclasses.replace(base, labels=labels, probabilities=base.probabilities[:, ::-1])
-    result = compare.compare(
-        evaluated(tmp_path / "a", table, task), evaluated(tmp_path / "b", table, task), "test"
-    )
+    result = compare.compare(evaluated(tmp_path / "a", table, task), evaluated(tmp_path / "b", table, task), "test")
     assert result["metrics"]["auc"]["difference"] == 0 and "qwk" not in result["metrics"]
 
 

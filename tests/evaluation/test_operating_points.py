@@ -68,7 +68,9 @@ def test_all_right_still_has_a_wide_interval():
     """Wilson's interval of 3 of 3 patients by hand: z = 1.96, low = n / (n + z^2)."""
     labels, scores = np.array([1, 1, 1, 0, 0, 1]), np.array([0.9, 0.8, 0.9, 0.1, 0.3, 0.9])
     result = apply_threshold(labels, scores, np.array(["a", "b", "c", "d", "e", "a"]), 0.5, draws=100)
-    assert result["sensitivity"] == 1.0 and result["sensitivity_interval"] == pytest.approx([3 / (3 + 1.959964**2), 1.0])
+    assert result["sensitivity"] == 1.0 and result["sensitivity_interval"] == pytest.approx(
+        [3 / (3 + 1.959964**2), 1.0]
+    )
     assert result["specificity_interval"] == pytest.approx([2 / (2 + 1.959964**2), 1.0])
 
 

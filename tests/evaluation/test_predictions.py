@@ -50,9 +50,7 @@ def test_csv_round_trip(table, tmp_path):
 def test_missing_diseases_stay_missing(table, tmp_path):
     task = tasks.diseases(("glaucoma", "DR"))
     labels = np.stack([table.labels, np.where(np.arange(36) % 2, -1, table.labels)], axis=1)
-    (tmp_path / "predictions.csv").write_text(
-        predictions.to_csv(dataclasses.replace(table, labels=labels), task)
-    )
+    (tmp_path / "predictions.csv").write_text(predictions.to_csv(dataclasses.replace(table, labels=labels), task))
     np.testing.assert_array_equal(predictions.from_csv(tmp_path, task).labels, labels)
 
 
@@ -70,9 +68,7 @@ def test_a_limit_spreads_over_the_split(run):
 
 
 def test_chosen_examples_are_read_with_their_masks(run):
-    found = predictions.examples_by_id(
-        run, run.records, "test", {"test/eye_001", "test/eye_004"}, ("hard_exudates",)
-    )
+    found = predictions.examples_by_id(run, run.records, "test", {"test/eye_001", "test/eye_004"}, ("hard_exudates",))
     assert sorted(found) == ["test/eye_001", "test/eye_004"]
     assert (
         found["test/eye_001"]["mask/hard_exudates"].sum() == 100

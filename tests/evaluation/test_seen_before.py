@@ -15,7 +15,9 @@ STATED: dict[str, Any] = {"image_size": 64, "preprocess": "crop", "labels": {}, 
 
 
 def written(directory: Path, rows: dict[str, str], name: str) -> Path:
-    """Writes what is compared of records: dataset.json and splits.csv, with a digest of one letter for each photograph."""
+    """Writes what is compared of records: dataset.json and splits.csv, with a digest of one letter for each
+    photograph.
+    """
     directory.mkdir()
     lines = ["image,patient,split,sha256", *(f"{key}.png,{key},{split},{key}" for key, split in rows.items())]
     (directory / "splits.csv").write_text("\n".join(lines), encoding="utf-8")
@@ -51,7 +53,11 @@ def test_where_nobody_can_know_nothing_is_counted(tmp_path: Path):
 
 def test_such_photographs_are_not_unseen():
     other = {"split": "test", "trained_on_these_records": False}
-    assert is_unseen(other | {"seen_in_training": 0}) and is_unseen(other | {"seen_in_training": None}) and is_unseen(other)
+    assert (
+        is_unseen(other | {"seen_in_training": 0})
+        and is_unseen(other | {"seen_in_training": None})
+        and is_unseen(other)
+    )
     assert not is_unseen(other | {"seen_in_training": 1})
     own = {"trained_on_these_records": True, "seen_in_training": None}
     assert is_unseen(own | {"split": "test"}) and not is_unseen(own | {"split": "val"})

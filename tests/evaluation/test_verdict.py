@@ -31,7 +31,9 @@ def two_classes(scores: np.ndarray) -> np.ndarray:
 
 def judged(scores: np.ndarray, labels: np.ndarray = LABELS, split: str = "test", unseen: bool = True) -> dict:
     patients = np.array([f"p{index // 2}" for index in range(len(labels))])
-    return verdict.of_answers(tasks.referable_dr(), labels, two_classes(scores), verdict.People(patients), split, unseen)
+    return verdict.of_answers(
+        tasks.referable_dr(), labels, two_classes(scores), verdict.People(patients), split, unseen
+    )
 
 
 def noisy(labels: np.ndarray, weight: float) -> np.ndarray:
@@ -63,7 +65,11 @@ def test_few_patients_tell_nothing_however_good_the_scores_are():
     labels = np.r_[np.ones(2 * verdict.FEWEST, int), np.zeros(40, int)]
     assert judged(labels.astype(float), labels)["status"] == BETTER
     one_class = judged(np.linspace(0, 1, 40), np.zeros(40, int))
-    assert one_class["status"] == NOT_TOLD and one_class["value"] is None and "only 0 patients with it" in one_class["text"]
+    assert (
+        one_class["status"] == NOT_TOLD
+        and one_class["value"] is None
+        and "only 0 patients with it" in one_class["text"]
+    )
 
 
 def test_a_model_that_answers_the_same_for_everybody_is_not_better_whatever_the_order():
@@ -71,7 +77,9 @@ def test_a_model_that_answers_the_same_for_everybody_is_not_better_whatever_the_
     for width, status in ((1.0, BETTER), (2e-2, BETTER), (1e-4, NOT_TOLD)):
         result = judged(0.4766 + width * (scores - 0.4766))
         assert result["status"] == status and result["value"] > 0.9
-        assert ("all images get the same probability (0.477 to 0.477)" in (result["caution"] or "")) == (status == NOT_TOLD)
+        assert ("all images get the same probability (0.477 to 0.477)" in (result["caution"] or "")) == (
+            status == NOT_TOLD
+        )
 
 
 def test_images_that_the_model_has_seen_make_no_model_good():
@@ -88,7 +96,9 @@ def test_of_several_diseases_the_worst_decides_and_is_named():
     result = verdict.of_answers(tasks.diseases(), labels, scores, PEOPLE, "test", True)
     assert [part["status"] for part in result["parts"]] == [BETTER, NOT_TOLD]
     assert result["status"] == NOT_TOLD and " for diabetic_retinopathy on the test images" in result["caution"]
-    assert result["text"].index("Not told from guessing: diabetic_retinopathy") < result["text"].index("Better than guessing: glaucoma")
+    assert result["text"].index("Not told from guessing: diabetic_retinopathy") < result["text"].index(
+        "Better than guessing: glaucoma"
+    )
     assert result["parts"][1]["images"] == N - N // 5
 
 
@@ -117,7 +127,9 @@ def test_classes_without_a_question_are_judged_by_balanced_accuracy():
     assert always["status"] == NOT_TOLD and always["value"] == pytest.approx(1 / 3)
     assert status((labels + 1) % 3)["status"] == WORSE
     few = verdict.of_answers(task, labels[:2], np.eye(4)[labels[:2]], PEOPLE[:2], "test", True)
-    assert few["caution"].startswith("Not told from guessing on the test images: only 0 of the classes have 8 patients or more.")
+    assert few["caution"].startswith(
+        "Not told from guessing on the test images: only 0 of the classes have 8 patients or more."
+    )
 
 
 def masks(found: np.ndarray, true: np.ndarray, dice: float = 0.9, constant: float = 0.5) -> dict:
@@ -148,8 +160,10 @@ def test_a_ratio_is_judged_against_the_one_that_was_chosen_beforehand():
     found = np.full(N, np.median(true) + 0.2)
     dice = np.full((N, 1), 0.9)
     for chosen, status in ((None, WORSE), (float(found[0]), NOT_TOLD), (0.1, BETTER)):
-        (ratio, _) = verdict.of_masks(("optic disc",), true, found, dice, dice, PEOPLE, "test", True, chosen)["parts"]
-        assert ratio["status"] == status and ratio["constant"] == pytest.approx(np.median(true) if chosen is None else chosen)
+        ratio, _ = verdict.of_masks(("optic disc",), true, found, dice, dice, PEOPLE, "test", True, chosen)["parts"]
+        assert ratio["status"] == status and ratio["constant"] == pytest.approx(
+            np.median(true) if chosen is None else chosen
+        )
         assert ("the median of the validation photographs" in ratio["text"]) == (chosen is not None)
 
 
@@ -159,7 +173,10 @@ def test_photographs_of_nobody_known_are_not_called_patients():
     assert (strangers.stated, strangers.word, strangers[few].stated) == (None, "images", None)
     assert (PEOPLE.stated, PEOPLE.word, PEOPLE[few].stated) == (N // 2, "patients", 3)
     labels = few.astype(int)
-    said = [verdict.of_answers(tasks.referable_dr(), labels, two_classes(noisy(labels, 0.5)), who, "test", True) for who in (PEOPLE, strangers)]
+    said = [
+        verdict.of_answers(tasks.referable_dr(), labels, two_classes(noisy(labels, 0.5)), who, "test", True)
+        for who in (PEOPLE, strangers)
+    ]
     assert "only 3 patients with it" in said[0]["text"] and "only 3 images with it" in said[1]["text"]
     assert (said[1]["text"] + said[1]["caution"]).count("patient") == said[1]["text"].count("of unknown patients.") == 1
     assert said[1]["parts"][0]["patients"] is None
@@ -169,7 +186,9 @@ def test_masks_no_better_than_one_mask_for_all():
     true = np.random.default_rng(6).uniform(0.3, 0.8, N)
     assert masks(true, true, dice=0.4)["status"] == WORSE
     assert masks(true, true, dice=0.5)["status"] == NOT_TOLD
-    result = verdict.of_masks(("optic disc",), None, None, np.full((N, 1), 0.9), np.full((N, 1), 0.6), PEOPLE, "test", True)
+    result = verdict.of_masks(
+        ("optic disc",), None, None, np.full((N, 1), 0.9), np.full((N, 1), 0.6), PEOPLE, "test", True
+    )
     assert result["status"] == BETTER and [part["name"] for part in result["parts"]] == ["optic disc"]
 
 

@@ -32,9 +32,7 @@ def closed_form_gradcam(model, images, classes):
     """Grad-CAM of a head GAP -> Dense(relu) -> Dense, whose gradient is the same at each position."""
     import keras
 
-    reader = keras.Model(
-        model.input, [model.get_layer("cam_features").output, model.get_layer("penultimate").output]
-    )
+    reader = keras.Model(model.input, [model.get_layer("cam_features").output, model.get_layer("penultimate").output])
     features, hidden = (part.numpy() for part in reader(images))
     first = model.get_layer("penultimate").get_weights()[0]  # [C, U]
     last = model.get_layer("logits").get_weights()[0]  # [U, K]
@@ -76,9 +74,7 @@ def test_a_batch_gives_what_single_images_give(run, batch):
     classes = np.array([0, 1, 1])
     together = heatmaps.heat_maps(run.model, "saliency", images[:3], classes)
     for index in range(3):
-        alone = heatmaps.heat_maps(
-            run.model, "saliency", images[index : index + 1], classes[index : index + 1]
-        )
+        alone = heatmaps.heat_maps(run.model, "saliency", images[index : index + 1], classes[index : index + 1])
         np.testing.assert_allclose(together[index], alone[0], atol=1e-3)
 
 

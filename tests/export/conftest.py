@@ -1,4 +1,6 @@
-"""Drawn photographs as records of 96 px, and networks of the phone's family with them: one as it begins, one trained for seconds."""
+"""Drawn photographs as records of 96 px, and networks of the phone's family with them: one as it begins, one trained
+for seconds.
+"""
 
 from __future__ import annotations
 
@@ -135,8 +137,8 @@ def _untrained(directory: Path, records: Path) -> None:
 def trained_run_dir(made_once: MadeOnce, records: Path) -> Path:
     """A finished run as `run_dir`, trained for seconds until it tells the training photographs apart.
 
-    Weights that nobody trained give answers and heat maps out of small differences of small numbers, which 8 bits turn into
-    others: what a kernel may do to them says nothing of a network that people use.
+    Weights that nobody trained give answers and heat maps out of small differences of small numbers, which 8 bits turn
+    into others: what a kernel may do to them says nothing of a network that people use.
     """
     return made_once("trained_run", lambda directory: _trained(directory, records))
 

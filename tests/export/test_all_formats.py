@@ -33,7 +33,9 @@ def everything(trained_run_dir, tmp_path_factory):
     with gin.unlock_config():
         gin.bind_parameter("export.qat.epochs", 1)
         gin.bind_parameter("export.qat.batch_size", 8)
-        gin.bind_parameter("export.qat.learning_rate", 1e-6)  # with 1e-5 three steps lose what the few photographs taught it
+        gin.bind_parameter(
+            "export.qat.learning_rate", 1e-6
+        )  # with 1e-5 three steps lose what the few photographs taught it
     loose = Settings(calibration_images=8, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0))
     try:
         bundle.export_run(trained_run_dir, out, ["all"], settings=loose)
@@ -54,13 +56,19 @@ def test_every_format_is_made_and_compared(everything):
 
 
 def test_every_heat_map_is_that_of_the_network_where_the_answer_is(everything, trained_run_dir):
-    """Where 8 bits turn a probability near 0.5 into the other answer, the map speaks for that one, and may be the opposite."""
+    """Where 8 bits turn a probability near 0.5 into the other answer, the map speaks for that one, and may be the
+    opposite.
+    """
     run = runs.load_run(trained_run_dir)
     given = list(StoredPhotographs(run.records, "test", run.task, 16))
     network = [runtime.open_artifact(everything / "model.float32.tflite")(each) for each in given]
     for file in (fmt.file for fmt in FORMATS.values() if "int" in fmt.name):
         answers = [runtime.open_artifact(everything / file)(each) for each in given]
-        pairs = [(own["heatmap"].ravel(), other["heatmap"].ravel()) for own, other in zip(answers, network, strict=True) if _same(own, other)]
+        pairs = [
+            (own["heatmap"].ravel(), other["heatmap"].ravel())
+            for own, other in zip(answers, network, strict=True)
+            if _same(own, other)
+        ]
         assert len(pairs) >= 12, file
         found = [np.corrcoef(*pair)[0, 1] for pair in pairs]
         print(f"{file}: {len(pairs)} answers are the same; the heat maps' correlation is at least {min(found):.3f}")
@@ -86,8 +94,7 @@ def oldest_python(tmp_path_factory):
     return python
 
 
-RUN_ALL = textwrap.dedent(
-    """
+RUN_ALL = textwrap.dedent("""
     import sys
     import numpy as np
     from tflite_runtime.interpreter import Interpreter
@@ -97,8 +104,7 @@ RUN_ALL = textwrap.dedent(
         answers = [{name: np.array(value) for name, value in run(image=each[None]).items()} for each in photographs]
         together = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
         np.savez(sys.argv[2] + "/" + path.rsplit("/", 1)[1] + ".npz", **together)
-    """
-)
+    """)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +127,10 @@ def test_every_tflite_runs_the_same_in_the_oldest_runtime(everything, listed, ol
     assert len(paths) == 6
     for path in paths:
         found = np.load(tmp_path / f"{path.name}.npz")
-        permitted, moved = test_vectors.floating_tolerances(list(zip(given, answers, strict=True))), rounding.spread(path, given)
+        permitted, moved = (
+            test_vectors.floating_tolerances(list(zip(given, answers, strict=True))),
+            rounding.spread(path, given),
+        )
         for index, photograph in enumerate(given):
             assert bool(moved[index]) == ("int" in path.name)
             own = {name: found[name][index : index + 1] for name in found.files}
@@ -167,6 +176,8 @@ def test_stated_tolerances_hold_for_other_kernels_and_for_no_fault(everything, l
             for fault, outputs in _wrong(runs[0], photograph, given[index - 1]).items():
                 found = rounding.differences(outputs, expected)
                 caught[fault] = caught.get(fault, False) or any(found[name] > permitted[name] for name in found)
-        if "qat" in file:  # its weights were fine-tuned: maps of its own, of 3 x 3 cells, may lie as far off as one cell
+        if (
+            "qat" in file
+        ):  # its weights were fine-tuned: maps of its own, of 3 x 3 cells, may lie as far off as one cell
             caught = {fault: found for fault, found in caught.items() if "heat map" not in fault}
         assert all(caught.values()), f"{file}: {caught}"

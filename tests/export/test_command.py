@@ -40,7 +40,9 @@ def test_bad_input_ends_with_one_and_says_why(arguments, message, tmp_path):
 def test_the_last_line_leads_on(tmp_path):
     import shlex
 
-    code = f"import export.__main__ as command; print(command.next_steps('{tmp_path}/idrid/'))"  # flags are the process's own
+    code = (  # flags are the process's own
+        f"import export.__main__ as command; print(command.next_steps('{tmp_path}/idrid/'))"
+    )
     line = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout
     assert f"read {tmp_path}/idrid/parity.html and {tmp_path}/idrid/MODEL_CARD.md" in line
     words = shlex.split(line.split("next: ")[1])

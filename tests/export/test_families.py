@@ -29,7 +29,11 @@ PHONE_FAMILIES = {
     "mobilenet_v3_large": (functools.partial(mobilenet_v3_cbam, variant="large"), "classification", 1),
     "mobilenet_v2_cbam": (functools.partial(cbam_classifier, backbone=backbones.mobilenet_v2), "classification", 1),
     "resnet_v2_slim": (resnet_v2_slim, "classification", 1),
-    "unet_plain": (functools.partial(unet.unet, encoder=functools.partial(unet.plain_encoder, depth=3, width=8)), "segmentation", 1),
+    "unet_plain": (
+        functools.partial(unet.unet, encoder=functools.partial(unet.plain_encoder, depth=3, width=8)),
+        "segmentation",
+        1,
+    ),
     "unet_mobile": (functools.partial(unet.unet, encoder=backbones.mobilenet_v3_encoder), "segmentation", 1),
     "multitask_mobilenet_v2_cbam": (functools.partial(multitask.multitask, trunk="mobilenet_v2_cbam"), "multilabel", 1),
 }
@@ -83,12 +87,17 @@ def saved(model: keras.Model, directory) -> str:
     return str(directory)
 
 
-# MobileNetV3-Small and its head are what test_tflite.py and test_onnx.py convert; MobileNetV2's differs in the trunk alone.
-@pytest.mark.parametrize("name", marked(["mobilenet_v3_large", "resnet_v2_slim", "unet_plain", "unet_mobile", *SERVER_FAMILIES]))
+# MobileNetV3-Small and its head are what test_tflite.py and test_onnx.py convert; MobileNetV2's differs in the trunk
+# alone.
+@pytest.mark.parametrize(
+    "name", marked(["mobilenet_v3_large", "resnet_v2_slim", "unet_plain", "unet_mobile", *SERVER_FAMILIES])
+)
 def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
     build, kind = {**PHONE_FAMILIES, **SERVER_FAMILIES}[name][:2]
     trained = network(build, photographs)
-    graphs = {target: deployable_graph(trained, kind=kind, preprocess=CROP, target=target).model for target in (PHONE, SERVER)}
+    graphs = {
+        target: deployable_graph(trained, kind=kind, preprocess=CROP, target=target).model for target in (PHONE, SERVER)
+    }
     call = measure.graph_function(graphs[PHONE])
     contents = {
         "tflite": tflite.convert_float(saved(graphs[PHONE], tmp_path / "saved"), "float32"),
@@ -102,8 +111,8 @@ def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=suffix)
 
 
-# The server's families take a minute each. Tried once: ResNet50, EfficientNet-B4 and AlexNet run in one piece, DenseNet121 in
-# four, since XNNPACK leaves its three average pools to LiteRT's own kernels.
+# The server's families take a minute each. Tried once: ResNet50, EfficientNet-B4 and AlexNet run in one piece,
+# DenseNet121 in four, since XNNPACK leaves its three average pools to LiteRT's own kernels.
 @pytest.mark.parametrize("name", marked(PHONE_FAMILIES))
 def test_int8_runs_in_one_piece_and_answers_alike(name, photographs, tmp_path):
     build, kind, partitions = PHONE_FAMILIES[name]
@@ -116,6 +125,6 @@ def test_int8_runs_in_one_piece_and_answers_alike(name, photographs, tmp_path):
     assert found.partitions == partitions, f"{name}: left to LiteRT's own kernels: {found.left}"
     key, values = answers(content, "tflite", photographs, tmp_path)
     expected = np.concatenate([call(photograph)[key] for photograph in photographs])
-    # Weights that nobody trained are hard on 8 bits. A mean, since XNNPACK's integers are the same on every processor but a value
-    # that is computed in floating point may be rounded to the next one.
+    # Weights that nobody trained are hard on 8 bits. A mean, since XNNPACK's integers are the same on every processor
+    # but a value that is computed in floating point may be rounded to the next one.
     assert np.abs(values - expected).mean() < 0.05

@@ -26,7 +26,9 @@ from export.settings import Settings
 SIZE = 96  # of the drawn records
 
 
-LOOSE = Settings(calibration_images=8, max_auc_drop=1.0, max_dice_drop=1.0, max_graph_auc_drop=1.0, max_graph_dice_drop=1.0)
+LOOSE = Settings(
+    calibration_images=8, max_auc_drop=1.0, max_dice_drop=1.0, max_graph_auc_drop=1.0, max_graph_dice_drop=1.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +71,25 @@ def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
         distances = [float(runtime.open_artifact(out / name)(each)["ood_distance"][0, 0]) for each in validation]
         assert row["ood"]["threshold"] == pytest.approx(np.quantile(distances, 0.99), rel=1e-4), name
         entry = next(entry for entry in content["artifacts"].values() if entry["file"] == name)
-        assert entry["ood"]["threshold"] == row["ood"]["threshold"] and entry["ood"]["method"] == content["ood"]["method"]
+        assert (
+            entry["ood"]["threshold"] == row["ood"]["threshold"] and entry["ood"]["method"] == content["ood"]["method"]
+        )
     assert report["finetuning"]["kept_epoch"] in (0, 1)
     page = (out / "parity.html").read_text()
     assert "Dice of the optic disc" in page and "Photographs with another answer" not in page
     card = (out / "MODEL_CARD.md").read_text()
     assert "probability is calibrated" not in card and "vcdr_" not in card
-    for name, row in report["artifacts"].items():  # whose threshold, and how many of the judged photographs lie beyond it
-        assert re.search(rf"\| {name} \|.*\| {number(row['ood']['threshold'])} \| {100 * row['ood_beyond']:.1f} % \|", card), name
+    for name, row in report[
+        "artifacts"
+    ].items():  # whose threshold, and how many of the judged photographs lie beyond it
+        assert re.search(
+            rf"\| {name} \|.*\| {number(row['ood']['threshold'])} \| {100 * row['ood_beyond']:.1f} % \|", card
+        ), name
     for name in ("Dice of the optic disc", "Dice of the optic cup"):
         assert re.search(rf"- {name}: 0\.\d+ \(95 % interval 0\.\d+ to 0\.\d+\)", card), name
-    error = re.search(r"cup-to-disc ratio .*: mean absolute error (\S+) \(95 % interval (\S+) to (\S+)\); found on", card)
+    error = re.search(
+        r"cup-to-disc ratio .*: mean absolute error (\S+) \(95 % interval (\S+) to (\S+)\); found on", card
+    )
     value, low, high = (float(error[index]) for index in (1, 2, 3))
     assert low <= value <= high and value == pytest.approx(1 - report["keras"]["vcdr_accuracy"], abs=6e-4)
     assert content["warning"] is None  # these records do not say `synthetic`: tests/test_demo.py has those
@@ -94,7 +104,9 @@ def test_run_and_bundle_are_judged_against_the_same_constant_answer(mask_bundle)
     evaluated, exported = flow.evaluate(run, flow.Settings(examples=0))["verdict"], report["verdict"]
     assert [part["name"] for part in evaluated["parts"]] == ["vertical cup-to-disc ratio", "optic disc", "optic cup"]
     (ratio, *own), (exported_ratio, *others) = evaluated["parts"], exported["parts"]
-    assert ratio["constant"] == exported_ratio["constant"]  # how far a network that nobody trained is off from it says nothing
+    assert (
+        ratio["constant"] == exported_ratio["constant"]
+    )  # how far a network that nobody trained is off from it says nothing
     for one, other in zip(own, others, strict=True):
         assert one["baseline_value"] == pytest.approx(other["baseline_value"], abs=1e-6)
         assert one["value"] == pytest.approx(other["value"], abs=0.02) and one["status"] == other["status"]
@@ -135,7 +147,9 @@ def test_what_onnx_cannot_hold_is_named(run_on_synthetic, tmp_path):
     logits = layers.Dense(2, name="logits")(ops.erfinv(ops.tanh(x) * 0.9))
     model = keras.Model(inputs, logits)
     with pytest.raises(onnx.NotExpressibleError):
-        onnx.convert_float32(deployable_graph(model, kind="classification", preprocess={"method": "crop"}, target=SERVER).model)
+        onnx.convert_float32(
+            deployable_graph(model, kind="classification", preprocess={"method": "crop"}, target=SERVER).model
+        )
     run = run_on_synthetic(tmp_path / "run", tasks.referable_dr(), model)
     with pytest.raises(ValueError, match="None of the formats"):
         bundle.export_run(run, tmp_path / "out", ["onnx_float32"], settings=LOOSE)

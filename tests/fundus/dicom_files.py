@@ -15,9 +15,7 @@ OPHTHALMIC = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
 RGB = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)
 
 
-def dicom(
-    pixels: np.ndarray, photometric: str, bits: int = 8, syntax: str = EXPLICIT, data: bytes | None = None
-):
+def dicom(pixels: np.ndarray, photometric: str, bits: int = 8, syntax: str = EXPLICIT, data: bytes | None = None):
     pytest.importorskip("pydicom")
     from pydicom.dataset import Dataset, FileMetaDataset
 

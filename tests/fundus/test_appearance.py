@@ -40,13 +40,19 @@ def grey(image: np.ndarray) -> np.ndarray:
 
 
 def normalised(image: np.ndarray, sigma: float, kept: float = 1.0, around: int = 0, jpeg: int = 0) -> np.ndarray:
-    """Normalises as is usual: blur sigma as a fraction of the radius, then a disc of `kept` radii on a grey level of `around`."""
+    """Normalises as is usual: blur sigma as a fraction of the radius, then a disc of `kept` radii on a grey level of
+    `around`.
+    """
     crop = crop_square(image, find_fov(image), 320)
     out = cv2.addWeighted(crop, 4, cv2.GaussianBlur(crop, (0, 0), sigma * 160), -4, 128)
     disc = np.zeros((320, 320, 1), np.uint8)
     cv2.circle(disc, (160, 160), int(160 * kept), 1, -1)
     out = np.where(disc, out, around).astype(np.uint8)
-    return out if not jpeg else cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, jpeg])[1], cv2.IMREAD_COLOR)
+    return (
+        out
+        if not jpeg
+        else cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, jpeg])[1], cv2.IMREAD_COLOR)
+    )
 
 
 def encoded(image: np.ndarray, suffix: str = ".png") -> bytes:
@@ -164,7 +170,10 @@ def test_what_is_read_for_an_answer_is_held_against_the_kinds_of_the_model():
     assert read_crop(encoded(np.ascontiguousarray(image[..., ::-1])), 96, pictures=KINDS).refusal.reason == "colours"
 
 
-@pytest.mark.parametrize(("method", "taken"), [("graham", {COLOUR}), ("grey", {COLOUR, GREYSCALE}), ("crop", {COLOUR, GREYSCALE, NORMALISED})])
+@pytest.mark.parametrize(
+    ("method", "taken"),
+    [("graham", {COLOUR}), ("grey", {COLOUR, GREYSCALE}), ("crop", {COLOUR, GREYSCALE, NORMALISED})],
+)
 def test_records_take_what_their_preprocessing_can_be_given(method, taken, tmp_path):
     image = eye(4)
     pictures = {COLOUR: image, GREYSCALE: grey(image), NORMALISED: normalised(image, 1 / 20)}

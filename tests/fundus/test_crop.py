@@ -109,14 +109,7 @@ def test_a_drawn_blob_lands_where_its_centre_says(fov, size):
     x, y = crop_points(np.array([[round(fov.centre_x), round(fov.centre_y)]]), fov, size)[0]
     touches = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
     rows, columns = np.nonzero(inside)
-    if (
-        touches
-        or not inside.any()
-        or inside[0].any()
-        or inside[-1].any()
-        or inside[:, 0].any()
-        or inside[:, -1].any()
-    ):
+    if touches or not inside.any() or inside[0].any() or inside[-1].any() or inside[:, 0].any() or inside[:, -1].any():
         return
     assert abs(columns.mean() - x) < 0.5 and abs(rows.mean() - y) < 0.5
     picture = crop_square(np.dstack([mask * 255] * 3), fov, size)[..., 0].astype(float)

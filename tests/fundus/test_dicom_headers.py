@@ -1,5 +1,5 @@
-"""DICOM files whose header lacks something, states what is absurd, or holds another number of frames than it says: each is
-refused with a reason, none ends a run."""
+"""DICOM files whose header lacks something, states what is absurd, or holds another number of frames than it says: each
+is refused with a reason, none ends a run."""
 
 import io
 import struct
@@ -177,7 +177,14 @@ def test_jpeg_2000_is_refused_unread(monkeypatch):
 KEYWORDS = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated")
 KEYWORDS += ("BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "PixelData", "WindowCenter")
 VALUES = [("US", number) for number in (0, 1, 2, 3, 8, 15, 16, 17, 64, 65535, None, [1, 2])]
-VALUES += [("SS", -1), ("FD", float("nan")), ("LO", "words"), ("CS", "RGB"), ("CS", "PALETTE COLOR"), ("IS", "99999999999")]
+VALUES += [
+    ("SS", -1),
+    ("FD", float("nan")),
+    ("LO", "words"),
+    ("CS", "RGB"),
+    ("CS", "PALETTE COLOR"),
+    ("IS", "99999999999"),
+]
 VALUES += [("OB", b"\1\2"), ("SQ", []), ("UN", b"\xff" * 7)]
 
 

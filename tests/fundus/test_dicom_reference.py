@@ -1,4 +1,6 @@
-"""DICOM pixels are those of pydicom's own pipeline (pixel_array, rescale, window or VOI LUT), or the file is refused for that reason."""
+"""DICOM pixels are those of pydicom's own pipeline (pixel_array, rescale, window or VOI LUT), or the file is refused
+for that reason.
+"""
 
 import io
 

@@ -110,9 +110,7 @@ def test_the_plan_gives_the_target_sigma(size):
         line = np.zeros((1, size), np.float32)
         line[0, size // 2 + shift] = 1
         small = cv2.resize(line, (size // pool, 1), interpolation=cv2.INTER_AREA)
-        small = cv2.sepFilter2D(
-            small, cv2.CV_32F, kernel, np.ones(1, np.float32), borderType=cv2.BORDER_CONSTANT
-        )
+        small = cv2.sepFilter2D(small, cv2.CV_32F, kernel, np.ones(1, np.float32), borderType=cv2.BORDER_CONSTANT)
         total += np.roll(cv2.resize(small, (size, 1), interpolation=cv2.INTER_LINEAR)[0], -shift) / pool
     offset = np.arange(size) - size // 2
     spread = np.sqrt((total * offset**2).sum() / total.sum() - ((total * offset).sum() / total.sum()) ** 2)
@@ -140,9 +138,7 @@ def test_grey_has_zero_mean_and_unit_variance_inside():
 def test_preprocess_knows_its_methods():
     crop = textured_crop(128)
     np.testing.assert_array_equal(preprocess(crop, "crop"), crop)
-    np.testing.assert_array_equal(
-        preprocess(crop, "graham"), graham_normalise(crop, sigma_ratio=RATIO, gain=4)
-    )
+    np.testing.assert_array_equal(preprocess(crop, "graham"), graham_normalise(crop, sigma_ratio=RATIO, gain=4))
     assert {preprocess(crop, method).dtype for method in PREPROCESS} == {np.dtype(np.uint8)}
     with pytest.raises(ValueError, match="Known: graham, crop, grey"):
         preprocess(crop, "clahe")

@@ -13,9 +13,7 @@ from dr_edge.fundus.graham_layer import GrahamNormalisation, GreyNormalisation
 def crops(size: int) -> np.ndarray:
     """Three uint8 crops: a textured disc, one cut at the top and dim, one black."""
     random = np.random.default_rng(size)
-    image = np.array([170, 90, 50]) * np.linspace(0.5, 1.3, size)[:, None, None] + random.normal(
-        0, 12, (size, size, 3)
-    )
+    image = np.array([170, 90, 50]) * np.linspace(0.5, 1.3, size)[:, None, None] + random.normal(0, 12, (size, size, 3))
     image[~disc_mask(size)] = random.integers(0, 5, 3)
     dim = image * 0.3
     dim[: size // 6] = 2

@@ -1,4 +1,6 @@
-"""More than one eye, a part of one, a stretched one, a thumbnail: refused for that reason, and the nearest legitimate cases are not."""
+"""More than one eye, a part of one, a stretched one, a thumbnail: refused for that reason, and the nearest legitimate
+cases are not.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def grey(image: np.ndarray) -> np.ndarray:
     return np.repeat(image[..., 1:2], 3, axis=2)
 
 
-def laid(pictures: list[np.ndarray], colour: tuple[int, int, int], size: tuple[int, int], at: list[tuple[int, int]]) -> np.ndarray:
+def laid(
+    pictures: list[np.ndarray], colour: tuple[int, int, int], size: tuple[int, int], at: list[tuple[int, int]]
+) -> np.ndarray:
     out = np.full((*size, 3), colour, np.uint8)
     for picture, (y, x) in zip(pictures, at, strict=True):
         out[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
@@ -58,8 +62,12 @@ def pairs(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
         "on white": laid([a, b], (255, 255, 255), (380, wide + 90), [(40, 30), (40, 60 + a.shape[1])]),
         "on blue": laid([a, b], (60, 90, 180), (380, wide + 90), [(40, 30), (40, 60 + a.shape[1])]),
         "montage": np.vstack([np.hstack([a, b]), np.hstack([b, a])]),
-        "a white bar between": np.hstack([touching[:, : fitted(tight(a), 300).shape[1]], np.full((300, 24, 3), 255, np.uint8), fitted(tight(b), 300)]),
-        "a bar between rows": np.vstack([a, np.full((20, a.shape[1], 3), (120, 120, 130), np.uint8), cv2.resize(b, (a.shape[1], 300))]),
+        "a white bar between": np.hstack(
+            [touching[:, : fitted(tight(a), 300).shape[1]], np.full((300, 24, 3), 255, np.uint8), fitted(tight(b), 300)]
+        ),
+        "a bar between rows": np.vstack(
+            [a, np.full((20, a.shape[1], 3), (120, 120, 130), np.uint8), cv2.resize(b, (a.shape[1], 300))]
+        ),
         "three": np.hstack([a, b, a]),
         "one dark": np.hstack([a, b // 2]),
         "one red-free": np.hstack([a, green]),
@@ -85,7 +93,9 @@ def beside(image: np.ndarray) -> dict[str, np.ndarray]:
     for line in range(4):
         cv2.putText(label, "OD 2021-03", (left, 80 + 40 * line), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (255, 255, 255), 3)
     bar[-60:] = 90
-    cv2.putText(bar, "Patient 0042  f  1961", (20, room.shape[0] - 20), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (255, 255, 255), 2)
+    cv2.putText(
+        bar, "Patient 0042  f  1961", (20, room.shape[0] - 20), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (255, 255, 255), 2
+    )
     patches = np.random.default_rng(0).integers(40, 240, (4, 6, 3), np.uint8)
     patches[0, :, 0], patches[0, :, 2] = 230, 30
     chart[60:180, left : left + 180] = cv2.resize(patches, (180, 120), interpolation=cv2.INTER_NEAREST)
@@ -94,9 +104,21 @@ def beside(image: np.ndarray) -> dict[str, np.ndarray]:
     ramp[60:200, left : left + 160] = np.repeat(np.linspace(30, 240, 8).astype(np.uint8), 20)[None, :, None]
     smooth, scan = room.copy(), room.copy()
     smooth[60:200, left : left + 160] = np.linspace(30, 240, 160).astype(np.uint8)[None, :, None]
-    speckle = cv2.GaussianBlur(np.random.default_rng(1).normal(90, 60, (140, 180)), (0, 0), 1.5).clip(20, 240).astype(np.uint8)
+    speckle = (
+        cv2.GaussianBlur(np.random.default_rng(1).normal(90, 60, (140, 180)), (0, 0), 1.5)
+        .clip(20, 240)
+        .astype(np.uint8)
+    )
     scan[60:200, left : left + 180] = speckle[..., None]
-    return {"label": label, "bar": bar, "chart": chart, "logo": logo, "grey ramp": ramp, "smooth ramp": smooth, "OCT scan": scan}
+    return {
+        "label": label,
+        "bar": bar,
+        "chart": chart,
+        "logo": logo,
+        "grey ramp": ramp,
+        "smooth ramp": smooth,
+        "OCT scan": scan,
+    }
 
 
 @pytest.mark.parametrize("seed", range(4))

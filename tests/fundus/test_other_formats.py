@@ -1,7 +1,7 @@
 """WebP and HEIC are read, whatever turns them; GIF, JPEG 2000, AVIF and the like are refused by name.
 
-The files in `heic/` are drawn: a gradient of 80 x 60, and `eye.heic`. They were written once by pillow-heif, which is no dependency,
-since its encoder is GPL; pi-heif reads only.
+The files in `heic/` are drawn: a gradient of 80 x 60, and `eye.heic`. They were written once by pillow-heif, which is
+no dependency, since its encoder is GPL; pi-heif reads only.
 """
 
 import builtins
@@ -134,7 +134,8 @@ def grid(tile: bytes) -> bytes:
     hvcc = tile[at : at + int.from_bytes(tile[at : at + 4], "big")]
     ispe = [box(b"ispe", bytes(4), struct.pack(">II", *size)) for size in ((80, 64), (160, 128))]
     infe = b"".join(
-        box(b"infe", b"\2\0\0\0", struct.pack(">HH4s", item, 0, b"grid" if item == 5 else b"hvc1"), b"\0") for item in range(1, 6)
+        box(b"infe", b"\2\0\0\0", struct.pack(">HH4s", item, 0, b"grid" if item == 5 else b"hvc1"), b"\0")
+        for item in range(1, 6)
     )
     picture = b"\0\0\1\1" + struct.pack(">HH", 160, 128)
 
@@ -145,9 +146,11 @@ def grid(tile: bytes) -> bytes:
         links += struct.pack(">HB1B", 5, 1, 3)
         meta = box(
             b"meta", bytes(4), box(b"hdlr", bytes(8), b"pict", bytes(13)), box(b"pitm", bytes(4), struct.pack(">H", 5)),
-            box(b"iloc", b"\1\0\0\0\x44\0", struct.pack(">H", 5), places), box(b"iinf", bytes(4), struct.pack(">H", 5), infe),
+            box(b"iloc", b"\1\0\0\0\x44\0", struct.pack(">H", 5), places),
+            box(b"iinf", bytes(4), struct.pack(">H", 5), infe),
             box(b"iref", bytes(4), box(b"dimg", struct.pack(">HH4H", 5, 4, 1, 2, 3, 4))),
-            box(b"iprp", box(b"ipco", hvcc, *ispe), box(b"ipma", bytes(4), struct.pack(">I", 5), links)), box(b"idat", picture),
+            box(b"iprp", box(b"ipco", hvcc, *ispe), box(b"ipma", bytes(4), struct.pack(">I", 5), links)),
+            box(b"idat", picture),
         )  # fmt: skip
         return box(b"ftyp", b"heic", bytes(4), b"mif1heic") + meta + box(b"mdat", coded)
 

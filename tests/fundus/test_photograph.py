@@ -83,9 +83,7 @@ def test_grey_palette_and_alpha_become_rgb():
     grey = np.asarray(Image.fromarray(gradient()).convert("L"))
     np.testing.assert_array_equal(decode_photograph(saved(grey, "PNG")), np.dstack([grey] * 3))
     palette = Image.fromarray(gradient()).quantize(16)
-    np.testing.assert_array_equal(
-        decode_photograph(saved(palette, "PNG")), np.asarray(palette.convert("RGB"))
-    )
+    np.testing.assert_array_equal(decode_photograph(saved(palette, "PNG")), np.asarray(palette.convert("RGB")))
     alpha = np.full((60, 80), 255, np.uint8)
     alpha[:, :20] = 0
     expected = gradient() * (alpha > 0)[..., None]
@@ -202,7 +200,12 @@ def test_jpeg_pixels_are_those_of_opencv(min_side, options):
 
 def test_damaged_exif_turns_nothing():
     data = saved(gradient(), "JPEG", quality=95)
-    for content in (b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"Exif\0\0XX" * 9):
+    for content in (
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff",
+        b"Exif\0\0XX" * 9,
+    ):
         segment = b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
         np.testing.assert_array_equal(decode_photograph(data[:2] + segment + data[2:]), decode_photograph(data))
 

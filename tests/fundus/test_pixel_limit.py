@@ -1,4 +1,6 @@
-"""The limit on pixels cannot be got round: a file that says one size to the header's reader and another to the decoder."""
+"""The limit on pixels cannot be got round: a file that says one size to the header's reader and another to the
+decoder.
+"""
 
 import io
 import struct
@@ -106,7 +108,10 @@ def pointing(tags: Sequence[int], size: int, pages: int = 1) -> bytes:
     return head.ljust(size, b"\x7f")
 
 
-@pytest.mark.parametrize(("tags", "pages", "word"), [(range(400, 1200), 1, "truncated"), ((273, 279, 324, 325, 330), 1, "corrupt"), ((273,), 60, "corrupt")])
+@pytest.mark.parametrize(
+    ("tags", "pages", "word"),
+    [(range(400, 1200), 1, "truncated"), ((273, 279, 324, 325, 330), 1, "corrupt"), ((273,), 60, "corrupt")],
+)
 def test_tiff_tags_that_share_their_values_take_no_more_memory_than_the_file_allows(tags, pages, word):
     """800 tags of a file of 0.4 MB took 320 MB."""
     data = pointing(tags, 400_000, pages)
@@ -121,7 +126,11 @@ def test_tiff_tags_that_share_their_values_take_no_more_memory_than_the_file_all
 
 def test_an_exif_whose_tags_share_their_values_takes_no_memory():
     """Pillow's reader takes 6 GB for it."""
-    tiff_ = b"MM\0*" + struct.pack(">IH", 8, 20_000) + b"".join(struct.pack(">HHII", 0x8000 + n, 1, 250_000, 0) for n in range(20_000))
+    tiff_ = (
+        b"MM\0*"
+        + struct.pack(">IH", 8, 20_000)
+        + b"".join(struct.pack(">HHII", 0x8000 + n, 1, 250_000, 0) for n in range(20_000))
+    )
     exif = b"eXIf" + tiff_.ljust(300_000, b"\0")
     png = cv2.imencode(".png", np.zeros((*SMALL, 3), np.uint8))[1].tobytes()
     data = png[:33] + struct.pack(">I", len(exif) - 4) + exif + struct.pack(">I", zlib.crc32(exif)) + png[33:]

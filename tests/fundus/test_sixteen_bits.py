@@ -16,7 +16,9 @@ def deep(bits: int, suffix: str, image: np.ndarray = PICTURE) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("image", [PICTURE, PICTURE[..., 0], np.dstack([PICTURE, np.full((60, 80), 255)])], ids=["rgb", "grey", "alpha"])
+@pytest.mark.parametrize(
+    "image", [PICTURE, PICTURE[..., 0], np.dstack([PICTURE, np.full((60, 80), 255)])], ids=["rgb", "grey", "alpha"]
+)
 @pytest.mark.parametrize("bits", [8, 9, 10, 12, 14])
 def test_fewer_bits_in_sixteen_are_refused(bits, image, suffix):
     if image.ndim == 3 and image.shape[2] == 4:

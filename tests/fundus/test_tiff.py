@@ -1,4 +1,6 @@
-"""TIFF: of several pages the photograph, every kind read right or refused by its name, damaged compressed data refused."""
+"""TIFF: of several pages the photograph, every kind read right or refused by its name, damaged compressed data
+refused.
+"""
 
 import io
 import struct
@@ -25,7 +27,9 @@ def pillow(image, **options) -> bytes:
 
 
 def written(*pages: tuple[dict[int, tuple[int, list[int]]], list[bytes]], big: bool = False, order: str = "<") -> bytes:
-    """A TIFF of pages, each of (tag -> (type, values), strips), where the strips' tags are 273 and 279, or 324 and 325 for tiles."""
+    """A TIFF of pages, each of (tag -> (type, values), strips), where the strips' tags are 273 and 279, or 324 and 325
+    for tiles.
+    """
     long, head = ("Q", 16) if big else ("I", 8)
     data = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
     data += struct.pack(order + "HHQ", 8, 0, 0) if big else bytes(4)
@@ -118,19 +122,30 @@ READ = {
     "16 bits": written(page(PICTURE.astype(np.uint16) * 257)),
     "16 bits, big-endian": written(page((PICTURE.astype(np.uint16) * 257).astype(">u2")), order=">"),
     "16-bit planes": written(
-        page(PICTURE.astype(np.uint16) * 257, [(PICTURE[..., c].astype(np.uint16) * 257).tobytes() for c in range(3)], t284=[2])
+        page(
+            PICTURE.astype(np.uint16) * 257,
+            [(PICTURE[..., c].astype(np.uint16) * 257).tobytes() for c in range(3)],
+            t284=[2],
+        )
     ),
     "BigTIFF": written(page(PICTURE), big=True),
     "tiles": written(
         page(
             PICTURE,
-            [np.pad(PICTURE, ((0, 4), (0, 16), (0, 0)))[y : y + 32, x : x + 32].tobytes() for y in (0, 32) for x in (0, 32, 64)],
+            [
+                np.pad(PICTURE, ((0, 4), (0, 16), (0, 0)))[y : y + 32, x : x + 32].tobytes()
+                for y in (0, 32)
+                for x in (0, 32, 64)
+            ],
             t322=[32],
             t323=[32],
         )
     ),
     "inks": pillow(Image.fromarray(np.dstack([255 - PICTURE, np.zeros((60, 80), np.uint8)]), "CMYK")),
-    **{name: pillow(PICTURE, compression=name) for name in ("tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate")},
+    **{
+        name: pillow(PICTURE, compression=name)
+        for name in ("tiff_lzw", "packbits", "tiff_adobe_deflate", "tiff_deflate")
+    },
     "LZW, predicted": pillow(PICTURE, compression="tiff_lzw", tiffinfo={317: 2}),
 }
 
@@ -146,7 +161,9 @@ def test_palette_bits_and_transparency_are_as_pillow_reads_them():
     inverted = pillow(Image.fromarray(PICTURE[..., 0]), tiffinfo={262: 0})
     for picture in (palette, bits):
         np.testing.assert_array_equal(decode_photograph(pillow(picture)), np.asarray(picture.convert("RGB")))
-    np.testing.assert_array_equal(decode_photograph(inverted), np.asarray(Image.open(io.BytesIO(inverted)).convert("RGB")))
+    np.testing.assert_array_equal(
+        decode_photograph(inverted), np.asarray(Image.open(io.BytesIO(inverted)).convert("RGB"))
+    )
     alpha = np.where(X < 20, 0, 255).astype(np.uint8)
     data = pillow(np.dstack([PICTURE, alpha]))
     np.testing.assert_array_equal(decode_photograph(data), PICTURE * (alpha > 0)[..., None])
@@ -204,7 +221,11 @@ def test_other_damaged_data_are_refused(compression):
 
 
 def test_the_length_of_an_lzw_stream_is_that_of_the_codes():
-    for image in (PICTURE, np.zeros((700, 900), np.uint8), np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8)):
+    for image in (
+        PICTURE,
+        np.zeros((700, 900), np.uint8),
+        np.random.default_rng(0).integers(0, 256, (300, 300)).astype(np.uint8),
+    ):
         data = pillow(image, compression="tiff_lzw", tiffinfo={278: image.shape[0]})
         tags = Image.open(io.BytesIO(data)).tag_v2
         for at, size in zip(tags[273], tags[279], strict=True):

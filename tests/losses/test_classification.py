@@ -54,9 +54,7 @@ def test_binary_focal_follows_the_papers_formula_and_masks_what_is_missing(gamma
     label = np.array([[1, 0, -1], [-1, -1, -1], [0, 1, 1]], np.float32)
     p = scipy.special.expit(LOGITS[:3].astype(np.float64))
     positive, negative = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
-    terms = np.where(
-        label == 1, -positive * (1 - p) ** gamma * np.log(p), -negative * p**gamma * np.log1p(-p)
-    )
+    terms = np.where(label == 1, -positive * (1 - p) ** gamma * np.log(p), -negative * p**gamma * np.log1p(-p))
     expected = [terms[0, :2].mean(), 0.0, terms[2].mean()]
     value = classification.binary_focal(gamma, alpha)(tf.constant(label), tf.constant(LOGITS[:3]))
     np.testing.assert_allclose(value, expected, rtol=1e-5)
@@ -68,7 +66,15 @@ def test_expected_grade_is_the_squared_distance_of_the_mean_grade():
     np.testing.assert_allclose(value, (mean - LABELS) ** 2, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [classification.focal(), classification.focal(0.5), classification.expected_grade(), classification.cross_entropy(0.1)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        classification.focal(),
+        classification.focal(0.5),
+        classification.expected_grade(),
+        classification.cross_entropy(0.1),
+    ],
+)
 def test_gradients_equal_finite_differences(loss):
     label, step = tf.constant(LABELS[:6], tf.int32), 1e-2
     logits = tf.constant(LOGITS[:6])
@@ -86,7 +92,10 @@ def test_gradients_equal_finite_differences(loss):
 @pytest.mark.parametrize(("label", "far"), [(1, 200.0), (0, -200.0)])
 def test_focal_has_a_finite_gradient_where_the_answer_is_certain(label, far):
     logits = tf.constant([[0.0, far]])
-    for loss, target in ((classification.focal(0.5), tf.constant([label])), (classification.binary_focal(0.5), tf.constant([[0.0, label]]))):
+    for loss, target in (
+        (classification.focal(0.5), tf.constant([label])),
+        (classification.binary_focal(0.5), tf.constant([[0.0, label]])),
+    ):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             value = loss(target, logits)

@@ -71,9 +71,7 @@ def test_draws_without_a_value_are_counted_out():
     labels[0] = True  # absent from about 36 % of the draws
     interval = bootstrap.bootstrap_interval(bootstrap.weighted_auc(labels, np.arange(30.0)), np.arange(30))
     assert 1150 < interval.draws < 1400
-    nothing = bootstrap.bootstrap_interval(
-        bootstrap.weighted_auc(np.zeros(30, bool), np.arange(30.0)), np.arange(30)
-    )
+    nothing = bootstrap.bootstrap_interval(bootstrap.weighted_auc(np.zeros(30, bool), np.arange(30.0)), np.arange(30))
     assert nothing.to_json() is None and nothing.draws == 0
 
 

@@ -68,9 +68,7 @@ def test_published_kappa_by_hand():
     probabilities = np.eye(3)[[0, 0, 1, 2, 2, 0]]
     observed = (1 + 4) / 6
     marginal_label, marginal_predicted = np.array([2, 2, 2]) / 6, np.array([3, 1, 2]) / 6
-    expected = sum(
-        marginal_label[i] * marginal_predicted[j] * (i - j) ** 2 for i in range(3) for j in range(3)
-    )
+    expected = sum(marginal_label[i] * marginal_predicted[j] * (i - j) ** 2 for i in range(3) for j in range(3))
     result = classification.classification_metrics(labels, probabilities, tuple("abc"), ordered=True, draws=0)
     assert result["qwk"] == pytest.approx(1 - observed / expected)
 
@@ -146,7 +144,9 @@ def test_multilabel_masks_missing_labels():
 
 @pytest.mark.slow
 def test_means_of_several_diseases_have_intervals_by_the_plain_definition():
-    """Against a loop over draws of whole patients, each scored by scikit-learn; one disease is so rare that draws lack it."""
+    """Against a loop over draws of whole patients, each scored by scikit-learn; one disease is so rare that draws lack
+    it.
+    """
     rng = np.random.default_rng(5)
     labels = (rng.random((60, 3)) < 0.4).astype(int)
     labels[:, 2] = 0

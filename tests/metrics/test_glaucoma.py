@@ -73,9 +73,7 @@ def test_interpolated_probabilities_give_finer_outlines_than_masks():
     soft = 1 / (1 + np.exp(np.hypot(x - 19.5, y - 19.5) - 8.3))
     true = ellipse((640, 640), (319.5, 319.5), (8.3 * 16, 8.3 * 16))
     box, size = (0, 0, 640, 640), (640, 640)
-    wrong = [
-        (glaucoma.photograph_mask(mask, box, size) != true).sum() for mask in (soft, soft >= 0.5)
-    ]
+    wrong = [(glaucoma.photograph_mask(mask, box, size) != true).sum() for mask in (soft, soft >= 0.5)]
     assert wrong[0] < 0.25 * wrong[1]
     with pytest.raises(ValueError, match="square"):
         glaucoma.photograph_mask(soft[:30], box, size)

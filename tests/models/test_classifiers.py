@@ -21,7 +21,9 @@ REFERENCES = {
 }
 
 
-@pytest.mark.parametrize("name", ["resnet50", "densenet121", "mobilenet_v2", pytest.param("efficientnet_b4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["resnet50", "densenet121", "mobilenet_v2", pytest.param("efficientnet_b4", marks=pytest.mark.slow)]
+)
 def test_parameters_and_features_equal_keras_applications(name, tmp_path):
     """With a file of keras.applications' own, our raw-pixel graph gives the features that it gives after its own
     preprocess_input; B4 gets the weights as a file where Keras gets them under the name "imagenet".
@@ -53,7 +55,8 @@ def test_parameters_and_features_equal_keras_applications(name, tmp_path):
         expected = inner(y)
     else:
         expected = theirs(module.preprocess_input(x.copy()))
-    # Up to 160 layers of float32 sums, whose order oneDNN takes by instruction set: room for 3,000 last places of the largest value.
+    # Up to 160 layers of float32 sums, whose order oneDNN takes by instruction set: room for 3,000 last places of the
+    # largest value.
     np.testing.assert_allclose(features, expected, rtol=2e-3, atol=2e-4 * float(np.abs(expected).max()))
 
 

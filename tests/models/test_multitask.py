@@ -34,8 +34,12 @@ def test_each_disease_reads_its_own_hidden_units_only():
 
 @pytest.mark.parametrize(
     ("trunk", "channels", "parameters"),
-    [("densenet121", 1024, 7_037_504), ("resnet50", 2048, 23_587_712), ("mobilenet_v3_cbam", 960, 2_996_352 + 462_099),
-        ("mobilenet_v2_cbam", 1280, 2_257_984 + 1280 * 320 + 320 + 320 * 1280 + 1280 + 99)],
+    [
+        ("densenet121", 1024, 7_037_504),
+        ("resnet50", 2048, 23_587_712),
+        ("mobilenet_v3_cbam", 960, 2_996_352 + 462_099),
+        ("mobilenet_v2_cbam", 1280, 2_257_984 + 1280 * 320 + 320 + 320 * 1280 + 1280 + 99),
+    ],
 )
 def test_trunks(trunk, channels, parameters):
     """The counts are keras.applications', and for CBAM those of SYSTEMS A: 230,640 + 231,360 + 99."""
@@ -73,7 +77,8 @@ def test_training_by_the_loop_keeps_the_heads_apart(stand_in_records, tmp_path):
     # Some images lack the label; twice the same one will do to see whether the heads stay apart.
     twice = tasks.Task("twice", "multilabel", ("glaucoma", "again"), labels=("glaucoma", "glaucoma"))
     run = loop.train(
-        records=str(stand_in_records), run_dir=str(tmp_path / "run"), task=twice, model=small, epochs=2, batch_size=12, learning_rate=optimizers.constant(1e-4),
+        records=str(stand_in_records), run_dir=str(tmp_path / "run"), task=twice, model=small, epochs=2, batch_size=12,
+        learning_rate=optimizers.constant(1e-4),
         optimizer=lambda rate: optimizers.adamw(rate, weight_decay=5e-4), loss=exp_uwbce(), select_by="mean_f1",
     )  # fmt: skip
     assert run["status"] == "finished" and run["best"]["metric"] == "mean_f1"

@@ -1,4 +1,6 @@
-"""Ordinal heads: CORN against its paper's loss on conditional subsets, regression against the normal density; both survive saving."""
+"""Ordinal heads: CORN against its paper's loss on conditional subsets, regression against the normal density; both
+survive saving.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ GRADES = np.arange(12) % 5
 def corn() -> keras.Model:
     keras.utils.set_random_seed(3)
     model = ordinal.corn(32, 5, model=SMALL)
-    model.get_layer(ordinal.SCORES).set_weights([np.random.default_rng(1).normal(0, 5, (4, 4)), np.array([2.0, 0.5, -1, 3])])
+    model.get_layer(ordinal.SCORES).set_weights(
+        [np.random.default_rng(1).normal(0, 5, (4, 4)), np.array([2.0, 0.5, -1, 3])]
+    )
     return model
 
 
@@ -54,7 +58,9 @@ def test_cross_entropy_of_corn_is_the_papers_loss(corn):
     for k in range(4):
         subset = k <= GRADES
         target = GRADES[subset] > k
-        total -= np.sum(np.where(target, np.log(scipy.special.expit(z[subset, k])), np.log(scipy.special.expit(-z[subset, k]))))
+        total -= np.sum(
+            np.where(target, np.log(scipy.special.expit(z[subset, k])), np.log(scipy.special.expit(-z[subset, k])))
+        )
     value = losses.cross_entropy()(tf.constant(GRADES, tf.int32), corn(IMAGES))
     assert float(tf.reduce_sum(value)) == pytest.approx(total, rel=1e-5)
 

@@ -84,12 +84,25 @@ def run(name: str, records: Path, run_dir: Path, *bindings: str) -> dict:
 
 @pytest.mark.slow
 def test_system_c_runs_and_is_evaluated(tmp_path):
-    """From drawn photographs to the report, with a small plain encoder: it finds the disc, the fovea's place is measured."""
+    """From drawn photographs to the report, with a small plain encoder: it finds the disc, the fovea's place is
+    measured.
+    """
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 
     records = tmp_path / "records"
-    build(BuildOptions(dataset="synthetic", data_dir=None, out=records, image_size=64, preprocess="crop", workers=1, limit=60, seed=3))
+    build(
+        BuildOptions(
+            dataset="synthetic",
+            data_dir=None,
+            out=records,
+            image_size=64,
+            preprocess="crop",
+            workers=1,
+            limit=60,
+            seed=3,
+        )
+    )
     small = (
         "train.task = @tasks.optic_disc_cup_and_fovea()", "unet.encoder = @plain_encoder", "plain_encoder.depth = 3",
         "plain_encoder.width = 8", "train.freeze_batch_norm = False", "schedules.cosine.learning_rate = 0.02",

@@ -56,13 +56,17 @@ def test_mobile_encoders_give_a_map_per_resolution(encoder, channels):
 def test_normalisations_and_separable_convolutions():
     """Group normalisation equals its formula; separable convolutions save most of the parameters."""
     block = functools.partial(unet.ConvolutionBlock, groups=2)
-    grouped = unet.unet(32, 1, encoder=functools.partial(TINY, block=block("group")), decoder_width=4, block=block("group"))
+    grouped = unet.unet(
+        32, 1, encoder=functools.partial(TINY, block=block("group")), decoder_width=4, block=block("group")
+    )
     kinds = {type(layer).__name__ for layer in grouped.layers}
     assert "GroupNormalization" in kinds and "BatchNormalization" not in kinds
     x = np.random.default_rng(0).normal(2, 3, (2, 8, 8, 4)).astype(np.float32)
     layer = grouped.get_layer("encoder0_norm1")
     groups = x.reshape(2, 8, 8, 2, 2)
-    expected = (groups - groups.mean((1, 2, 4), keepdims=True)) / np.sqrt(groups.var((1, 2, 4), keepdims=True) + layer.epsilon)
+    expected = (groups - groups.mean((1, 2, 4), keepdims=True)) / np.sqrt(
+        groups.var((1, 2, 4), keepdims=True) + layer.epsilon
+    )
     np.testing.assert_allclose(layer(x), expected.reshape(x.shape), atol=1e-4)
     bare = unet.unet(32, 1, encoder=functools.partial(TINY, block=block("none")), block=block("none"))
     assert not [layer for layer in bare.layers if "norm" in layer.name] and bare.get_layer("decoder0_conv1").use_bias

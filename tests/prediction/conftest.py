@@ -19,8 +19,8 @@ DISC_FROM, CUP_FROM = 130.0, 215.0  # red level from which the segmentation stan
 
 @pytest.fixture(scope="session")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """changed(bundle, path=value ...): a copy whose metadata.json differs, "artifacts.float32~tflite.note" for nested keys ("~":
-    a dot); "*" for all keys that there are.
+    """changed(bundle, path=value ...): a copy whose metadata.json differs, "artifacts.float32~tflite.note" for nested
+    keys ("~": a dot); "*" for all keys that there are.
     """
 
     def change(bundle: Path, values: dict[str, Any]) -> Path:
@@ -66,8 +66,8 @@ def mask_bundle(write_run: Callable[..., Path], tmp_path_factory: pytest.TempPat
 def fovea_bundle(
     write_run: Callable[..., Path], changed: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """As `mask_bundle`, and the fovea where green is far above red: a spot that a test can paint. The records that it is
-    exported with know no fovea, so that the manifest is told of it afterwards.
+    """As `mask_bundle`, and the fovea where green is far above red: a spot that a test can paint. The records that it
+    is exported with know no fovea, so that the manifest is told of it afterwards.
     """
     import keras
 

@@ -176,7 +176,9 @@ def test_the_fovea_is_answered_as_a_point_of_the_photograph_and_drawn_as_a_cross
     json.dumps(answer.to_json(), allow_nan=False)
 
 
-@pytest.mark.parametrize(("disc", "cup", "words"), [(160, 0, "optic cup not found"), (0, 0, "optic disc and optic cup")])
+@pytest.mark.parametrize(
+    ("disc", "cup", "words"), [(160, 0, "optic cup not found"), (0, 0, "optic disc and optic cup")]
+)
 def test_a_structure_that_is_not_found_is_said_and_gives_no_ratio(mask_bundle, disc, cup, words):
     image, _ = painted(disc, cup)
     answer = Predictor(open_bundle(mask_bundle)).predict(cv2.imencode(".png", image[..., ::-1])[1].tobytes()).answer
@@ -200,14 +202,22 @@ def test_a_disease_is_present_or_not_by_its_probability(disease_bundle, changed,
     ("probabilities", "decided", "shown"),
     [([0.2, 0.8], True, True), ([0.8, 0.2], False, False), ([0.6, 0.4], True, False), ([0.4, 0.6], False, False)],
 )
-def test_a_heat_map_is_shown_where_it_speaks_for_a_disease_that_was_found(predictor, photographs, probabilities, decided, shown):
+def test_a_heat_map_is_shown_where_it_speaks_for_a_disease_that_was_found(
+    predictor, photographs, probabilities, decided, shown
+):
     """Of the third the map speaks for the likelier class, which is not what was decided."""
     result = predictor.predict((photographs / "a.jpg").read_bytes())
     decision = dataclasses.replace(result.answer.decision, positive=decided)
     answer = dataclasses.replace(result.answer, status="answered", decision=decision)
-    outputs = {**result.outputs, "probabilities": np.array(probabilities, np.float32), "heatmap": np.ones((4, 4), np.float32)}
+    outputs = {
+        **result.outputs,
+        "probabilities": np.array(probabilities, np.float32),
+        "heatmap": np.ones((4, 4), np.float32),
+    }
     assert pictures.heat_is_shown(predictor.bundle, answer, outputs) == shown
-    quiet, asked = (pictures.sheet(predictor.bundle, answer, result.crop, outputs, kind) for kind in ("positive", "all"))
+    quiet, asked = (
+        pictures.sheet(predictor.bundle, answer, result.crop, outputs, kind) for kind in ("positive", "all")
+    )
     assert quiet.shape == asked.shape and (quiet == asked).all() == shown
     urls = pictures.data_urls(predictor.bundle, answer, result.crop, outputs)
     assert (urls["overlay"] == urls["crop"]) != shown and "heatmap" in urls
@@ -230,7 +240,11 @@ def test_pictures_show_crop_heat_and_masks(predictor, mask_bundle, disease_bundl
     cup, disc = (alone == (255, 214, 92)).all(axis=-1), (alone == (120, 220, 255)).all(axis=-1)
     assert 0 < cup.sum() < disc.sum() and (~cup & ~disc).sum() > alone.shape[0] ** 2 / 2
     assert pictures.sheet(masks.bundle, found.answer, found.crop, found.outputs).shape == (580, 1424, 3)
-    assert list(pictures.data_urls(masks.bundle, found.answer, found.crop, found.outputs)) == ["crop", "overlay", "masks"]
+    assert list(pictures.data_urls(masks.bundle, found.answer, found.crop, found.outputs)) == [
+        "crop",
+        "overlay",
+        "masks",
+    ]
     diseases = Predictor(open_bundle(disease_bundle))
     found = diseases.predict((photographs / "a.jpg").read_bytes())
     np.testing.assert_array_equal(pictures.laid_over(diseases.bundle, found.crop, found.outputs), found.crop)

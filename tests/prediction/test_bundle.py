@@ -114,4 +114,7 @@ def test_an_artifacts_own_thresholds_win(stand_in_bundle, changed):
     copy = changed(stand_in_bundle, own)
     fine, plain = open_bundle(copy, "float16"), open_bundle(copy, "float32")
     assert (fine.ood_threshold, fine.operating_point.threshold) == (77.0, 0.123)
-    assert plain.ood_threshold == manifest["artifacts"]["float32.tflite"]["ood"]["threshold"] and plain.operating_point.threshold != 0.123
+    assert (
+        plain.ood_threshold == manifest["artifacts"]["float32.tflite"]["ood"]["threshold"]
+        and plain.operating_point.threshold != 0.123
+    )

@@ -135,7 +135,9 @@ def test_how_many_photographs_were_enlarged_is_said(bundle_dir, photographs, tmp
     picture, side = cv2.imread(str(photographs / "a.jpg")), open_bundle(bundle_dir).image_size
     for share in (0.6, 2):
         scale = share * side / min(picture.shape[:2])
-        cv2.imwrite(str(tmp_path / f"{share}.png"), cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        cv2.imwrite(
+            str(tmp_path / f"{share}.png"), cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        )
     both, large = call(f"--bundle={bundle_dir}", tmp_path), call(f"--bundle={bundle_dir}", tmp_path / "2.png")
     assert "1 of 2 photographs were enlarged: " in both.stderr and "enlarged" not in large.stderr
 
@@ -158,7 +160,9 @@ def test_progress_shows_where_it_is_of_use(bundle_dir, photographs, tmp_path, co
                 said += os.read(ours, 65536).decode()
     os.close(ours)
     assert json.loads(out.getvalue())["photographs"] == count
-    shown = (f"/{count} [", "<") if terminal else (f"photographs: {count} of {count} photograph in ",)  # a log gets whole lines
+    shown = (
+        (f"/{count} [", "<") if terminal else (f"photographs: {count} of {count} photograph in ",)
+    )  # a log gets whole lines
     assert all(part in said for part in shown) == bar
     assert ("a.jpg  answered: " in said) == summary
 
@@ -202,12 +206,11 @@ def test_interrupted_it_leaves_a_whole_document(bundle_dir, photographs):
 def test_an_error_in_the_middle_leaves_a_whole_document(bundle_dir, photographs, tmp_path):
     """The disk is full at the second overlay."""
     code = (
-        "import sys\nfrom dr_edge import metadata\n"
-        "plain, count = metadata.write_bytes, []\n"
-        "def full(path, data):\n  count.append(path)\n  if len(count) == 2: raise OSError(28, 'No space left on device')\n"
-        "  return plain(path, data)\nmetadata.write_bytes = full\n"
-        f"sys.argv = ['predict', '--bundle', {str(bundle_dir)!r}, '--overlay', {str(tmp_path / 'out')!r}, {str(photographs)!r}]\n"
-        "import runpy\nrunpy.run_module('dr_edge.predict', run_name='__main__', alter_sys=True)\n"
+        "import sys\nfrom dr_edge import metadata\nplain, count = metadata.write_bytes, []\ndef full(path, data):\n "
+        " count.append(path)\n  if len(count) == 2: raise OSError(28, 'No space left on device')\n  return plain(path, "
+        f"data)\nmetadata.write_bytes = full\nsys.argv = ['predict', '--bundle', {str(bundle_dir)!r}, '--overlay', "
+        f"{str(tmp_path / 'out')!r}, {str(photographs)!r}]\nimport runpy\nrunpy.run_module('dr_edge.predict', "
+        "run_name='__main__', alter_sys=True)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY
@@ -241,7 +244,9 @@ def test_whatever_fails_the_document_is_closed(bundle_dir, photographs, monkeypa
 def test_a_full_disk_is_said_once(bundle_dir, photographs):
     command = [sys.executable, "-m", "dr_edge.predict", f"--bundle={bundle_dir}", str(photographs / "a.jpg")]
     with open("/dev/full", "w") as full:
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=REPOSITORY)
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=REPOSITORY
+        )
     assert result.returncode != 0 and "No space left" in result.stderr and "During handling" not in result.stderr
 
 

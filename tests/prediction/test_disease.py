@@ -37,17 +37,26 @@ def test_the_second_class_is_the_disease_where_its_name_says_so(old_bundle):
 
 def test_names_that_somebody_typed_may_be_swapped_and_those_of_a_task_of_ours_are_not(old_bundle):
     """The README's own command called the folders glaucoma and normal healthy and sick: nothing in the bundle tells."""
-    assert "did not compare the names healthy, sick with those of its records" in open_bundle(old_bundle(["healthy", "sick"])).manifest["warning"]
+    assert (
+        "did not compare the names healthy, sick with those of its records"
+        in open_bundle(old_bundle(["healthy", "sick"])).manifest["warning"]
+    )
     ours = open_bundle(old_bundle(["non-referable", "referable"], "referable_dr"))
     assert ours.manifest["warning"] is None and ours.positive_name == "referable"
 
 
 def test_the_same_decisions_are_told_the_other_way_round_where_the_first_is(old_bundle, bundle_dir, photographs):
-    """Its thresholds are of the healthy class's probability: that of specificity 0.90 there has sensitivity 0.90 here."""
+    """Its thresholds are of the healthy class's probability: that of specificity 0.90 there has sensitivity 0.90
+    here.
+    """
     before, after = open_bundle(bundle_dir), open_bundle(old_bundle(["glaucoma", "normal"]))
     was = next(point for point in before.manifest["operating_points"] if point["name"] == "specificity_90")
     point = after.operating_point
-    assert (point.name, point.sensitivity, point.specificity) == ("sensitivity_90", was["specificity"], was["sensitivity"])
+    assert (point.name, point.sensitivity, point.specificity) == (
+        "sensitivity_90",
+        was["specificity"],
+        was["sensitivity"],
+    )
     assert point.sensitivity >= 0.9 and point.threshold == pytest.approx(1 - was["threshold"])
     assert "'normal' for the disease" in after.manifest["warning"]
     one, other = Predictor(open_bundle(bundle_dir, operating_point="specificity_90")), Predictor(after)
@@ -97,17 +106,28 @@ def test_a_disease_decided_below_one_half_is_not_called_no_disease(bundle_dir, c
 
     written = []
     write = overlay._write
-    monkeypatch.setattr(overlay, "_write", lambda picture, words, *rest, **more: (written.append(words), write(picture, words, *rest, **more))[1])
+    monkeypatch.setattr(
+        overlay,
+        "_write",
+        lambda picture, words, *rest, **more: (written.append(words), write(picture, words, *rest, **more))[1],
+    )
     content = json.loads((bundle_dir / "metadata.json").read_text())
     points = [{**point, "threshold": 0.3} for point in content["operating_points"]]
     bundle = open_bundle(changed(bundle_dir, {"operating_points": points}))
     result = Predictor(bundle).predict((photographs / "a.jpg").read_bytes())
     outputs = {**result.outputs, "probabilities": np.array([0.6, 0.4], np.float32)}
-    for decided, said in ((True, "it would speak for non-referable, the likeliest class, not for referable."), (False, "no disease that was found.")):
+    for decided, said in (
+        (True, "it would speak for non-referable, the likeliest class, not for referable."),
+        (False, "no disease that was found."),
+    ):
         answer = dataclasses.replace(
             result.answer,
-            prediction=dataclasses.replace(result.answer.prediction, class_name="non-referable", index=0, probability=0.6),
-            decision=dataclasses.replace(result.answer.decision, positive=decided, class_name="referable" if decided else "non-referable"),
+            prediction=dataclasses.replace(
+                result.answer.prediction, class_name="non-referable", index=0, probability=0.6
+            ),
+            decision=dataclasses.replace(
+                result.answer.decision, positive=decided, class_name="referable" if decided else "non-referable"
+            ),
         )
         written.clear()
         pictures.sheet(bundle, answer, result.crop, outputs)

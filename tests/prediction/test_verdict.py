@@ -55,10 +55,14 @@ def test_the_message_of_a_poor_model_starts_with_it(kind, changed, photographs, 
     content, notes, failed = document(poor, photographs)
     (answer,) = content["answers"]
     assert answer["status"] == "answered" and answer["message"].startswith(stated["caution"] + " ") and failed == 0
-    assert content["bundle"]["verdict"] == {key: value for key, value in stated.items() if key not in ("caution", "parts")}
+    assert content["bundle"]["verdict"] == {
+        key: value for key, value in stated.items() if key not in ("caution", "parts")
+    }
     assert stated["text"] in notes
     good = changed(poor, {"verdict": {**stated, "status": "better", "caution": None}})
-    assert document(good, photographs)[0]["answers"][0]["message"] == answer["message"].removeprefix(stated["caution"] + " ")
+    assert document(good, photographs)[0]["answers"][0]["message"] == answer["message"].removeprefix(
+        stated["caution"] + " "
+    )
 
 
 def test_a_picture_that_is_passed_on_says_it_too(changed, bundle_dir, mask_bundle, photographs):

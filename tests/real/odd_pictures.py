@@ -1,5 +1,5 @@
-"""Pictures that are no fundus photographs, for what judges the out-of-distribution distance (test_distance_real, the benchmark
-distance_by_kind)."""
+"""Pictures that are no fundus photographs, for what judges the out-of-distribution distance (test_distance_real, the
+benchmark distance_by_kind)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LIKE_FUNDUS = ("generated fundus",)  # drawn to look like one: stated, not judge
 
 
 def seen(picture, size, method):
-    """Returns a picture [S, S, 3] float32 as a network of that size and preprocessing sees it, and whether it shows no field
-    of view; of such a one, the square in its middle.
+    """Returns a picture [S, S, 3] float32 as a network of that size and preprocessing sees it, and whether it shows no
+    field of view; of such a one, the square in its middle.
     """
     try:
         crop, refused = crop_square(picture, find_fov(picture), size), False
@@ -67,8 +67,8 @@ def natural_photographs():
 
 
 def strange_pictures(directory, size):
-    """Returns kind -> pictures that are no fundus photographs, or drawn ones: from the directory (files named as in ODD), from
-    scikit-learn, and drawn here.
+    """Returns kind -> pictures that are no fundus photographs, or drawn ones: from the directory (files named as in
+    ODD), from scikit-learn, and drawn here.
     """
     found = {
         kind: [read(path, size) for start in starts for path in sorted(directory.glob(f"{start}*"))]

@@ -76,7 +76,10 @@ def sources(real_data, features):
         train, referable, test = source(real_data)
         values, refused = features([read(path, SIZE) for path in train])
         labels = np.array(referable).astype(int)
-        found[name] = statistics.fit_features(values[~refused], labels[~refused]), features([read(path, SIZE) for path in test])
+        found[name] = (
+            statistics.fit_features(values[~refused], labels[~refused]),
+            features([read(path, SIZE) for path in test]),
+        )
     return found
 
 
@@ -110,5 +113,6 @@ def test_what_is_no_fundus_lies_far_out(fitted_on, judged, sources, strange):
         )
     assert min(together[kind] for kind in (*no_fundus, "all but generated")) >= 0.95
     if fitted_on == judged:  # another camera's photographs lie far out as well: printed, not asked
-        # An almost black photograph is one of a fundus, and EyePACS holds many: the field of view tells it, not the distance.
+        # An almost black photograph is one of a fundus, and EyePACS holds many: the field of view tells it, not the
+        # distance.
         assert min(alone[kind] for kind in (*no_fundus, "all but generated") if not kind.startswith("black")) >= 0.95

@@ -22,6 +22,4 @@ def test_explain_reads_real_photographs_and_lists_the_rest(real_data, write_run,
         assert name in left_out
     for name in ("hrf_wide.jpg", "drive_565x584.png", "cmyk.jpg", "png16.png", "filmstrip_1.png"):
         assert name not in left_out
-    assert done["images"] >= 15 and done["images"] + done["rejected"] == len(
-        list((real_data / "odd").glob("*.*"))
-    )
+    assert done["images"] >= 15 and done["images"] + done["rejected"] == len(list((real_data / "odd").glob("*.*")))

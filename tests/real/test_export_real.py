@@ -44,9 +44,11 @@ def crops(real_data):
 
 @pytest.fixture(scope="module")
 def network(crops, real_weights):
-    """ImageNet's MobileNetV2, trained for a moment: first a logistic regression as its head, then all but the statistics.
+    """ImageNet's MobileNetV2, trained for a moment: first a logistic regression as its head, then all but the
+    statistics.
 
-    The second step matters to 8 bits: of a trunk that knows ImageNet only the maps are small differences of large numbers.
+    The second step matters to 8 bits: of a trunk that knows ImageNet only the maps are small differences of large
+    numbers.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -65,7 +67,9 @@ def network(crops, real_weights):
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-    model.compile(keras.optimizers.Adam(1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model.compile(
+        keras.optimizers.Adam(1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
     history = model.fit(prepared(crops[0]), crops[1], batch_size=8, epochs=EPOCHS, verbose=0).history
     assert history["accuracy"][-1] > 0.9
     return model

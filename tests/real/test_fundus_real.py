@@ -200,10 +200,7 @@ def test_quality_orders_real_photographs(real_data):
         real_data / "odd" / "overexposed.jpeg",
         real_data / "odd" / "no_retina_1.jpg",
         real_data / "odd" / "sample_dark.png",
-        *(
-            real_data / "eyepacs" / "train" / f"{stem}.jpeg"
-            for stem in ("762_left", "734_right", "551_right")
-        ),
+        *(real_data / "eyepacs" / "train" / f"{stem}.jpeg" for stem in ("762_left", "734_right", "551_right")),
     ]
     bad = [quality(crop_of(path)).score for path in dark_or_blurred]
     assert np.median(good) > 0.65 and np.percentile(good, 5) > 0.5
@@ -230,7 +227,9 @@ def outcome(image: np.ndarray) -> str:
 
 @pytest.mark.parametrize("name", SETS)
 def test_real_photographs_are_in_colour_and_altered_ones_are_told(name, real_data):
-    """Of 12 of each set; of all 3,167 two swapped ones (red and blue) are missed, and no photograph is called anything but colour."""
+    """Of 12 of each set; of all 3,167 two swapped ones (red and blue) are missed, and no photograph is called anything
+    but colour.
+    """
     paths = random.Random(5).sample(files(real_data, name), 12)
     pictures = [read_photograph(path, min_side=300) for path in paths]
     pictures = [image for image in pictures if outcome(image) not in ("too dark", "no field of view")]
@@ -239,9 +238,13 @@ def test_real_photographs_are_in_colour_and_altered_ones_are_told(name, real_dat
     grey = [cv2.merge([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)] * 3) for image in pictures]
     assert {outcome(image) for image in grey} == {"greyscale"}
     own = [preprocess(crop_square(image, find_fov(image), 320), "graham") for image in pictures]
-    # The kind, or the refusal of the same name where the rim drowns in the even grey around it; never a photograph in colour.
+    # The kind, or the refusal of the same name where the rim drowns in the even grey around it; never a photograph in
+    # colour.
     assert {outcome(image) for image in own} <= {"normalised", "already normalised"}
     height = min(image.shape[0] for image in pictures)
-    level = [cv2.resize(image, (round(image.shape[1] * height / image.shape[0]), height), interpolation=cv2.INTER_AREA) for image in pictures]
+    level = [
+        cv2.resize(image, (round(image.shape[1] * height / image.shape[0]), height), interpolation=cv2.INTER_AREA)
+        for image in pictures
+    ]
     together = [np.hstack(pair) for pair in zip(level[::2], level[1::2], strict=False)]
     assert [outcome(image) for image in together].count("more than one eye") >= len(together) - 1

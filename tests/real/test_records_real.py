@@ -52,7 +52,8 @@ def copy_rows(source: Path, target: Path, names: set[str], column: int = 0) -> N
 
 
 IDRID = {
-    "a. Training Set": ("001", "002", "004", "013", "028", "045", "073", "079", "118", "279", "327", "333", "375", "397"),
+    "a. Training Set": ("001", "002", "004", "013", "028", "045", "073", "079", "118", "279", "327", "333", "375",
+    "397"),
     "b. Testing Set": ("001", "004", "007", "064"),
 }  # fmt: skip
 
@@ -79,9 +80,7 @@ def test_idrid_official_test_is_kept_and_its_copy_in_training_is_not(idrid: Path
         f"test/IDRiD_{number}" for number in IDRID["b. Testing Set"]
     }
     reasons = rejected(idrid)
-    assert reasons["IDRiD_118.jpg"] == (
-        "exact duplicate of test/IDRiD_064 of the official test split (dr_grade 0 and 3)"
-    )
+    assert reasons["IDRiD_118.jpg"] == "exact duplicate of test/IDRiD_064 of the official test split (dr_grade 0 and 3)"
 
 
 def test_idrid_copies_with_contradicting_grades_are_set_aside_and_others_kept_once(idrid: Path):

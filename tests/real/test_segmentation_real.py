@@ -21,12 +21,24 @@ WEIGHTS = "mobilenet_v2_imagenet_notop.weights.h5"
 
 @pytest.mark.slow
 def test_drishti_from_download_to_report(real_data, real_weights, tmp_path):
-    """system_c.gin at 128 px for 8 epochs: far from its result at 384 px, and far above what an empty or a full mask gets."""
+    """system_c.gin at 128 px for 8 epochs: far from its result at 384 px, and far above what an empty or a full mask
+    gets.
+    """
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 
     records = tmp_path / "records"
-    build(BuildOptions(dataset="drishti", data_dir=real_data / "drishti", out=records, image_size=128, preprocess="crop", workers=1, val_fraction=0.2))
+    build(
+        BuildOptions(
+            dataset="drishti",
+            data_dir=real_data / "drishti",
+            out=records,
+            image_size=128,
+            preprocess="crop",
+            workers=1,
+            val_fraction=0.2,
+        )
+    )
     gin.clear_config()
     bindings = [
         f"encoders.mobilenet_v2_encoder.weights = {str(real_weights / WEIGHTS)!r}", f"train.records = {str(records)!r}",
@@ -45,7 +57,9 @@ def test_drishti_from_download_to_report(real_data, real_weights, tmp_path):
 
 
 def test_vcdr_of_the_stored_masks_is_that_of_the_originals(real_data, tmp_path):
-    """A mask that was cropped to 384 px and carried back gives the vCDR of the experts' own map within a pixel or two."""
+    """A mask that was cropped to 384 px and carried back gives the vCDR of the experts' own map within a pixel or
+    two.
+    """
     import cv2
 
     from dr_edge.fundus import fov

@@ -1,4 +1,6 @@
-"""A bundle and running servers for the tests of the API (test_api, test_fuzz, test_load) and of the page (test_page)."""
+"""A bundle and running servers for the tests of the API (test_api, test_fuzz, test_load) and of the page
+(test_page).
+"""
 
 from __future__ import annotations
 
@@ -99,14 +101,18 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., cont
     def start(
         bundle: Path, *arguments: str, port: int | None = None, program: Path | None = None
     ) -> contextlib.AbstractContextManager[Running]:
-        return running_server(bundle, tmp_path_factory.mktemp("server") / "log.txt", *arguments, port=port, program=program)
+        return running_server(
+            bundle, tmp_path_factory.mktemp("server") / "log.txt", *arguments, port=port, program=program
+        )
 
     return start
 
 
 @pytest.fixture(scope="session")
 def fetched() -> str:
-    """Why LiteRT.js for the page could not be fetched, or "" where it is there. A server lists its files when it starts."""
+    """Why LiteRT.js for the page could not be fetched, or "" where it is there. A server lists its files when it
+    starts.
+    """
     from dr_edge.serve import vendor
 
     try:
@@ -183,8 +189,8 @@ def node() -> str:
 
 @pytest.fixture(scope="session")
 def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of masks with weights set by hand: `optic disc` and `optic cup` where the mean green is high, and for `fovea`,
-    which is a point, a heat map of where it is highest.
+    """A bundle of masks with weights set by hand: `optic disc` and `optic cup` where the mean green is high, and for
+    `fovea`, which is a point, a heat map of where it is highest.
     """
     import keras
     import tensorflow as tf
@@ -206,7 +212,8 @@ def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (out / "model.float32.tflite").write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()
     artifact = {
-        "file": "model.float32.tflite", "sha256": sha256, "bytes": len(content), "variant": "float32", "format": "tflite",
+        "file": "model.float32.tflite", "sha256": sha256, "bytes": len(content), "variant": "float32",
+        "format": "tflite",
     }  # fmt: skip
     manifest = {
         "task": tasks.optic_disc_cup_and_fovea().to_json(),

@@ -52,7 +52,10 @@ def _dicom(image: np.ndarray, jpeg: bytes | None = None) -> bytes:
     from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
     meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = (
+        JPEGBaseline8Bit if jpeg else ExplicitVRLittleEndian,
+        "1.2.840.10008.5.1.4.1.1.77.1.5.1",
+    )
     meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=["fixed"])
     content = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     content.Rows, content.Columns, content.SamplesPerPixel = image.shape[0], image.shape[1], 3
@@ -100,7 +103,9 @@ def _drop(data: bytes, rng: random.Random) -> bytes:
 
 
 def _other_magic(data: bytes, rng: random.Random) -> bytes:
-    magic = rng.choice((b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"BM", b"GIF89a", b"RIFF", b"%PDF-1.7"))
+    magic = rng.choice(
+        (b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"BM", b"GIF89a", b"RIFF", b"%PDF-1.7")
+    )
     return magic + data[len(magic) :]
 
 
@@ -185,7 +190,9 @@ def _doubled_tag(data: bytes, rng: random.Random) -> bytes:
     index = next(i for i, entry in enumerate(entries) if entry.startswith(struct.pack("<H", tag)))
     second = struct.pack("<HHII", tag, rng.choice((4, 9)), 1, rng.randint(16, 9000))
     entries.insert(index + rng.choice((0, 1)), second)
-    return data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", count + 1) + b"".join(entries) + bytes(4)
+    return (
+        data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", count + 1) + b"".join(entries) + bytes(4)
+    )
 
 
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated")
@@ -222,8 +229,16 @@ def _polyglot(data: bytes, rng: random.Random) -> bytes:
     with zipfile.ZipFile(archive, "w") as file:
         # A ZipInfo has a fixed date; a bare name would take today's.
         file.writestr(zipfile.ZipInfo("payload.html"), "<script>alert(1)</script>")
-    tails = (b"<script>alert(1)</script>", archive.getvalue(), b"%PDF-1.7\n1 0 obj<<>>endobj", b"#!/bin/sh\nid\n", b"MZ" + bytes(64))
-    return rng.choice((lambda: data + rng.choice(tails), lambda: rng.choice(tails) + data, lambda: tails[1][:40] + data))()
+    tails = (
+        b"<script>alert(1)</script>",
+        archive.getvalue(),
+        b"%PDF-1.7\n1 0 obj<<>>endobj",
+        b"#!/bin/sh\nid\n",
+        b"MZ" + bytes(64),
+    )
+    return rng.choice(
+        (lambda: data + rng.choice(tails), lambda: rng.choice(tails) + data, lambda: tails[1][:40] + data)
+    )()
 
 
 def _foreign(_: bytes, rng: random.Random) -> bytes:
@@ -231,7 +246,8 @@ def _foreign(_: bytes, rng: random.Random) -> bytes:
         (
             b"", b"\0", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", b"GIF89a\1\0\1\0\0\0\0;",
             b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0" + rng.randbytes(24), b"\0\0\0\x20ftypavif" + rng.randbytes(90),
-            b"\0\0\0\x0cjP  \r\n\x87\n" + rng.randbytes(90), rng.randbytes(rng.randint(1, 3000)), b"P6\n9999 9999\n255\n",
+            b"\0\0\0\x0cjP  \r\n\x87\n" + rng.randbytes(90), rng.randbytes(rng.randint(1, 3000)),
+            b"P6\n9999 9999\n255\n",
             b"\x76\x2f\x31\x01" + rng.randbytes(80), b"#?RADIANCE\n\n-Y 99999 +X 99999\n", b"../../../etc/passwd\n",
             bytes(128) + b"DICM" + rng.randbytes(400), b"II*\0\x08\0\0\0\xff\xff" + rng.randbytes(600),
         )

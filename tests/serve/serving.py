@@ -19,8 +19,8 @@ from dr_edge.serve.settings import Settings
 from dr_edge.serve.startup import uvicorn_config
 
 QUICK = Settings(workers=1, max_connections=40)
-# Seconds until a connection must have ended whose limit is one second; where the limit is not kept it ends after ten seconds
-# or later. Between the two is room for a busy machine.
+# Seconds until a connection must have ended whose limit is one second; where the limit is not kept it ends after ten
+# seconds or later. Between the two is room for a busy machine.
 PROMPTLY = 8.0
 
 

@@ -83,7 +83,9 @@ def test_the_service_worker_may_reach_the_whole_site(get):
     assert get("/sw.js").headers["service-worker-allowed"] == "/"
 
 
-@pytest.mark.parametrize(("path", "squeezed"), [("/", True), ("/static/vendor/deep/run.wasm", True), ("/static/icon.png", False)])
+@pytest.mark.parametrize(
+    ("path", "squeezed"), [("/", True), ("/static/vendor/deep/run.wasm", True), ("/static/icon.png", False)]
+)
 def test_what_shrinks_is_sent_squeezed_to_whoever_takes_it(bundle_dir, static, path, squeezed):
     asset = Assets(static).find("index.html" if path == "/" else path.removeprefix("/static/"))
     assert (asset.squeezed is not None) == squeezed
@@ -108,7 +110,9 @@ def test_an_unexpected_failure_is_answered_in_the_same_form_and_with_the_headers
 
     response = asyncio.run(scenario())
     assert response.status_code == 500 and response.json()["error"]["reason"] == "internal error"
-    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS and response.headers["cache-control"] == "no-store"
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS and response.headers[
+        "cache-control"
+    ] == "no-store"
 
 
 def test_a_changed_file_is_read_again_and_a_removed_one_is_gone(get, static):

@@ -42,12 +42,19 @@ def test_an_upload_on_its_way_lies_in_no_file(server):
     kind = b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
     part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="eye.jpg"\r\n\r\n'
     with socket.create_connection(("127.0.0.1", server.port)) as client:
-        client.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6000000\r\n" + kind + part + bytes(5 << 20))
+        client.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6000000\r\n"
+            + kind
+            + part
+            + bytes(5 << 20)
+        )
         until = time.monotonic() + 10
         while "dr_edge_buffered_bytes 0.0" in httpx.get(f"{server.url}/metrics").text and time.monotonic() < until:
             time.sleep(0.05)
         files = [os.readlink(link) for link in Path(f"/proc/{server.process.pid}/fd").iterdir()]
-        held = [name for name in files if "(deleted)" in name or (name.startswith("/") and not name.startswith("/dev/"))]
+        held = [
+            name for name in files if "(deleted)" in name or (name.startswith("/") and not name.startswith("/dev/"))
+        ]
         assert held == [str(server.log)] * len(held), held
         assert "dr_edge_buffered_bytes 0.0" not in httpx.get(f"{server.url}/metrics").text
 
@@ -56,13 +63,18 @@ def test_an_upload_on_its_way_lies_in_no_file(server):
 def test_uploads_that_wait_take_what_is_counted_of_them(start_server, bundle_dir):
     size, count = 16 << 20, 6
     body = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + os.urandom(size) + b"\r\n--b--\r\n"
-    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: "
+    head = (
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; "
+        b"boundary=b\r\nContent-Length: "
+    )
     with start_server(bundle_dir, "--workers=1") as running, contextlib.ExitStack() as connections:
         statm = Path(f"/proc/{running.process.pid}/statm")
         (worker,) = children_of(running.process.pid)
         os.kill(worker, signal.SIGSTOP)
         before = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        clients = [connections.enter_context(socket.create_connection(("127.0.0.1", running.port), 30)) for _ in range(count)]
+        clients = [
+            connections.enter_context(socket.create_connection(("127.0.0.1", running.port), 30)) for _ in range(count)
+        ]
         for client in clients:
             client.sendall(head + str(len(body)).encode() + b"\r\n\r\n" + body)
         wait_until(lambda: metric(running.url, "dr_edge_uploads") == count)

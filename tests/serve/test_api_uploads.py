@@ -46,7 +46,10 @@ def test_a_deflated_dicom_bomb_is_refused(server, photograph):
     from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
     meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = DeflatedExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.77.1.5.1"
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = (
+        DeflatedExplicitVRLittleEndian,
+        "1.2.840.10008.5.1.4.1.1.77.1.5.1",
+    )
     meta.MediaStorageSOPInstanceUID = generate_uid()
     out = io.BytesIO()
     pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128).save_as(out, enforce_file_format=True)
@@ -54,7 +57,9 @@ def test_a_deflated_dicom_bomb_is_refused(server, photograph):
     squeezer = zlib.compressobj(1, zlib.DEFLATED, -15)
     bomb = b"".join(squeezer.compress(bytes(1 << 20)) for _ in range(128)) + squeezer.flush()
     length = head.index(meta.MediaStorageSOPInstanceUID.encode())
-    body = head[: head.index(b"1.2.840.10008.1.2.1.99", length) + 22] + bomb  # the file's meta information, then the bomb
+    body = (
+        head[: head.index(b"1.2.840.10008.1.2.1.99", length) + 22] + bomb
+    )  # the file's meta information, then the bomb
     response = post(server, body)
     assert response.status_code == 415 and refusal(response)["reason"] == "unsupported DICOM"
     assert response.elapsed.total_seconds() < 20

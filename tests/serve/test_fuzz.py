@@ -1,7 +1,7 @@
 """2,000 mutated uploads: each is refused with a reason, or answered where a picture is left in it; nothing crashes.
 
-How a picture that is left is told: another reader (Pillow, pydicom) finds one of the size that the answer states in the same
-bytes. Whether each of its pixels is undamaged, formats without checksums (JPEG, BMP, TIFF, DICOM) cannot tell.
+How a picture that is left is told: another reader (Pillow, pydicom) finds one of the size that the answer states in the
+same bytes. Whether each of its pixels is undamaged, formats without checksums (JPEG, BMP, TIFF, DICOM) cannot tell.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 pi_heif.register_heif_opener()
-# Pillow gives a whole picture up for a text of more than a megabyte in it; libpng leaves the text out, and so does the server.
+# Pillow gives a whole picture up for a text of more than a megabyte in it; libpng leaves the text out, and so does the
+# server.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 SEED, AT_A_TIME = 20261120, 4
 
@@ -70,7 +71,9 @@ async def send_all(url: str, uploads: list[tuple[str, bytes]]) -> tuple[collecti
                     response = await client.post(f"{url}/v1/predict?pictures=1", files={"image": ("x", data)})
                     seen[outcome(response, data)] += 1
                     # Of two sizes another reader may find either; such a file must not be answered at all.
-                    assert response.status_code != 200 or not name.endswith(":contradict"), "contradictory, yet answered"
+                    assert response.status_code != 200 or not name.endswith(":contradict"), (
+                        "contradictory, yet answered"
+                    )
                 except (AssertionError, httpx.HTTPError, ValueError, KeyError) as err:
                     wrong.append(f"{name} ({len(data)} bytes): {type(err).__name__} {err}")
 
@@ -126,7 +129,9 @@ def test_mutated_forms_are_refused_too(count, server, photograph):
     body, kind = request.read(), request.headers["content-type"]
     with httpx.Client(timeout=60) as client:
         for number in range(count):
-            changed = mutations.MUTATIONS[rng.choice(("cut", "flip", "flip_head", "scramble", "repeat", "drop"))](body, rng)
+            changed = mutations.MUTATIONS[rng.choice(("cut", "flip", "flip_head", "scramble", "repeat", "drop"))](
+                body, rng
+            )
             response = client.post(f"{server.url}/v1/predict", content=changed, headers={"content-type": kind})
             assert 400 <= response.status_code < 500, (number, response.status_code, response.text)
             assert response.json()["error"]["reason"]

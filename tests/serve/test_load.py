@@ -1,4 +1,6 @@
-"""The load test of tests/benchmarks/bench_serve.py for eight seconds: nothing but 200 and 503, answers to their askers."""
+"""The load test of tests/benchmarks/bench_serve.py for eight seconds: nothing but 200 and 503, answers to their
+askers.
+"""
 
 from __future__ import annotations
 
@@ -36,4 +38,6 @@ def test_sixty_four_clients_for_eight_seconds(bench, start_server, bundle_dir):
         assert load.growth() < 0.10, load.summary()
         metrics = httpx.get(f"{running.url}/metrics").text.splitlines()
         assert "dr_edge_uploads 0.0" in metrics and "dr_edge_buffered_bytes 0.0" in metrics
-        assert not [row for row in metrics if row.startswith("dr_edge_workers_replaced_total") and not row.endswith(" 0.0")]
+        assert not [
+            row for row in metrics if row.startswith("dr_edge_workers_replaced_total") and not row.endswith(" 0.0")
+        ]

@@ -35,7 +35,9 @@ def test_the_browser_answers_as_python_does(server, bundle_dir, browser, drawn) 
         assert [answer["file"] for answer in answers] == [file.name for file in drawn]
         for answer, other in zip(answers, expected, strict=True):
             compare(answer, other)
-        given = [answer["outputs"]["probabilities"]["referable"] for answer in answers if answer["status"] == "answered"]
+        given = [
+            answer["outputs"]["probabilities"]["referable"] for answer in answers if answer["status"] == "answered"
+        ]
         # Otherwise the comparison says nothing.
         assert len(given) >= 9 and max(given) - min(given) > 0.1
         found = {answer["status"] for answer in answers}
@@ -65,13 +67,17 @@ def test_the_answer_that_is_shown_is_of_the_photograph_that_came_last(server, br
         for count, file in enumerate(drawn[:3], start=1):
             grade(tab, file)
             tab.wait(f"document.querySelectorAll('.item').length === {count}")
-            assert file.name in tab.wait(SHOWN) and tab.run("document.querySelector('[aria-current=true]').innerText").endswith(file.name)
+            assert file.name in tab.wait(SHOWN) and tab.run(
+                "document.querySelector('[aria-current=true]').innerText"
+            ).endswith(file.name)
         tab.run("document.querySelectorAll('.item')[0].click()")
         tab.wait(f"document.getElementById('shown').innerText.includes('{drawn[0].name}')")
 
 
 def test_disc_and_cup_are_those_of_python(page_mask_bundle, start_server, browser, drawn) -> None:
-    files = [file for file in drawn if file.name in ("healthy.png", "severe.png", "moderate.jpg", "large.jpg", "black.png")]
+    files = [
+        file for file in drawn if file.name in ("healthy.png", "severe.png", "moderate.jpg", "large.jpg", "black.png")
+    ]
     expected = python_answers(page_mask_bundle, files)
     with start_server(page_mask_bundle, "--workers=1") as server, opened(browser, server.url) as tab:
         answers = grade(tab, *files)
@@ -94,7 +100,8 @@ def test_disc_and_cup_are_those_of_python(page_mask_bundle, start_server, browse
         assert "crosses at fovea" in words and "its centre is at x" in words
         pixels = """(() => { const canvas = document.querySelector('.frame.square canvas');
           const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-          return Array.from(data).filter((_, i) => i % 4 === 0 && data[i + 1] < 140 && data[i] > 230 && data[i + 2] > 150).length; })()"""
+          return Array.from(data)
+            .filter((_, i) => i % 4 === 0 && data[i + 1] < 140 && data[i] > 230 && data[i + 2] > 150).length; })()"""
         assert 50 < tab.run(pixels) < 400  # the pink of the third colour: a cross, and no outline
         assert complaints(tab) == []
 
@@ -111,7 +118,9 @@ def test_an_unusual_photograph_gets_no_answer(start_server, bundle_dir, tmp_path
         assert "Unlike what the model knows" in tab.wait(SHOWN)
 
 
-def test_files_that_the_server_lacks_are_not_blamed_on_the_browser(start_server, bundle_dir, browser, drawn, tmp_path) -> None:
+def test_files_that_the_server_lacks_are_not_blamed_on_the_browser(
+    start_server, bundle_dir, browser, drawn, tmp_path
+) -> None:
     from dr_edge.serve.assets import STATIC
 
     shutil.copytree(STATIC, tmp_path / "static", ignore=shutil.ignore_patterns("vendor"))
@@ -125,7 +134,11 @@ def test_files_that_the_server_lacks_are_not_blamed_on_the_browser(start_server,
         tab = browser.open(server.url, 390, 844)
         tab.wait("!document.getElementById('consent').hidden")
         words = tab.run("document.getElementById('consent').innerText")
-        assert "This server lacks the files" in words and "python -m dr_edge.serve.vendor" in words and "sent to that server" in words
+        assert (
+            "This server lacks the files" in words
+            and "python -m dr_edge.serve.vendor" in words
+            and "sent to that server" in words
+        )
         assert "browser cannot" not in tab.run("document.body.innerText").lower()
 
 
@@ -142,7 +155,9 @@ def test_photographs_are_sent_only_after_consent(server, bundle_dir, browser, dr
     tab.wait("document.querySelectorAll('.item').length === 1")
     tab.run("new Promise((resolve) => setTimeout(resolve, 500))")
     assert posts(server) == before  # chosen, and not sent
-    assert tab.run("document.querySelector('.item-said').textContent") == "not sent, see above…"  # no model is on its way
+    assert (
+        tab.run("document.querySelector('.item-said').textContent") == "not sent, see above…"
+    )  # no model is on its way
     tab.run("document.getElementById('consent-yes').click()")
     (answer,) = grade(tab)
     assert posts(server) == before + 1
@@ -215,8 +230,10 @@ def test_nothing_hangs_over_the_edge(server, browser, drawn, width, height, touc
         grade(tab, *chosen)
         tab.wait(SHOWN)
         assert tab.run("document.documentElement.scrollWidth <= innerWidth")
-        too_wide = """[...document.querySelectorAll('body *')].filter((e) => e.getClientRects().length && !e.closest('.list, .unseen, .skip')
-          && (e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1)).map((e) => e.outerHTML.slice(0, 80))"""
+        too_wide = """[...document.querySelectorAll('body *')]
+          .filter((e) => e.getClientRects().length && !e.closest('.list, .unseen, .skip')
+            && (e.getBoundingClientRect().right > innerWidth + 1 || e.getBoundingClientRect().left < -1))
+          .map((e) => e.outerHTML.slice(0, 80))"""
         assert tab.run(too_wide) == []
         assert min(contrasts(tab)) >= 4.5
         assert "Not a medical device" in tab.run("document.querySelector('footer').innerText")
@@ -226,7 +243,8 @@ def contrasts(tab: Tab) -> list[float]:
     """Returns the contrast ratio (WCAG 2.2) of every piece of text that is seen against what lies behind it."""
     return tab.run("""(() => {
       const parse = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
-      const luminance = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+      const luminance = ([r, g, b]) => [r, g, b]
+        .map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
         .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
       const behind = (element) => {
         for (let e = element; e; e = e.parentElement) {
@@ -239,8 +257,10 @@ def contrasts(tab: Tab) -> list[float]:
       const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
       while (walk.nextNode()) {
         const element = walk.currentNode.parentElement;
-        if (!walk.currentNode.textContent.trim() || !element.checkVisibility() || element.closest('.unseen, .skip, noscript, option')) continue;
-        const [high, low] = [luminance(parse(getComputedStyle(element).color)), luminance(behind(element))].sort((a, b) => b - a);
+        if (!walk.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+        if (element.closest('.unseen, .skip, noscript, option')) continue;
+        const both = [luminance(parse(getComputedStyle(element).color)), luminance(behind(element))];
+        const [high, low] = both.sort((a, b) => b - a);
         found.push((high + 0.05) / (low + 0.05));
       }
       return found;
@@ -257,32 +277,48 @@ def test_it_is_used_by_keyboard_and_read_aloud(server, browser, drawn) -> None:
         tab.run("document.body.focus()")
         for _ in range(12):
             tab.press("Tab", 9)
-            reached.append(tab.run("document.activeElement.id || document.activeElement.className || document.activeElement.tagName"))
+            reached.append(
+                tab.run(
+                    "document.activeElement.id || document.activeElement.className || document.activeElement.tagName"
+                )
+            )
         assert {"choose", "take", "save", "clear", "item", "label"} <= set(reached)
         tab.run("document.querySelectorAll('.item')[1].focus()")
         tab.press("Enter", 13)
         tab.wait(f"document.querySelector('.verdict-file').textContent === '{drawn[1].name}'")
         assert tab.run("document.querySelectorAll('.item')[1].getAttribute('aria-current')") == "true"
         nodes = tab.send("Accessibility.getFullAXTree")["nodes"]
-        controls = [n for n in nodes if n.get("role", {}).get("value") in ("button", "link", "slider", "combobox", "image")]
+        controls = [
+            n for n in nodes if n.get("role", {}).get("value") in ("button", "link", "slider", "combobox", "image")
+        ]
         assert len(controls) >= 8
         assert [node["role"]["value"] for node in controls if not node.get("name", {}).get("value")] == []
 
 
 def test_slider_and_label_change_what_is_shown(server, browser, drawn) -> None:
     pixels = """(() => { const canvas = document.querySelector('.frame.square canvas');
-      return Array.from(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.filter((_, i) => i % 997 === 0)); })()"""
+      const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return Array.from(data.filter((_, i) => i % 997 === 0)); })()"""
     with opened(browser, server.url) as tab:
         (answer,) = grade(tab, drawn[1])
         tab.wait(SHOWN)
         show_heat(tab)
         over = np.array(tab.run(pixels))
-        tab.run("(() => { const s = document.querySelector('.slider input'); s.value = 0; s.dispatchEvent(new Event('input')); })()")
+        tab.run(
+            "(() => { const s = document.querySelector('.slider input'); s.value = 0; s.dispatchEvent(new "
+            "Event('input')); })()"
+        )
         plain = np.array(tab.run(pixels))
         assert np.abs(over - plain).max() > 20
         wrong = next(name for name in answer["outputs"]["probabilities"] if name != answer["decision"]["class_name"])
-        for label, words in ((answer["decision"]["class_name"], "same as the answer"), (wrong, "differs from the answer")):
-            tab.run(f"(() => {{ const s = document.getElementById('label'); s.value = {json.dumps(label)}; s.dispatchEvent(new Event('change')); }})()")
+        for label, words in (
+            (answer["decision"]["class_name"], "same as the answer"),
+            (wrong, "differs from the answer"),
+        ):
+            tab.run(
+                f"(() => {{ const s = document.getElementById('label'); s.value = {json.dumps(label)}; "
+                "s.dispatchEvent(new Event('change')); })()"
+            )
             assert tab.run("document.querySelector('.agrees').textContent") == words
         saved = grade(tab)
         assert saved[0]["label"] == {"given": wrong, "agrees": False}

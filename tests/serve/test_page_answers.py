@@ -48,7 +48,8 @@ console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
   const {title, short, tone} = words.headline(answer, manifest);
   const heat = answer.outputs.probabilities ? words.heatTitle(answer, manifest) : null;
   const shown = answer.status === 'answered' && heat !== null ? words.heatIsShown(answer, manifest) : null;
-  return {answer, heat, shown, said: [title, short, tone, words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)]};
+  const texts = [words.explanation(answer, manifest), words.question(manifest), words.cropWords(answer)];
+  return {answer, heat, shown, said: [title, short, tone, ...texts]};
 })));
 """
 
@@ -75,22 +76,46 @@ def cases() -> list[dict[str, Any]]:
                     outputs["masks"] = outputs["masks"][..., ::-1].copy()
             else:
                 values = rng.uniform(0.001, 1, len(classes)) ** 2
-                outputs["probabilities"] = (values / (values.sum() if kind == "classification" else 1)).astype(np.float32)
+                outputs["probabilities"] = (values / (values.sum() if kind == "classification" else 1)).astype(
+                    np.float32
+                )
                 outputs["ood_distance"] = np.array([rng.uniform(1, 8 if index in (3, 5) else 11)], np.float32)
             if name == "two classes" and index in (1, 2):  # above the threshold of 0.3 and below a half; below both
-                outputs = {"probabilities": np.array([[0.6, 0.4], [0.8, 0.2]][index - 1], np.float32), "ood_distance": np.array([2], np.float32)}
+                outputs = {
+                    "probabilities": np.array([[0.6, 0.4], [0.8, 0.2]][index - 1], np.float32),
+                    "ood_distance": np.array([2], np.float32),
+                }
             score = 0.1 if index == 0 else rng.uniform(0.25, 1)
             quality = Quality(*rng.uniform(0.05, 1, 5).round(3).tolist(), score=float(score))
-            made.append({"name": name, "kind": kind, "classes": classes, "outputs": outputs, "quality": quality, "poor": index in (3, 5)})
+            made.append(
+                {
+                    "name": name,
+                    "kind": kind,
+                    "classes": classes,
+                    "outputs": outputs,
+                    "quality": quality,
+                    "poor": index in (3, 5),
+                }
+            )
     return made
 
 
 def manifest(case: dict[str, Any]) -> dict[str, Any]:
     """Returns what an opened bundle of the case says of itself."""
-    point = {"name": POINT.name, "threshold": POINT.threshold, "sensitivity": POINT.sensitivity, "specificity": POINT.specificity}
+    point = {
+        "name": POINT.name,
+        "threshold": POINT.threshold,
+        "sensitivity": POINT.sensitivity,
+        "specificity": POINT.specificity,
+    }
     decided = case["kind"] == "classification" and case["name"] != "names that say nothing"
     content = {
-        "task": {"name": "dr_grade" if case["name"] == "five grades" else "any", "kind": case["kind"], "class_names": case["classes"], "centres": [n for n in case["classes"] if n == "fovea"]},
+        "task": {
+            "name": "dr_grade" if case["name"] == "five grades" else "any",
+            "kind": case["kind"],
+            "class_names": case["classes"],
+            "centres": [n for n in case["classes"] if n == "fovea"],
+        },
         "image_size": SIDE,
         "ood": {"threshold": 9.0},
         "artifacts": {},
@@ -101,12 +126,16 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
 
 def python_title(case: dict[str, Any], content: dict[str, Any], answer: Answer) -> str:
     """Returns what stands above the heat map that Python draws."""
-    bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", POINT if content["operating_points"] else None, 0.2)
+    bundle = Bundle(
+        Path("bundle"), content, "model.tflite", "", b"", POINT if content["operating_points"] else None, 0.2
+    )
     return pictures._title(bundle, answer, {"heatmap": np.ones((2, 2), np.float32), **case["outputs"]})
 
 
 def python_shows(case: dict[str, Any], content: dict[str, Any], answer: Answer) -> bool:
-    bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", POINT if content["operating_points"] else None, 0.2)
+    bundle = Bundle(
+        Path("bundle"), content, "model.tflite", "", b"", POINT if content["operating_points"] else None, 0.2
+    )
     return pictures.heat_is_shown(bundle, answer, {"heatmap": np.ones((2, 2), np.float32), **case["outputs"]})
 
 
@@ -127,9 +156,13 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
             "crop": {"box": box, "size": SIDE},
         }  # fmt: skip
         outputs = {name: value.ravel().tolist() for name, value in case["outputs"].items()}
-        values.append({"manifest": manifest(case), "facts": facts, "quality": case["quality"].as_dict(), "outputs": outputs})
+        values.append(
+            {"manifest": manifest(case), "facts": facts, "quality": case["quality"].as_dict(), "outputs": outputs}
+        )
     data = json.dumps({"root": (STATIC / "js").as_uri(), "input": values})
-    done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     seen, headlines, titles, poor, decided, shown = set(), set(), set(), set(), set(), set()
     for case, value, row in zip(made, values, json.loads(done.stdout), strict=True):
@@ -141,11 +174,19 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
         if case["poor"] and expected["status"] == "answered":  # nobody may read the answer alone
             poor.add(case["name"])
             assert answer["message"].startswith(POOR["caution"]) and row["said"][2] == "stop"
-            assert row["said"][0].startswith("Worse than guessing: ") and row["said"][1].startswith("Worse than guessing: ")
+            assert row["said"][0].startswith("Worse than guessing: ") and row["said"][1].startswith(
+                "Worse than guessing: "
+            )
             assert POOR["caution"] not in row["said"][3]  # the card shows it once, on a line of its own
-        if expected["decision"] is not None and not case["poor"]:  # the disease is never green, wherever its name stands
+        if (
+            expected["decision"] is not None and not case["poor"]
+        ):  # the disease is never green, wherever its name stands
             ill = {"glaucoma", "cataract or glaucoma", "referable", "grade >= 2"}
-            assert (row["said"][2] == "warn") == (expected["decision"]["class_name"] in ill) == expected["decision"]["positive"]
+            assert (
+                (row["said"][2] == "warn")
+                == (expected["decision"]["class_name"] in ill)
+                == expected["decision"]["positive"]
+            )
             decided.add((case["name"], expected["decision"]["class_name"]))
         if row["heat"] is not None and expected["status"] == "answered":
             assert row["heat"] == python_title(case, value["manifest"], said)
@@ -157,19 +198,31 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
         for key in ("quality", "distribution", "outputs"):
             assert same(answer[key], expected[key], 1e-4), (case["name"], key, answer[key], expected[key])
         if expected["masks"] is not None:
-            assert [mask["height"] for mask in answer["masks"]] == pytest.approx([mask["height"] for mask in expected["masks"]], abs=1)
+            assert [mask["height"] for mask in answer["masks"]] == pytest.approx(
+                [mask["height"] for mask in expected["masks"]], abs=1
+            )
             assert [mask["found"] for mask in answer["masks"]] == [mask["found"] for mask in expected["masks"]]
             assert same(answer["vcdr"], expected["vcdr"], 0.02)
             title, _, _, words = row["said"][:4]
             assert ". " not in title  # one sentence, and the others below it
-            assert answer["vcdr"] is not None or answer["message"].endswith(f"{title}. {words}".strip().removeprefix(f"{POOR['title']}: "))
-            assert same(answer["points"], expected["points"], 0.11) and bool(expected["points"]) == ("point" in case["name"])
+            assert answer["vcdr"] is not None or answer["message"].endswith(
+                f"{title}. {words}".strip().removeprefix(f"{POOR['title']}: ")
+            )
+            assert same(answer["points"], expected["points"], 0.11) and bool(expected["points"]) == (
+                "point" in case["name"]
+            )
         assert all(isinstance(words, str) and "undefined" not in words and "null" not in words for words in row["said"])
     assert {(name, "answered") for name in TASKS} <= seen
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
     assert headlines == {"good", "warn", "plain", "stop"} and poor == set(TASKS) and shown == {True, False}
-    assert {("disease first", "glaucoma"), ("disease first", "normal"), ("two diseases", "cataract or glaucoma")} <= decided
-    assert ("five grades", "grade >= 2") in decided and {name for name, _ in decided}.isdisjoint({"names that say nothing"})
+    assert {
+        ("disease first", "glaucoma"),
+        ("disease first", "normal"),
+        ("two diseases", "cataract or glaucoma"),
+    } <= decided
+    assert ("five grades", "grade >= 2") in decided and {name for name, _ in decided}.isdisjoint(
+        {"names that say nothing"}
+    )
     assert "Grad-CAM of non-referable (likelier), not of referable" in titles and "Grad-CAM of non-referable" in titles
 
 
@@ -178,21 +231,34 @@ import fs from 'node:fs';
 const {root, manifest} = JSON.parse(fs.readFileSync(0, 'utf8'));
 const {savedDocument} = await import(`${root}/saved.js`);
 const {unreadable} = await import(`${root}/answer.js`);
-const decided = {status: 'answered', decision: {class_name: 'referable', positive: true}, prediction: {class_name: 'non-referable'}};
+const decision = {class_name: 'referable', positive: true};
+const decided = {status: 'answered', decision, prediction: {class_name: 'non-referable'}};
 const entries = [
   {answer: unreadable({reason: 'truncated', message: 'truncated: it is.'}, 'a.jpg'), label: null},
   {answer: decided, label: 'referable'},
   {answer: null, label: null},
 ];
 const artifact = {file: 'model.tflite', sha256: 'ab'};
-console.log(JSON.stringify([savedDocument(manifest, artifact, entries), savedDocument(manifest, null, entries.slice(0, 2))]));
+const two = entries.slice(0, 2);
+console.log(JSON.stringify([savedDocument(manifest, artifact, entries), savedDocument(manifest, null, two)]));
 """
 
 
 def test_what_is_saved_has_every_field_of_an_answer(node: str) -> None:
-    described = {"task": {"name": "referable_dr", "class_names": ["non-referable", "referable"], "positive_class": "referable", "positive_indices": [1]}, "image_size": SIDE, "verdict": POOR}
+    described = {
+        "task": {
+            "name": "referable_dr",
+            "class_names": ["non-referable", "referable"],
+            "positive_class": "referable",
+            "positive_indices": [1],
+        },
+        "image_size": SIDE,
+        "verdict": POOR,
+    }
     data = json.dumps({"root": (STATIC / "js").as_uri(), "manifest": described})
-    done = subprocess.run([node, "--input-type=module", "--eval", SAVE], input=data, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [node, "--input-type=module", "--eval", SAVE], input=data, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     content, early = json.loads(done.stdout)
     bundle = Bundle(Path("bundle"), described, "model.tflite", "ab", b"", None, 0.2)
@@ -208,9 +274,15 @@ def test_what_is_saved_has_every_field_of_an_answer(node: str) -> None:
 def same(ours: Any, theirs: Any, within: float = 1e-6) -> bool:
     """Whether two JSON values are equal, numbers within `within`."""
     if isinstance(theirs, dict):
-        return isinstance(ours, dict) and ours.keys() == theirs.keys() and all(same(ours[key], theirs[key], within) for key in theirs)
+        return (
+            isinstance(ours, dict)
+            and ours.keys() == theirs.keys()
+            and all(same(ours[key], theirs[key], within) for key in theirs)
+        )
     if isinstance(theirs, (list, tuple)):
-        return isinstance(ours, list) and len(ours) == len(theirs) and all(map(same, ours, theirs, [within] * len(ours)))
+        return (
+            isinstance(ours, list) and len(ours) == len(theirs) and all(map(same, ours, theirs, [within] * len(ours)))
+        )
     if isinstance(theirs, float):
         return isinstance(ours, (int, float)) and abs(ours - theirs) <= within
     return ours == theirs

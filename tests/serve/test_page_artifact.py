@@ -19,7 +19,14 @@ console.log(JSON.stringify({chosen, used: manifestOf(manifest, chosen)}));
 
 
 def artifact(variant: str, **own: object) -> dict[str, object]:
-    return {"file": f"model.{variant}.tflite", "sha256": "0" * 64, "bytes": 1, "variant": variant, "format": "tflite", **own}
+    return {
+        "file": f"model.{variant}.tflite",
+        "sha256": "0" * 64,
+        "bytes": 1,
+        "variant": variant,
+        "format": "tflite",
+        **own,
+    }
 
 
 @pytest.mark.parametrize(
@@ -43,7 +50,9 @@ def test_thresholds_are_those_of_the_artifact_that_runs(node, served, file, thre
         "serve": {"artifact": served},
     }
     data = json.dumps({"root": (STATIC / "js").as_uri(), "manifest": manifest})
-    done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["chosen"]["file"] == file

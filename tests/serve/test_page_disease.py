@@ -13,7 +13,9 @@ from dr_edge.data import positive
 
 pytestmark = pytest.mark.usefixtures("vendored")
 TONE = "document.querySelector('.verdict').dataset.tone"
-MARKED = "[...document.querySelectorAll('.facts .row')].filter((row) => row.querySelector('u')).map((row) => row.innerText)"
+MARKED = (
+    "[...document.querySelectorAll('.facts .row')].filter((row) => row.querySelector('u')).map((row) => row.innerText)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,27 +27,35 @@ def reversed_bundle(bundle_dir, drawn, tmp_path_factory):
     middle = float(np.median([answer["outputs"]["probabilities"]["non-referable"] for answer in answers]))
     content = json.loads((out / "metadata.json").read_text())
     content["task"] |= {
-        "name": "class", "class_names": names, "positive_class": "glaucoma", "negative_class": "normal", "positive_index": 0,
+        "name": "class", "class_names": names, "positive_class": "glaucoma", "negative_class": "normal",
+        "positive_index": 0,
         "positive_indices": [0],
     }  # fmt: skip
-    content["operating_points"] = [{**point, "threshold": middle} for point in positive.turned(content["operating_points"])]
+    content["operating_points"] = [
+        {**point, "threshold": middle} for point in positive.turned(content["operating_points"])
+    ]
     content["verdict"] = {"status": "better", "title": "Better than guessing", "text": "", "caution": ""}
     (out / "metadata.json").write_text(json.dumps(content))
     return out
 
 
 def test_the_disease_is_never_green(start_server, reversed_bundle, browser, drawn):
-    expected = {answer["sha256"]: answer for answer in python_answers(reversed_bundle, drawn) if answer["status"] == "answered"}
+    expected = {
+        answer["sha256"]: answer for answer in python_answers(reversed_bundle, drawn) if answer["status"] == "answered"
+    }
     seen = set()
     with start_server(reversed_bundle, "--workers=1") as server, opened(browser, server.url) as tab:
         for file in drawn:
-            (answer, *_) = grade(tab, file)[::-1]
+            answer, *_ = grade(tab, file)[::-1]
             if answer["status"] != "answered":
                 continue
             theirs = expected[answer["sha256"]]
             compare(answer, theirs)
             ours, decision = answer["decision"], theirs["decision"]
-            assert (ours["positive_class"], ours["class_name"]) == ("glaucoma", "glaucoma" if ours["positive"] else "normal")
+            assert (ours["positive_class"], ours["class_name"]) == (
+                "glaucoma",
+                "glaucoma" if ours["positive"] else "normal",
+            )
             if abs(decision["probability"] - decision["threshold"]) > 0.02:
                 assert ours["class_name"] == decision["class_name"]
             tab.wait(f"document.getElementById('shown').innerText.includes('{file.name}')")

@@ -9,7 +9,7 @@ import pytest
 from page_helpers import SHOWN, complaints, grade, opened, posts, saved
 
 pytestmark = pytest.mark.usefixtures("vendored")
-NAMES = ("ñ 眼 Müller%#.png", "<mark>it's & \"50%25\"</mark>.png".replace("/", "∕"), "😀\u0301.png")
+NAMES = ("ñ 眼 Müller%#.png", '<mark>it\'s & "50%25"</mark>.png'.replace("/", "∕"), "😀\u0301.png")
 NO_WORKERS = "window.Worker = class { constructor() { throw new Error('this browser has no workers'); } }"
 LISTED = "[...document.querySelectorAll('.item')].map((item) => item.innerText).join('\\n')"
 

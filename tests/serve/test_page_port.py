@@ -1,4 +1,6 @@
-"""The page's own arithmetic on a photograph (field of view, crop, quality) against Python's, in Node.js: the same numbers."""
+"""The page's own arithmetic on a photograph (field of view, crop, quality) against Python's, in Node.js: the same
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ def drawn() -> dict[str, np.ndarray]:
     eye = draw_fundus(50, size=400).image
     height, width = eye.shape[:2]
     wide = np.pad(eye, ((0, 0), (200, 200), (0, 0)))
-    pictures = {f"drawn{seed}": draw_fundus(seed, size=size).image for seed, size in enumerate((96, 200, 320, 512, 900))}
+    pictures = {
+        f"drawn{seed}": draw_fundus(seed, size=size).image for seed, size in enumerate((96, 200, 320, 512, 900))
+    }
     pictures |= {
         "off the middle": np.pad(eye, ((10, 200), (300, 20), (0, 0))),
         "cut above": eye[height // 5 :],
@@ -56,10 +60,13 @@ def drawn() -> dict[str, np.ndarray]:
         "noise": np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8),
         "flat": np.full((200, 300, 3), (180, 90, 40), np.uint8),
         "strip": np.zeros((20, 3000, 3), np.uint8),
-        "two eyes": np.hstack([eye, eye[:, ::-1]]), "one red-free": np.hstack([eye, np.repeat(eye[:, ::-1, 1:2], 3, axis=2)]),
+        "two eyes": np.hstack([eye, eye[:, ::-1]]),
+        "one red-free": np.hstack([eye, np.repeat(eye[:, ::-1, 1:2], 3, axis=2)]),
         "two eyes on white": np.pad(np.hstack([eye, eye]), ((30, 30), (30, 30), (0, 0)), constant_values=255),
         "one above the other": np.vstack([eye, eye // 2]),
-        "two eyes with a bar between": np.hstack([tight(eye), np.full((tight(eye).shape[0], 30, 3), 255, np.uint8), tight(eye)]),
+        "two eyes with a bar between": np.hstack(
+            [tight(eye), np.full((tight(eye).shape[0], 30, 3), 255, np.uint8), tight(eye)]
+        ),
         "touching": cv2.resize(np.hstack([tight(eye), tight(eye)]), (640, 320), interpolation=cv2.INTER_AREA),
         "swapped": eye[..., ::-1],
         "green first": eye[..., [1, 0, 2]],
@@ -94,7 +101,9 @@ def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None
         file = tmp_path / f"{index}.rgb"
         file.write_bytes(np.ascontiguousarray(picture).tobytes())
         size = SIZES[index % len(SIZES)]
-        cases.append({"name": name, "file": str(file), "width": picture.shape[1], "height": picture.shape[0], "size": size})
+        cases.append(
+            {"name": name, "file": str(file), "width": picture.shape[1], "height": picture.shape[0], "size": size}
+        )
     results = run_node(node, CROP, cases)
     reasons = set()
     for case, result in zip(cases, results, strict=True):
@@ -163,7 +172,13 @@ fs.writeFileSync(`${file}.crop`, crop.data);
 return Math.max(...asked);
 """
     fov = find_fov(picture)
-    values = {"file": str(file), "width": width, "height": height, "box": [round(edge) for edge in fov.box], "size": 160}
+    values = {
+        "file": str(file),
+        "width": width,
+        "height": height,
+        "box": [round(edge) for edge in fov.box],
+        "size": 160,
+    }
     most = run_node(node, script, values)
     assert most <= 256
     expected = crop_square(picture, fov, 160)

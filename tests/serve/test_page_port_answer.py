@@ -21,11 +21,17 @@ def test_heights_of_disc_and_cup_are_those_of_python(node: str) -> None:
 
     rng = np.random.default_rng(8)
     side, cases, expected = 48, [], []
-    for box, size in (((-20.0, 30.0, 380.0, 430.0), (360, 500)), ((5.0, 5.0, 45.0, 45.0), (60, 60)), ((0.0, 0.0, 90.0, 60.0), (90, 60))):
+    for box, size in (
+        ((-20.0, 30.0, 380.0, 430.0), (360, 500)),
+        ((5.0, 5.0, 45.0, 45.0), (60, 60)),
+        ((0.0, 0.0, 90.0, 60.0), (90, 60)),
+    ):
         for _ in range(4):
             mask = cv2.GaussianBlur(rng.random((side, side)).astype(np.float32), (0, 0), 3)
             mask = np.clip((mask - mask.mean()) / (4 * mask.std()) + 0.42, 0, 1).astype(np.float32)
-            cases.append({"mask": mask.ravel().tolist(), "box": box, "photograph": {"height": size[0], "width": size[1]}})
+            cases.append(
+                {"mask": mask.ravel().tolist(), "box": box, "photograph": {"height": size[0], "width": size[1]}}
+            )
             expected.append(glaucoma.height(glaucoma.photograph_mask(mask, box, size)))
     cases.append({**cases[0], "mask": [0.0] * side**2})
     script = """
@@ -81,6 +87,9 @@ def test_the_field_of_view_is_that_of_python(node: str) -> None:
 const {fieldOfView} = await import(`${root}/overlay.js`);
 return input.map(({rgba, size}) => Array.from(fieldOfView(Uint8ClampedArray.from(rgba), size)));
 """
-    values = [{"rgba": np.dstack([crop, np.full(crop.shape[:2], 255, np.uint8)]).ravel().tolist(), "size": len(crop)} for crop in crops]
+    values = [
+        {"rgba": np.dstack([crop, np.full(crop.shape[:2], 255, np.uint8)]).ravel().tolist(), "size": len(crop)}
+        for crop in crops
+    ]
     for crop, found in zip(crops, run_node(node, script, values), strict=True):
         assert (np.array(found, bool).reshape(crop.shape[:2]) == field_of_view(crop)).all()

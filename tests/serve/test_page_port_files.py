@@ -66,12 +66,17 @@ def test_files_are_refused_for_the_reasons_of_python(node: str, tmp_path: Path) 
     at = jpeg.index(b"\xff\xc0")
     frame = jpeg[at : at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")]
     files = {
-        "jpeg": jpeg, "progressive": progressive, "turned": with_orientation(jpeg, 8), "png": png, "bmp": bmp, "small": small,
-        "trailing": jpeg + b"\0" * 9, "two jpegs": jpeg + jpeg, "bomb": bytes(bomb), "damaged": bytes(damaged), "empty": b"",
-        "text": b"no photograph", "heic": b"\0\0\0\x18ftypheic" + b"\0" * 50, "head": jpeg[:3], "no frame": b"\xff\xd8\xff\xd9",
-        "lossless": jpeg.replace(b"\xff\xc0", b"\xff\xc3", 1), "no marker": jpeg[:2] + b"\xff\xe0\0\x04ab" + b"zz" + jpeg[20:],
+        "jpeg": jpeg, "progressive": progressive, "turned": with_orientation(jpeg, 8), "png": png, "bmp": bmp,
+        "small": small,
+        "trailing": jpeg + b"\0" * 9, "two jpegs": jpeg + jpeg, "bomb": bytes(bomb), "damaged": bytes(damaged),
+        "empty": b"",
+        "text": b"no photograph", "heic": b"\0\0\0\x18ftypheic" + b"\0" * 50, "head": jpeg[:3],
+        "no frame": b"\xff\xd8\xff\xd9",
+        "lossless": jpeg.replace(b"\xff\xc0", b"\xff\xc3", 1),
+        "no marker": jpeg[:2] + b"\xff\xe0\0\x04ab" + b"zz" + jpeg[20:],
         "second frame": jpeg[:-2] + frame + b"\xff\xd9x", "first of two frames": jpeg[:at] + frame + jpeg[at:],
-        "bmp header": bmp[:16] + b"\x80" + bmp[17:], "frame behind": jpeg[:-2] + frame + b"\xff\xd9", "two jpegs and more": jpeg + jpeg + b"x",
+        "bmp header": bmp[:16] + b"\x80" + bmp[17:], "frame behind": jpeg[:-2] + frame + b"\xff\xd9",
+        "two jpegs and more": jpeg + jpeg + b"x",
     }  # fmt: skip
     webp = cv2.imencode(".webp", eye, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
     lossless = cv2.imencode(".webp", np.dstack([eye, eye[..., 0]]), [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
@@ -79,16 +84,28 @@ def test_files_are_refused_for_the_reasons_of_python(node: str, tmp_path: Path) 
     extended = b"VP8X\n\0\0\0\x08\0\0\0\x7f\0\0\x7f\0\0"
     files |= {
         "webp": webp, "lossless webp": lossless, "a whole heic": heic, "tiff": cv2.imencode(".tif", eye)[1].tobytes(),
-        "gif": b"GIF89a" + bytes(40), "avif": b"\0\0\0\x18ftypavif\0\0\0\0mif1heic" + bytes(30), "two webps": riff(webp[12:] * 2),
-        "webp on a canvas": riff(extended + webp[12:]), "on another canvas": riff(extended.replace(b"\x7f", b"\x3f") + webp[12:]),
-        "moving webp": riff(extended.replace(b"\x08\0", b"\x02\0") + webp[12:]), "frames": riff(webp[12:] + b"ANMF\0\0\0\0"),
-        "no webp": riff(b"VP8 \x0a\0\0\0" + bytes(10)), "no lossless webp": riff(b"VP8L\x06\0\0\0" + bytes(6)), "empty webp": riff(b""),
+        "gif": b"GIF89a" + bytes(40), "avif": b"\0\0\0\x18ftypavif\0\0\0\0mif1heic" + bytes(30),
+        "two webps": riff(webp[12:] * 2),
+        "webp on a canvas": riff(extended + webp[12:]),
+        "on another canvas": riff(extended.replace(b"\x7f", b"\x3f") + webp[12:]),
+        "moving webp": riff(extended.replace(b"\x08\0", b"\x02\0") + webp[12:]),
+        "frames": riff(webp[12:] + b"ANMF\0\0\0\0"),
+        "no webp": riff(b"VP8 \x0a\0\0\0" + bytes(10)), "no lossless webp": riff(b"VP8L\x06\0\0\0" + bytes(6)),
+        "empty webp": riff(b""),
         "turned png": exif_png(png, 6), "turned webp": riff(extended + webp[12:] + chunk(b"EXIF", EXIF_TURNED)),
     }  # fmt: skip
     for code in (0, 1, 0xD0, 0xD7, 0xD8):  # the first and the last of the markers without a length
         files[f"marker {code}"] = jpeg[:2] + bytes([255, code]) + b"\xff\xe0".ljust(65504, b"\0") + jpeg[2:]
     rng = np.random.default_rng(5)
-    for kind, whole in (("jpeg", jpeg), ("progressive", progressive), ("png", png), ("bmp", bmp), ("webp", webp), ("lossless webp", lossless), ("heic", heic)):
+    for kind, whole in (
+        ("jpeg", jpeg),
+        ("progressive", progressive),
+        ("png", png),
+        ("bmp", bmp),
+        ("webp", webp),
+        ("lossless webp", lossless),
+        ("heic", heic),
+    ):
         for cut in rng.integers(1, len(whole), 12).tolist():
             files[f"{kind} cut at {cut}"] = whole[:cut]
     for index, content in enumerate(files.values()):
@@ -124,7 +141,9 @@ return input.map((file) => {
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("denominator", [2, 4, 8])
-def test_reduced_photographs_are_those_of_the_jpeg_decoder(node: str, tmp_path: Path, orientation: int, denominator: int) -> None:
+def test_reduced_photographs_are_those_of_the_jpeg_decoder(
+    node: str, tmp_path: Path, orientation: int, denominator: int
+) -> None:
     # 301 x 218: on each axis the last blocks are not whole, and EXIF decides at which end they lie.
     eye = cv2.resize(draw_fundus(6, size=256).image, (301, 218))[..., ::-1]
     jpeg = with_orientation(cv2.imencode(".jpg", eye, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes(), orientation)

@@ -38,7 +38,9 @@ console.log(JSON.stringify(input.map(({file, width, height}) => {
 def test_fields_of_view_are_those_of_python(node: str, real_data: Path, tmp_path: Path) -> None:
     found = sorted(path for path in real_data.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif"))
     photographs = [path for path in found if "mask" not in path.as_posix().lower() and "odd" not in path.parts]
-    chosen = random.Random(7).sample(photographs, min(30, len(photographs))) + [path for path in found if "odd" in path.parts]
+    chosen = random.Random(7).sample(photographs, min(30, len(photographs))) + [
+        path for path in found if "odd" in path.parts
+    ]
     cases, expected = [], []
     for index, path in enumerate(chosen):
         try:

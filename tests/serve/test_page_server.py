@@ -1,4 +1,6 @@
-"""How the page asks the server where the browser cannot grade: patiently, not in vain, and blaming no photograph for a busy server."""
+"""How the page asks the server where the browser cannot grade: patiently, not in vain, and blaming no photograph for a
+busy server.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ for (const {replies, serve, bytes, size, abort} of input) {
   const said = [];
   const row = {said};
   try {
-    row.answer = (await new ServerEngine({serve}).answer(file, {say: (words) => said.push(words), signal: stop.signal})).answer;
+    const asked = {say: (words) => said.push(words), signal: stop.signal};
+    row.answer = (await new ServerEngine({serve}).answer(file, asked)).answer;
   } catch (error) {
     row.error = error.message;
   }
@@ -43,7 +46,11 @@ for (const {replies, serve, bytes, size, abort} of input) {
 }
 console.log(JSON.stringify(results));
 """
-BUSY = {"status": 503, "headers": {"Retry-After": "7"}, "body": {"error": {"status": 503, "reason": "busy", "message": "Busy."}}}
+BUSY = {
+    "status": 503,
+    "headers": {"Retry-After": "7"},
+    "body": {"error": {"status": 503, "reason": "busy", "message": "Busy."}},
+}
 ANSWER = {"status": 200, "body": {"status": "answered", "message": "fine", "pictures": None}}
 
 
@@ -53,14 +60,19 @@ def refused(status: int, reason: str) -> dict[str, Any]:
 
 def ask(node: str, *cases: dict[str, Any]) -> list[dict[str, Any]]:
     data = json.dumps({"root": (STATIC / "js").as_uri(), "input": [{"serve": {}, **case} for case in cases]})
-    done = subprocess.run([node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [node, "--input-type=module", "--eval", PROGRAM], input=data, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_a_busy_server_is_asked_again_when_it_said(node: str) -> None:
     at_last, never, long = ask(
-        node, {"replies": [BUSY, BUSY, ANSWER]}, {"replies": [BUSY]}, {"replies": [{**BUSY, "headers": {"Retry-After": "9999"}}, ANSWER]}
+        node,
+        {"replies": [BUSY, BUSY, ANSWER]},
+        {"replies": [BUSY]},
+        {"replies": [{**BUSY, "headers": {"Retry-After": "9999"}}, ANSWER]},
     )
     assert at_last["answer"]["status"] == "answered" and at_last["calls"] == 3 and at_last["pauses"] == [7000, 7000]
     assert at_last["said"] == ["server busy, trying again…"] * 2
@@ -83,7 +95,12 @@ def test_only_refusals_of_the_photograph_are_said_of_it(node: str) -> None:
         {"replies": [{"status": 502, "body": "<html>Bad gateway</html>"}]},
         {"replies": [{"status": 200, "body": "<html>Sign in</html>"}]},
     )
-    assert truncated["answer"] == {"file": "eye.jpg", "status": "unreadable", "reason": "truncated", "message": "truncated it is."}
+    assert truncated["answer"] == {
+        "file": "eye.jpg",
+        "status": "unreadable",
+        "reason": "truncated",
+        "message": "truncated it is.",
+    }
     assert ours["error"] == "internal error it is" and late["error"] == "too slow it is"
     assert proxy["error"] == "the server answered 502" and page["error"] == "the server answered 200"
     assert [row["calls"] for row in (truncated, ours, late, proxy, page)] == [1] * 5
@@ -100,10 +117,20 @@ def test_what_the_server_would_refuse_is_not_sent(node: str) -> None:
         {"replies": [ANSWER], "serve": limits, "size": 49_500},
         {"replies": [ANSWER], "serve": limits, "bytes": picture},
         {"replies": [ANSWER], "serve": {**limits, "max_pixels": 60_000}, "bytes": picture},
-        {"replies": [ANSWER], "serve": limits, "bytes": list(b"II*\0") + [0] * 90},  # read by the server, not by browsers
+        {
+            "replies": [ANSWER],
+            "serve": limits,
+            "bytes": list(b"II*\0") + [0] * 90,
+        },  # read by the server, not by browsers
     )
-    assert large["calls"] == 0 and large["answer"]["reason"] == "file too large" and "at most 48976" in large["answer"]["message"]
-    assert many["calls"] == 0 and many["answer"]["reason"] == "too many pixels" and "300x200" in many["answer"]["message"]
+    assert (
+        large["calls"] == 0
+        and large["answer"]["reason"] == "file too large"
+        and "at most 48976" in large["answer"]["message"]
+    )
+    assert (
+        many["calls"] == 0 and many["answer"]["reason"] == "too many pixels" and "300x200" in many["answer"]["message"]
+    )
     assert "Nothing was sent" in large["answer"]["message"] and "Nothing was sent" in many["answer"]["message"]
     assert fits["calls"] == 1 and tiff["calls"] == 1
 

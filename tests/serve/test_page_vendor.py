@@ -54,7 +54,9 @@ def test_nothing_is_fetched_where_all_stands(vendored: Path) -> None:
     assert vendor.vendor(vendored, npm="no-such-program") is False
 
 
-def test_without_npm_it_says_what_to_install(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_npm_it_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(RuntimeError, match="Install Node.js"):
         vendor.vendor(tmp_path, npm="no-such-program")
     monkeypatch.setattr(vendor.problems, "__defaults__", (tmp_path,))
@@ -95,6 +97,10 @@ def test_the_offline_list_names_every_file_of_the_page() -> None:
     worker = (vendor.HERE / "static" / "sw.js").read_text()
     static = vendor.HERE / "static"
     for path in sorted(static.rglob("*")):
-        if not path.is_file() or path.suffix in (".wasm",) or path.name in ("sw.js", "index.html", "manifest.webmanifest"):
+        if (
+            not path.is_file()
+            or path.suffix in (".wasm",)
+            or path.name in ("sw.js", "index.html", "manifest.webmanifest")
+        ):
             continue
         assert f"'{path.stem}'" in worker or f"{path.name}'" in worker or f"'{path.stem.split('.')[0]}'" in worker, path

@@ -1,4 +1,6 @@
-"""What a visitor of the page meets: a busy server, a decision against the likelier class, a release in the middle of a visit."""
+"""What a visitor of the page meets: a busy server, a decision against the likelier class, a release in the middle of a
+visit.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, brows
         assert answer["decision"]["class_name"] == unlikely
         tab.wait(SHOWN)
         said = tab.run("document.querySelectorAll('figcaption')[1].innerText")
-        if answer["decision"]["positive"]:  # a disease was decided below one half: "no disease that was found" would contradict the answer
+        if answer["decision"][
+            "positive"
+        ]:  # a disease was decided below one half: "no disease that was found" would contradict the answer
             assert f"the likeliest class, not for “{unlikely}”." in said
         else:
             assert "No heat map: it would speak for no disease that was found." in said
@@ -72,7 +76,9 @@ def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, brows
 
 
 def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium, tmp_path, drawn) -> None:
-    """The server's scripts change while a page is open: that page keeps its own, the next visit has all of the new ones."""
+    """The server's scripts change while a page is open: that page keeps its own, the next visit has all of the new
+    ones.
+    """
     from dr_edge.serve import assets
 
     static = shutil.copytree(assets.STATIC, tmp_path / "static")
@@ -92,8 +98,13 @@ def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium
         for path in ("js/words.js", "js/answer.js"):
             script = static / path
             script.write_text(script.read_text() + "\nexport const RELEASE = 2;\n")
-        release = "import('/static/js/{0}.js?x').catch(() => null).then(() => import('/static/js/{0}.js')).then((m) => m.RELEASE ?? 1)"
-        text = "fetch('/static/js/answer.js', {cache: 'reload'}).then((r) => r.text()).then((t) => t.includes('RELEASE'))"
+        release = (
+            "import('/static/js/{0}.js?x').catch(() => null).then(() => import('/static/js/{0}.js')).then((m) => "
+            "m.RELEASE ?? 1)"
+        )
+        text = (
+            "fetch('/static/js/answer.js', {cache: 'reload'}).then((r) => r.text()).then((t) => t.includes('RELEASE'))"
+        )
         assert httpx.get(f"{server.url}/static/js/answer.js").text.count("RELEASE") == 1
         assert tab.run(text) is False  # the open page meets no script of the new release
         other = browser.open(server.url)

@@ -161,7 +161,9 @@ def test_a_worker_may_write_no_file_and_has_bounded_memory(bundle_dir):
 def broken_bundle(bundle_dir: Path):
     """A bundle with which `interpret` fails with a KeyError: a bug of ours, in the worker."""
     bundle = open_bundle(bundle_dir)
-    return dataclasses.replace(bundle, manifest={**bundle.manifest, "task": {**bundle.manifest["task"], "kind": "nonsense"}})
+    return dataclasses.replace(
+        bundle, manifest={**bundle.manifest, "task": {**bundle.manifest["task"], "kind": "nonsense"}}
+    )
 
 
 def test_a_fault_of_ours_in_a_worker_is_not_blamed_on_the_photograph(bundle_dir, photograph, caplog):
@@ -188,7 +190,9 @@ def test_a_fault_of_ours_in_a_worker_is_not_blamed_on_the_photograph(bundle_dir,
 
 
 def test_a_replacement_is_logged_and_counted_with_its_reason(bundle_dir, photograph, caplog):
-    """Killed while idle, a worker costs no photograph; killed at work, as for want of memory, it is not the photograph's fault."""
+    """Killed while idle, a worker costs no photograph; killed at work, as for want of memory, it is not the
+    photograph's fault.
+    """
     app = create_app(open_bundle(bundle_dir), Settings(workers=1))
 
     async def scenario() -> tuple[RequestError, str]:
@@ -230,7 +234,11 @@ def test_a_photograph_is_given_to_workers_that_live(start_server, bundle_dir, ph
         for pid in children_of(running.process.pid):
             os.kill(pid, signal.SIGKILL)
         # While none lives, /healthz says so; nobody needs to send a photograph for the next to be started.
-        wait_until(lambda: httpx.get(f"{running.url}/healthz").json() == {"status": "no worker", "workers": 0, "workers_wanted": 2})
+        wait_until(
+            lambda: (
+                httpx.get(f"{running.url}/healthz").json() == {"status": "no worker", "workers": 0, "workers_wanted": 2}
+            )
+        )
         wait_until(lambda: httpx.get(f"{running.url}/healthz").status_code == 200)
         assert httpx.post(f"{running.url}/v1/predict", files={"image": photograph}, timeout=30).status_code == 200
 

@@ -35,8 +35,12 @@ def taken() -> int:
         (["--tls_key=key.pem", "--tls_certificate=no.pem"], "--tls_certificate=no.pem and --tls_key=key.pem cannot"),
     ],
 )
-def test_what_cannot_be_served_is_named_with_what_to_do(taken: int, bundle_dir: Path, flags: list[str], said: str) -> None:
-    given = [flag.replace("TAKEN", str(taken)) for flag in (f"--bundle={bundle_dir}", *flags)]  # of a flag the last one counts
+def test_what_cannot_be_served_is_named_with_what_to_do(
+    taken: int, bundle_dir: Path, flags: list[str], said: str
+) -> None:
+    given = [
+        flag.replace("TAKEN", str(taken)) for flag in (f"--bundle={bundle_dir}", *flags)
+    ]  # of a flag the last one counts
     command = [sys.executable, "-m", "dr_edge.serve", *given]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
     assert result.returncode == 1 and said.replace("TAKEN", str(taken)) in result.stderr
@@ -105,5 +109,7 @@ def test_the_server_imports_no_framework(bundle_dir: Path) -> None:
         f"create_app(open_bundle({str(bundle_dir)!r}))\n"
         "print([name for name in ('tensorflow', 'keras', 'scipy', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY
+    )
     assert result.stdout.strip() == "[]", result.stderr

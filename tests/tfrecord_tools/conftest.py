@@ -74,9 +74,7 @@ def run_build() -> Callable[..., Path]:
 def small_records(tmp_path_factory: pytest.TempPathFactory, run_build: Callable[..., Path]) -> Path:
     """Records of 40 drawn images, 96 px, Graham, several shards; do not change them."""
     out = tmp_path_factory.mktemp("built") / "small"
-    return run_build(
-        "synthetic", None, out, limit=40, image_size=96, preprocess="graham", shard_examples=8, workers=2
-    )
+    return run_build("synthetic", None, out, limit=40, image_size=96, preprocess="graham", shard_examples=8, workers=2)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,9 @@ def grades(listing: Listing) -> dict[str, int]:
 
 def test_aptos_in_three_renamed_tables(tmp_path: Path):
     root = tmp_path / "d"
-    put(root, *(f"{part}_images/{part}_images/{part[:2]}{n}.png" for part in ("train", "val", "test") for n in range(4)))
+    put(
+        root, *(f"{part}_images/{part}_images/{part[:2]}{n}.png" for part in ("train", "val", "test") for n in range(4))
+    )
     for name, part in (("train_1", "train"), ("valid", "val"), ("test", "test")):
         put(root, **{f"{name}__csv": "id_code,diagnosis\n" + "".join(f"{part[:2]}{n},{n}\n" for n in range(4))})
     line, listing = advised("aptos", root)
@@ -53,7 +55,10 @@ def test_aptos_resized_in_coloured_class_folders(tmp_path: Path):
     root = tmp_path / "d"
     names = ("No_DR", "Mild", "Moderate", "Severe", "Proliferate_DR")
     put(root, *(f"colored_images/{name}/{grade}{n}ab.png" for grade, name in enumerate(names) for n in range(3)))
-    put(root, train__csv="id_code,diagnosis\n" + "".join(f"{grade}{n}ab,{grade}\n" for grade in range(5) for n in range(3)))
+    put(
+        root,
+        train__csv="id_code,diagnosis\n" + "".join(f"{grade}{n}ab,{grade}\n" for grade in range(5) for n in range(3)),
+    )
     _, listing = advised("aptos", root)
     assert grades(listing)["40ab"] == 4 and len(listing.items) == 15
     (root / "train.csv").unlink()
@@ -74,7 +79,11 @@ def test_eyepacs_resized_twice(tmp_path: Path):
 def test_messidor2_with_other_columns(tmp_path: Path):
     root = tmp_path / "d"
     put(root, *(f"messidor-2/preprocess/IM00{n}.png" for n in range(5)))
-    put(root, messidor_data__csv="id_code,diagnosis,adjudicated_dme,adjudicated_gradable\n" + "".join(f"IM00{n}.jpg,{n},0,1\n" for n in range(5)))
+    put(
+        root,
+        messidor_data__csv="id_code,diagnosis,adjudicated_dme,adjudicated_gradable\n"
+        + "".join(f"IM00{n}.jpg,{n},0,1\n" for n in range(5)),
+    )
     line, listing = advised("messidor2", root)
     assert "--label_columns=dr_grade=diagnosis" in line and grades(listing)["IM003.jpg"] == 3
 
@@ -82,13 +91,20 @@ def test_messidor2_with_other_columns(tmp_path: Path):
 def test_refuge_without_its_tables(tmp_path: Path):
     root = tmp_path / "d"
     put(root, "train/Images/g0001.jpg", "train/Images/n0002.jpg", "train/gts/g0001.bmp", "train/gts/n0002.bmp")
-    with pytest.raises(DatasetError, match=r"(?s)train/Images/g0001.jpg,train/gts/g0001.bmp.*--mask_columns=optic_disc=mask,optic_cup=mask.*optic_disc<=128,optic_cup=0"):
+    with pytest.raises(
+        DatasetError,
+        match=r"(?s)train/Images/g0001.jpg,train/gts/g0001.bmp.*--mask_columns=optic_disc=mask,optic_cup=mask.*optic_disc<=128,optic_cup=0",
+    ):
         list_dataset("refuge", Request(root))
 
 
 def test_a_folder_of_photographs_beside_a_table(tmp_path: Path):
     root = tmp_path / "d"
-    put(root, *(f"images/{n}.jpg" for n in range(100, 106)), labels__csv="photo,glaucoma\n" + "".join(f"{n},{n % 2}\n" for n in range(100, 106)))
+    put(
+        root,
+        *(f"images/{n}.jpg" for n in range(100, 106)),
+        labels__csv="photo,glaucoma\n" + "".join(f"{n},{n % 2}\n" for n in range(100, 106)),
+    )
     line, listing = advised("folder", root)
     assert "--image_column=photo --label_columns=glaucoma" in line and len(listing.items) == 6
 
@@ -115,7 +131,9 @@ TYPED = ["--image_size=384", "--seed=7", "--preprocess=crop", "--workers=2"]
 
 def proposed(*arguments: str) -> list[str]:
     """Returns the parts of the command that a failed build proposes."""
-    done = subprocess.run([sys.executable, "-m", "tfrecord_tools.build", *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrecord_tools.build", *arguments], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode != 0
     line = next(line for line in done.stderr.splitlines() if line.strip().startswith("python -m"))
     return shlex.split(line)
@@ -132,10 +150,27 @@ def test_what_was_typed_beside_it_stays_in_a_proposed_command(tmp_path: Path):
     rows = "".join(f"img/{n}.png,{n % 2},{n},p{n}\n" for n in range(4))
     put(tables, labels__csv="photo,glaucoma,level,who\n" + rows)
     out = (f"--data_dir={tables}", f"--out={tmp_path / 'r'}", "--csv=labels.csv")
-    lacking = proposed("--dataset=csv", *out, "--label_columns=ill=glaucoma", "--patient_column=who", "--positive=ill=1", "--val_fraction=0.2", *TYPED)
-    kept = {"--label_columns=ill=glaucoma", "--patient_column=who", "--positive=ill=1", "--val_fraction=0.2", "--image_column=photo", *TYPED}
+    lacking = proposed(
+        "--dataset=csv",
+        *out,
+        "--label_columns=ill=glaucoma",
+        "--patient_column=who",
+        "--positive=ill=1",
+        "--val_fraction=0.2",
+        *TYPED,
+    )
+    kept = {
+        "--label_columns=ill=glaucoma",
+        "--patient_column=who",
+        "--positive=ill=1",
+        "--val_fraction=0.2",
+        "--image_column=photo",
+        *TYPED,
+    }
     assert kept <= set(lacking) and f"--out={tmp_path / 'r'}" in lacking
-    assert not {part for part in proposed("--dataset=csv", *out) if part.startswith(("--image_size", "--seed", "--workers"))}
+    assert not {
+        part for part in proposed("--dataset=csv", *out) if part.startswith(("--image_size", "--seed", "--workers"))
+    }
 
 
 def test_a_column_that_the_table_lacks_is_guessed_though_it_was_typed(tmp_path: Path):

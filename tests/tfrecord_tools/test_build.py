@@ -41,8 +41,7 @@ def test_what_a_build_leaves(small_records: Path):
     assert sum(manifest["quality"]["counts"]) == sum(part["examples"] for part in manifest["splits"].values())
     for split, part in manifest["splits"].items():
         assert [shard["file"] for shard in part["shards"]] == [
-            f"{split}-{index:05d}-of-{len(part['shards']):05d}.tfrecord"
-            for index in range(len(part["shards"]))
+            f"{split}-{index:05d}-of-{len(part['shards']):05d}.tfrecord" for index in range(len(part["shards"]))
         ]
         assert max(shard["examples"] for shard in part["shards"]) <= 8
         assert sum(part["classes"]["dr_grade"].values()) == part["examples"]
@@ -62,9 +61,7 @@ def test_training_pipeline_reads_what_the_builder_wrote(small_records: Path):
 
     count = 0
     for serialized in tf.data.TFRecordDataset(shard_paths(small_records, "train")):
-        parsed = parse(
-            serialized, labels=["dr_grade"], masks=["optic_disc"], centres=["fovea"], photograph=True
-        )
+        parsed = parse(serialized, labels=["dr_grade"], masks=["optic_disc"], centres=["fovea"], photograph=True)
         assert decode_image(parsed["encoded"], 96).shape == (96, 96, 3)
         assert decode_image(parsed["photograph"], 96).shape == (96, 96, 3)
         assert 0 < float(tf.reduce_mean(decode_mask(parsed["mask/optic_disc"], 96))) < 0.2
@@ -74,9 +71,7 @@ def test_training_pipeline_reads_what_the_builder_wrote(small_records: Path):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_any_number_of_workers_gives_the_same_bytes(
-    small_records: Path, tmp_path: Path, run_build: Run, workers: int
-):
+def test_any_number_of_workers_gives_the_same_bytes(small_records: Path, tmp_path: Path, run_build: Run, workers: int):
     again = run_build(
         "synthetic", None, tmp_path / "again", limit=40, image_size=96, preprocess="graham", shard_examples=8,
         workers=workers,
@@ -95,9 +90,7 @@ def test_file_order_and_place_do_not_matter(grading_folder: Path, tmp_path: Path
     assert digests(run_build("aptos", other, tmp_path / "second")) == digests(first)
 
 
-def test_bad_photographs_are_set_aside_and_the_rest_goes_on(
-    grading_folder: Path, tmp_path: Path, run_build: Run
-):
+def test_bad_photographs_are_set_aside_and_the_rest_goes_on(grading_folder: Path, tmp_path: Path, run_build: Run):
     root = tmp_path / "data"
     (root / "train_images").mkdir(parents=True)
     for path in (grading_folder / "train_images").iterdir():
@@ -129,9 +122,7 @@ def test_bad_photographs_are_set_aside_and_the_rest_goes_on(
     for file, reason in expected.items():
         assert reason in found[file]
     manifest = read_manifest(out, "dataset")
-    assert (
-        manifest["rejected"] == 8 and sum(part["examples"] for part in manifest["splits"].values()) == 24 - 7
-    )
+    assert manifest["rejected"] == 8 and sum(part["examples"] for part in manifest["splits"].values()) == 24 - 7
     assert verify(out) == []
 
 
@@ -219,9 +210,7 @@ def test_a_build_that_another_process_has_finished_meanwhile_is_not_made_again(
     assert digests(out) == before and not (tmp_path / ".out.building").exists()
 
 
-def test_second_build_of_one_output_at_the_same_time_is_refused(
-    grading_folder: Path, tmp_path: Path, run_build: Run
-):
+def test_second_build_of_one_output_at_the_same_time_is_refused(grading_folder: Path, tmp_path: Path, run_build: Run):
     staging = tmp_path / ".out.building"
     staging.mkdir()
     with open(staging / "lock", "w", encoding="utf-8") as lock:
@@ -252,17 +241,13 @@ def test_limit_and_fractions(grading_folder: Path, tmp_path: Path, run_build: Ru
 
 
 def command(*arguments: str, module: str = "tfrecord_tools.build") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=120)
 
 
 def test_command_line(tmp_path: Path):
     helped = command("--help")
     assert "python -m tfrecord_tools.build --dataset=idrid" in helped.stdout
-    made = command(
-        "--dataset=synthetic", "--limit=4", "--image_size=96", f"--out={tmp_path}/r", "--workers=1"
-    )
+    made = command("--dataset=synthetic", "--limit=4", "--image_size=96", f"--out={tmp_path}/r", "--workers=1")
     assert made.returncode == 0 and "Written to" in made.stdout and "img/s" in made.stderr
     again = command("--dataset=synthetic", "--limit=4", "--image_size=96", f"--out={tmp_path}/r")
     assert again.returncode == 0 and "nothing to do" in again.stdout

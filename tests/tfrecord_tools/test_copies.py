@@ -79,9 +79,7 @@ def folder_with_copies(tmp_path_factory: pytest.TempPathFactory, save_photo: Cal
     return root
 
 
-def test_build_counts_and_inspect_says_them(
-    folder_with_copies: Path, tmp_path: Path, run_build: Callable[..., Path]
-):
+def test_build_counts_and_inspect_says_them(folder_with_copies: Path, tmp_path: Path, run_build: Callable[..., Path]):
     records = run_build("aptos", folder_with_copies, tmp_path / "records", image_size=96)
     found = read_manifest(records, "dataset")["copies"]
     assert (found["files"], found["photographs"]) == (29, 24)
@@ -100,9 +98,7 @@ def test_build_counts_and_inspect_says_them(
     assert cv2.imread(str(tmp_path / "sheet.png")).std() > 20
 
 
-def test_real_duplicates_are_those_that_are_known(
-    real_data: Path, tmp_path: Path, run_build: Callable[..., Path]
-):
+def test_real_duplicates_are_those_that_are_known(real_data: Path, tmp_path: Path, run_build: Callable[..., Path]):
     records = run_build("aptos", real_data / "aptos", tmp_path / "records", image_size=96, workers=2)
     found = read_manifest(records, "dataset")["copies"]
     known = [

@@ -80,9 +80,7 @@ def test_eyepacs_with_and_without_its_official_test(tmp_path: Path, save_photo: 
         ("10", "right", None),
     ]
     save_photo(tmp_path / "test" / "7_left.jpeg", 2)
-    (tmp_path / "retinopathy_solution.csv").write_text(
-        "image,level,Usage\n7_left,3,Private\n", encoding="utf-8"
-    )
+    (tmp_path / "retinopathy_solution.csv").write_text("image,level,Usage\n7_left,3,Private\n", encoding="utf-8")
     _, items = listed("eyepacs", tmp_path)
     assert (items["7_left"].split, items["10_left"].split) == ("test", "train")
     (tmp_path / "trainLabels.csv").write_text("image,level\n10_left,0\n10_right,two\n", encoding="utf-8")
@@ -90,9 +88,7 @@ def test_eyepacs_with_and_without_its_official_test(tmp_path: Path, save_photo: 
         listed("eyepacs", tmp_path)
 
 
-def write_idrid_part(
-    root: Path, part: str, save_photo: Save, names: dict[str, list[str]], side: int = 128
-) -> None:
+def write_idrid_part(root: Path, part: str, save_photo: Save, names: dict[str, list[str]], side: int = 128) -> None:
     for folder, files in names.items():
         for seed, file in enumerate(files):
             save_photo(root / part / "1. Original Images" / folder / file, seed + 10 * len(folder), side)
@@ -107,9 +103,7 @@ def test_idrid_grading_beside_the_other_parts(tmp_path: Path, save_photo: Save):
     head = "Image name,Retinopathy grade,Risk of macular edema ,,,\r\n"
     train = truth / "a. IDRiD_Disease Grading_Training Labels.csv"
     train.write_bytes((head + "IDRiD_001,3,2,,,\r\nIDRiD_003,0,0,,,\r\n").encode())
-    (truth / "b. IDRiD_Disease Grading_Testing Labels.csv").write_bytes(
-        (head + "IDRiD_001,1,1,,,\r\n").encode()
-    )
+    (truth / "b. IDRiD_Disease Grading_Testing Labels.csv").write_bytes((head + "IDRiD_001,1,1,,,\r\n").encode())
     _, items = listed("idrid", tmp_path)
     assert {name: (item.split, dict(item.labels)) for name, item in items.items()} == {
         "train/IDRiD_001": ("train", {"dr_grade": 3, "macular_oedema_risk": 2}),
@@ -179,9 +173,7 @@ def test_messidor2_pairs_and_gradability(tmp_path: Path, save_photo: Save):
     assert items["IM000001"].patient == "IM000001"
     assert dict(items["20051020_1_PP"].labels) == {"dr_grade": 2, "referable_macular_oedema": 1}
     assert "ungradable" in dict(listing.rejected)["IMAGES/20051020_2_PP.png"]
-    pairs.write_text(
-        "20051020_1_PP.tif;20051020_2_PP.tif\n20051020_1_PP.tif;IM000001.jpg\n", encoding="utf-8"
-    )
+    pairs.write_text("20051020_1_PP.tif;20051020_2_PP.tif\n20051020_1_PP.tif;IM000001.jpg\n", encoding="utf-8")
     with pytest.raises(DatasetError, match="line 2: 20051020_1_pp is in two pairs"):
         listed("messidor2", tmp_path)
     pairs.unlink()
@@ -206,7 +198,8 @@ def test_odir_labels_come_from_the_keywords_of_each_eye(tmp_path: Path, save_pho
     save_sheet(
         tmp_path / "ODIR-5K_Training_Annotations(Updated)_V2.xlsx",
         [head,
-         [0, 60, "0_left.jpg", "0_right.jpg", "cataract\uff0cmoderate non proliferative retinopathy", "normal fundus", 0, 1],
+         [0, 60, "0_left.jpg", "0_right.jpg", "cataract\uff0cmoderate non proliferative retinopathy", "normal fundus",
+         0, 1],
          [1, 50, "1_left.jpg", "1_right.jpg", "glaucoma,diabetic retinopathy", "anterior segment image", 0, 1]],
     )  # fmt: skip
     listing, items = listed("odir", tmp_path)
@@ -263,9 +256,7 @@ def test_csv_table(tmp_path: Path, save_photo: Save, save_grey, draw, run_build)
     }  # fmt: skip
     listing, items = listed("csv", root, table=table)
     assert dict(listing.labels) == {"grade": ("0", "1", "2"), "dx": ("sick", "well")}
-    assert (
-        dict(items["img/a.png"].labels) == {"grade": 2, "dx": 0} and items["img/c.png"].labels["grade"] == -1
-    )
+    assert dict(items["img/a.png"].labels) == {"grade": 2, "dx": 0} and items["img/c.png"].labels["grade"] == -1
     examples = built(run_build("csv", root, tmp_path / "out", table=table, val_fraction=0.0))
     assert examples["img/a.png"][1].mask("disc").any() and examples["img/b.png"][0] == "test"
 
@@ -274,7 +265,11 @@ def test_csv_table(tmp_path: Path, save_photo: Save, save_grey, draw, run_build)
     ("changes", "text", "message"),
     [
         ({"csv": None}, "f,g\na,1\n", "needs --csv=FILE"),
-        ({"csv": None, "image_column": None, "label_columns": []}, "f,g\na,1\n", r"needs --csv=FILE, --image_column=NAME, --label_columns or"),
+        (
+            {"csv": None, "image_column": None, "label_columns": []},
+            "f,g\na,1\n",
+            r"needs --csv=FILE, --image_column=NAME, --label_columns or",
+        ),
         ({"label_columns": []}, "f,g\na,1\n", "what is there to learn"),
         ({}, "f,g\na,1\nb,two\n", "g mixes numbers and names"),
         ({}, "f,g\na,\n", "column g is empty. Leave it out"),

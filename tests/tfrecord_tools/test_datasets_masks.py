@@ -46,9 +46,7 @@ def save_sheet(path: Path, rows: list[list]) -> Path:
     return path
 
 
-def write_idrid_part(
-    root: Path, part: str, save_photo: Save, names: dict[str, list[str]], side: int = 128
-) -> None:
+def write_idrid_part(root: Path, part: str, save_photo: Save, names: dict[str, list[str]], side: int = 128) -> None:
     for folder, files in names.items():
         for seed, file in enumerate(files):
             save_photo(root / part / "1. Original Images" / folder / file, seed + 10 * len(folder), side)
@@ -149,15 +147,14 @@ def test_drishti_soft_maps(tmp_path: Path, save_photo: Save, save_grey, draw, ru
     if layout == "archive":
         save_sheet(
             tmp_path / "data" / "Drishti-GS1_diagnosis.xlsx",
-            [["Diagnosis"], ["Patient ID", "Drishti-GS File", "Marking 1", "Total"], ["P1", "drishtiGS_002'", 1, "Glaucomatous"],
+            [["Diagnosis"], ["Patient ID", "Drishti-GS File", "Marking 1", "Total"],
+            ["P1", "drishtiGS_002'", 1, "Glaucomatous"],
              ["P2", "drishtiGS_001'", -1, "Normal"]],
         )  # fmt: skip
     examples = built(run_build("drishti", tmp_path / "data", tmp_path / "out", val_fraction=0.0))
     split, example = examples["drishtiGS_002"]
     assert split == "train" and examples["drishtiGS_001"][0] == "test"
-    assert example.mask("optic_disc").any() and not example.mask("optic_cup").any(), (
-        "one of four is not enough"
-    )
+    assert example.mask("optic_disc").any() and not example.mask("optic_cup").any(), "one of four is not enough"
     assert listed("drishti", tmp_path / "data")[1]["drishtiGS_002"].centres == {"optic_disc": (50.0, 60.0)}
     if layout == "archive":
         assert (example.label("glaucoma"), example.text("patient/id")) == (1, "P1")
@@ -178,6 +175,4 @@ def test_drions_mean_of_two_contours(tmp_path: Path, save_photo: Save, draw, run
     top, _, bottom, _ = examples["image_001"][1].numbers("image/crop_box")
     radius = np.sqrt(examples["image_001"][1].mask("optic_disc").sum() / np.pi) * (bottom - top) / 256
     assert radius == pytest.approx(10, abs=0.6)
-    assert rejected(tmp_path / "out") == {
-        "images/image_002.jpg": "the contour anotExpert1_002.txt is missing"
-    }
+    assert rejected(tmp_path / "out") == {"images/image_002.jpg": "the contour anotExpert1_002.txt is missing"}

@@ -37,7 +37,11 @@ def drawn(tmp_path_factory):
     from tfrecord_tools.plan import BuildOptions
 
     out = tmp_path_factory.mktemp("drawn") / "records"
-    build(BuildOptions(dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=24, seed=5))
+    build(
+        BuildOptions(
+            dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=24, seed=5
+        )
+    )
     return out
 
 
@@ -110,7 +114,10 @@ def test_what_does_not_fit_is_refused(drawn, tmp_path):
 
 
 def test_help_needs_no_tensorflow():
-    code = "import sys, runpy; sys.argv = ['x', '--help']\ntry:\n    runpy.run_module('tfrecord_tools.disc_region', run_name='__main__')\n"
+    code = (
+        "import sys, runpy; sys.argv = ['x', '--help']\ntry:\n    runpy.run_module('tfrecord_tools.disc_region', "
+        "run_name='__main__')\n"
+    )
     code += "except SystemExit:\n    sys.exit(9 if 'tensorflow' in sys.modules else 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "--margin" in done.stdout, done.stderr

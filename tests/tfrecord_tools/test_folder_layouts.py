@@ -51,7 +51,9 @@ def test_one_more_folder_around_the_classes(tmp_path: Path):
 
 
 def test_splits_on_top_or_below(tmp_path: Path):
-    above = laid_out(tmp_path / "a", "Training Set/x/1.png", "Training Set/y/2.png", "testing/x/3.png", "testing/y/4.png")
+    above = laid_out(
+        tmp_path / "a", "Training Set/x/1.png", "Training Set/y/2.png", "testing/x/3.png", "testing/y/4.png"
+    )
     assert sorted({item.split for item in above.items}) == ["test", "train"]
     below = laid_out(tmp_path / "b", "x/train/1.png", "x/test/2.png", "y/train/1.png", "y/test/2.png")
     assert {item.image_id: item.split for item in below.items}["x/test/2.png"] == "test"
@@ -61,26 +63,44 @@ def test_splits_on_top_or_below(tmp_path: Path):
 
 
 def test_split_names():
-    names = {"train": "train", "Training Set": "train", "a. Training Set": "train", "train_images": "train", "valid": "val", "Validation": "val",
-             "val_images": "val", "testing": "test", "test": "test", "train_1": "train", "trained": None, "testis": None, "healthy": None}  # fmt: skip
+    names = {"train": "train", "Training Set": "train", "a. Training Set": "train", "train_images": "train",
+    "valid": "val", "Validation": "val",
+             "val_images": "val", "testing": "test", "test": "test", "train_1": "train", "trained": None,
+             "testis": None, "healthy": None}  # fmt: skip
     assert {name: split_of(name) for name in names} == names
 
 
 def test_classes_one_level_deeper_are_asked_for(tmp_path: Path):
-    names = [f"{place}/{name}/{number}.png" for place in ("north", "south") for name in ("healthy", "sick") for number in range(3)]
+    names = [
+        f"{place}/{name}/{number}.png"
+        for place in ("north", "south")
+        for name in ("healthy", "sick")
+        for number in range(3)
+    ]
     with pytest.raises(DatasetError, match="north, south all hold folders of the same names"):
         laid_out(tmp_path, *names)
 
 
 def test_patients_and_sides_below_a_class_are_no_classes(tmp_path: Path):
-    patients = laid_out(tmp_path / "a", *(f"{name}/p{n}/{s}.png" for n in range(12) for name, s in (("healthy", "left"), ("sick", "right"))))
+    patients = laid_out(
+        tmp_path / "a",
+        *(f"{name}/p{n}/{s}.png" for n in range(12) for name, s in (("healthy", "left"), ("sick", "right"))),
+    )
     assert len({item.patient for item in patients.items}) == 12
-    sides = laid_out(tmp_path / "b", *(f"{name}/{s}/{n}.png" for n in range(4) for name in ("healthy", "sick") for s in ("left", "right")))
-    assert {item.laterality for item in sides.items} == {"left", "right"} and sides.labels["class"] == ("healthy", "sick")
+    sides = laid_out(
+        tmp_path / "b",
+        *(f"{name}/{s}/{n}.png" for n in range(4) for name in ("healthy", "sick") for s in ("left", "right")),
+    )
+    assert {item.laterality for item in sides.items} == {"left", "right"} and sides.labels["class"] == (
+        "healthy",
+        "sick",
+    )
 
 
 def test_named_sub_folders_of_a_class_are_said(tmp_path: Path):
-    listing = laid_out(tmp_path, *(f"npdr/{name}/{n}.png" for n in range(3) for name in ("mild", "severe")), "healthy/1.png")
+    listing = laid_out(
+        tmp_path, *(f"npdr/{name}/{n}.png" for n in range(3) for name in ("mild", "severe")), "healthy/1.png"
+    )
     assert any("mild (3), severe (3)" in note for note in listing.notes)
 
 
@@ -105,19 +125,38 @@ def test_few_patients_seen_in_both_classes(tmp_path: Path):
 
 def test_folders_called_by_numbers(tmp_path: Path):
     listing = laid_out(tmp_path / "a", "0/a.png", "1/b.png", "3/c.png")
-    assert any("and 2 is not among them" in note for note in listing.notes) and any("0: no DR, 1: mild NPDR, 3: severe NPDR" in note for note in listing.notes)
+    assert any("and 2 is not among them" in note for note in listing.notes) and any(
+        "0: no DR, 1: mild NPDR, 3: severe NPDR" in note for note in listing.notes
+    )
     with pytest.raises(DatasetError, match="1000 classes"):
         laid_out(tmp_path / "b", "0/a.png", "1/b.png", "999/c.png")
     with pytest.raises(DatasetError, match="one number in two forms: 0, 01, 1"):
         laid_out(tmp_path / "c", "0/a.png", "1/b.png", "01/c.png")
 
 
-@pytest.mark.parametrize("name", ["augmented", "Originals", "thumbs", "New folder", "images", "labels", "backup", "sick - Copy", "sick (2)", "healthy_copy", "Sick Kopie"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "augmented",
+        "Originals",
+        "thumbs",
+        "New folder",
+        "images",
+        "labels",
+        "backup",
+        "sick - Copy",
+        "sick (2)",
+        "healthy_copy",
+        "Sick Kopie",
+    ],
+)
 def test_folders_that_are_no_class_are_no_disease(tmp_path: Path, name: str):
     with pytest.raises(DatasetError, match="called as no class is|looks like a copy of the class"):
         laid_out(tmp_path, "healthy/1.png", "sick/2.png", f"{name}/3.png")
 
 
-@pytest.mark.parametrize("name", ["sick (late)", "sick 2", "old scar", "new vessels", "copy number variation", "raw_dr"])
+@pytest.mark.parametrize(
+    "name", ["sick (late)", "sick 2", "old scar", "new vessels", "copy number variation", "raw_dr"]
+)
 def test_other_folders_are_classes(tmp_path: Path, name: str):
     assert name in laid_out(tmp_path, "healthy/1.png", "sick/2.png", f"{name}/3.png").labels["class"]

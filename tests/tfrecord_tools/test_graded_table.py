@@ -51,7 +51,12 @@ def test_rows_become_items(root, suffix):
 def test_the_identity_is_the_readers_own(root):
     table = save(root, ".csv", ("one", 0))
     (item,), _ = graded_table(
-        table, index_images([root]), root, name="Name", labels=LABELS, identity=lambda row: Identity(f"x/{row.name}", "p", "left")
+        table,
+        index_images([root]),
+        root,
+        name="Name",
+        labels=LABELS,
+        identity=lambda row: Identity(f"x/{row.name}", "p", "left"),
     )
     assert (item.image_id, item.patient, item.laterality, item.split) == ("x/one", "p", "left", None)
 

@@ -23,7 +23,9 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of eight drawn photographs."""
     out = tmp_path_factory.mktemp("inspect") / "records"
     command = ["--dataset=synthetic", "--limit=8", "--image_size=64", f"--out={out}"]
-    done = subprocess.run([sys.executable, "-m", "tfrecord_tools.build", *command], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrecord_tools.build", *command], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -83,7 +85,11 @@ def test_the_legend_says_marks_only_where_there_are_some(monkeypatch: pytest.Mon
     assert [text for text, _ in texts][-1] == "photograph"
     texts.clear()
     narrow = sheet.draw_legend(sheet.palette(MASKS), ("fovea",), 500)
-    assert [text for text, _ in texts][2:] == ["photograph with marks:", *(name.replace("_", " ") for name in MASKS), "+ fovea"]
+    assert [text for text, _ in texts][2:] == [
+        "photograph with marks:",
+        *(name.replace("_", " ") for name in MASKS),
+        "+ fovea",
+    ]
     for text, (x, y) in texts:
         right = x + sheet.cv2.getTextSize(text, sheet.cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0]
         assert right <= 500 and y < len(narrow)
@@ -101,7 +107,9 @@ def test_the_size_stands_below_the_frame_and_not_on_it(records: Path, monkeypatc
 
 
 @pytest.mark.parametrize(("photographs", "panels"), [(8, 4), (6, 5)])
-def test_the_panel_of_copies_is_there_where_copies_are(records: Path, monkeypatch: pytest.MonkeyPatch, photographs: int, panels: int):
+def test_the_panel_of_copies_is_there_where_copies_are(
+    records: Path, monkeypatch: pytest.MonkeyPatch, photographs: int, panels: int
+):
     from matplotlib import pyplot
 
     made: list[Any] = []
@@ -121,7 +129,9 @@ def test_the_panel_of_copies_is_there_where_copies_are(records: Path, monkeypatc
 
 
 @pytest.mark.parametrize(("width", "turned"), [(500, True), (2400, False)])
-def test_bars_are_named_by_their_classes_and_the_names_have_room(records: Path, monkeypatch: pytest.MonkeyPatch, width: int, turned: bool):
+def test_bars_are_named_by_their_classes_and_the_names_have_room(
+    records: Path, monkeypatch: pytest.MonkeyPatch, width: int, turned: bool
+):
     from matplotlib import pyplot
 
     made: list[Any] = []

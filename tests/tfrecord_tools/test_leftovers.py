@@ -1,4 +1,6 @@
-"""Nothing is dropped in silence: every visible file of an own folder or table is taken by its content, or named with its reason."""
+"""Nothing is dropped in silence: every visible file of an own folder or table is taken by its content, or named with
+its reason.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,11 @@ def taken(records: Path) -> set[str]:
 def visible(root: Path) -> set[str]:
     paths = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]
     system = {"Thumbs.db", "desktop.ini", "__MACOSX"}
-    return {readable(path.as_posix()) for path in paths if not any(part.startswith(".") or part in system for part in path.parts)}
+    return {
+        readable(path.as_posix())
+        for path in paths
+        if not any(part.startswith(".") or part in system for part in path.parts)
+    }
 
 
 def save_dicom(path: Path, image) -> None:
@@ -73,9 +79,12 @@ def folder(tmp_path: Path, save_photo, draw) -> Path:
     save_dicom(root / "healthy" / "IM000001", draw(23).image)
     save_photo(root / "beside.png", 24)
     for name, content in {
-        "notes.xlsx": b"PK\x03\x04" + bytes(40), "sick/readme.txt": b"BMI;age\n20;30\n", "sick/list": b"BMI;age\n20;30\n",
-        "empty_class/paper.pdf": b"%PDF-1.7\n", "sick/Thumbs.db": b"\xd0\xcf\x11\xe0", "sick/.DS_Store": b"\0\0\0\1Bud1",
-        "healthy/desktop.ini": b"[.ShellClassInfo]\n", "__MACOSX/sick/._1.png": b"\0\5\x16\7", "sick/film.mp4": b"\0\0\0\x18ftypmp42" + bytes(12),
+        "notes.xlsx": b"PK\x03\x04" + bytes(40), "sick/readme.txt": b"BMI;age\n20;30\n",
+        "sick/list": b"BMI;age\n20;30\n",
+        "empty_class/paper.pdf": b"%PDF-1.7\n", "sick/Thumbs.db": b"\xd0\xcf\x11\xe0",
+        "sick/.DS_Store": b"\0\0\0\1Bud1",
+        "healthy/desktop.ini": b"[.ShellClassInfo]\n", "__MACOSX/sick/._1.png": b"\0\5\x16\7",
+        "sick/film.mp4": b"\0\0\0\x18ftypmp42" + bytes(12),
         "sick/nothing.png": b"",
     }.items():  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -92,8 +101,10 @@ def test_a_folder(folder: Path, tmp_path: Path, run_build: Run):
     assert {"sick/eye.jfif", "sick/eye.webp", "healthy/IMG_0001.HEIC", "healthy/IM000001"} <= records
     assert "exact duplicate" in said.pop("sick/no_suffix")
     for file, words in {
-        "sick/eye.gif": "GIF", "healthy/eye.jp2": "JPEG 2000", "healthy/eye.avif": "AVIF", "notes.xlsx": "Excel", "sick/readme.txt": "a text",
-        "sick/list": "a text", "empty_class/paper.pdf": "a PDF", "sick/film.mp4": "film", "sick/nothing.png": "empty file",
+        "sick/eye.gif": "GIF", "healthy/eye.jp2": "JPEG 2000", "healthy/eye.avif": "AVIF", "notes.xlsx": "Excel",
+        "sick/readme.txt": "a text",
+        "sick/list": "a text", "empty_class/paper.pdf": "a PDF", "sick/film.mp4": "film",
+        "sick/nothing.png": "empty file",
         "beside.png": "no class folder",
     }.items():  # fmt: skip
         assert words in said[file], file
@@ -107,11 +118,16 @@ def test_a_new_text_beside_the_photographs_makes_no_new_build(folder: Path, tmp_
     before = sorted(path.name for path in out.iterdir())
     (folder / "later.txt").write_text("said later")
     assert run_build("folder", folder, folder / "records", image_size=96) == out
-    assert sorted(path.name for path in out.iterdir()) == before and not any("records/" in file for file in reasons(out))
+    assert sorted(path.name for path in out.iterdir()) == before and not any(
+        "records/" in file for file in reasons(out)
+    )
 
 
 def test_a_table(folder: Path, tmp_path: Path, run_build: Run):
-    rows = [(f"{'healthy' if seed % 2 else 'sick'}/{seed}.png", "mask.png" if seed == 2 else "", seed % 2) for seed in range(6)]
+    rows = [
+        (f"{'healthy' if seed % 2 else 'sick'}/{seed}.png", "mask.png" if seed == 2 else "", seed % 2)
+        for seed in range(6)
+    ]
     rows += [("sick/eye.webp", "", 0), ("healthy/IMG_0001.HEIC", "", 1), ("healthy/IM000001", "", 1)]
     mask = cv2.circle(np.zeros(cv2.imread(str(folder / "sick" / "2.png")).shape[:2], np.uint8), (60, 60), 20, 255, -1)
     cv2.imwrite(str(folder / "mask.png"), mask)
@@ -155,10 +171,16 @@ def test_the_jpeg_inside_a_dicom_has_its_true_size(tmp_path: Path, draw):
 
     large = cv2.resize(draw(5, 512).image, (2048, 2048), interpolation=cv2.INTER_CUBIC)
     save_dicom(tmp_path / "eye.dcm", large)
-    mask = cv2.resize(draw(5, 512).masks["optic_disc"].astype("uint8") * 255, (2048, 2048), interpolation=cv2.INTER_NEAREST)
+    mask = cv2.resize(
+        draw(5, 512).masks["optic_disc"].astype("uint8") * 255, (2048, 2048), interpolation=cv2.INTER_NEAREST
+    )
     cv2.imwrite(str(tmp_path / "disc.png"), mask)
     item = Item(
-        "eye", "eye.dcm", "p", centres={"fovea": (1000.0, 1000.0)}, masks={"optic_disc": MaskSource(("disc.png",), "at_least", 128)}
+        "eye",
+        "eye.dcm",
+        "p",
+        centres={"fovea": (1000.0, 1000.0)},
+        masks={"optic_disc": MaskSource(("disc.png",), "at_least", 128)},
     )
     outcome = process(item, Settings(str(tmp_path), 128, "crop"))
     assert outcome.reason == "" and outcome.record is not None and outcome.record.source_size == (2048, 2048)

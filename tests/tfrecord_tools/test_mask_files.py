@@ -40,7 +40,11 @@ def inside(data: bytes) -> int:
 
 
 def as_pillow(picture: np.ndarray, mode: str, form: str = "PNG", palette: list[int] | None = None) -> bytes:
-    image = Image.fromarray(picture) if palette is None else Image.frombytes("P", picture.shape[::-1], picture.astype(np.uint8).tobytes())
+    image = (
+        Image.fromarray(picture)
+        if palette is None
+        else Image.frombytes("P", picture.shape[::-1], picture.astype(np.uint8).tobytes())
+    )
     if palette is not None:
         image.putpalette(palette)
     buffer = io.BytesIO()
@@ -69,14 +73,19 @@ COLOUR = np.dstack([np.zeros_like(GREY), np.zeros_like(GREY), GREY])
         ("dark grey", encoded(GREY // 3)),
         ("blurred", encoded(cv2.GaussianBlur(GREY, (0, 0), 2))),
         ("very soft", encoded(cv2.GaussianBlur(GREY, (0, 0), 4))),
-        ("antialiased", encoded(cv2.resize(cv2.resize(GREY, (960, 960), interpolation=cv2.INTER_LINEAR), (SIDE, SIDE), interpolation=cv2.INTER_AREA))),
+        ("antialiased",
+        encoded(cv2.resize(cv2.resize(GREY, (960, 960), interpolation=cv2.INTER_LINEAR), (SIDE, SIDE),
+        interpolation=cv2.INTER_AREA))),
         ("palette", as_pillow(DISC.astype(np.uint8), "P", palette=[0, 0, 0, 128, 0, 0])),
         ("grey palette", as_pillow(DISC.astype(np.uint8), "P", palette=[0, 0, 0, 255, 255, 255])),
         ("opacity", encoded(np.dstack([np.full_like(GREY, 255)] * 3 + [GREY]))),
         ("black with opacity", encoded(np.dstack([np.zeros_like(GREY)] * 3 + [GREY]))),
         ("opaque", encoded(np.dstack([GREY] * 3 + [np.full_like(GREY, 255)]))),
-        ("four experts", encoded(sum((disc(r).astype(int) for r in (19, 20, 20, 21)), np.zeros((SIDE, SIDE), int)).astype(np.uint8) * 63)),
-        ("a stray third level", encoded(np.where(np.arange(SIDE * SIDE).reshape(SIDE, SIDE) == 7, 128, GREY).astype(np.uint8))),
+        ("four experts",
+        encoded(sum((disc(r).astype(int) for r in (19, 20, 20, 21)),
+        np.zeros((SIDE, SIDE), int)).astype(np.uint8) * 63)),
+        ("a stray third level",
+        encoded(np.where(np.arange(SIDE * SIDE).reshape(SIDE, SIDE) == 7, 128, GREY).astype(np.uint8))),
     ],
 )  # fmt: skip
 def test_about_the_same_pixels_in_every_form(name: str, data: bytes):
@@ -109,7 +118,9 @@ def test_of_a_tiff_the_photographs_page_is_the_mask_and_a_damaged_one_is_refused
     pages = [Image.fromarray(cv2.resize(GREY, (60, 60))), Image.fromarray(GREY)]
     buffer = io.BytesIO()
     pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
-    assert (half(*read_levels(buffer.getvalue(), MOST), "optic_disc") == DISC).all()  # the thumbnail came first, and was taken
+    assert (
+        half(*read_levels(buffer.getvalue(), MOST), "optic_disc") == DISC
+    ).all()  # the thumbnail came first, and was taken
     data = bytearray(as_tiff_lzw(GREY))
     data[60:80] = bytes(20)
     with pytest.raises(PhotographError, match="damaged TIFF data"):
@@ -180,7 +191,9 @@ def test_named_levels():
 def test_levels_of_a_jpeg_are_not_cut_in_half(quality):
     """REFUGE's files saved as JPEG: <=128 gave 60 to 80 % of the disc, in silence."""
     levels, lossy = read_levels(encoded(REFUGE, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), MOST)
-    with pytest.raises(MaskError, match=r"<=128 cuts through the region near 1\d\d\. Go between two levels \(<=1[67]\d\)"):
+    with pytest.raises(
+        MaskError, match=r"<=128 cuts through the region near 1\d\d\. Go between two levels \(<=1[67]\d\)"
+    ):
         named_levels(levels, lossy, 0, 128)
     for low, high, truth in ((0, 168, DISC), (0, 40, CUP), (88, 168, DISC & ~CUP)):
         assert named_levels(levels, lossy, low, high).sum() == pytest.approx(truth.sum(), rel=0.05)
@@ -201,7 +214,10 @@ def test_a_disc_without_its_cup_is_refused():
 
 def test_the_advice_for_a_jpeg_can_be_followed():
     levels, lossy = read_levels(encoded(REFUGE, ".jpg"), MOST)
-    with pytest.raises(MaskError, match='--mask_columns="optic_disc=COLUMN,optic_cup=COLUMN" --mask_values="optic_disc<=168,optic_cup<=40"'):
+    with pytest.raises(
+        MaskError,
+        match='--mask_columns="optic_disc=COLUMN,optic_cup=COLUMN" --mask_values="optic_disc<=168,optic_cup<=40"',
+    ):
         half(levels, lossy, "mask")
 
 
@@ -240,7 +256,9 @@ def test_a_jpeg_of_two_levels_has_no_faint_third_one(blur: int, quality: int):
         picture = cv2.GaussianBlur(picture, (0, 0), blur) if blur else picture
         for turned in (picture, 255 - picture):
             found = half(*read_levels(encoded(turned, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality), MOST), "optic_disc")
-            assert np.count_nonzero(found ^ (turned[110, 120] < turned[0, 0])) == pytest.approx(disc(60).sum(), rel=0.05)
+            assert np.count_nonzero(found ^ (turned[110, 120] < turned[0, 0])) == pytest.approx(
+                disc(60).sum(), rel=0.05
+            )
 
 
 @pytest.mark.parametrize("name", ["optic_disc", "optic_cup"])

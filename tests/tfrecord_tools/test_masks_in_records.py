@@ -16,7 +16,9 @@ from tfrecord_tools.process import Settings, process
 from tfrecord_tools.reading import read_examples
 
 
-def test_a_build_refuses_one_file_for_both_and_takes_levels(tmp_path: Path, save_photo: Callable, run_build: Callable, draw: Callable):
+def test_a_build_refuses_one_file_for_both_and_takes_levels(
+    tmp_path: Path, save_photo: Callable, run_build: Callable, draw: Callable
+):
     root = tmp_path / "data"
     rows = ["image,mask"]
     for seed in range(4):
@@ -27,7 +29,10 @@ def test_a_build_refuses_one_file_for_both_and_takes_levels(tmp_path: Path, save
         rows.append(f"{seed}.png,m/{seed}.png")
     (root / "t.csv").write_text("\n".join(rows), encoding="utf-8")
     table = {"csv": "t.csv", "image_column": "image", "mask_columns": ["optic_disc=mask", "optic_cup=mask"]}
-    with pytest.raises(DatasetError, match=r'row 2: m/0.png stands under optic_disc and optic_cup.*"optic_disc>=1,optic_cup=2".*levels 0'):
+    with pytest.raises(
+        DatasetError,
+        match=r'row 2: m/0.png stands under optic_disc and optic_cup.*"optic_disc>=1,optic_cup=2".*levels 0',
+    ):
         run_build("csv", root, tmp_path / "out", table=table)
     with pytest.raises(DatasetError, match="4 x mask m/0.png holds the grey levels 0"):
         run_build("csv", root, tmp_path / "one", table=table | {"mask_columns": ["optic_disc=mask"]})
@@ -40,7 +45,10 @@ def test_a_build_refuses_one_file_for_both_and_takes_levels(tmp_path: Path, save
         assert 0 < cup.sum() < disc.sum() and not (cup & ~disc).any()
 
 
-@pytest.mark.parametrize(("turn", "wide", "refused"), [(3, 0, True), (6, 0, True), (8, 0, True), (6, 30, False), (3, 30, True), (1, 0, False)])
+@pytest.mark.parametrize(
+    ("turn", "wide", "refused"),
+    [(3, 0, True), (6, 0, True), (8, 0, True), (6, 30, False), (3, 30, True), (1, 0, False)],
+)
 def test_a_photograph_that_is_turned_by_its_exif_and_a_mask_that_is_not(
     tmp_path: Path, draw: Callable, turn: int, wide: int, refused: bool
 ):
@@ -49,7 +57,9 @@ def test_a_photograph_that_is_turned_by_its_exif_and_a_mask_that_is_not(
     height, width = truth.image.shape[:2]
     below, beside = max(width - height, 0), max(height - width, 0) + wide  # square, or wider by `wide`
     stored = cv2.copyMakeBorder(truth.image, 0, below, 0, beside, cv2.BORDER_CONSTANT)
-    mask = cv2.copyMakeBorder(truth.masks["optic_disc"].astype(np.uint8) * 255, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+    mask = cv2.copyMakeBorder(
+        truth.masks["optic_disc"].astype(np.uint8) * 255, 0, below, 0, beside, cv2.BORDER_CONSTANT
+    )
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray(stored).save(tmp_path / "a.jpg", exif=exif, quality=95)

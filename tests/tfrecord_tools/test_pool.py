@@ -49,9 +49,7 @@ def work(item):
 """
 
 
-def test_image_that_kills_its_worker_is_rejected_and_no_other(
-    tmp_path: Path, photos: list[Item], monkeypatch
-):
+def test_image_that_kills_its_worker_is_rejected_and_no_other(tmp_path: Path, photos: list[Item], monkeypatch):
     (tmp_path / "deadly_decoder.py").write_text(DEADLY, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)  # spawned workers get the same path
     monkeypatch.setattr(pool, "_work", importlib.import_module("deadly_decoder").work)

@@ -23,7 +23,12 @@ def test_names_and_the_flag():
 
 @pytest.mark.parametrize(
     ("given", "says"),
-    [(["sick"], "no class is called so"), (["1"], "Write --positive=glaucoma=1"), (["ei", "kyllä"], "all classes"), (["glaucoma=2"], "no class")],
+    [
+        (["sick"], "no class is called so"),
+        (["1"], "Write --positive=glaucoma=1"),
+        (["ei", "kyllä"], "all classes"),
+        (["glaucoma=2"], "no class"),
+    ],
 )
 def test_what_the_flag_may_not_say(given, says):
     with pytest.raises(DatasetError, match=says):
@@ -38,7 +43,9 @@ def test_what_is_said():
     (text,) = undecided(TABLE, found)
     assert text.startswith("cataract: the names ei, kyllä do not say") and "--positive=cataract=NAME (" in text
     (text,) = undecided({"DR Stadium": ("keine", "mild")}, {"DR Stadium": []})
-    assert '--positive="DR Stadium=NAME"' in text and "=keine" not in text  # copied as it stood, it called the healthy ill
+    assert (
+        '--positive="DR Stadium=NAME"' in text and "=keine" not in text
+    )  # copied as it stood, it called the healthy ill
 
 
 def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):
@@ -48,12 +55,22 @@ def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):
     for index, name in enumerate(("A", "B")):
         for number in range(6):
             save_photo(tmp_path / "photographs" / name / f"{name}{number}.png", 50 * index + number)
-    options = {"dataset": "folder", "data_dir": tmp_path / "photographs", "image_size": 64, "preprocess": "crop", "workers": 1}
+    options = {
+        "dataset": "folder",
+        "data_dir": tmp_path / "photographs",
+        "image_size": 64,
+        "preprocess": "crop",
+        "workers": 1,
+    }
     said = build(BuildOptions(out=tmp_path / "asked", **options))
     assert "do not say which class is the disease" in said and "next:" not in said
     assert json.loads((tmp_path / "asked" / "dataset.json").read_text())["positive"] == {"class": []}
     said = build(BuildOptions(out=tmp_path / "told", positive=("A",), **options))
-    assert "class: Disease: A; without it: B" in said and "class_names" not in said and "next: python -m dr_edge.train" in said
+    assert (
+        "class: Disease: A; without it: B" in said
+        and "class_names" not in said
+        and "next: python -m dr_edge.train" in said
+    )
     content = json.loads((tmp_path / "told" / "dataset.json").read_text())
     assert content["positive"] == {"class": ["A"]} and content["arguments"]["positive"] == ["A"]
     with pytest.raises(ValueError, match="for --dataset=folder and csv only"):
@@ -68,8 +85,16 @@ def test_a_healthy_class_called_the_disease_is_the_last_word_of_a_build(run_buil
     for index, name in enumerate(("glaucoma", "normal")):
         for number in range(6):
             save_photo(tmp_path / "photographs" / name / f"{name}{number}.png", 50 * index + number)
-    options = {"dataset": "folder", "data_dir": tmp_path / "photographs", "image_size": 64, "preprocess": "crop", "workers": 1}
+    options = {
+        "dataset": "folder",
+        "data_dir": tmp_path / "photographs",
+        "image_size": 64,
+        "preprocess": "crop",
+        "workers": 1,
+    }
     last = build(BuildOptions(out=tmp_path / "turned", positive=("normal",), **options)).splitlines()[-1]
-    assert last.startswith("CAUTION: class: 'normal' was called the disease, and reads as healthy; 'glaucoma' reads as a disease")
+    assert last.startswith(
+        "CAUTION: class: 'normal' was called the disease, and reads as healthy; 'glaucoma' reads as a disease"
+    )
     assert json.loads((tmp_path / "turned" / "dataset.json").read_text())["positive"] == {"class": ["normal"]}
     assert "CAUTION" not in build(BuildOptions(out=tmp_path / "right", positive=("glaucoma",), **options))

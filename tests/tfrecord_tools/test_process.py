@@ -40,9 +40,7 @@ def test_masks_and_centres_go_through_crop_and_resize_and_back(
     save_photo(tmp_path / "a.jpg", seed, side)
     truth = draw(seed, side)
     save_grey(tmp_path / "disc.png", truth.masks["optic_disc"])
-    one = item(
-        "a.jpg", masks={"optic_disc": MaskSource(("disc.png",))}, centres={"fovea": truth.centres["fovea"]}
-    )
+    one = item("a.jpg", masks={"optic_disc": MaskSource(("disc.png",))}, centres={"fovea": truth.centres["fovea"]})
     outcome = process(one, settings(tmp_path, image_size=size))
     assert outcome.reason == ""
     record = outcome.record
@@ -89,9 +87,7 @@ def test_same_item_gives_the_same_bytes(tmp_path: Path, save_photo):
     assert first == second
 
 
-@pytest.mark.parametrize(
-    "kind", ["absent", "outside", "link", "absolute", "pipe", "folder", "empty", "text", "cut"]
-)
+@pytest.mark.parametrize("kind", ["absent", "outside", "link", "absolute", "pipe", "folder", "empty", "text", "cut"])
 def test_bad_files_get_a_reason(tmp_path: Path, save_photo, kind: str):
     root = tmp_path / "data"
     photo = save_photo(root / "good.jpg", 1)

@@ -24,9 +24,7 @@ from tfrecord_tools.spool import Fact
 def fact(
     name: str, patient: str = "", grade: int = 0, split: str | None = None, pixels: str = "", reason: str = ""
 ) -> Fact:
-    return Fact(
-        name, f"{name}.png", reason, patient or name, split, {"dr_grade": grade}, pixels=pixels or name
-    )
+    return Fact(name, f"{name}.png", reason, patient or name, split, {"dr_grade": grade}, pixels=pixels or name)
 
 
 def by_name(facts: list[Fact], assignment: Assignment) -> dict[str, str]:
@@ -44,8 +42,7 @@ def crowd(patients: int = 400) -> list[Fact]:
     for patient in range(patients):
         grade = rng.choices(range(5), (50, 10, 25, 10, 5))[0]
         facts += [
-            fact(f"{patient}_{side}", f"p{patient}", max(0, grade - (side == "right")))
-            for side in ("left", "right")
+            fact(f"{patient}_{side}", f"p{patient}", max(0, grade - (side == "right"))) for side in ("left", "right")
         ]
     return facts
 
@@ -174,9 +171,7 @@ def test_no_patient_and_no_copy_ever_crosses_a_split(data):
     index = st.integers(0, count - 1)
     pairs = data.draw(st.lists(st.tuples(index, index).map(sorted).map(tuple), max_size=10))
     found = assign(facts, pairs, Fractions(0.3, 0.3), 0, ["dr_grade"])
-    assert sorted([*found.splits, *found.reasons]) == list(range(count)), (
-        "each photograph is taken or has a reason"
-    )
+    assert sorted([*found.splits, *found.reasons]) == list(range(count)), "each photograph is taken or has a reason"
     sides = defaultdict(set)
     for number, split in found.splits.items():
         sides["patient", facts[number].patient].add(split)

@@ -33,7 +33,9 @@ def test_it_tells_classes_patients_rejections_and_the_next_command(photographs: 
     said = built(photographs, tmp_path / "own records").splitlines()
     train = next(line for line in said if line.startswith("train"))
     assert "class: healthy 6, rare 1, sick 6" in train
-    assert any("Patients are told by name: 16 photographs of 8 (such as 0) stay together; 2 whose" in line for line in said)
+    assert any(
+        "Patients are told by name: 16 photographs of 8 (such as 0) stay together; 2 whose" in line for line in said
+    )
     assert any(line.startswith("2 rejected (rejected.csv says why)") for line in said)
     assert any("1 x " in line and "papers" in line for line in said)
     assert any("class: no 'rare' (1 in train) in val and test" in line for line in said)
@@ -45,7 +47,10 @@ def test_empty_splits_and_classes_without_training_photographs_are_said(photogra
     said = built(photographs, tmp_path / "r", test_fraction=0.0)
     assert "caution: test is empty: evaluate has nothing to judge by. --test_fraction was 0." in said
     said = built(photographs, tmp_path / "q", val_fraction=0.1, test_fraction=0.6)
-    assert "class: no training photograph of 'rare' (1 in test)" in said and "lower --val_fraction and --test_fraction" in said
+    assert (
+        "class: no training photograph of 'rare' (1 in test)" in said
+        and "lower --val_fraction and --test_fraction" in said
+    )
     assert "next: " not in said  # training refuses them
 
 
@@ -55,7 +60,9 @@ def test_reasons_are_counted_by_kind():
         "  24 x mask m/0.png is 0x3, the photograph 4x4",
         "  1 x no such file (x.png)",
     ]
-    copies = [(f"{name}.png", f"exact duplicate of x{name}, y with conflicting labels (class 0 and 2)") for name in "abc"]
+    copies = [
+        (f"{name}.png", f"exact duplicate of x{name}, y with conflicting labels (class 0 and 2)") for name in "abc"
+    ]
     assert len(top_reasons(copies)) == 1
     many = [(f"{letter}.png", f"reason {letter * 3}") for letter in "abcdefg"]
     assert top_reasons(many)[-1] == "  2 for other reasons"

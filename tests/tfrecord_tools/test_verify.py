@@ -101,7 +101,8 @@ def test_cut_shard_is_found(records: Path):
         (lambda features: features.update({"patient/id": [b"stranger"]}), "splits.csv"),
         (lambda features: features.pop("mask/optic_disc"), "masks optic_disc"),
         (
-            lambda features: features.update({"mask/optic_disc": [cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()]}),
+            lambda features: features.update({"mask/optic_disc": [cv2.imencode(".png",
+            np.zeros((8, 8), np.uint8))[1].tobytes()]}),
             "mask/optic_disc is (8, 8), not 96 pixels a side",
         ),
     ],
@@ -154,10 +155,7 @@ def test_inspect_command_draws_a_sheet_with_every_split_and_class(small_records:
     assert "0 no DR" in found.stdout and "mask optic_disc" in found.stdout and "eyes: " in found.stdout
     picture = cv2.imread(str(sheet))
     manifest = json.loads((small_records / "dataset.json").read_text(encoding="utf-8"))
-    rows = sum(
-        sum(count > 0 for count in part["classes"]["dr_grade"].values())
-        for part in manifest["splits"].values()
-    )
+    rows = sum(sum(count > 0 for count in part["classes"]["dr_grade"].values()) for part in manifest["splits"].values())
     assert picture.shape[0] > rows * 176 and picture.shape[1] > 2 * 3 * 176
     assert picture.std() > 20
     wrong = run("inspect", str(small_records), "--label=colour")

@@ -20,21 +20,24 @@ import os, sys
 import tensorflow as tf
 if os.environ.get("LOGICAL"):
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(os.environ["LOGICAL"]))
+    devices = [tf.config.LogicalDeviceConfiguration()] * int(os.environ["LOGICAL"])
+    tf.config.set_logical_device_configuration(cpu, devices)
 import keras
 from dr_edge.data import tasks
 from dr_edge.training import loop, optimizers, strategies
 
 def model(size, outputs):
     return keras.Sequential([
-        keras.Input((size, size, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 5, strides=4, activation="relu"),
+        keras.Input((size, size, 3)), keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(4, 5, strides=4, activation="relu"),
         keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(outputs, name="logits"),
     ])
 
 records, run_dir, strategy = sys.argv[1:]
 loop.train(
     records=records, run_dir=run_dir, task=tasks.referable_dr(), model=model, epochs=2, batch_size=8,
-    learning_rate=optimizers.constant(learning_rate=0.01), strategy=getattr(strategies, strategy), clip_norm=0.05, ema_decay=0.9,
+    learning_rate=optimizers.constant(learning_rate=0.01), strategy=getattr(strategies, strategy), clip_norm=0.05,
+    ema_decay=0.9,
 )
 """
 
@@ -66,7 +69,11 @@ def compare(expected: list[np.ndarray], actual: list[np.ndarray]) -> None:
 def test_two_logical_devices_end_where_one_ends(one_device, coloured_records, tmp_path):
     environment = {**os.environ, "LOGICAL": "2"}
     subprocess.run(
-        arguments(coloured_records, tmp_path / "run", "mirrored"), cwd=REPOSITORY, check=True, capture_output=True, env=environment
+        arguments(coloured_records, tmp_path / "run", "mirrored"),
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        env=environment,
     )
     compare(one_device, weights(tmp_path / "run"))
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -89,8 +96,11 @@ def test_two_processes_end_where_one_ends(one_device, coloured_records, tmp_path
         config = json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
         processes.append(
             subprocess.Popen(
-                arguments(coloured_records, tmp_path / "run", "multi_worker"), cwd=REPOSITORY,
-                env={**os.environ, "TF_CONFIG": config}, stderr=subprocess.PIPE, text=True,
+                arguments(coloured_records, tmp_path / "run", "multi_worker"),
+                cwd=REPOSITORY,
+                env={**os.environ, "TF_CONFIG": config},
+                stderr=subprocess.PIPE,
+                text=True,
             )  # fmt: skip
         )
     outputs = [process.communicate(timeout=300)[1] for process in processes]

@@ -20,12 +20,15 @@ def train(records, run_dir, **changes):
     made = []
 
     def model(image_size, outputs):
-        made.append(cbam_classifier(image_size, outputs, functools.partial(backbones.mobilenet_v2, alpha=0.35), hidden=8))
+        made.append(
+            cbam_classifier(image_size, outputs, functools.partial(backbones.mobilenet_v2, alpha=0.35), hidden=8)
+        )
         made.append({layer.name: layer.get_weights() for layer in made[0].layers})
         return made[0]
 
     arguments = {
-        "records": str(records), "run_dir": str(run_dir), "task": tasks.referable_dr(), "model": model, "batch_size": 16,
+        "records": str(records), "run_dir": str(run_dir), "task": tasks.referable_dr(), "model": model,
+        "batch_size": 16,
         "learning_rate": optimizers.two_stage(head_learning_rate=0.01, head_epochs=1, learning_rate=0.001),
         "frozen_backbone_epochs": 1, "freeze_batch_norm": True,
     }  # fmt: skip
@@ -43,7 +46,9 @@ def test_the_backbone_moves_in_the_second_stage_only(epochs, backbone_moves, col
     convolutions = [name for name in network.backbone_layers if name.startswith(("Conv", "block")) and "BN" not in name]
     assert any(moved(network, before, name) for name in convolutions) == backbone_moves
     assert moved(network, before, "penultimate") and moved(network, before, "spatial_attention_conv")
-    assert not any(moved(network, before, n.name) for n in network.layers if isinstance(n, keras.layers.BatchNormalization))
+    assert not any(
+        moved(network, before, n.name) for n in network.layers if isinstance(n, keras.layers.BatchNormalization)
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""The gin files of systems A and B: strict, with the networks and settings of the reports, and system B's two stages run."""
+"""The gin files of systems A and B: strict, with the networks and settings of the reports, and system B's two stages
+run.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_the_ablation_differs_by_the_attention_block_alone():
     config.parse(files[:1], ["train.records = 'r'", "train.run_dir = 'd'", "backbones.mobilenet_v2.weights = None"])
     attention = gin.get_bindings("train")["model"](64, 2)
     names = {layer.name for layer in attention.layers} - {layer.name for layer in plain.layers}
-    assert plain.name == "mobilenet_v2_plain" and {name.split("_attention")[0] for name in names if "_attention" in name} == {"channel", "spatial"}
+    assert plain.name == "mobilenet_v2_plain" and {
+        name.split("_attention")[0] for name in names if "_attention" in name
+    } == {"channel", "spatial"}
     assert attention.count_params() - plain.count_params() == 1280 * 320 + 320 + 320 * 1280 + 1280 + 99
 
 
@@ -74,7 +78,14 @@ def test_system_bs_two_stages_run_one_after_the_other(stand_in_records, tmp_path
     second = [*bindings, f"train.run_dir = {str(tmp_path / 'second')!r}", f"train.initial_weights = {str(first)!r}"]
     config.parse([str(CONFIGS / "system_b_second_stage.gin")], second)
     run = loop.train()
-    assert run["status"] == "finished" and run["initial_weights"]["sha256"] == metadata.sha256_file(first / "best.keras")
+    assert run["status"] == "finished" and run["initial_weights"]["sha256"] == metadata.sha256_file(
+        first / "best.keras"
+    )
     operative = (tmp_path / "second" / "operative_config.gin").read_text()
-    for setting in ("learning_rate = 1e-05", "augmentation.cutout = 0.15", "augmentation.zoom = 0.25", "balance = 'oversample'"):
+    for setting in (
+        "learning_rate = 1e-05",
+        "augmentation.cutout = 0.15",
+        "augmentation.zoom = 0.25",
+        "balance = 'oversample'",
+    ):
         assert setting in operative

@@ -1,4 +1,6 @@
-"""Interrupted anywhere and started again, a run ends with the weights and the metrics.jsonl of the uninterrupted one."""
+"""Interrupted anywhere and started again, a run ends with the weights and the metrics.jsonl of the uninterrupted
+one.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def test_ctrl_c_at_the_last_step_and_then_a_kill(whole, coloured_records, tmp_pa
     check_equal(whole, tmp_path / "cut")
 
 
-def test_a_kill_between_the_rows_of_an_epoch_and_its_checkpoint(whole, coloured_records, tmp_path, at_step, monkeypatch):
+def test_a_kill_between_the_rows_of_an_epoch_and_its_checkpoint(
+    whole, coloured_records, tmp_path, at_step, monkeypatch
+):
     again = arguments(coloured_records, tmp_path / "cut", checkpoint_minutes=1e-9)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(trainer, "is_better", lambda *rest: die())
@@ -135,7 +139,9 @@ def test_resumed_with_dropout_oversampling_augmentation_and_a_frozen_first_stage
     coloured_records, tmp_path, at_step, monkeypatch
 ):
     batches = functools.partial(
-        pipeline.training_batches, balance="oversample", augmentation=augment.augmentation(rotation=180.0, brightness=0.1)
+        pipeline.training_batches,
+        balance="oversample",
+        augmentation=augment.augmentation(rotation=180.0, brightness=0.1),
     )
     monkeypatch.setattr(pipeline, "training_batches", batches)
     more = {
@@ -158,7 +164,8 @@ def test_resumed_with_dropout_oversampling_augmentation_and_a_frozen_first_stage
 
 def test_early_stopping_ends_the_run_and_saves_it(coloured_records, tmp_path):
     settings = arguments(
-        coloured_records, tmp_path / "run", epochs=9, early_stopping_epochs=2, checkpoint_epochs=4, freeze_batch_norm=True,
+        coloured_records, tmp_path / "run", epochs=9, early_stopping_epochs=2, checkpoint_epochs=4,
+        freeze_batch_norm=True,
         learning_rate=optimizers.constant(learning_rate=0.0),  # so that no epoch is better than the first
     )  # fmt: skip
     run = loop.train(**settings)
@@ -236,7 +243,11 @@ def test_what_a_killed_training_was_writing_goes_and_what_others_write_stays(col
     (run / ".lock").touch()
     assert run_directory.claim(run, coloured_records) == "new"
     run_directory.release(run)
-    half = [run / ".run.json.12345678.tmp", run / ".best.tmp.keras", run / "checkpoints" / ".step-00000002.12345678.tmp" / "variables.npz"]
+    half = [
+        run / ".run.json.12345678.tmp",
+        run / ".best.tmp.keras",
+        run / "checkpoints" / ".step-00000002.12345678.tmp" / "variables.npz",
+    ]
     explained = run / ".heatmaps.12345678.tmp" / "index.html"
     for path in (*half, explained):
         path.parent.mkdir(parents=True, exist_ok=True)

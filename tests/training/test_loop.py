@@ -113,7 +113,9 @@ def test_tensorboard_holds_scalars_augmented_inputs_and_a_confusion_matrix_per_v
 
 def test_the_finished_run_is_left_alone(finished_run, coloured_records, settings):
     before = (finished_run / "run.json").read_bytes()
-    done = subprocess.run(command(coloured_records, finished_run, settings), cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(
+        command(coloured_records, finished_run, settings), cwd=REPOSITORY, capture_output=True, text=True
+    )
     assert done.returncode == 0 and "finished already" in done.stderr
     assert "finished: best validation auc " in done.stdout
     assert f"next: python -m dr_edge.evaluate --run_dir={finished_run}\n" in done.stdout
@@ -122,7 +124,10 @@ def test_the_finished_run_is_left_alone(finished_run, coloured_records, settings
 
 def test_another_configuration_is_refused(finished_run, coloured_records, settings):
     done = subprocess.run(
-        command(coloured_records, finished_run, settings, "train.epochs = 9"), cwd=REPOSITORY, capture_output=True, text=True
+        command(coloured_records, finished_run, settings, "train.epochs = 9"),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "already holds a run of another configuration" in done.stderr and "+train.epochs = 9" in done.stderr
@@ -169,7 +174,10 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(kill, finished_run, coloured
 
 def test_a_mistyped_binding_is_refused_without_a_trace(coloured_records, settings, tmp_path):
     done = subprocess.run(
-        command(coloured_records, tmp_path / "run", settings, "train.epohcs = 3"), cwd=REPOSITORY, capture_output=True, text=True
+        command(coloured_records, tmp_path / "run", settings, "train.epohcs = 3"),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "Did you mean 'epochs'?" in done.stderr and "Traceback" not in done.stderr

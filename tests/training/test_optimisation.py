@@ -1,4 +1,6 @@
-"""Clipping, EMA, weight decay, 16-bit arithmetic, XLA and a second stage: each by its formula, and each resumed exactly."""
+"""Clipping, EMA, weight decay, 16-bit arithmetic, XLA and a second stage: each by its formula, and each resumed
+exactly.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def test_a_clipped_sgd_step_moves_the_weights_by_the_clip_norm_times_the_rate(co
     optimizer.build(network.trainable_variables)
     strategy = tf.distribute.get_strategy()
     step.build_train_step(network, optimizer, losses.cross_entropy(), strategy, 16, clip_norm=0.01)(batch)
-    moved = np.sqrt(sum(((np.asarray(v) - b) ** 2).sum() for v, b in zip(network.trainable_variables, before, strict=True)))
+    moved = np.sqrt(
+        sum(((np.asarray(v) - b) ** 2).sum() for v, b in zip(network.trainable_variables, before, strict=True))
+    )
     assert moved == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
@@ -145,7 +149,9 @@ def test_checkpoints_are_due_after_minutes(monkeypatch):
     ids=str,
 )
 def test_each_setting_learns_and_resumes_bit_for_bit_in_mid_epoch(setting, coloured_records, tmp_path, monkeypatch):
-    """Saved after each step (`checkpoint_minutes` near 0) and cut off in the second epoch, it ends as the uninterrupted run."""
+    """Saved after each step (`checkpoint_minutes` near 0) and cut off in the second epoch, it ends as the uninterrupted
+    run.
+    """
     settings = arguments(coloured_records, tmp_path / "whole", optimizer=functools.partial(optimizers.adamw), **setting)
     loop.train(**settings)
     whole = newest(tmp_path / "whole")
@@ -189,7 +195,9 @@ def test_the_optimizers_step_is_left_out_where_float16_overflows(coloured_record
     optimizer.dynamic_scale.assign(1e30)
     batch = next(iter(pipeline.training_batches(coloured_records, tasks.referable_dr(), 16, 0, 0, augmentation=None)))
     before = [np.asarray(v) for v in network.trainable_variables]
-    function = step.build_train_step(network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), 16, clip_norm=1.0)
+    function = step.build_train_step(
+        network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), 16, clip_norm=1.0
+    )
     assert np.isfinite(float(function(batch)))
     for variable, value in zip(network.trainable_variables, before, strict=True):
         np.testing.assert_array_equal(np.asarray(variable), value)
@@ -200,8 +208,14 @@ def test_a_second_stage_starts_from_the_first_runs_best_model(coloured_records, 
     loop.train(**arguments(coloured_records, tmp_path / "first", epochs=1))
     run = loop.train(
         **arguments(
-            coloured_records, tmp_path / "second", epochs=1, initial_weights=str(tmp_path / "first"), seed=5, ema_decay=0.5,
-            learning_rate=optimizers.constant(learning_rate=0.0), loss=losses.cross_entropy(),
+            coloured_records,
+            tmp_path / "second",
+            epochs=1,
+            initial_weights=str(tmp_path / "first"),
+            seed=5,
+            ema_decay=0.5,
+            learning_rate=optimizers.constant(learning_rate=0.0),
+            loss=losses.cross_entropy(),
         )  # fmt: skip
     )
     first = keras.models.load_model(tmp_path / "first" / "best.keras")

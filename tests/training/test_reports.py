@@ -61,7 +61,9 @@ def test_the_bar_shows_loss_metrics_speed_and_the_time_left(coloured_records, tm
     last = bar.postfixes[-1]
     assert last["loss"] == f"{rows[2]['loss']:.4f}" and last["val auc"] == f"{rows[3]['auc']:.3f}"
     assert last["val accuracy"] == f"{rows[3]['accuracy']:.3f}" and float(last["images/s"]) > 0
-    assert len({shown["loss"] for shown in bar.postfixes if "loss" in shown}) > 4, "the loss stood still within the epochs"
+    assert len({shown["loss"] for shown in bar.postfixes if "loss" in shown}) > 4, (
+        "the loss stood still within the epochs"
+    )
     shown = capsys.readouterr().err
     assert "epoch 2/2: 12 of 12 step" in shown and f"loss={last['loss']}" in shown and "images/s=" in shown
     import re
@@ -80,11 +82,16 @@ def test_a_divergence_at_the_last_step_is_named_with_its_place_and_an_advice(col
     settings = arguments(
         coloured_records, tmp_path / "run", batch_size=48, learning_rate=optimizers.constant(learning_rate=1e38)
     )
-    with pytest.raises(FloatingPointError, match="16 of 16 validation images are not finite after step 1 of epoch 1") as caught:
+    with pytest.raises(
+        FloatingPointError, match="16 of 16 validation images are not finite after step 1 of epoch 1"
+    ) as caught:
         loop.train(**settings)
     assert epoch.DIVERGED in str(caught.value)
     with pytest.raises(FloatingPointError, match=r"is not finite after 0 epochs and 1 steps. Lower the learning rate"):
-        settings |= {"run_dir": str(tmp_path / "timed"), "learning_rate": optimizers.constant(learning_rate=float("nan"))}
+        settings |= {
+            "run_dir": str(tmp_path / "timed"),
+            "learning_rate": optimizers.constant(learning_rate=float("nan")),
+        }
         loop.train(**settings, checkpoint_minutes=1e-9)
     assert not list((tmp_path / "timed" / "checkpoints").glob("step-*"))
 
@@ -139,7 +146,11 @@ print(strategies.first_local(where, batch["image"]).numpy().tolist())
 
 def test_the_images_of_the_first_of_two_devices_are_shown():
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": "."}
+        [sys.executable, "-c", PROGRAM],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": "."},
     )
     assert done.stdout.strip().splitlines()[-1:] == ["[0.0, 1.0, 2.0, 3.0]"], done.stderr[-2000:]
 
@@ -210,7 +221,12 @@ def test_a_healthy_class_called_the_disease_is_said_in_training(coloured_records
         given = ("0",) if positive == "0" else ("1", "2", "3", "4")
         with caplog.at_level("WARNING", logger="absl"), pytest.raises(Begun):
             loop.train(
-                str(coloured_records), str(tmp_path / positive), tasks.label("dr_grade", positive=given), model=lambda *_: None, epochs=1,
-                batch_size=4, learning_rate=0.01,
+                str(coloured_records),
+                str(tmp_path / positive),
+                tasks.label("dr_grade", positive=given),
+                model=lambda *_: None,
+                epochs=1,
+                batch_size=4,
+                learning_rate=0.01,
             )
         assert ("'0' was called the disease, and reads as healthy" in caplog.text) is cautioned

@@ -1,4 +1,6 @@
-"""SLURM's variables against TensorFlow's own reading; a killed worker ends the other with its name, and a restart resumes."""
+"""SLURM's variables against TensorFlow's own reading; a killed worker ends the other with its name, and a restart
+resumes.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +59,23 @@ def test_tasks_per_node_are_read_as_tensorflow_reads_them(text):
         ("[]", "needs a cluster and a task"),
         ("{}", "needs a cluster and a task"),
         ('{"cluster": {"worker": ["a:1", "b:2"]}}', "needs a cluster and a task"),
-        ('{"cluster": {"chief": ["a:1"], "worker": ["b:2"]}, "task": {"type": "chief", "index": 0}}', "must call every machine a worker"),
+        (
+            '{"cluster": {"chief": ["a:1"], "worker": ["b:2"]}, "task": {"type": "chief", "index": 0}}',
+            "must call every machine a worker",
+        ),
         ('{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}', "must call every machine a worker"),
-        ('{"cluster": {"worker": ["a", "b:2"]}, "task": {"type": "worker", "index": 0}}', "different addresses host:port"),
-        ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "different addresses host:port"),
-        ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}', "a number from 0 to 1. Received: 2."),
+        (
+            '{"cluster": {"worker": ["a", "b:2"]}, "task": {"type": "worker", "index": 0}}',
+            "different addresses host:port",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',
+            "different addresses host:port",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}',
+            "a number from 0 to 1. Received: 2.",
+        ),
         ('{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": "first"}}', "Received: 'first'."),
     ],
 )
@@ -154,7 +168,14 @@ def start(records: Path, run_dir: Path, settings: Path, logs: Path) -> list[subp
             **os.environ, "SLURM_PROCID": str(index), "SLURM_JOB_ID": str(number), "SLURM_STEP_NODELIST": "127.0.0.1",
             "SLURM_STEP_TASKS_PER_NODE": "2",
         }  # fmt: skip
-        command = [sys.executable, "-m", "dr_edge.train", f"--gin_file={settings}", f"--records={records}", f"--run_dir={run_dir}"]
+        command = [
+            sys.executable,
+            "-m",
+            "dr_edge.train",
+            f"--gin_file={settings}",
+            f"--records={records}",
+            f"--run_dir={run_dir}",
+        ]
         with open(logs / f"{index}.log", "w") as log:
             processes.append(subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=log, stdout=log))
     return processes
@@ -173,7 +194,9 @@ def test_a_killed_worker_ends_the_other_and_a_restart_resumes(victim, coloured_r
     try:
         deadline = time.monotonic() + 200
         while rows(tmp_path / "run") < 4 and time.monotonic() < deadline:
-            assert all(process.poll() is None for process in processes), (tmp_path / "logs" / "0.log").read_text()[-3000:]
+            assert all(process.poll() is None for process in processes), (tmp_path / "logs" / "0.log").read_text()[
+                -3000:
+            ]
             time.sleep(0.05)
         processes[victim].send_signal(signal.SIGKILL)
         survivor = processes[1 - victim].wait(timeout=WITHIN_SECONDS)
@@ -182,7 +205,9 @@ def test_a_killed_worker_ends_the_other_and_a_restart_resumes(victim, coloured_r
             process.kill()
     said = (tmp_path / "logs" / f"{1 - victim}.log").read_text()
     assert survivor == 1, said[-3000:]
-    assert re.search(rf"Worker {1 - victim} stops: worker {victim} \(127.0.0.1:\d+\) of 2 does not answer", said), said[-3000:]
+    assert re.search(rf"Worker {1 - victim} stops: worker {victim} \(127.0.0.1:\d+\) of 2 does not answer", said), said[
+        -3000:
+    ]
     assert "run the same command on every machine again" in said.replace("\n", " ") and "Traceback" not in said
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "running"
 

@@ -15,8 +15,14 @@ def test_a_grid_becomes_gin_bindings():
     name = space.parse_grid("train.select_by=['auc', None, (1, 2)]")
     assert rate.values == ("0.01", "1e-05") and optimizer.values == ("@optimizers.adam", "@optimizers.sgd")
     assert [ast.literal_eval(value) for value in name.values] == ["auc", None, (1, 2)]
-    made = space.bindings({rate.name: "0.01", optimizer.name: "@optimizers.sgd", name.name: "'auc'"}, [rate, optimizer, name])
-    assert made == ["schedules.constant.learning_rate = 0.01", "train.optimizer = @optimizers.sgd", "train.select_by = 'auc'"]
+    made = space.bindings(
+        {rate.name: "0.01", optimizer.name: "@optimizers.sgd", name.name: "'auc'"}, [rate, optimizer, name]
+    )
+    assert made == [
+        "schedules.constant.learning_rate = 0.01",
+        "train.optimizer = @optimizers.sgd",
+        "train.select_by = 'auc'",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +46,9 @@ def test_a_trials_name_depends_on_its_values_alone():
     assert len(names) == 4 and space.trial_name({"c.d": 0.25, "a.b": "1"}, [one, two]) in names
 
 
-@pytest.mark.parametrize("text", ["a.b", "a.b=3", "a.b=[]", "a.b=[1, 1]", "=[1]", "a b=[1]", "a.b=[@x]", "a.b=[1", "a.b={1}"])
+@pytest.mark.parametrize(
+    "text", ["a.b", "a.b=3", "a.b=[]", "a.b=[1, 1]", "=[1]", "a b=[1]", "a.b=[@x]", "a.b=[1", "a.b={1}"]
+)
 def test_bad_grids_are_refused(text):
     with pytest.raises(ValueError, match="a.b|=|twice"):
         space.parse_grid(text)
@@ -49,7 +57,8 @@ def test_bad_grids_are_refused(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "a.b=uniform(1, 1)", "a.b=loguniform(0, 1)", "a.b=int(0.5, 2)", "a.b=normal(0, 1)", "a.b=uniform(1)", "a.b=uniform('a', 2)",
+        "a.b=uniform(1, 1)", "a.b=loguniform(0, 1)", "a.b=int(0.5, 2)", "a.b=normal(0, 1)", "a.b=uniform(1)",
+        "a.b=uniform('a', 2)",
         "a.b=choice(1, 2)", "a.b=choice([])", "a.b", "a.b=__import__('os')",
     ],
 )  # fmt: skip
@@ -62,5 +71,8 @@ def test_the_reason_of_a_failure_is_the_trainings_own_words():
     said = "epoch 1: 3 of 9 step\nerror: The loss became nan at step 3.\nmore\n"
     assert trials.failure(1, said) == "The loss became nan at step 3."
     assert trials.failure(1, "Traceback\nKeyError: 'x'\n") == "KeyError: 'x' (exit status 1)"
-    assert trials.failure(-9, "") == "killed by signal 9 (SIGKILL), often for lack of memory: try a smaller train.batch_size"
+    assert (
+        trials.failure(-9, "")
+        == "killed by signal 9 (SIGKILL), often for lack of memory: try a smaller train.batch_size"
+    )
     assert "it said nothing" in trials.failure(3, "")

@@ -1,4 +1,6 @@
-"""The study: every combination once, over restarts, dead processes and several workers, on SQLite and on a journal file."""
+"""The study: every combination once, over restarts, dead processes and several workers, on SQLite and on a journal
+file.
+"""
 
 from __future__ import annotations
 
@@ -94,9 +96,9 @@ def test_the_values_of_a_dead_process_are_tried_again(storage):
     """A process takes a trial and dies; the next search takes up the same values, and the table shows them once."""
     program = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        f"import test_study, os\n"
+        "import test_study, os\n"
         f"trial, values = test_study.open_search({storage!r}).next_trial()\n"
-        f"print(values['a.rate'], values['a.batch'], flush=True); os.kill(os.getpid(), 9)"
+        "print(values['a.rate'], values['a.batch'], flush=True); os.kill(os.getpid(), 9)"
     )
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert dead.returncode == -9, dead.stderr
@@ -164,7 +166,12 @@ def test_the_table_and_the_plot_are_written(tmp_path, storage):
     search = open_search(storage)
     for number in range(4):
         trial, values = search.next_trial()
-        search.finish(trial, None if number == 2 else score(values), "out of memory", {"metric": "auc", "epoch": 2, "seconds": 1.5})
+        search.finish(
+            trial,
+            None if number == 2 else score(values),
+            "out of memory",
+            {"metric": "auc", "epoch": 2, "seconds": 1.5},
+        )
     rows = report.table(search.counted(), GRID)
     report.write(tmp_path, rows, GRID, maximize=True)
     lines = (tmp_path / report.CSV_FILE).read_text().splitlines()
@@ -185,9 +192,7 @@ def test_a_search_of_which_every_trial_failed_gives_way_to_a_corrected_one(stora
         search.finish(search.next_trial()[0], None, "no such binding", {})
     again = open_search(storage, trials=2)
     assert again.next_trial() is None, "the same search goes on where it was: at its end"
-    changed = open_search(
-        storage, maximize=False, content={"gin": "y"}, set_aside=lambda: trials.set_aside(tmp_path)
-    )
+    changed = open_search(storage, maximize=False, content={"gin": "y"}, set_aside=lambda: trials.set_aside(tmp_path))
     assert sorted(path.name for path in (tmp_path / "before-1").iterdir()) == ["logs", "trials"]
     assert changed.counted() == [] and changed.study.direction.name == "MINIMIZE"
     assert changed.next_trial() is not None

@@ -36,7 +36,9 @@ def test_a_search_leaves_a_table_a_plot_and_a_run_per_trial(coloured_records, tm
     (tmp_path / "small.gin").write_text(SETTINGS.replace("epochs = 12", "epochs = 1"))
     directory = tmp_path / "search"
     grid = ["--grid=schedules.constant.learning_rate=[1e-2]", "--grid=train.batch_size=[8, 4000]"]
-    done = tune(f"--gin_file={tmp_path / 'small.gin'}", f"--records={coloured_records}", f"--run_dir={directory}", *grid)
+    done = tune(
+        f"--gin_file={tmp_path / 'small.gin'}", f"--records={coloured_records}", f"--run_dir={directory}", *grid
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     rows = {row["state"]: row for row in csv.DictReader((directory / "trials.csv").read_text().splitlines())}
     assert set(rows) == {"failed", "finished"} and "at most the 48 training examples" in rows["failed"]["reason"]
@@ -47,7 +49,9 @@ def test_a_search_leaves_a_table_a_plot_and_a_run_per_trial(coloured_records, tm
 
 @pytest.mark.slow
 def test_a_search_survives_a_kill_and_a_bad_trial(coloured_records, tmp_path):
-    place = tmp_path / "ñ 眼 Müller%20#{x}?.d"  # what an address of a database would read as its own stands in names, too
+    place = (
+        tmp_path / "ñ 眼 Müller%20#{x}?.d"
+    )  # what an address of a database would read as its own stands in names, too
     gin_file, directory = place / "ñ 眼.gin", place / "search ñ"
     place.mkdir()
     gin_file.write_text(SETTINGS)
@@ -55,7 +59,9 @@ def test_a_search_survives_a_kill_and_a_bad_trial(coloured_records, tmp_path):
         f"--gin_file={gin_file}", f"--records={coloured_records}", f"--run_dir={directory}",
         "--grid=schedules.constant.learning_rate=[1e-2, 1e-4]", "--grid=train.batch_size=[8, 4000]", "--trials=3",
     ]  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "dr_edge.tune", *arguments], cwd=REPOSITORY, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dr_edge.tune", *arguments], cwd=REPOSITORY, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not list(directory.glob("trials/*/metrics.jsonl")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
@@ -92,7 +98,11 @@ def test_help_and_bad_flags_need_no_tensorflow(tmp_path):
     shown = tune("--help", env=blocked)
     assert "one run directory per trial" in shown.stdout and "was imported" not in shown.stderr
     refused = tune("--gin_file=x.gin", f"--run_dir={tmp_path / 'd'}", "--grid=train.epochs=3", env=blocked)
-    assert refused.returncode == 1 and "--grid needs NAME=[value, ...]" in refused.stderr and "Traceback" not in refused.stderr
+    assert (
+        refused.returncode == 1
+        and "--grid needs NAME=[value, ...]" in refused.stderr
+        and "Traceback" not in refused.stderr
+    )
 
 
 def test_a_mistake_is_said_before_the_first_trial(tmp_path):
@@ -111,7 +121,9 @@ def test_the_check_reads_every_value_and_the_metric(clean_gin, tmp_path):
     (tmp_path / "small.gin").write_text(SETTINGS)
 
     def answer(*bindings):
-        return settings._answer({"gin_files": [str(tmp_path / "small.gin")], "bindings": [[], *([one] for one in bindings)]})
+        return settings._answer(
+            {"gin_files": [str(tmp_path / "small.gin")], "bindings": [[], *([one] for one in bindings)]}
+        )
 
     assert "Did you mean 'adamw'?" in answer("train.optimizer = @adamw", "train.optimizer = @adamww")["error"]
     assert "'train.epochs = three'" in answer("train.epochs = three")["error"]
@@ -119,5 +131,9 @@ def test_the_check_reads_every_value_and_the_metric(clean_gin, tmp_path):
 
 
 def test_each_value_of_each_dimension_is_checked_once():
-    dimensions = [space.parse_grid("a.x=[1, 2, 3]"), space.parse_search("a.y=logint(4, 8)"), space.parse_search("a.z=uniform(0.5, 1)")]
+    dimensions = [
+        space.parse_grid("a.x=[1, 2, 3]"),
+        space.parse_search("a.y=logint(4, 8)"),
+        space.parse_search("a.z=uniform(0.5, 1)"),
+    ]
     assert settings.candidates(dimensions) == [[f"a.x = {x}", "a.y = 4", "a.z = 0.5"] for x in (1, 2, 3)]

@@ -1,4 +1,5 @@
-"""DRIONS-DB: `images/image_001.jpg`, two experts' contours of the disc `experts_anotation/anotExpert1_001.txt` ('x , y').
+"""DRIONS-DB: `images/image_001.jpg`, two experts' contours of the disc `experts_anotation/anotExpert1_001.txt` ('x ,
+y').
 
 The disc is the mean of the two contours. Patients are not published.
 """

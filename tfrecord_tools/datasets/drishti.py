@@ -1,8 +1,8 @@
 """Drishti-GS1: `Training` and `Test` photographs with soft maps of disc and cup by four experts.
 
-Maps are `*_ODsegSoftmap.png` and `*_cupsegSoftmap.png`: 0, 64, 128, 191, 255 for none to all four; a structure is where at
-least two agree. Folders differ between copies: photographs in `Images` or below it, truth in `GT` or `Test_GT`. Glaucoma
-and the patient are read from `Drishti-GS1_diagnosis.xlsx` where it is there. The official test set is kept.
+Maps are `*_ODsegSoftmap.png` and `*_cupsegSoftmap.png`: 0, 64, 128, 191, 255 for none to all four; a structure is where
+at least two agree. Folders differ between copies: photographs in `Images` or below it, truth in `GT` or `Test_GT`.
+Glaucoma and the patient are read from `Drishti-GS1_diagnosis.xlsx` where it is there. The official test set is kept.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ def listing(request: Request) -> Listing:
 
 
 def _masks(folder: Path, name: str, root: Path) -> dict[str, MaskSource]:
-    files = {
-        structure: folder / "SoftMap" / f"{name}_{suffix}.png" for structure, suffix in STRUCTURES.items()
-    }
+    files = {structure: folder / "SoftMap" / f"{name}_{suffix}.png" for structure, suffix in STRUCTURES.items()}
     return {
         structure: MaskSource((relative(path, root),), "at_least", TWO_OF_FOUR)
         for structure, path in files.items()
@@ -78,7 +76,8 @@ def _centres(path: Path) -> dict[str, tuple[float, float]]:
 
 
 def read_diagnoses(sheet: Path) -> Mapping[str, tuple[str, int]]:
-    """Returns lower-case photograph name -> (patient, glaucoma); the names end in an apostrophe, the head has several lines.
+    """Returns lower-case photograph name -> (patient, glaucoma); the names end in an apostrophe, the head has several
+    lines.
 
     Raises:
       DatasetError: a diagnosis that is neither normal nor glaucomatous.
@@ -90,8 +89,6 @@ def read_diagnoses(sheet: Path) -> Mapping[str, tuple[str, int]]:
         if not name:
             continue
         if total not in DIAGNOSES:
-            raise DatasetError(
-                f"{sheet.name} ({name}): unknown diagnosis {total!r}. Known: {', '.join(DIAGNOSES)}."
-            )
+            raise DatasetError(f"{sheet.name} ({name}): unknown diagnosis {total!r}. Known: {', '.join(DIAGNOSES)}.")
         found[name] = (row.get("Patient ID") or name, DIAGNOSES[total])
     return found

@@ -16,9 +16,7 @@ def listing(request: Request) -> Listing:
     root = checked_directory(request.data_dir, "eyepacs")
     train = find_one(root, ("trainLabels.csv", "**/trainLabels*.csv"), "trainLabels.csv")
     official = sorted(root.glob("**/retinopathy_solution.csv"))
-    parts = [("train", train, "train" if official else None)] + [
-        ("test", table, "test") for table in official[:1]
-    ]
+    parts = [("train", train, "train" if official else None)] + [("test", table, "test") for table in official[:1]]
     items: list[Item] = []
     rejected: list[tuple[str, str]] = []
     for folder_name, table, split in parts:
@@ -44,7 +42,5 @@ def listing(request: Request) -> Listing:
 def _eye(row: Row) -> Identity:
     patient, _, side = row.name.rpartition("_")
     if not patient or side not in ("left", "right"):
-        raise DatasetError(
-            f"{row.where}: the name is not <patient>_left or <patient>_right. Correct the file."
-        )
+        raise DatasetError(f"{row.where}: the name is not <patient>_left or <patient>_right. Correct the file.")
     return Identity(row.name, patient, side)

@@ -1,8 +1,9 @@
-"""Folder per class: `DIR/<class>/<photograph>`, also `DIR/{train,val,test}/<class>/...` or `DIR/<class>/{train,val,test}/...`,
-whose split is kept.
+"""Folder per class: `DIR/<class>/<photograph>`, also `DIR/{train,val,test}/<class>/...` or
+`DIR/<class>/{train,val,test}/...`, whose split is kept.
 
-The classes are the names of the folders that hold photographs, in alphabetical order; the label is called `class`. Folders
-named after the five grades of DR give `dr_grade`, too. Eyes of one patient are told by their names, see `own_data/eyes.py`.
+The classes are the names of the folders that hold photographs, in alphabetical order; the label is called `class`.
+Folders named after the five grades of DR give `dr_grade`, too. Eyes of one patient are told by their names, see
+`own_data/eyes.py`.
 """
 
 from __future__ import annotations
@@ -32,11 +33,16 @@ SHOWN = 5
 MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # without a plural s
 # What people call folders that stand beside the classes; each would be taken for a disease.
 NO_CLASSES = (
-    "augmented", "augmentation", "original", "thumb", "thumbnail", "new folder", "untitled folder", "neuer ordner", "nouveau dossier",
-    "nueva carpeta", "backup", "raw", "processed", "preprocessed", "resized", "cropped", "output", "result", "image", "label", "picture",
-    "photo", "photograph", "tmp", "temp", "unsorted", "todo", "heatmap", "overlay", "download", "export", "archive", "trash", "old", "new",
+    "augmented", "augmentation", "original", "thumb", "thumbnail", "new folder", "untitled folder", "neuer ordner",
+    "nouveau dossier",
+    "nueva carpeta", "backup", "raw", "processed", "preprocessed", "resized", "cropped", "output", "result", "image",
+    "label", "picture",
+    "photo", "photograph", "tmp", "temp", "unsorted", "todo", "heatmap", "overlay", "download", "export", "archive",
+    "trash", "old", "new",
 )  # fmt: skip
-_COPY = re.compile(r"(?P<of>.+?)[\s_-]*(?:\(\d+\)|[\s_-](?:copy|copie|kopie|copia|backup)(?:\s*\(?\d+\)?)?)", re.IGNORECASE)
+_COPY = re.compile(
+    r"(?P<of>.+?)[\s_-]*(?:\(\d+\)|[\s_-](?:copy|copie|kopie|copia|backup)(?:\s*\(?\d+\)?)?)", re.IGNORECASE
+)
 FEW_EACH = 3  # photographs of a patient in one class
 MOST_CLASSES = 8  # more folders of the same names below all classes are patients
 
@@ -70,7 +76,8 @@ def listing(request: Request) -> Listing:
     masks = [name for name in names if plain(name).rstrip("s") in MASK_FOLDERS]
     if masks:
         raise LayoutError(
-            f"{root} holds a folder of masks ({masks[0]}), which is no class. Photographs with masks are read by --dataset=csv and --mask_columns."
+            f"{root} holds a folder of masks ({masks[0]}), which is no class. Photographs with masks are read by "
+            "--dataset=csv and --mask_columns."
         )
     _check_no_classes(names, root)
     notes += check_spellings(counts, f"the class folders of {root}")
@@ -82,7 +89,9 @@ def listing(request: Request) -> Listing:
     labels: dict[str, tuple[str, ...]] = {"class": names}
     if is_icdr(names):
         labels[DR_GRADE] = GRADE_NAMES
-        said = ", ".join(f"{name} = {grade_in_words(name)}" for name in sorted(names, key=lambda name: grade_in_words(name) or 0))
+        said = ", ".join(
+            f"{name} = {grade_in_words(name)}" for name in sorted(names, key=lambda name: grade_in_words(name) or 0)
+        )
         notes.append(f"The folders are named after grades of DR, so each photograph has a dr_grade, too: {said}.")
     return Listing(
         labels=labels,
@@ -104,12 +113,17 @@ def _check_no_classes(names: Sequence[str], root: Path) -> None:
     for name in names:
         copied = _COPY.fullmatch(name)
         if copied and plain(copied["of"]) in folded:
-            raise DatasetError(f"{root}: {name!r} looks like a copy of the class {folded[plain(copied['of'])]!r}. Put the photographs of each class into one folder.")
+            raise DatasetError(
+                f"{root}: {name!r} looks like a copy of the class {folded[plain(copied['of'])]!r}. Put the photographs "
+                "of each class into one folder."
+            )
         word = plain(name)
         if word.rstrip("s") in map(plain, NO_CLASSES) or word in map(plain, NO_CLASSES):
             raise DatasetError(
-                f"{root} holds a folder {name!r} beside the others ({', '.join(other for other in names if other != name)[:80]}), which is called as no class is. "
-                f"Move it away, or give it the name of its class. (Copies made by augmentation do not belong among photographs: train makes its own.)"
+                f"{root} holds a folder {name!r} beside the others "
+                f"({', '.join(other for other in names if other != name)[:80]}), which is called as no class is. Move "
+                "it away, or give it the name of its class. (Copies made by augmentation do not belong among "
+                "photographs: train makes its own.)"
             )
 
 
@@ -123,13 +137,18 @@ def _numbered(counts: Counter[str], root: Path) -> list[str]:
     if None in numbers:
         return []
     if len(set(numbers)) < len(numbers):
-        raise DatasetError(f"{root} holds one number in two forms: {', '.join(sorted(counts))}. Put each class into one folder.")
+        raise DatasetError(
+            f"{root} holds one number in two forms: {', '.join(sorted(counts))}. Put each class into one folder."
+        )
     read_classes(list(counts.elements()), "class", f"the class folders of {root}")  # refuses 0, 1, 999
     absent = [str(number) for number in range(max(n for n in numbers if n is not None)) if number not in numbers]
     notes = [f"The class folders are called by numbers, and {', '.join(absent)} is not among them."] if absent else []
     if len(numbers) > 2 and set(numbers) <= set(range(len(GRADE_NAMES))):
         names = ", ".join(f"{number}: {GRADE_NAMES[number]}" for number in sorted(n for n in numbers if n is not None))
-        notes.append(f"If the folders are ICDR grades, call them so ({names}): then they give dr_grade, of which referable DR is made.")
+        notes.append(
+            f"If the folders are ICDR grades, call them so ({names}): then they give dr_grade, of which referable DR is"
+            " made."
+        )
     return notes
 
 
@@ -186,8 +205,7 @@ def _add(rejected: list[tuple[str, str]], entry: tuple[str, str]) -> None:
 
 def _photographs(folder: Path, split: str | None) -> list[_Photograph]:
     return [
-        _Photograph(path, folder.name, relative(path, folder), split)
-        for path in list_images(folder, recursive=True)
+        _Photograph(path, folder.name, relative(path, folder), split) for path in list_images(folder, recursive=True)
     ]
 
 
@@ -201,9 +219,7 @@ def _splits_below(photographs: list[_Photograph], root: Path) -> list[_Photograp
     splits = [split_of(first) if first else None for first in firsts]
     if not any(splits):
         return photographs
-    odd = [
-        photo for photo, split in zip(photographs, splits, strict=True) if split is None or photo.split is not None
-    ]
+    odd = [photo for photo, split in zip(photographs, splits, strict=True) if split is None or photo.split is not None]
     if odd:
         raise DatasetError(
             f"{root}: some class folders have sub-folders for splits ({next(filter(split_of, firsts))}), but not "
@@ -216,7 +232,9 @@ def _splits_below(photographs: list[_Photograph], root: Path) -> list[_Photograp
 
 
 def _check_level(photographs: list[_Photograph], root: Path) -> None:
-    """Raises DatasetError where the classes seem to lie one level deeper: hospital_a/{healthy,sick}, hospital_b/{healthy,sick}."""
+    """Raises DatasetError where the classes seem to lie one level deeper: hospital_a/{healthy,sick},
+    hospital_b/{healthy,sick}.
+    """
     below: dict[str, set[str]] = {}
     for photo in photographs:
         first = photo.below.split("/")[0] if "/" in photo.below else ""
@@ -225,19 +243,24 @@ def _check_level(photographs: list[_Photograph], root: Path) -> None:
     common = set.intersection(*sets)
     alike = 2 <= len(common) <= MOST_CLASSES and len(common) * 2 >= len(set.union(*sets))
     few = len(common) > 2 and len(photographs) <= FEW_EACH * sum(map(len, sets))
-    eyes = few and any(eye.side for eye in group_eyes([photo.below for photo in photographs]))  # patients, seen in both classes
+    eyes = few and any(
+        eye.side for eye in group_eyes([photo.below for photo in photographs])
+    )  # patients, seen in both classes
     if not alike or eyes or any("" in names for names in sets):
         return
     tops = ", ".join(sorted(below)[:SHOWN])
     first, top = sorted(common)[0], sorted(below)[0]
     raise DatasetError(
-        f"{root}: the folders {tops} all hold folders of the same names ({', '.join(sorted(common)[:SHOWN])}). Classes must be on top: if "
-        f"the inner ones are the classes, move their photographs to {first}/{top}/ and so on; if not, give each a name of its own."
+        f"{root}: the folders {tops} all hold folders of the same names ({', '.join(sorted(common)[:SHOWN])}). Classes "
+        f"must be on top: if the inner ones are the classes, move their photographs to {first}/{top}/ and so on; if "
+        "not, give each a name of its own."
     )
 
 
 def _sub_folders(photographs: list[_Photograph]) -> list[str]:
-    """Returns a note for each class that gathers two or more named sub-folders, unless there are so many that each is a patient."""
+    """Returns a note for each class that gathers two or more named sub-folders, unless there are so many that each is a
+    patient.
+    """
     notes = []
     for name in sorted({photo.name for photo in photographs}):
         parts = Counter(photo.below.split("/")[0] for photo in photographs if photo.name == name and "/" in photo.below)

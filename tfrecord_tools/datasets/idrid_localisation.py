@@ -1,6 +1,7 @@
 """IDRiD, C. Localization: centres of the optic disc and the fovea, four CSV files `*_Center_*Set_Markups.csv`.
 
-The coordinates count the first pixel as 1 and refer to photographs of 4288x2848. The files end in empty columns and rows.
+The coordinates count the first pixel as 1 and refer to photographs of 4288x2848. The files end in empty columns and
+rows.
 """
 
 from __future__ import annotations
@@ -42,9 +43,7 @@ def listing(request: Request) -> Listing:
                 continue
             image_id = f"{split}/{path.stem}"
             items.append(Item(image_id, relative(path, root), image_id, split=split, centres=centres[key]))
-    return Listing(
-        labels={}, items=items, centres=tuple(CENTRES), rejected=sorted(set(rejected)), source=SOURCE
-    )
+    return Listing(labels={}, items=items, centres=tuple(CENTRES), rejected=sorted(set(rejected)), source=SOURCE)
 
 
 def read_points(table: Path) -> dict[str, tuple[float, float]]:

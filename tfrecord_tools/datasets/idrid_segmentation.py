@@ -1,7 +1,8 @@
-"""IDRiD, A. Segmentation: lesion and disc masks `IDRiD_01_MA.tif` in five folders of `2. All Segmentation Groundtruths`.
+"""IDRiD, A. Segmentation: lesion and disc masks `IDRiD_01_MA.tif` in five folders of `2. All Segmentation
+Groundtruths`.
 
-A photograph without a file for a lesion was looked at and has none: it gets an empty mask. One without a disc mask has no
-disc mask.
+A photograph without a file for a lesion was looked at and has none: it gets an empty mask. One without a disc mask has
+no disc mask.
 """
 
 from __future__ import annotations
@@ -27,9 +28,7 @@ def listing(request: Request) -> Listing:
     root = checked_directory(request.data_dir, "idrid_segmentation")
     items: list[Item] = []
     for split, folder, base in official_parts(root, "A. Segmentation"):
-        truth = find_one(
-            base, (f"2. All Segmentation Groundtruths/{folder.name}",), f"masks of '{folder.name}'"
-        )
+        truth = find_one(base, (f"2. All Segmentation Groundtruths/{folder.name}",), f"masks of '{folder.name}'")
         for path in list_images(folder):
             image_id = f"{split}/{path.stem}"
             masks = _masks(path.stem, truth, root)

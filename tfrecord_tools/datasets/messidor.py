@@ -1,4 +1,5 @@
-"""Messidor: twelve archives Base11 .. Base34 of TIFF photographs, each with its `Annotation_BaseNN.xls`, unpacked anywhere below.
+"""Messidor: twelve archives Base11 .. Base34 of TIFF photographs, each with its `Annotation_BaseNN.xls`, unpacked
+anywhere below.
 
 The retinopathy grade is Messidor's own, 0-3, not the ICDR scale, and therefore a label of its own. Patients are not
 published. The doubles in Base33 need no list: exact duplicates are found in every data set.
@@ -32,13 +33,9 @@ ERRATA = {
 def listing(request: Request) -> Listing:
     """Reads Messidor's retinopathy grade and the risk of macular oedema of each photograph."""
     root = checked_directory(request.data_dir, "messidor")
-    tables = sorted(
-        path for path in root.glob("**/*nnotation*ase*.xls*") if not path.name.startswith((".", "~"))
-    )
+    tables = sorted(path for path in root.glob("**/*nnotation*ase*.xls*") if not path.name.startswith((".", "~")))
     if not tables:
-        raise DatasetError(
-            f"{root} holds no Annotation_BaseNN.xls. Download them beside the twelve Base archives."
-        )
+        raise DatasetError(f"{root} holds no Annotation_BaseNN.xls. Download them beside the twelve Base archives.")
     images = index_images([root], recursive=True)
     items: list[Item] = []
     rejected: list[tuple[str, str]] = []

@@ -1,8 +1,8 @@
 """Messidor-2: `IMAGES/`, `messidor-2.csv` (left;right photographs of one examination), and the adjudicated grades.
 
-The grades are a second download, `messidor_data.csv` (Krause et al., "Grader variability and the importance of reference
-standards", Ophthalmology 2018): `image_id, adjudicated_dr_grade, adjudicated_dme, adjudicated_gradable`. Its names may carry
-another extension than the photographs.
+The grades are a second download, `messidor_data.csv` (Krause et al., "Grader variability and the importance of
+reference standards", Ophthalmology 2018): `image_id, adjudicated_dr_grade, adjudicated_dme, adjudicated_gradable`. Its
+names may carry another extension than the photographs.
 """
 
 from __future__ import annotations
@@ -61,13 +61,9 @@ def read_pairs(path: Path) -> dict[str, tuple[str, str]]:
             if not names or names == ["left", "right"]:
                 continue
             if len(names) != 2:
-                raise DatasetError(
-                    f"{path.name}, line {number}: expected left;right. Received: {';'.join(line)}."
-                )
+                raise DatasetError(f"{path.name}, line {number}: expected left;right. Received: {';'.join(line)}.")
             for name, side in zip(names, ("left", "right"), strict=True):
                 if name in eyes:
-                    raise DatasetError(
-                        f"{path.name}, line {number}: {name} is in two pairs. Check the download."
-                    )
+                    raise DatasetError(f"{path.name}, line {number}: {name} is in two pairs. Check the download.")
                 eyes[name] = (f"examination-{names[0]}", side)
     return eyes

@@ -1,7 +1,8 @@
 """ODIR-5K: `ODIR-5K_Training_*/<id>_<left|right>.jpg` and `ODIR-5K_Training_Annotations*.xlsx` (or full_df.csv).
 
-The columns N, D, G ... speak of the patient; the diagnostic keywords speak of each eye, and labels are taken from those. A
-suspected disease is neither: its label is missing (-1). Photographs whose keywords say that they show no fundus are rejected.
+The columns N, D, G ... speak of the patient; the diagnostic keywords speak of each eye, and labels are taken from
+those. A suspected disease is neither: its label is missing (-1). Photographs whose keywords say that they show no
+fundus are rejected.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""REFUGE 1: Training400 (g0001.jpg, n0001.jpg), Validation400 (V0001.jpg), Test400 (T0001.jpg), unpacked anywhere below.
+"""REFUGE 1: Training400 (g0001.jpg, n0001.jpg), Validation400 (V0001.jpg), Test400 (T0001.jpg), unpacked anywhere
+below.
 
-Masks are `Disc_Cup_Masks/**/<name>.bmp`: 0 is cup, 128 disc, 255 neither. Fovea centres (the first pixel counted as 1) and,
-for validation and test, the glaucoma label stand in `Fovea_location*.xlsx` and `Glaucoma_label_and_Fovea_location.xlsx`.
-The official validation and test sets are kept.
+Masks are `Disc_Cup_Masks/**/<name>.bmp`: 0 is cup, 128 disc, 255 neither. Fovea centres (the first pixel counted as 1)
+and, for validation and test, the glaucoma label stand in `Fovea_location*.xlsx` and
+`Glaucoma_label_and_Fovea_location.xlsx`. The official validation and test sets are kept.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ def listing(request: Request) -> Listing:
     files = [path for path in list_images(root, recursive=True) if NAME.match(path.stem)]
     masks = {path.stem.lower(): path for path in files if "mask" in relative(path.parent, root).lower()}
     photographs = sorted(set(files) - set(masks.values()))
-    sheets = sorted(
-        path for path in root.glob("**/*ovea_location*.xlsx") if not path.name.startswith((".", "~"))
-    )
+    sheets = sorted(path for path in root.glob("**/*ovea_location*.xlsx") if not path.name.startswith((".", "~")))
     if not photographs or not sheets:
         raise LayoutError(
             f"{root} holds {len(photographs)} REFUGE photographs and {len(sheets)} Fovea_location tables."

@@ -11,7 +11,8 @@ from tfrecord_tools.items import Item, Listing, Request
 DEFAULT_COUNT = 1200
 SEEDS = 1_000_000  # each --seed has that many images of its own
 MASKS = (
-    "optic_disc", "optic_cup", "microaneurysms", "haemorrhages", "hard_exudates", "cotton_wool_spots", "neovascularisation",
+    "optic_disc", "optic_cup", "microaneurysms", "haemorrhages", "hard_exudates", "cotton_wool_spots",
+    "neovascularisation",
 )  # fmt: skip
 
 

@@ -5,10 +5,11 @@
   python -m tfrecord_tools.build --dataset=csv --data_dir=PHOTOS --csv=labels.csv --image_column=file \\
       --mask_columns=optic_disc=mask,optic_cup=mask --mask_values="optic_disc>=1,optic_cup=2" --out=RECORDS
 
-Paths are relative to --data_dir; names without folder or extension are found where one file can be meant. Labels are whole
-numbers from 0 or names; an empty cell is a missing label. A label called dr_grade is the ICDR scale, which referable DR is
-made of. A mask is lit where the structure is, or has the grey levels of --mask_values. `split` cells are train, val, test or
-empty, `laterality` cells left, right, OD, OS or empty. Without a patient column, eyes of one patient are told by their names.
+Paths are relative to --data_dir; names without folder or extension are found where one file can be meant. Labels are
+whole numbers from 0 or names; an empty cell is a missing label. A label called dr_grade is the ICDR scale, which
+referable DR is made of. A mask is lit where the structure is, or has the grey levels of --mask_values. `split` cells
+are train, val, test or empty, `laterality` cells left, right, OD, OS or empty. Without a patient column, eyes of one
+patient are told by their names.
 """
 
 from __future__ import annotations
@@ -65,7 +66,11 @@ def listing(request: Request) -> Listing:
     sources, mask_notes = _masks(tables, flags, files)
     taken = {path for masks in sources.values() for source in masks.values() for path in source.paths}
     rows, rejected, row_notes = find_rows(
-        tables, flags.columns["image_column"], list(flags.labels.values()), files.without(taken), by_table="split_column" not in flags.columns
+        tables,
+        flags.columns["image_column"],
+        list(flags.labels.values()),
+        files.without(taken),
+        by_table="split_column" not in flags.columns,
     )
     classes, indices, label_notes = _labels(rows, flags.labels, whole[0].path.name)
     column = flags.columns.get("patient_column", "")
@@ -79,7 +84,15 @@ def listing(request: Request) -> Listing:
         masks=list(flags.masks),
         rejected=rejected,
         patients=patients_in_words(eyes, column, table=True),
-        notes=[*(note for table in whole for note in table.notes), *row_notes, *mask_notes, *label_notes, *graders, *patient_notes, *unused],
+        notes=[
+            *(note for table in whole for note in table.notes),
+            *row_notes,
+            *mask_notes,
+            *label_notes,
+            *graders,
+            *patient_notes,
+            *unused,
+        ],
         source={
             "title": ", ".join(table.path.name for table in whole),
             "address": "local files",
@@ -111,7 +124,11 @@ def _read_tables(request: Request, root: Path) -> tuple[list[Table], str]:
 
 def _tables_there(root: Path) -> str:
     names = [path.relative_to(root).as_posix() for path in find_tables(root)]
-    return f"Tables in {root}: {', '.join(names[:10])}." if names else f"No table (.csv, .tsv, .xlsx, .xls) lies in {root} or the folders in it."
+    return (
+        f"Tables in {root}: {', '.join(names[:10])}."
+        if names
+        else f"No table (.csv, .tsv, .xlsx, .xls) lies in {root} or the folders in it."
+    )
 
 
 def _check_flags(request: Request, root: Path, tables: Sequence[Table], given: str) -> _Flags:
@@ -128,18 +145,34 @@ def _check_flags(request: Request, root: Path, tables: Sequence[Table], given: s
     lacking += [] if labels or masks else ["--label_columns or --mask_columns (what is there to learn?)"]
     if lacking:
         raise ask(f"--dataset=csv needs {', '.join(lacking)}.", tables[0], root, given, request)
-    wanted = [*columns.items(), *(("label_columns", name) for name in labels.values()), *(("mask_columns", name) for name in masks.values())]
+    wanted = [
+        *columns.items(),
+        *(("label_columns", name) for name in labels.values()),
+        *(("mask_columns", name) for name in masks.values()),
+    ]
     for table in tables:
-        absent = [f"--{flag}{'=' if flag in SINGLE else ' '}{name}" for flag, name in wanted if find_column(table.columns, name) is None]
+        absent = [
+            f"--{flag}{'=' if flag in SINGLE else ' '}{name}"
+            for flag, name in wanted
+            if find_column(table.columns, name) is None
+        ]
         if absent:
-            raise ask(f"{table.path.name} has no column for {', '.join(absent)}; it has {', '.join(table.columns)}.", table, root, given, request)
+            raise ask(
+                f"{table.path.name} has no column for {', '.join(absent)}; it has {', '.join(table.columns)}.",
+                table,
+                root,
+                given,
+                request,
+            )
     try:
         values = mask_files.parse_values(_entries(request, "mask_values"))
     except mask_files.MaskError as err:
         raise DatasetError(str(err)) from err
     strange = sorted(set(values) - set(masks))
     if strange:
-        raise DatasetError(f"--mask_values names {strange[0]}, which --mask_columns does not ({', '.join(masks) or 'it is empty'}).")
+        raise DatasetError(
+            f"--mask_values names {strange[0]}, which --mask_columns does not ({', '.join(masks) or 'it is empty'})."
+        )
     return _Flags(columns, labels, masks, values)
 
 
@@ -148,7 +181,9 @@ def _entries(request: Request, flag: str) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def _masks(tables: Sequence[Table], flags: _Flags, files: NamedFiles) -> tuple[dict[str, dict[str, MaskSource]], list[str]]:
+def _masks(
+    tables: Sequence[Table], flags: _Flags, files: NamedFiles
+) -> tuple[dict[str, dict[str, MaskSource]], list[str]]:
     """Returns the masks of each row (by its place), and notes.
 
     Raises:
@@ -161,11 +196,15 @@ def _masks(tables: Sequence[Table], flags: _Flags, files: NamedFiles) -> tuple[d
             doubled = [name for name in found if list(found.values()).count(found[name]) > 1]
             if doubled and not set(doubled) <= set(flags.values):
                 raise DatasetError(
-                    f"{place(table, number)}: {found[doubled[0]]} stands under {' and '.join(doubled)}. Say which grey levels of it are inside: "
-                    f"{_levels_flag(files.root / found[doubled[0]], doubled)}."
+                    f"{place(table, number)}: {found[doubled[0]]} stands under {' and '.join(doubled)}. Say which grey "
+                    f"levels of it are inside: {_levels_flag(files.root / found[doubled[0]], doubled)}."
                 )
             sources[place(table, number)] = {
-                name: MaskSource((file,), "between", *flags.values[name]) if name in flags.values else MaskSource((file,), "half")
+                name: (
+                    MaskSource((file,), "between", *flags.values[name])
+                    if name in flags.values
+                    else MaskSource((file,), "half")
+                )
                 for name, file in found.items()
             }
     files.check_ambiguous("the mask columns")
@@ -180,7 +219,10 @@ def _levels_flag(path: Path, names: Sequence[str]) -> str:
         values, counts = np.unique(levels, return_counts=True)
         held = f" ({path.name} {mask_files.describe(values, counts)})"
         if values.max() > mask_files.NUMBERED:
-            flag = f'--mask_values="{mask_files.refuge_values(lossy)}" where 0 is cup, 128 rim and 255 background, as in REFUGE'
+            flag = (
+                f'--mask_values="{mask_files.refuge_values(lossy)}" where 0 is cup, 128 rim and 255 background, as in'
+                " REFUGE"
+            )
     except (OSError, ValueError):
         pass  # the build will say what is wrong with the file
     if set(names) != {"optic_disc", "optic_cup"}:
@@ -193,7 +235,8 @@ def _labels(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, dict[str, int]], list[str]]:
     """Returns label -> class names, label -> cell -> class index, and notes.
 
-    Rows without their photograph have no say: a sum below the table, or the rest of a data set of which a part lies here.
+    Rows without their photograph have no say: a sum below the table, or the rest of a data set of which a part lies
+    here.
     """
     classes: dict[str, tuple[str, ...]] = {}
     indices: dict[str, dict[str, int]] = {}
@@ -206,17 +249,22 @@ def _labels(
         held = Counter(indices[name][cell] for cell in cells if cell)
         if len(held) == 1:
             blank = " An empty cell is a label that nobody knows; where it means no, write no." if "" in cells else ""
-            notes.append(f"{where}: every label is {classes[name][next(iter(held))]!r}: there is nothing to tell apart.{blank}")
+            notes.append(
+                f"{where}: every label is {classes[name][next(iter(held))]!r}: there is nothing to tell apart.{blank}"
+            )
         if name != DR_GRADE and (is_icdr(classes[name]) or is_grade_column(column, indices[name])):
             order = " in alphabetical order" if not classes[name][0].isdigit() else ""
             notes.append(
-                f"{name} has classes of its own{order}. Referable DR, any DR and the five grades are made of dr_grade only: if {column} is the ICDR grade, write "
+                f"{name} has classes of its own{order}. Referable DR, any DR and the five grades are made of dr_grade "
+                f"only: if {column} is the ICDR grade, write "
                 f'--label_columns="dr_grade={column}".'
             )
     return classes, indices, notes
 
 
-def _item(row: Row, flags: _Flags, indices: Mapping[str, Mapping[str, int]], masks: Mapping[str, MaskSource], eye: Eye) -> Item:
+def _item(
+    row: Row, flags: _Flags, indices: Mapping[str, Mapping[str, int]], masks: Mapping[str, MaskSource], eye: Eye
+) -> Item:
     """Returns the photograph of a row.
 
     Raises:
@@ -227,12 +275,17 @@ def _item(row: Row, flags: _Flags, indices: Mapping[str, Mapping[str, int]], mas
     if column and row.cells[column]:
         split = split_of(row.cells[column])
         if split is None:
-            raise DatasetError(f"{row.where} ({row.name}): unknown {column} {row.cells[column]!r}. Known: train, val, test, or empty.")
+            raise DatasetError(
+                f"{row.where} ({row.name}): unknown {column} {row.cells[column]!r}. Known: train, val, test, or empty."
+            )
     column = flags.columns.get("laterality_column", "")
     if column:
         stated = side_of(row.cells[column])
         if stated is None:
-            raise DatasetError(f"{row.where} ({row.name}): unknown {column} {row.cells[column]!r}. Known: left, right, OS, OD, L, R, LA, RA, or empty.")
+            raise DatasetError(
+                f"{row.where} ({row.name}): unknown {column} {row.cells[column]!r}. Known: left, right, OS, OD, L, R, "
+                "LA, RA, or empty."
+            )
         side = stated or side
     return Item(
         image_id=row.name,

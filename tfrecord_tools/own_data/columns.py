@@ -11,8 +11,8 @@ from tfrecord_tools.items import DatasetError
 
 # Words by which the columns of one question differ; numbers and the letters a to d beside them.
 _GRADERS = words_of(
-    "grader graders reader rater observer annotator expert physician doctor ophthalmologist examiner reviewer arzt gutachter befunder untersucher leser "
-    "lecteur lector medico medecin"
+    "grader graders reader rater observer annotator expert physician doctor ophthalmologist examiner reviewer arzt "
+    "gutachter befunder untersucher leser lecteur lector medico medecin"
 )
 _SETTLED = words_of("adjudicated adjudication final consensus agreed konsens endgultig")
 _TURNS = _SETTLED | words_of("first second third initial revised original opinion erst zweit by von")
@@ -25,9 +25,13 @@ def plain_column(name: str) -> str:
 
 
 def question_of(column: str) -> tuple[tuple[str, ...], bool]:
-    """Returns the words of a column's name that ask, and whether the others name a grader: ("dr",) and True of DR_grader_1."""
+    """Returns the words of a column's name that ask, and whether the others name a grader: ("dr",) and True of
+    DR_grader_1.
+    """
     words = _words(column)
-    return tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word)), bool(set(words) & _GRADERS)
+    return tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word)), bool(
+        set(words) & _GRADERS
+    )
 
 
 def is_settled(column: str) -> bool:
@@ -41,7 +45,9 @@ def _words(column: str) -> list[str]:
 
 
 def find_column(columns: Sequence[str], wanted: str) -> str | None:
-    """Returns the column of that name, else the one that differs in case, blanks or hyphens only; None where there is none."""
+    """Returns the column of that name, else the one that differs in case, blanks or hyphens only; None where there is
+    none.
+    """
     if wanted in columns:
         return wanted
     alike = [name for name in columns if plain_column(name) == plain_column(wanted)]
@@ -60,6 +66,8 @@ def named_columns(entries: Sequence[str], columns: Sequence[str]) -> dict[str, s
         whole = not sign or find_column(columns, entry) is not None
         called, wanted = (entry.strip(), entry.strip()) if whole else (name.strip(), column.strip())
         if called in named and named[called] != wanted:
-            raise DatasetError(f"{called} is given two columns, {named[called]} and {wanted}. Give each a name of its own.")
+            raise DatasetError(
+                f"{called} is given two columns, {named[called]} and {wanted}. Give each a name of its own."
+            )
         named[called] = wanted
     return named

@@ -22,15 +22,18 @@ _WORDS = {
 _SHORT = {"left": ("l", "le", "li", "la"), "right": ("r", "re", "ra")}  # li, re; LA, RA: German
 SIDES = {word: side for words in (_WORDS, _SHORT) for side, names in words.items() for word in names}
 _ANY = "|".join(sorted(SIDES, key=len, reverse=True))
-# Not after a letter and before neither letter nor digit (10_left, 10L, OD.jpg), or at the start before a digit (L10), or
-# capitalised after a small letter (patientLeft).
+# Not after a letter and before neither letter nor digit (10_left, 10L, OD.jpg), or at the start before a digit (L10),
+# or capitalised after a small letter (patientLeft).
 _MARK = re.compile(
     rf"(?<![^\W\d_])(?P<mark>{_ANY})(?:[\W_]?eye)?(?![^\W_])|^(?P<first>{_ANY})(?=\d)|(?<=[a-z])(?P<camel>(?-i:Left|Right))(?:eye)?(?![a-z])",
     re.IGNORECASE,
 )
 _SEPARATORS = " _-.,;()[]"
 # The day of a visit is no part of the patient: P7-20240501-L and P7-20250612-R are two eyes of one.
-_DAY = re.compile(r"(?<!\d)(?:(?:19|20)\d\d([-._ ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])([-._])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)(?!\d)")
+_DAY = re.compile(
+    r"(?<!\d)(?:(?:19|20)\d\d([-._ "
+    r"]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])([-._])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)(?!\d)"
+)
 MANY = 12  # photographs of one patient; a reading of names that gives more is wrong, not generous
 PATIENT_FOLDERS, MEDIAN_PHOTOGRAPHS, MOST_PHOTOGRAPHS = 10, 8, 40
 SHORT_MARKS_SHARE = 0.2  # below it "_r" at the end of some names is chance and says nothing of the side
@@ -53,7 +56,9 @@ class Eye:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """Where a name states an eye: the side, the word that states it, and what stands before and after it, without separators and days."""
+    """Where a name states an eye: the side, the word that states it, and what stands before and after it, without
+    separators and days.
+    """
 
     side: str
     word: str
@@ -186,7 +191,11 @@ def patients_in_words(eyes: Sequence[Eye], column: str = "", *, table: bool = Fa
     several = Counter(eye.patient for eye in told)
     shared = sorted(name for name, count in several.items() if count > 1)
     if not shared:
-        more = "name the column with --patient_column" if table else "give each patient a folder, or use a CSV with --patient_column"
+        more = (
+            "name the column with --patient_column"
+            if table
+            else "give each patient a folder, or use a CSV with --patient_column"
+        )
         return (
             f"{NOT_KNOWN}: splits are by photograph, and two photographs of one patient may stand in two splits. If a "
             f"patient has several, name them alike (10_left, 10_right), or {more}."
@@ -194,4 +203,7 @@ def patients_in_words(eyes: Sequence[Eye], column: str = "", *, table: bool = Fa
     rest = len(eyes) - len(told)
     alone = f"; {rest} whose name says nothing are each a patient of its own" if rest else ""
     by = f"the column {column}, or by name where it is empty" if column else "name"
-    return f"Patients are told by {by}: {len(told)} photographs of {len(several)} (such as {shared[0]}) stay together{alone}."
+    return (
+        f"Patients are told by {by}: {len(told)} photographs of {len(several)} (such as {shared[0]}) stay "
+        f"together{alone}."
+    )

@@ -1,4 +1,6 @@
-"""Two columns of a table that answer one question, as two graders do: where they differ, which of them was read is said."""
+"""Two columns of a table that answer one question, as two graders do: where they differ, which of them was read is
+said.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,19 @@ def differing_graders(tables: Sequence[Table], read: Iterable[str]) -> list[str]
     """
     columns = tables[0].columns
     wanted = [column for name in read if (column := find_column(columns, name)) is not None]
-    pairs = [(one, other) for one in wanted for other in columns if _one_question(one, other) and (other not in wanted or one < other)]
+    pairs = [
+        (one, other)
+        for one in wanted
+        for other in columns
+        if _one_question(one, other) and (other not in wanted or one < other)
+    ]
     return [sentence for one, other in pairs if (sentence := _sentence(tables, one, other, both=other in wanted))]
 
 
 def _one_question(one: str, other: str) -> bool:
-    """Says whether two columns are called alike but for a grader, a number or a turn: DR_1 and DR_2, grade A and grade B, DR and final DR."""
+    """Says whether two columns are called alike but for a grader, a number or a turn: DR_1 and DR_2, grade A and grade
+    B, DR and final DR.
+    """
     if one == other:
         return False
     (first, by_grader), (second, by_other) = question_of(one), question_of(other)
@@ -47,8 +56,9 @@ def _sentence(tables: Sequence[Table], one: str, other: str, *, both: bool) -> s
     where, here, there = apart[0]
     what = "Both were read, each as a label of its own" if both else f"{one} was read"
     return (
-        f"{one} and {other} seem to ask the same, and differ in {len(apart)} of {len(held)} rows (the first is {where}: {here!r} and {there!r}). {what}. If "
-        f"they are two graders' answers, decide which holds and write it into one column."
+        f"{one} and {other} seem to ask the same, and differ in {len(apart)} of {len(held)} rows (the first is {where}:"
+        f" {here!r} and {there!r}). {what}. If they are two graders' answers, decide which holds and write it into one "
+        "column."
     )
 
 

@@ -1,4 +1,6 @@
-"""What the columns of a user's own table probably mean, by their names and cells: photograph, labels, masks, patient, split, side."""
+"""What the columns of a user's own table probably mean, by their names and cells: photograph, labels, masks, patient,
+split, side.
+"""
 
 from __future__ import annotations
 
@@ -23,25 +25,45 @@ from tfrecord_tools.own_data.table import Table
 LOOKED_AT = 40  # rows, where a column's meaning is guessed
 FEW_VALUES = 12
 IMAGE_NAMES = (
-    "image", "imagename", "imageid", "imgname", "img", "file", "filename", "filepath", "path", "photo", "photograph", "idcode", "name", "id",
+    "image", "imagename", "imageid", "imgname", "img", "file", "filename", "filepath", "path", "photo", "photograph",
+    "idcode", "name", "id",
     "fundus", "imagepath", "picture",
 )  # fmt: skip
-PICTURE_WORDS = ("image", "img", "photo", "picture", "file", "fundus", "bild", "datei", "foto", "imagen", "archivo", "fichier")
+PICTURE_WORDS = (
+    "image",
+    "img",
+    "photo",
+    "picture",
+    "file",
+    "fundus",
+    "bild",
+    "datei",
+    "foto",
+    "imagen",
+    "archivo",
+    "fichier",
+)
 PATIENT_NAME = re.compile(
     r"(patient|patienten|subject|person|proband|probanden|participant|paziente?|pacientes?|case|fall|pat|nhs|hospital|chart|record)"
     r"(id|ids|nr|no|num|number|nummer|code|key|kennung|name|hash)|patient(en)?|patients|subject|person|proband|paziente|paciente|pid|mrn|who"
 )
 _DR = r"(dr|icdr|rd|(diabeti[a-z]*)?retinopath[a-z]*)"
 _SCALE = r"(grade|level|severity|diagnosis|diagnose|schweregrad|grad|stadium|stufe|grado|grau|nivel|niveau|stade)"
-DR_NAME = re.compile(rf"(adjudicated|final)?({_DR}({_SCALE}|stage|class|scale|klasse|skala)?|{_SCALE}(of)?{_DR}?)|icdr[a-z]*")
+DR_NAME = re.compile(
+    rf"(adjudicated|final)?({_DR}({_SCALE}|stage|class|scale|klasse|skala)?|{_SCALE}(of)?{_DR}?)|icdr[a-z]*"
+)
 LABEL_NAMES = (
-    "label", "class", "target", "disease", "finding", "findings", "glaucoma", "referable", "category", "outcome", "result", "amd", "cataract",
+    "label", "class", "target", "disease", "finding", "findings", "glaucoma", "referable", "category", "outcome",
+    "result", "amd", "cataract",
     "klasse", "befund", "diagnose", "krankheit", "erkrankung", "glaukom", "katarakt",
 )  # fmt: skip
 NO_LABELS = (
-    "age", "sex", "gender", "date", "camera", "usage", "device", "site", "hospital", "note", "notes", "comment", "comments", "reader", "grader", "set",
-    "visit", "visitdate", "visitno", "eye", "eyes", "laterality", "side", "auge", "seite", "ojo", "oeil", "alter", "geschlecht", "datum", "kamera",
-    "klinik", "besuch", "bemerkung", "untersucher", "smoker", "smoking", "raucher", "dilated", "mydriasis", "mydriatic", "consent", "einwilligung",
+    "age", "sex", "gender", "date", "camera", "usage", "device", "site", "hospital", "note", "notes", "comment",
+    "comments", "reader", "grader", "set",
+    "visit", "visitdate", "visitno", "eye", "eyes", "laterality", "side", "auge", "seite", "ojo", "oeil", "alter",
+    "geschlecht", "datum", "kamera",
+    "klinik", "besuch", "bemerkung", "untersucher", "smoker", "smoking", "raucher", "dilated", "mydriasis", "mydriatic",
+    "consent", "einwilligung",
 )  # fmt: skip
 
 
@@ -62,26 +84,44 @@ def guess(table: Table, there: NamedFiles) -> Guess:
     files = there.without(())
     head = {name: [value for value in table.values(name)[:LOOKED_AT] if value] for name in table.columns}
     pictures = [name for name in table.columns if _names_pictures(name, head[name], files)]
-    pictures = [name for name in pictures if not _names_patients(name, head[name])] or pictures  # 007 is a patient, and may be a file, too
-    image = next((name for known in IMAGE_NAMES for name in pictures if plain_column(name) == known), pictures[0] if pictures else "")
+    pictures = [
+        name for name in pictures if not _names_patients(name, head[name])
+    ] or pictures  # 007 is a patient, and may be a file, too
+    image = next(
+        (name for known in IMAGE_NAMES for name in pictures if plain_column(name) == known),
+        pictures[0] if pictures else "",
+    )
     if not image:
         image = next((name for known in IMAGE_NAMES for name in table.columns if plain_column(name) == known), "")
-    masks = tuple((_mask_name(name), name) for name in pictures if name != image and _has_suffix(head[name]) and not _of_an_eye(name))
+    masks = tuple(
+        (_mask_name(name), name)
+        for name in pictures
+        if name != image and _has_suffix(head[name]) and not _of_an_eye(name)
+    )
     rest = [name for name in table.columns if name != image and name not in pictures and head[name]]
     split = next((name for name in rest if all(map(split_of, head[name]))), "")
-    side = next((name for name in rest if name != split and all(map(side_of, head[name])) and not _is_number(head[name])), "")
+    side = next(
+        (name for name in rest if name != split and all(map(side_of, head[name])) and not _is_number(head[name])), ""
+    )
     patient = next((name for name in rest if _names_patients(name, head[name])), "")
     rest = [name for name in rest if name not in (split, side, patient)]
     return Guess(image, _guess_labels(table, rest), masks, patient, split, side)
 
 
 def _guess_labels(table: Table, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Returns the ICDR grade, columns called like a label, and all of yes and no (a disease each); else the first of few values."""
+    """Returns the ICDR grade, columns called like a label, and all of yes and no (a disease each); else the first of
+    few values.
+    """
     values = {name: {value for value in table.values(name) if value} for name in columns}
     few = [name for name in columns if 2 <= len(values[name]) <= FEW_VALUES and plain_column(name) not in NO_LABELS]
-    grades = sorted((name for name in few if is_grade_column(name, values[name])), key=lambda name: not is_settled(name))[:1]
+    grades = sorted(
+        (name for name in few if is_grade_column(name, values[name])), key=lambda name: not is_settled(name)
+    )[:1]
     labels = [
-        name for name in few if name not in grades and (plain_column(name) in LABEL_NAMES or DR_NAME.fullmatch(plain_column(name)) or _asks(name, values[name]))
+        name
+        for name in few
+        if name not in grades
+        and (plain_column(name) in LABEL_NAMES or DR_NAME.fullmatch(plain_column(name)) or _asks(name, values[name]))
     ]
     return (*((DR_GRADE, name) for name in grades), *((name, name) for name in labels or few[: not grades]))
 
@@ -100,7 +140,9 @@ def is_grade_column(name: str, values: Collection[str]) -> bool:
 def _asks(name: str, values: Collection[str]) -> bool:
     """Says whether a column asks a question of yes or no that may be that of a disease; "gradable" is none."""
     answers = {plain_name(value) for value in values}
-    return not set(plain_name(name).split()) & (NOT_A_DISEASE | UNCLEAR) and (answers == {"0", "1"} or bool(answers & YES and answers & NO and answers <= YES | NO))
+    return not set(plain_name(name).split()) & (NOT_A_DISEASE | UNCLEAR) and (
+        answers == {"0", "1"} or bool(answers & YES and answers & NO and answers <= YES | NO)
+    )
 
 
 def _names_pictures(name: str, values: Sequence[str], files: NamedFiles) -> bool:
@@ -116,15 +158,18 @@ def _names_patients(name: str, values: Sequence[str]) -> bool:
 
 
 def unused_patient_column(table: Table, there: NamedFiles) -> list[str]:
-    """Returns [a sentence] on the column of a table that probably is the patient's, where several photographs share one; [] where none does."""
+    """Returns [a sentence] on the column of a table that probably is the patient's, where several photographs share
+    one; [] where none does.
+    """
     column = guess(table, there).patient
     held = Counter(value.casefold() for value in table.values(column) if value) if column else Counter()
     several = sum(count > 1 for count in held.values())
     if not several:
         return []
     return [
-        f"The column {column} was not used: {several} of its {len(held)} values stand in several rows. If it is the patient, build again with "
-        f"--patient_column={quoted(column)}; else one patient's photographs may be in training and test, and the figures look better than they are."
+        f"The column {column} was not used: {several} of its {len(held)} values stand in several rows. If it is the "
+        f"patient, build again with --patient_column={quoted(column)}; else one patient's photographs may be in "
+        "training and test, and the figures look better than they are."
     ]
 
 
@@ -138,7 +183,11 @@ def _is_number(values: Sequence[str]) -> bool:
 
 def photographs_of_eyes(table: Table) -> list[str]:
     """Returns the columns that each name the photograph of an eye: "OD image" and "OS image" of one row."""
-    return [name for name in table.columns if _of_an_eye(name) and _has_suffix([value for value in table.values(name)[:LOOKED_AT] if value])]
+    return [
+        name
+        for name in table.columns
+        if _of_an_eye(name) and _has_suffix([value for value in table.values(name)[:LOOKED_AT] if value])
+    ]
 
 
 def _of_an_eye(column: str) -> bool:

@@ -1,4 +1,5 @@
-"""Finds the files that a table names: without their folder or extension, in another case, with another machine's path before them.
+"""Finds the files that a table names: without their folder or extension, in another case, with another machine's path
+before them.
 
 A name is taken only where one file can be meant; the rest is counted and told with the place that was looked at.
 """
@@ -30,12 +31,16 @@ class NamedFiles:
         self.root = root
         self._avoid = set(avoid)
         self._listed = functools.cache(lambda: [relative(path, root) for path in list_images(root, recursive=True)])
-        self.completed: dict[tuple[str, str | None], str] = {}  # name in the table, its split -> file, where they differ
+        self.completed: dict[
+            tuple[str, str | None], str
+        ] = {}  # name in the table, its split -> file, where they differ
         self._by_split = False
         self.ambiguous: dict[str, list[str]] = {}
 
     def without(self, avoid: Iterable[str]) -> NamedFiles:
-        """Returns the same files but for those of `avoid`, with nothing looked for yet; the directory is listed once for both."""
+        """Returns the same files but for those of `avoid`, with nothing looked for yet; the directory is listed once
+        for both.
+        """
         other = NamedFiles(self.root, avoid)
         other._listed = self._listed
         return other
@@ -61,7 +66,8 @@ class NamedFiles:
         return dict(index)
 
     def find(self, name: str, split: str | None = None) -> str | None:
-        """Returns the file's path relative to the directory, with forward slashes; None where none, or more than one, can be meant.
+        """Returns the file's path relative to the directory, with forward slashes; None where none, or more than one,
+        can be meant.
 
         Args:
           name: as the table writes it.
@@ -110,8 +116,10 @@ class NamedFiles:
         if self.ambiguous:
             name, files = next(iter(self.ambiguous.items()))
             raise DatasetError(
-                f"{where}: {name!r} could be {' or '.join(files[:3])}{' ...' if len(files) > 3 else ''}, and {len(self.ambiguous)} names are so in all. "
-                f"Write the folder into the table, or give the folder that is meant: --data_dir={quoted(str(self.root / PurePosixPath(files[0]).parent))} (and --csv from there, or in full)."
+                f"{where}: {name!r} could be {' or '.join(files[:3])}{' ...' if len(files) > 3 else ''}, and "
+                f"{len(self.ambiguous)} names are so in all. Write the folder into the table, or give the folder that "
+                f"is meant: --data_dir={quoted(str(self.root / PurePosixPath(files[0]).parent))} (and --csv from "
+                "there, or in full)."
             )
 
     def missing_reason(self, name: str) -> str:
@@ -124,7 +132,10 @@ class NamedFiles:
             return []
         (name, _), file = next(iter(self.completed.items()))
         within = " in the folders of its table's split" if self._by_split else ""
-        return [f"{column}: {len(self.completed)} names are not paths as they stand; each fits one file only{within}, for example {name} is {file}."]
+        return [
+            f"{column}: {len(self.completed)} names are not paths as they stand; each fits one file only{within}, for "
+            f"example {name} is {file}."
+        ]
 
 
 def _key(text: str) -> str:

@@ -1,7 +1,7 @@
 """Whose photograph each row of a table is: what its patient column says, read with care, else what the names tell.
 
-The eyes of one patient must not stand in two splits, and columns part them in many ways: a number for each eye, "7" beside "007",
-one word for everybody who is not known.
+The eyes of one patient must not stand in two splits, and columns part them in many ways: a number for each eye, "7"
+beside "007", one word for everybody who is not known.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from tfrecord_tools.own_data.class_names import MISSING_WORDS
 from tfrecord_tools.own_data.eyes import Eye, find_mark, group_eyes
 
 
-def patients_of_rows(files: Sequence[str], names: Sequence[str], cells: Sequence[str] | None, column: str) -> tuple[list[Eye], list[str]]:
-    """Returns patient and side of each row, and notes: the column's patient, where it says more than the name, else as names tell.
+def patients_of_rows(
+    files: Sequence[str], names: Sequence[str], cells: Sequence[str] | None, column: str
+) -> tuple[list[Eye], list[str]]:
+    """Returns patient and side of each row, and notes: the column's patient, where it says more than the name, else as
+    names tell.
 
     Args:
       files: path of each row's photograph, with forward slashes.
@@ -31,7 +34,8 @@ def patients_of_rows(files: Sequence[str], names: Sequence[str], cells: Sequence
     cells = [re.sub(r"(?<=\d)[.,]0+$", "", cell) for cell in cells]
     unknown = [cell for cell in cells if cell.casefold() in MISSING_WORDS]
     own = [
-        cell in unknown or cell in (name, file, Path(name).stem) for cell, name, file in zip(cells, names, files, strict=True)
+        cell in unknown or cell in (name, file, Path(name).stem)
+        for cell, name, file in zip(cells, names, files, strict=True)
     ]
     known = ["" if nothing else cell for cell, nothing in zip(cells, own, strict=True)]
     people = one_spelling(without_sides([cell for cell in known if cell]))
@@ -48,19 +52,23 @@ def _notes(
 ) -> list[str]:
     notes = []
     if unknown:
-        notes.append(f"{column}: {len(unknown)} cells such as {unknown[0]!r} were taken as empty; they are no patient's name.")
+        notes.append(
+            f"{column}: {len(unknown)} cells such as {unknown[0]!r} were taken as empty; they are no patient's name."
+        )
     pairs = Counter(eye.patient for eye in by_name if eye.told).most_common(1)
     if pairs and pairs[0][1] > 1 and len({eye.patient for eye in eyes}) == len(eyes):
         pair = [file for file, eye in zip(files, by_name, strict=True) if eye.patient == pairs[0][0]]
         notes.append(
-            f"{column} has another value for every photograph, though {pair[0]} and {pair[1]} look like eyes of one patient, who may now "
-            f"stand in two splits. If {column} counts photographs, leave out --patient_column."
+            f"{column} has another value for every photograph, though {pair[0]} and {pair[1]} look like eyes of one "
+            f"patient, who may now stand in two splits. If {column} counts photographs, leave out --patient_column."
         )
     return notes
 
 
 def without_sides(patients: Sequence[str]) -> dict[str, str]:
-    """Returns each name in a patient column -> the patient: "10" for 10_L and 10_R where both occur, the name itself elsewhere."""
+    """Returns each name in a patient column -> the patient: "10" for 10_L and 10_R where both occur, the name itself
+    elsewhere.
+    """
     names = sorted(set(patients))
     eyes = group_eyes([name.replace("/", "_") for name in names])
     sides: dict[tuple[str, ...], set[str]] = {}
@@ -75,7 +83,9 @@ def without_sides(patients: Sequence[str]) -> dict[str, str]:
 
 
 def one_spelling(patients: Mapping[str, str]) -> dict[str, str]:
-    """Returns the same names -> patients with one spelling for "P 7", "p-7" and "P07", which spreadsheets and people write alike."""
+    """Returns the same names -> patients with one spelling for "P 7", "p-7" and "P07", which spreadsheets and people
+    write alike.
+    """
     spelled: dict[tuple[str, ...], str] = {}
     found = {}
     for name, patient in sorted(patients.items()):

@@ -1,4 +1,6 @@
-"""The build command that a user probably means, and the error that proposes it: what is missing, and what the table holds."""
+"""The build command that a user probably means, and the error that proposes it: what is missing, and what the table
+holds.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def build_command(table: str, found: Guess, data_dir: Path, request: Request) ->
         return ",".join(name if name == column else f"{name}={column}" for name, column in pairs)
 
     parts = [
-        ("data_dir", str(data_dir)), ("csv", table), ("image_column", found.image or "COLUMN"), ("label_columns", named(found.labels)),
+        ("data_dir", str(data_dir)), ("csv", table), ("image_column", found.image or "COLUMN"),
+        ("label_columns", named(found.labels)),
         ("mask_columns", named(found.masks)), ("patient_column", found.patient), ("split_column", found.split),
         ("laterality_column", found.laterality), ("out", str(request.out or "records/own")),
     ]  # fmt: skip
@@ -39,9 +42,16 @@ def as_typed(found: Guess, typed: Mapping[str, str | Sequence[str]], columns: Se
       typed: flag -> its value, as in `Request.table`.
       columns: of the table.
     """
-    single = {"image_column": "image", "patient_column": "patient", "split_column": "split", "laterality_column": "laterality"}
+    single = {
+        "image_column": "image",
+        "patient_column": "patient",
+        "split_column": "split",
+        "laterality_column": "laterality",
+    }
     changed: dict[str, Any] = {
-        field: str(typed[flag]) for flag, field in single.items() if typed.get(flag) and find_column(columns, str(typed[flag]))
+        field: str(typed[flag])
+        for flag, field in single.items()
+        if typed.get(flag) and find_column(columns, str(typed[flag]))
     }
     for flag, field in (("label_columns", "labels"), ("mask_columns", "masks")):
         value = typed.get(flag) or ()
@@ -69,8 +79,11 @@ def ask(problem: str, table: Table, data_dir: Path, given: str, request: Request
     eyes = photographs_of_eyes(table)
     if len(eyes) > 1:
         return DatasetError(
-            f"{problem}\n{describe(table)}\nThe columns {', '.join(eyes)} each name a photograph. Write a table with one photograph a row: its name, the "
-            f"patient (--patient_column), the eye (--laterality_column) and the label of that eye."
+            f"{problem}\n{describe(table)}\nThe columns {', '.join(eyes)} each name a photograph. Write a table with "
+            "one photograph a row: its name, the patient (--patient_column), the eye (--laterality_column) and the "
+            "label of that eye."
         )
     probable = as_typed(guess(table, NamedFiles(data_dir)), request.table, table.columns)
-    return DatasetError(f"{problem}\n{describe(table)}\nProbably:\n  {build_command(given, probable, data_dir, request)}")
+    return DatasetError(
+        f"{problem}\n{describe(table)}\nProbably:\n  {build_command(given, probable, data_dir, request)}"
+    )

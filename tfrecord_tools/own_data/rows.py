@@ -38,7 +38,9 @@ def place(table: Table, number: int) -> str:
 
 def check_doubtful(tables: Sequence[Table]) -> None:
     """Raises DatasetError where a cell may not be meant as it stands."""
-    found = [(table, number, column, why) for table in tables for (number, column), why in sorted(table.doubtful.items())]
+    found = [
+        (table, number, column, why) for table in tables for (number, column), why in sorted(table.doubtful.items())
+    ]
     if found:
         table, number, column, why = found[0]
         value = next(row[column] for row_number, row in table.rows if row_number == number)
@@ -63,7 +65,8 @@ def find_rows(
       The rows whose photograph is there; (name, reason) of the others; and notes.
 
     Raises:
-      DatasetError: an empty name, one photograph in two rows, names that mean several files, or not one photograph there.
+      DatasetError: an empty name, one photograph in two rows, names that mean several files, or not one photograph
+        there.
     """
     splits = [split_within(table.path.stem) for table in tables]
     by_table = by_table and len(tables) > 1 and None not in splits
@@ -84,19 +87,25 @@ def find_rows(
     if not found:
         there = f"{len(files.files)} pictures, such as {files.files[0]}" if files.files else "no picture"
         raise DatasetError(
-            f"No photograph is there of {len(rejected)} that {tables[0].path.name} names under {image}. The first, {rejected[0][0]!r}, was looked for as "
-            f"{files.root / rejected[0][0]} and by that name below {files.root}, which holds {there}. Correct --data_dir or --image_column."
+            f"No photograph is there of {len(rejected)} that {tables[0].path.name} names under {image}. The first, "
+            f"{rejected[0][0]!r}, was looked for as {files.root / rejected[0][0]} and by that name below {files.root}, "
+            f"which holds {there}. Correct --data_dir or --image_column."
         )
     notes = files.note(image)
     if by_table:
-        notes.append("The split of each photograph is that of its table: " + ", ".join(f"{t.path.name} = {s}" for t, s in zip(tables, splits, strict=True)))
+        notes.append(
+            "The split of each photograph is that of its table: "
+            + ", ".join(f"{t.path.name} = {s}" for t, s in zip(tables, splits, strict=True))
+        )
     counts = Counter(rows[0].name for rows in found.values())  # two splits may number their photographs alike
     once = [dataclasses.replace(row, name=row.file) if counts[row.name] > 1 else row for row, *_ in found.values()]
     return once, rejected, notes
 
 
 def _check_once(doubled: Sequence[Sequence[Row]], labels: Sequence[str]) -> None:
-    """Raises DatasetError where photographs stand in several rows (`doubled`); says whether the rows contradict each other."""
+    """Raises DatasetError where photographs stand in several rows (`doubled`); says whether the rows contradict each
+    other.
+    """
     if not doubled:
         return
     apart = [(rows, column) for rows in doubled for column in labels if len({row.cells[column] for row in rows}) > 1]
@@ -105,9 +114,13 @@ def _check_once(doubled: Sequence[Sequence[Row]], labels: Sequence[str]) -> None
     other = next((row for row in rows if row.cells[column] != one.cells[column]), rows[1]) if column else rows[1]
     count = f" {len(doubled)} photographs stand in several rows." if len(doubled) > 1 else ""
     if not apart:
-        raise DatasetError(f"{other.where} names {one.file}, which {one.where} names already, with the same labels. Remove one of the rows.{count}")
+        raise DatasetError(
+            f"{other.where} names {one.file}, which {one.where} names already, with the same labels. Remove one of the "
+            f"rows.{count}"
+        )
     raise DatasetError(
-        f"{other.where} names {one.file}, which {one.where} names already, and they contradict each other: {column} is {one.cells[column]!r} there and "
-        f"{other.cells[column]!r} here.{count} Of two graders, decide which label holds and leave one row of each photograph; of several findings, "
-        f"write one row with a column of 0 and 1 for each."
+        f"{other.where} names {one.file}, which {one.where} names already, and they contradict each other: {column} is "
+        f"{one.cells[column]!r} there and {other.cells[column]!r} here.{count} Of two graders, decide which label "
+        "holds and leave one row of each photograph; of several findings, write one row with a column of 0 and 1 for "
+        "each."
     )

@@ -1,4 +1,6 @@
-"""Reads a user's own table as spreadsheets and their exports are: one sheet of several, titles above the head, trailing cells left out."""
+"""Reads a user's own table as spreadsheets and their exports are: one sheet of several, titles above the head, trailing
+cells left out.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Table:
     Attributes:
       path: of the file.
       columns: names in the head, in order; unnamed ones are left out.
-      rows: (row number as a spreadsheet shows it, column -> stripped cell); cells left out are "", empty rows are left out.
+      rows: (row number as a spreadsheet shows it, column -> stripped cell); cells left out are "", empty rows are left
+        out.
       notes: what the reader had to suppose.
       doubtful: (row number, column) -> why the cell may not be meant as it stands: "is struck through".
     """
@@ -43,12 +46,19 @@ class Table:
         """Returns the table with the columns that `find_column` finds under `names`, called as there."""
         columns = {name: found for name in names if (found := find_column(self.columns, name)) is not None}
         rows = [(number, {name: row[column] for name, column in columns.items()}) for number, row in self.rows]
-        doubtful = {(number, name): why for (number, held), why in self.doubtful.items() for name, column in columns.items() if held == column}
+        doubtful = {
+            (number, name): why
+            for (number, held), why in self.doubtful.items()
+            for name, column in columns.items()
+            if held == column
+        }
         return dataclasses.replace(self, columns=list(columns), rows=rows, doubtful=doubtful)
 
 
 def table_paths(given: str, root: Path) -> list[Path]:
-    """Returns the files that --csv names, one or several with commas between; each as it stands, or else below `root`."""
+    """Returns the files that --csv names, one or several with commas between; each as it stands, or else below
+    `root`.
+    """
 
     def placed(name: str) -> Path:
         path = Path(name).expanduser()
@@ -62,7 +72,9 @@ def find_tables(root: Path) -> list[Path]:
     """Returns the tables in a data directory and the folders in it, not deeper."""
     found = [path for pattern in ("*", "*/*") for path in root.glob(pattern)]
     return sorted(
-        path for path in found if path.suffix.lower() in (".csv", ".tsv", ".xlsx", ".xls") and not path.name.startswith((".", "~"))
+        path
+        for path in found
+        if path.suffix.lower() in (".csv", ".tsv", ".xlsx", ".xls") and not path.name.startswith((".", "~"))
     )
 
 
@@ -74,7 +86,8 @@ def read_own_table(path: Path, wanted: Sequence[str] = ()) -> Table:
       wanted: column names that the user gave; they decide which sheet is read, and which row is the head.
 
     Raises:
-      DatasetError: no table, a quote without end, more cells than columns, a column name twice, several sheets that could be meant.
+      DatasetError: no table, a quote without end, more cells than columns, a column name twice, several sheets that
+        could be meant.
     """
     try:
         data = path.read_bytes()
@@ -86,18 +99,23 @@ def read_own_table(path: Path, wanted: Sequence[str] = ()) -> Table:
 
 
 def _from_sheets(path: Path, sheets: Mapping[str, SheetRows], wanted: Sequence[str]) -> Table:
-    filled = {name: sheet for name, sheet in sheets.items() if sum(any(map(_text, cells)) for _, cells in sheet.rows) > 1}
+    filled = {
+        name: sheet for name, sheet in sheets.items() if sum(any(map(_text, cells)) for _, cells in sheet.rows) > 1
+    }
     if not filled:
         raise DatasetError(f"{path} holds no rows. Check --csv.")
     fitting = {name: sheet for name, sheet in filled.items() if wanted and _head(sheet.rows, wanted) is not None}
     chosen = fitting or filled
     if len(chosen) > 1:
         raise DatasetError(
-            f"{path.name} has several sheets with {'these columns' if fitting else 'rows'}: {', '.join(chosen)}. Save the one that is meant as a CSV file."
+            f"{path.name} has several sheets with {'these columns' if fitting else 'rows'}: {', '.join(chosen)}. Save "
+            "the one that is meant as a CSV file."
         )
     name, sheet = next(iter(chosen.items()))
     others = [other for other in sheets if other != name]
-    return _table(path, sheet, [f"{path.name}: sheet {name!r} was read; not {', '.join(others)}."] if others else [], wanted)
+    return _table(
+        path, sheet, [f"{path.name}: sheet {name!r} was read; not {', '.join(others)}."] if others else [], wanted
+    )
 
 
 def _head(rows: Sequence[tuple[int, Sequence[object]]], wanted: Sequence[str]) -> int | None:
@@ -110,7 +128,9 @@ def _head(rows: Sequence[tuple[int, Sequence[object]]], wanted: Sequence[str]) -
 
 
 def _first_wide(texts: Sequence[tuple[int, Sequence[str]]]) -> int:
-    """Returns the index of the first row that is no title: more than half as many cells are filled as in any of the first rows."""
+    """Returns the index of the first row that is no title: more than half as many cells are filled as in any of the
+    first rows.
+    """
     widths = [sum(map(bool, cells)) for _, cells in texts[:TITLE_ROWS]]
     return next((index for index, width in enumerate(widths) if width * 2 > max(widths)), 0)
 
@@ -129,7 +149,11 @@ def _table(path: Path, sheet: SheetRows, notes: Sequence[str], wanted: Sequence[
         raise DatasetError(f"{path} has a column name twice: {', '.join(doubled)}. Correct its first line.")
     rows = [(number, _by_column(path, names, number, cells)) for number, cells in below]
     numbers = {number for number, _ in below}
-    doubtful = {(number, names[index]): why for (number, index), why in sheet.doubtful.items() if number in numbers and index < len(names)}
+    doubtful = {
+        (number, names[index]): why
+        for (number, index), why in sheet.doubtful.items()
+        if number in numbers and index < len(names)
+    }
     return Table(path, columns, rows, [*notes, *_row_notes(path, sheet, names, below)], doubtful)
 
 
@@ -142,24 +166,31 @@ def _by_column(path: Path, names: Sequence[str], number: int, cells: Sequence[st
     beyond = [cell for cell in cells[len(names) :] if cell]
     if beyond:
         raise DatasetError(
-            f"{path.name}, row {number} has {len(cells)} cells, the head {len(names)}: {beyond[0]!r} is too many. A separator within a text "
+            f"{path.name}, row {number} has {len(cells)} cells, the head {len(names)}: {beyond[0]!r} is too many. A "
+            "separator within a text "
             f'needs quotes: "a, b".'
         )
     padded = [*cells, *[""] * (len(names) - len(cells))]
     return {name: cell for name, cell in zip(names, padded, strict=False) if name}
 
 
-def _row_notes(path: Path, sheet: SheetRows, names: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]) -> list[str]:
+def _row_notes(
+    path: Path, sheet: SheetRows, names: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]]
+) -> list[str]:
     """Returns what is to be said of rows that end early, and of hidden ones."""
     notes = []
     short = [number for number, cells in rows if len(cells) < len(names) and any(names[len(cells) :])]
     if short:
-        notes.append(f"{path.name}: {len(short)} rows end before the last column (the first is row {short[0]}); the cells left out count as empty.")
+        notes.append(
+            f"{path.name}: {len(short)} rows end before the last column (the first is row {short[0]}); the cells left "
+            "out count as empty."
+        )
     unseen = sorted({number for number, _ in rows} & set(sheet.hidden))
     if unseen:
         notes.append(
-            f"{path.name}: {len(unseen)} of its {len(rows)} rows are hidden in the spreadsheet (by a filter or by hand; the first is row {unseen[0]}), and were "
-            f"read like the others. If they are not meant, delete them, or copy the rows that are seen into a table of their own."
+            f"{path.name}: {len(unseen)} of its {len(rows)} rows are hidden in the spreadsheet (by a filter or by hand;"
+            f" the first is row {unseen[0]}), and were read like the others. If they are not meant, delete them, or "
+            "copy the rows that are seen into a table of their own."
         )
     return notes
 

@@ -47,8 +47,8 @@ def _decoded(data: bytes, path: Path) -> tuple[str, list[str]]:
         text = "".join(_windows(byte) for byte in data)
         odd = next(word for word in re.split(r"[,;\t\r\n]", text) if not word.isascii())
         return text, [
-            f"{path.name} is not UTF-8 and was read as Windows-1252, for example {odd.strip()[:40]!r}. If that is not what you wrote, save it as "
-            f"'CSV UTF-8'."
+            f"{path.name} is not UTF-8 and was read as Windows-1252, for example {odd.strip()[:40]!r}. If that is not "
+            "what you wrote, save it as 'CSV UTF-8'."
         ]
 
 
@@ -72,10 +72,12 @@ def _text_rows(text: str, path: Path) -> list[tuple[int, list[object]]]:
                 continue
             for cell in cells:
                 inner = cell.splitlines()[1:]
-                if len(inner) > CELL_LINES or any(line.count(separator) >= max(1, len(cells) - 1, _width(rows) - 1) for line in inner):
+                if len(inner) > CELL_LINES or any(
+                    line.count(separator) >= max(1, len(cells) - 1, _width(rows) - 1) for line in inner
+                ):
                     raise DatasetError(
-                        f"{path.name}, row {number}: a quoted text goes over several lines and swallows the rows after it ({cell[:30]!r}). A "
-                        f"quotation mark is missing or too many; correct that row."
+                        f"{path.name}, row {number}: a quoted text goes over several lines and swallows the rows after "
+                        f"it ({cell[:30]!r}). A quotation mark is missing or too many; correct that row."
                     )
             rows.append((number, list(cells)))
     except csv.Error as err:

@@ -1,4 +1,6 @@
-"""Reads the visible sheets of Excel files: cells, and what their makers say by other means: merged, hidden, struck through, computed."""
+"""Reads the visible sheets of Excel files: cells, and what their makers say by other means: merged, hidden, struck
+through, computed.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,13 @@ from tfrecord_tools.own_data.sheet_rows import SheetRows
 
 XLSX_HEAD = b"PK\x03\x04"
 XLS_HEAD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-STRUCK = "is struck through, in whole or in part: is it withdrawn? Delete the row or correct the cell, or take the line through it away"
-NOT_COMPUTED = "is a formula whose value is not stored. Open the table in a spreadsheet program and save it, or save it as CSV"
+STRUCK = (
+    "is struck through, in whole or in part: is it withdrawn? Delete the row or correct the cell, or take the line "
+    "through it away"
+)
+NOT_COMPUTED = (
+    "is a formula whose value is not stored. Open the table in a spreadsheet program and save it, or save it as CSV"
+)
 
 
 def is_workbook(data: bytes, path: Path) -> bool:
@@ -68,7 +75,11 @@ def _xlsx_rows(sheet: Any, formulas: Any | None) -> SheetRows:
         for x, cell in enumerate(cells):
             if cell.value is not None and (cell.has_style and cell.font.strike or _struck_within(cell.value)):
                 doubtful[y + 1, x] = STRUCK
-            elif formulas is not None and cell.value is None and (formula := formulas.cell(y + 1, x + 1).value) is not None:
+            elif (
+                formulas is not None
+                and cell.value is None
+                and (formula := formulas.cell(y + 1, x + 1).value) is not None
+            ):
                 rows[y][x] = getattr(formula, "text", formula)
                 doubtful[y + 1, x] = NOT_COMPUTED
     for merged in sheet.merged_cells.ranges:  # a patient's cell merged over the rows of both eyes
@@ -102,7 +113,11 @@ def _xls_rows(book: Any, sheet: Any) -> SheetRows:
         (y + 1, x): STRUCK
         for y, cells in enumerate(rows)
         for x, value in enumerate(cells)
-        if value != "" and (sheet.cell_xf_index(y, x) in struck or any(book.font_list[font].struck_out for _, font in parts.get((y, x), ())))
+        if value != ""
+        and (
+            sheet.cell_xf_index(y, x) in struck
+            or any(book.font_list[font].struck_out for _, font in parts.get((y, x), ()))
+        )
     }
     for top, bottom, left, _ in sheet.merged_cells:
         for y in range(top, min(bottom, len(rows))):

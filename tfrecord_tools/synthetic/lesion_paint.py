@@ -15,9 +15,7 @@ _NEW_VESSEL = (0.22, 0.58, 0.50)
 _EXUDATE, _COTTON_WOOL = (1.03, 0.86, 0.50), (1.02, 0.87, 0.70)
 
 
-def _cover(
-    shapes: np.ndarray, opacities: np.ndarray, size: int, blur: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _cover(shapes: np.ndarray, opacities: np.ndarray, size: int, blur: float) -> tuple[np.ndarray, np.ndarray]:
     """Fills shapes; returns their softened opacity, [size, size] float32, and mask, bool (half covered)."""
     layer = canvas.new_layer(size)
     canvas.fill_polygons(layer, shapes, opacities)
@@ -120,9 +118,7 @@ def paint_neovascularisation(
         canvas.stroke(layer, list(strands), max(1, round(0.0042 * layer.shape[0] / 2)), 0.85)
     cover = canvas.reduce_layer(layer, size, size * 0.0011)
     reach = max(3, round(0.012 * layer.shape[0] / 2))
-    mesh = cv2.morphologyEx(
-        layer, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8)
-    )  # narrow gaps belong to it
+    mesh = cv2.morphologyEx(layer, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))  # narrow gaps belong to it
     mask = canvas.reduce_mask(mesh, size)
     cover += 0.9 * canvas.reduce_layer(layer, size, size * 0.006)  # the leaking mesh reddens its ground
     _absorb(planes, np.minimum(cover, np.float32(1.0)), _NEW_VESSEL)

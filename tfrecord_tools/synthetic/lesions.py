@@ -128,14 +128,10 @@ def _scatter(
     jitter = rng.random((len(radii), 60, 2))
     spots = (np.stack([cells % MAP, cells // MAP], axis=-1) + jitter) * (2.0 / MAP) - 1.0
     for radius, tries in zip(radii, spots, strict=True):
-        distance = (
-            np.hypot(*(tries[:, None] - others[None, :, :2]).transpose(2, 0, 1)) - others[:, 2] - radius - gap
-        )
+        distance = np.hypot(*(tries[:, None] - others[None, :, :2]).transpose(2, 0, 1)) - others[:, 2] - radius - gap
         free = np.flatnonzero((distance > 0).all(axis=1))
         if not len(free):
-            raise RuntimeError(
-                f"no room for {len(radii)} {kind} after 60 tries each; this is a defect of the drawing."
-            )
+            raise RuntimeError(f"no room for {len(radii)} {kind} after 60 tries each; this is a defect of the drawing.")
         centre = tries[free[0]]
         placed.append(centre)
         others = np.vstack([others, [*centre, radius]])
@@ -180,18 +176,14 @@ def plan_hard_exudates(seed: int, eye: Anatomy, weights: np.ndarray, count: int)
     rng = generator(seed, Stream.HARD_EXUDATES)
     radii = 0.0045 + 0.0125 * rng.random(count) ** 3.0
     groups = 1 + count // 24 + int(rng.integers(0, 3))
-    foci = _scatter(
-        rng, weights * _near(eye.fovea, 0.33, 0.06), np.full(groups, 0.05), 0.0, [], "groups of exudates"
-    )
+    foci = _scatter(rng, weights * _near(eye.fovea, 0.33, 0.06), np.full(groups, 0.05), 0.0, [], "groups of exudates")
     ring = rng.random(groups) < 0.45
     spread = rng.uniform(0.05, 0.16, groups)
     centres = np.empty((count, 2))
     for index in range(count):
         group = int(rng.integers(groups))
         turn = rng.uniform(0, 2 * np.pi, 40)
-        reach = spread[group] * (
-            1.0 + 0.12 * rng.normal(size=40) if ring[group] else np.abs(rng.normal(size=40))
-        )
+        reach = spread[group] * (1.0 + 0.12 * rng.normal(size=40) if ring[group] else np.abs(rng.normal(size=40)))
         tries = foci[group] + np.stack([reach * np.cos(turn), reach * np.sin(turn)], axis=1)
         cells = np.clip(((tries + 1.0) * (MAP / 2)).astype(int), 0, MAP - 1)
         free = np.flatnonzero(weights[cells[:, 1], cells[:, 0]] > 0)
@@ -211,13 +203,9 @@ def plan_cotton_wool_spots(seed: int, eye: Anatomy, weights: np.ndarray, count: 
     radii = rng.uniform(0.028, 0.055, count)
     x, y = canvas.pixel_axes(MAP)
     away = np.hypot(x - eye.fovea[0], y - eye.fovea[1]) > 0.8 * eye.disc_diameter
-    centres = _scatter(
-        rng, weights * away * _near(eye.disc.centre, 0.6, 0.05), radii, 0.03, [], "cotton wool spots"
-    )
+    centres = _scatter(rng, weights * away * _near(eye.disc.centre, 0.6, 0.05), radii, 0.03, [], "cotton wool spots")
     fibres = np.arctan2(*(centres - np.array(eye.disc.centre)).T[::-1])
-    return Spots(
-        centres, radii, rng.uniform(1.0, 1.8, count), fibres + np.pi / 2, rng.uniform(0.55, 0.95, count)
-    )
+    return Spots(centres, radii, rng.uniform(1.0, 1.8, count), fibres + np.pi / 2, rng.uniform(0.55, 0.95, count))
 
 
 def _near(centre: tuple[float, float], spread: float, floor: float) -> np.ndarray:

@@ -112,9 +112,7 @@ def paint_disc(seed: int, eye: Anatomy, planes: list[np.ndarray]) -> None:
     border = canvas.bell(((level - 1.02) / 0.07) ** 2) * rng.uniform(0.0, 0.22)
     pallor, brightness = rng.uniform(-0.1, 0.18), rng.uniform(0.84, 1.0)
     lamina = 1.0 + 0.025 * canvas.smooth_noise(rng, 150, size)[rows, columns]
-    for plane, rim, cup, bare, least in zip(
-        planes, _RIM, _CUP, (0.95, 0.72, 0.45), (1.12, 1.45, 1.6), strict=True
-    ):
+    for plane, rim, cup, bare, least in zip(planes, _RIM, _CUP, (0.95, 0.72, 0.45), (1.12, 1.45, 1.6), strict=True):
         area = plane[rows, columns]
         brighten = max(1.0, least * float(area.mean()) / rim)  # a pale fundus has a paler disc still
         rim, cup = rim * brighten, cup * brighten

@@ -229,9 +229,7 @@ def _branches(
             veins.append(parent.is_vein)
     if not starts:
         return []
-    start, heading, target, length, width, vein = map(
-        np.array, (starts, headings, targets, lengths, widths, veins)
-    )
+    start, heading, target, length, width, vein = map(np.array, (starts, headings, targets, lengths, widths, veins))
     return _walk(rng, eye, start, heading, target, length, width, vein, order)
 
 

@@ -51,11 +51,11 @@ def check(
 
     Returns:
       images, randomisation {method: {shuffled: {rank_correlation, changed, images, blank_trained, blank_shuffled}}}
-      with shuffled "last layers" and "all layers", verdict (`heatmap_verdict.judge`), and lesions {masks, images, cells, ceiling, <method>: {share, chance, ratio,
-      ratio_interval}}, or None where the records hold no lesion masks or no lesion image was answered right.
-      `ceiling` is the ratio that the lesion masks themselves reach when drawn with the cells x cells of
-      Grad-CAM's map; both are None for a network without such a map, whose methods are fewer, too. Several diseases
-      are not held against lesions. All numbers are means over images.
+      with shuffled "last layers" and "all layers", verdict (`heatmap_verdict.judge`), and lesions {masks, images,
+      cells, ceiling, <method>: {share, chance, ratio, ratio_interval}}, or None where the records hold no lesion masks
+      or no lesion image was answered right. `ceiling` is the ratio that the lesion masks themselves reach when drawn
+      with the cells x cells of Grad-CAM's map; both are None for a network without such a map, whose methods are fewer,
+      too. Several diseases are not held against lesions. All numbers are means over images.
 
       rank_correlation is the mean of absolute values: a map and its reverse are equally alike in what they show, and
       must not cancel. It is over the `images` where both maps hold heat. blank_trained counts those where the trained
@@ -74,9 +74,7 @@ def check(
         LAST: shuffled(run.model, last_only=True),
         ALL: shuffled(run.model, last_only=False),
     }
-    with Progress(
-        total=len(methods) * (1 + len(models)), desc="sanity check of the heat maps", unit="model"
-    ) as bar:
+    with Progress(total=len(methods) * (1 + len(models)), desc="sanity check of the heat maps", unit="model") as bar:
         for method in methods:
             learned = _maps(run.model, method, pictures, classes, run.background)
             bar.update()
@@ -192,7 +190,9 @@ def _lesions(
 ) -> dict[str, Any] | None:
     held = metadata.read_manifest(records, "dataset").get("masks", [])
     names = tuple(name for name in held if name not in ANATOMY)
-    right = np.flatnonzero((predictions.predicted == predictions.labels) & np.isin(predictions.labels, run.task.unhealthy))
+    right = np.flatnonzero(
+        (predictions.predicted == predictions.labels) & np.isin(predictions.labels, run.task.unhealthy)
+    )
     if not names or right.size == 0:
         return None
     chosen = np.random.default_rng(SEED).permutation(right)[:images]
@@ -252,18 +252,13 @@ def _spread(run: TrainedRun, predictions: Predictions, images: int) -> np.ndarra
     """Returns up to `images` rows, drawn at random but evenly from the predicted classes."""
     rng = np.random.default_rng(SEED)
     queues = [
-        rng.permutation(np.flatnonzero(predictions.predicted == index))
-        for index in range(len(run.task.class_names))
+        rng.permutation(np.flatnonzero(predictions.predicted == index)) for index in range(len(run.task.class_names))
     ]
-    order = sorted(
-        (place, index, row) for index, queue in enumerate(queues) for place, row in enumerate(queue)
-    )
+    order = sorted((place, index, row) for index, queue in enumerate(queues) for place, row in enumerate(queue))
     return np.array([row for _, _, row in order[:images]], dtype=int)
 
 
-def _maps(
-    model: Any, method: str, pictures: np.ndarray, classes: np.ndarray, background: float
-) -> np.ndarray:
+def _maps(model: Any, method: str, pictures: np.ndarray, classes: np.ndarray, background: float) -> np.ndarray:
     parts = [
         heatmaps.heat_maps(
             model,

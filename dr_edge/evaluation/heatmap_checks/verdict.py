@@ -69,28 +69,29 @@ def _randomisation_words(randomisation: Mapping[str, Any], maps: Mapping[str, bo
     says = []
     if good:
         text = (
-            f"Passed: the maps of {_names(good)} turn into others when all weights are shuffled (rank correlation, without "
-            f"its sign, below {ALIKE}). They depend on what the model learned."
+            f"Passed: the maps of {_names(good)} turn into others when all weights are shuffled (rank correlation, "
+            f"without its sign, below {ALIKE}). They depend on what the model learned."
         )
         says.append(_line(True, text))
     if bad:
         text = (
-            f"Not passed: the maps of {_names(bad)} stay much alike when all weights are shuffled (rank correlation, without "
-            f"its sign, {_values([randomisation[method][ALL]['rank_correlation'] for method in bad], 2)}, allowed is below "
-            f"{ALIKE}). They show the photograph more than what the model learned: do not take them as the reason of "
-            f"an answer."
+            f"Not passed: the maps of {_names(bad)} stay much alike when all weights are shuffled (rank correlation, "
+            f"without its sign, {_values([randomisation[method][ALL]['rank_correlation'] for method in bad], 2)}, "
+            f"allowed is below {ALIKE}). They show the photograph more than what the model learned: do not take them "
+            "as the reason of an answer."
         )
         says.append(_line(False, text))
     if blank:
         text = (
             f"Not judged: the maps of {_names(blank)} hold no heat on any of these images, so that there is nothing to "
-            f"explain an answer with."
+            "explain an answer with."
         )
         says.append(_line(None, text))
     if lost:
         text = (
-            f"Not judged: with all weights shuffled, the maps of {_names(lost)} hold no heat on any image where the trained "
-            f"model's do, so that there is nothing to compare with. Whether they depend on what the model learned is not known."
+            f"Not judged: with all weights shuffled, the maps of {_names(lost)} hold no heat on any image where the "
+            "trained model's do, so that there is nothing to compare with. Whether they depend on what the model "
+            "learned is not known."
         )
         says.append(_line(None, text))
     says += _fewer_words(randomisation, good + bad)
@@ -99,7 +100,7 @@ def _randomisation_words(randomisation: Mapping[str, Any], maps: Mapping[str, bo
         text = (
             f"With the last layers alone shuffled, the maps of {_names(same)} stay alike "
             f"({_values([randomisation[method][LAST]['rank_correlation'] for method in same], 2)}): they show where "
-            f"the network looks, and hardly why it named this class and no other."
+            "the network looks, and hardly why it named this class and no other."
         )
         says.append(_line(True, text))
     return says
@@ -113,8 +114,8 @@ def _fewer_words(randomisation: Mapping[str, Any], methods: Sequence[str]) -> li
         images = entry["images"] + entry["blank_trained"] + entry["blank_shuffled"]
         if entry["images"] < images:
             text = (
-                f"{TITLES[method]} was judged on {entry['images']} of {images} images; on the others the map holds no heat "
-                f"({entry['blank_trained']} of the trained model, {entry['blank_shuffled']} of the shuffled one)."
+                f"{TITLES[method]} was judged on {entry['images']} of {images} images; on the others the map holds no "
+                f"heat ({entry['blank_trained']} of the trained model, {entry['blank_shuffled']} of the shuffled one)."
             )
             says.append(_line(True, text))
     return says

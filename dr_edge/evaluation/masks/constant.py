@@ -1,10 +1,10 @@
 """The same answer for every photograph: what a segmentation must do better than.
 
-It is chosen on the validation photographs of the records that the run was trained on, as thresholds are: the judged ones
-decide nothing, and no model is called worse than an answer that nobody could have given beforehand. The mask is the mean of
-the labelled ones, cut where it overlaps them best; the cup-to-disc ratio is their median, which is off by least. Where these
-records are gone, or label a structure on too few photographs to choose well, it is chosen on the judged photographs
-themselves. That asks more of a model: what beats it beats every other constant.
+It is chosen on the validation photographs of the records that the run was trained on, as thresholds are: the judged
+ones decide nothing, and no model is called worse than an answer that nobody could have given beforehand. The mask is
+the mean of the labelled ones, cut where it overlaps them best; the cup-to-disc ratio is their median, which is off by
+least. Where these records are gone, or label a structure on too few photographs to choose well, it is chosen on the
+judged photographs themselves. That asks more of a model: what beats it beats every other constant.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class LabelledMasks:
             self._packed.append([None if row.min() < 0 else np.packbits(row > 0.5) for row in rows])
 
     def best(self, fewest: int = 1) -> list[np.ndarray | None]:
-        """Returns of each mask the cut of the mean that overlaps the labelled ones best, [P] bool; None where fewer than
-        `fewest` photographs have one that is not empty.
+        """Returns of each mask the cut of the mean that overlaps the labelled ones best, [P] bool; None where fewer
+        than `fewest` photographs have one that is not empty.
         """
         return [self._best(index, fewest) for index in range(len(self._packed[0]))]
 
@@ -77,9 +77,11 @@ class LabelledMasks:
         Returns:
           NaN where a photograph has no such mask or an empty one.
         """
-        chosen = self.best() if constant is None else [
-            self._best(index, 1) if mask is None else mask for index, mask in enumerate(constant)
-        ]
+        chosen = (
+            self.best()
+            if constant is None
+            else [self._best(index, 1) if mask is None else mask for index, mask in enumerate(constant)]
+        )
         blank = np.full(len(self._packed), np.nan)
         columns = [blank if mask is None else self._overlaps(mask[None], index)[0] for index, mask in enumerate(chosen)]
         return np.stack(columns, axis=1)

@@ -61,7 +61,9 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
     return content
 
 
-def _verdict(run: TrainedRun, scores: MaskScores, constant: Constant | None, described: Mapping[str, Any]) -> dict[str, Any]:
+def _verdict(
+    run: TrainedRun, scores: MaskScores, constant: Constant | None, described: Mapping[str, Any]
+) -> dict[str, Any]:
     names = run.task.class_names[: len(run.task.masks)]
     has_ratio = {DISC, CUP} <= set(run.task.masks)
     true, found = (scores.true_vcdr, scores.found_vcdr) if has_ratio else (None, None)
@@ -126,9 +128,9 @@ def _vcdr_metrics(scores: MaskScores) -> dict[str, Any] | None:
         "mean_absolute_error": float(np.abs(error).mean()),
         "mean_absolute_error_interval": _mean_interval(np.abs(error), scores.patients[both]),
         "bias": float(error.mean()),
-        "limits": None
-        if spread is None
-        else [float(error.mean() - 1.96 * spread), float(error.mean() + 1.96 * spread)],
+        "limits": (
+            None if spread is None else [float(error.mean() - 1.96 * spread), float(error.mean() + 1.96 * spread)]
+        ),
         "correlation": finite_or_none(np.corrcoef(true, found)[0, 1]) if varied else None,
     }
 

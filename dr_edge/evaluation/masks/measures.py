@@ -31,8 +31,8 @@ def overlap(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def ratios(task: Task, masks: np.ndarray) -> np.ndarray | None:
-    """Returns the vertical cup-to-disc ratio of [N, S, S, M] bool masks: [N] float64, NaN where disc or cup is empty; None
-    for a task without them.
+    """Returns the vertical cup-to-disc ratio of [N, S, S, M] bool masks: [N] float64, NaN where disc or cup is empty;
+    None for a task without them.
     """
     if not {DISC, CUP} <= set(task.masks):
         return None

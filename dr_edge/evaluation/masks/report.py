@@ -43,9 +43,7 @@ def cards(
     bar.
     """
     examples = (
-        examples_by_id(run, records, split, {str(scores.ids[row]) for row in rows}, run.task.masks)
-        if rows
-        else {}
+        examples_by_id(run, records, split, {str(scores.ids[row]) for row in rows}, run.task.masks) if rows else {}
     )
     result = []
     for row in Progress(rows, desc=f"outlines: {title}", unit="image", dynamic_ncols=True):
@@ -77,8 +75,7 @@ def render(run: TrainedRun, content: dict[str, Any], scores: Any, pictures: Pict
             pictures=pictures,
             series=svg_charts.SERIES,
             mask_colours=[
-                "#{:02x}{:02x}{:02x}".format(*overlay.MASK_COLOURS[index % 4])
-                for index in range(len(run.task.masks))
+                "#{:02x}{:02x}{:02x}".format(*overlay.MASK_COLOURS[index % 4]) for index in range(len(run.task.masks))
             ],
         )
     )
@@ -100,11 +97,17 @@ def _tiles(values: dict[str, Any]) -> list[tuple[str, str, str]]:
         )
     if values["glaucoma"]:
         area = values["glaucoma"]
-        shown.append(("Glaucoma AUC of vCDR", number_text.number(area["auc"], 3), number_text.interval(area["auc_interval"], 3)))
+        shown.append(
+            ("Glaucoma AUC of vCDR", number_text.number(area["auc"], 3), number_text.interval(area["auc_interval"], 3))
+        )
     if values["fovea"]:
         error = values["fovea"]
         shown.append(
-            ("Fovea error, disc diameters", number_text.number(error["disc_diameters"], 3), number_text.interval(error["disc_diameters_interval"], 3))
+            (
+                "Fovea error, disc diameters",
+                number_text.number(error["disc_diameters"], 3),
+                number_text.interval(error["disc_diameters_interval"], 3),
+            )
         )
     return shown
 
@@ -116,7 +119,10 @@ def _overlap_chart(run: TrainedRun, scores: Any) -> dict[str, Any]:
         (name, np.histogram(scores.dice[np.isfinite(scores.dice[:, index]), index], edges)[0])
         for index, name in enumerate(masks_of(run.task).class_names)
     ]
-    return {"svg": svg_charts.histogram(edges, counts, "Dice of an image"), "legend": list(masks_of(run.task).class_names)}
+    return {
+        "svg": svg_charts.histogram(edges, counts, "Dice of an image"),
+        "legend": list(masks_of(run.task).class_names),
+    }
 
 
 def _ratio_charts(vcdr: dict[str, Any] | None, scores: Any) -> dict[str, Any] | None:
@@ -127,9 +133,7 @@ def _ratio_charts(vcdr: dict[str, Any] | None, scores: Any) -> dict[str, Any] | 
     true, found = scores.true_vcdr[both], scores.found_vcdr[both]
     lines = [("bias", vcdr["bias"])]
     lines += [("", vcdr["limits"][0]), ("", vcdr["limits"][1])] if vcdr["limits"] else []
-    reach = max(
-        0.2, float(np.ceil(10 * np.abs([*(found - true), *(value for _, value in lines)]).max()) / 10)
-    )
+    reach = max(0.2, float(np.ceil(10 * np.abs([*(found - true), *(value for _, value in lines)]).max()) / 10))
     names = ("mean of both", "found − labelled")
     return {
         "scatter": svg_charts.scatter(true, found, ("labelled vCDR", "found vCDR"), None, (0, 1, 0, 1)),

@@ -90,15 +90,11 @@ def score_split(
             truth, outputs = batch["label"].numpy()[..., : len(masks)], network.predict_on_batch(batch["image"])
             logits = outputs[0] if has_features else outputs
             if not np.isfinite(logits).all():
-                raise RuntimeError(
-                    f"{run.directory}: the model gives outputs that are not finite. Train again."
-                )
+                raise RuntimeError(f"{run.directory}: the model gives outputs that are not finite. Train again.")
             probabilities = run.probabilities(logits)
             labelled.add(truth)
             dice, iou = overlap(truth, probabilities[..., : len(masks)] >= THRESHOLD)
-            part = {
-                key: batch[key].numpy() for key in ("id", "patient", "laterality", "quality", "source_size")
-            }
+            part = {key: batch[key].numpy() for key in ("id", "patient", "laterality", "quality", "source_size")}
             part |= {"dice": dice, "iou": iou}
             part |= {"features": np.asarray(outputs[1], np.float32)} if has_features else {}
             values = batch[f"label/{GLAUCOMA}"].numpy() if extra else np.full(len(dice), -1)
@@ -116,10 +112,7 @@ def score_split(
     if not rows:
         raise ValueError(f"{records}: split {split!r} holds no image with the masks {', '.join(masks)}.")
     joined = {key: np.concatenate(values) for key, values in rows.items()}
-    text = {
-        key: as_text(joined[key])
-        for key in ("id", "patient", "laterality")
-    }
+    text = {key: as_text(joined[key]) for key in ("id", "patient", "laterality")}
     measured = joined["measured"].T
     return MaskScores(
         text["id"], text["patient"], text["laterality"], joined["dice"], joined["iou"], measured[0], measured[1],
@@ -136,7 +129,9 @@ def _in_photograph(
     box: Sequence[float],
     size: Sequence[int],
 ) -> tuple[float, float, float, float]:
-    """Returns true vCDR, found vCDR, and the fovea's error in pixels and disc diameters of one image; NaN where unknown."""
+    """Returns true vCDR, found vCDR, and the fovea's error in pixels and disc diameters of one image; NaN where
+    unknown.
+    """
     true_ratio = found_ratio = math.nan
     disc = None
     if DISC in task.masks:

@@ -79,9 +79,7 @@ def test_an_adb_whose_server_does_not_work(fake_adb, monkeypatch):
     broken = fake_adb()
     path = Path(broken)
     text = path.read_text()
-    path.write_text(
-        text.replace("devices ]; then", "devices ]; then echo 'cannot connect to daemon' >&2; exit 1;")
-    )
+    path.write_text(text.replace("devices ]; then", "devices ]; then echo 'cannot connect to daemon' >&2; exit 1;"))
     with pytest.raises(errors.AdbMissing, match=r"cannot connect to daemon.*kill-server"):
         device.list_devices(broken)
     monkeypatch.setattr(device, "_LIST_SECS", 0.3)

@@ -31,9 +31,7 @@ HAL Ready: true
 def test_battery():
     found = {"battery_temperature_c": 31.2, "battery_level_percent": 87, "power": "USB"}
     assert phone.parse_battery(BATTERY) == found
-    assert (
-        phone.parse_battery(BATTERY.replace("USB powered: true", "USB powered: false"))["power"] == "battery"
-    )
+    assert phone.parse_battery(BATTERY.replace("USB powered: true", "USB powered: false"))["power"] == "battery"
     assert phone.parse_battery(BATTERY.replace("AC powered: false", "AC powered: true"))["power"] == "AC+USB"
     assert set(phone.parse_battery("Can't find service: battery\n").values()) == {None}
     assert phone.parse_battery("  level: 5\n  temperature: -31\n")["battery_temperature_c"] == -3.1

@@ -2,8 +2,8 @@
 adbd.
 
 Runs as root under `unshare --net --mount --pid --fork --mount-proc`, with a JSON description as its argument:
-root (an empty directory to mount on), adbd, library_path, unpacked (packages.unpack), visible (directories that must be seen there),
-files (path -> content), storage_bytes. The machine's own files are seen read-only; /data, /system and /sys
+root (an empty directory to mount on), adbd, library_path, unpacked (packages.unpack), visible (directories that must be
+seen there), files (path -> content), storage_bytes. The machine's own files are seen read-only; /data, /system and /sys
 are the stand-in's.
 """
 

@@ -66,9 +66,7 @@ def library_path(root: Path) -> str:
 
 
 def _release() -> str:
-    facts = dict(
-        line.partition("=")[::2] for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
-    )
+    facts = dict(line.partition("=")[::2] for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines())
     if not facts.get("VERSION_CODENAME"):
         raise Unavailable("this system names no Debian release in /etc/os-release")
     return facts["VERSION_CODENAME"]
@@ -88,9 +86,7 @@ def _sources(release: str) -> str:
         address, suite, component, key, kind = line.split("|")
         if suite == release and component in ("main", "universe") and kind == "Packages":
             signed = f"[signed-by={key}] " if key.startswith("/") else ""  # older apt leaves the name there
-            return "".join(
-                f"deb {signed}{address} {name} {component}\n" for name in (release, f"{release}-backports")
-            )
+            return "".join(f"deb {signed}{address} {name} {component}\n" for name in (release, f"{release}-backports"))
     raise Unavailable(f"the machine's apt sources do not list {release}")
 
 

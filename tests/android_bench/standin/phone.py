@@ -1,8 +1,8 @@
 """Stand-in phones for the tests: Google's real adbd in namespaces of its own, reached by the real adb.
 
-Real: adb, adbd, their protocol, Android's shell (mksh) and tools (toybox), signals, exit codes, files, full disks, LiteRT. Stand-ins, and
-nothing is learned from them about phones: getprop, dumpsys, cpufreq, and `benchmark_model`, which is a Python
-program that runs LiteRT and prints what the official tools print.
+Real: adb, adbd, their protocol, Android's shell (mksh) and tools (toybox), signals, exit codes, files, full disks,
+LiteRT. Stand-ins, and nothing is learned from them about phones: getprop, dumpsys, cpufreq, and `benchmark_model`,
+which is a Python program that runs LiteRT and prints what the official tools print.
 """
 
 from __future__ import annotations
@@ -78,11 +78,7 @@ class Phone:
             capture_output=True, text=True,
         ).stdout.splitlines()[1:]  # fmt: skip
         rows = [line.split(None, 2) for line in found]
-        return [
-            args
-            for pid, state, args in rows
-            if pid != "1" and "Z" not in state and not args.startswith("ps ")
-        ]
+        return [args for pid, state, args in rows if pid != "1" and "Z" not in state and not args.startswith("ps ")]
 
     def lose(self) -> None:
         """Ends it at once, as when the cable is pulled."""
@@ -184,9 +180,7 @@ def why_not() -> str | None:
     ):
         if shutil.which(program) is None:
             return f"stand-in phones need the program {program}"
-    tried = subprocess.run(
-        ["unshare", "-n", "-m", "-p", "-f", "--mount-proc", "true"], capture_output=True, text=True
-    )
+    tried = subprocess.run(["unshare", "-n", "-m", "-p", "-f", "--mount-proc", "true"], capture_output=True, text=True)
     return f"namespaces are not allowed here: {tried.stderr.strip()}" if tried.returncode else None
 
 
@@ -250,9 +244,7 @@ def _wait(look: Callable[[], int | None], process: subprocess.Popen, scratch: Pa
         if found:
             return found
         time.sleep(0.02)
-    raise RuntimeError(
-        f"The stand-in phone did not start: {(scratch / 'adbd.log').read_text(errors='replace')[-800:]}"
-    )
+    raise RuntimeError(f"The stand-in phone did not start: {(scratch / 'adbd.log').read_text(errors='replace')[-800:]}")
 
 
 def _child(pid: int) -> int | None:

@@ -6,16 +6,12 @@ import pytest
 
 from android_bench.tool import delegation
 
-COMPLETE = (
-    "INFO: Explicitly applied {} delegate, and the model graph will be completely executed by the delegate.\n"
-)
+COMPLETE = "INFO: Explicitly applied {} delegate, and the model graph will be completely executed by the delegate.\n"
 PARTLY = (
     "INFO: Explicitly applied {} delegate, and the model graph will be partially executed by the delegate "
     "w/ {} delegate kernels.\n"
 )
-NOT = (
-    "INFO: Though {} delegate is explicitly applied, the model graph will not be executed by the delegate.\n"
-)
+NOT = "INFO: Though {} delegate is explicitly applied, the model graph will not be executed by the delegate.\n"
 REPLACED = "{}: Replacing {} out of {} node(s) with delegate ({}) node, yielding {} partitions for {}.\n"
 
 

@@ -18,9 +18,7 @@ WARMUP, MEASURED = [18535, 14462, 14390], [14575, 14600, 14390, 15002, 14410, 14
 
 @given(TIMES, TIMES, st.booleans())
 def test_interpreter_tool(warmup, times, percentiles):
-    found = parse.parse_output(
-        "interpreter", tool_output.interpreter(warmup, times, percentiles=percentiles), ""
-    )
+    found = parse.parse_output("interpreter", tool_output.interpreter(warmup, times, percentiles=percentiles), "")
     latency = found["latency_ms"]
     assert latency["runs"] == len(times) and found["warmup_runs"] == len(warmup)
     assert (latency["min"], latency["max"]) == (min(times) / 1e3, max(times) / 1e3)
@@ -62,23 +60,17 @@ def test_the_oldest_form():
 
 
 def test_logcat_and_carriage_returns():
-    text = tool_output.interpreter(WARMUP, MEASURED).replace(
-        "INFO: ", "07-08 15:34:26.202 I/tflite  ( 5395): "
-    )
+    text = tool_output.interpreter(WARMUP, MEASURED).replace("INFO: ", "07-08 15:34:26.202 I/tflite  ( 5395): ")
     assert parse.parse_output("interpreter", text.replace("\n", "\r\n"), "")["latency_ms"]["runs"] == 8
 
 
 def test_exponents():
-    found = parse.parse_output(
-        "interpreter", tool_output.interpreter([2_000_000], [1_200_001, 1_200_003]), ""
-    )
+    found = parse.parse_output("interpreter", tool_output.interpreter([2_000_000], [1_200_001, 1_200_003]), "")
     assert found["latency_ms"]["mean"] == pytest.approx(1200.0)
 
 
 def test_no_warm_up():
-    found = parse.parse_output(
-        "interpreter", tool_output.interpreter([], [5, 6]).replace("nan, Inf", "0, Inf"), ""
-    )
+    found = parse.parse_output("interpreter", tool_output.interpreter([], [5, 6]).replace("nan, Inf", "0, Inf"), "")
     assert found["warmup_runs"] == 0 and found["first_ms"] is None
 
 
@@ -150,7 +142,8 @@ def test_another_programs_output_in_between(name, data):
     place, piece = data.draw(st.integers(0, len(text))), data.draw(LINES)
     after, before = text[place - 1 : place].isdigit(), text[place : place + 1].isdigit()
     if (piece in ("00", "1\n") and after) or (piece == "1\n" and before):
-        return  # digits after digits, or a line of digits in front of them, make another number, which no reader can tell
+        # digits after digits, or a line of digits in front of them, make another number, which no reader can tell
+        return
     mixed = text[:place] + piece + text[place:]
     same_or_error(kind, *((out, mixed) if err else (mixed, err)), whole)
 

@@ -33,14 +33,13 @@ def profile(nodes, start=True):
         for number, (kind, ms) in enumerate(order):
             begin = "    0.000\t" if start else ""
             lines.append(
-                f"\t{kind:>24}\t{begin}{ms + 0.2:9.3f}\t{ms:9.3f}\t  9.000%\t  9.000%\t     0.000\t        1\t[out/{number}]:{number}"
+                f"\t{kind:>24}\t{begin}{ms + 0.2:9.3f}\t{ms:9.3f}\t  9.000%\t  9.000%\t     0.000\t       "
+                f" 1\t[out/{number}]:{number}"
             )
         lines.append("")
     lines += ["Number of nodes executed: 5"]
     lines += ["============================== Summary by node type =============================="]
-    lines += [
-        "\t             [Node type]\t  [count]\t  [avg ms]\t    [avg %]\t    [cdf %]\t  [mem KB]\t[times called]"
-    ]
+    lines += ["\t             [Node type]\t  [count]\t  [avg ms]\t    [avg %]\t    [cdf %]\t  [mem KB]\t[times called]"]
     for kind in dict(nodes):
         these = [ms for name, ms in nodes if name == kind]
         lines.append(
@@ -68,11 +67,7 @@ def test_tables(start):
     assert sum(k["percent"] for k in found["by_type"]) == pytest.approx(100)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["CONV_2D", "ADD", "Teflon Delegate"]), st.integers(0, 99999)), min_size=1
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(["CONV_2D", "ADD", "Teflon Delegate"]), st.integers(0, 99999)), min_size=1))
 def test_any_network(nodes):
     nodes = [(kind, thousandths / 1000) for kind, thousandths in nodes]
     found = parse_profile(profile(nodes))

@@ -68,10 +68,18 @@ def test_a_map_without_heat_does_not_pass(run, test_split, monkeypatch):
 
 
 def measured(gradcam, layercam, ratio, ceiling=3.6):
-    """What the two checks found of two methods: correlations with the last and with all layers shuffled, times chance."""
+    """What the two checks found of two methods: correlations with the last and with all layers shuffled, times
+    chance.
+    """
     randomisation = {
         method: {
-            name: {"rank_correlation": value, "changed": value < 0.5, "images": 16, "blank_trained": 0, "blank_shuffled": 0}
+            name: {
+                "rank_correlation": value,
+                "changed": value < 0.5,
+                "images": 16,
+                "blank_trained": 0,
+                "blank_shuffled": 0,
+            }
             for name, value in zip(("last layers", "all layers"), values, strict=True)
         }
         for method, values in (("gradcam", gradcam), ("layercam", layercam))
@@ -97,7 +105,10 @@ def test_the_verdict_says_what_passed_and_what_it_means():
 
 def test_shuffling_keeps_the_values_and_leaves_the_model_alone(run):
     before = [weight.copy() for weight in run.model.get_weights()]
-    last, every = heatmap_checks.shuffled(run.model, last_only=True), heatmap_checks.shuffled(run.model, last_only=False)
+    last, every = (
+        heatmap_checks.shuffled(run.model, last_only=True),
+        heatmap_checks.shuffled(run.model, last_only=False),
+    )
     for original, now, a, b in zip(
         before, run.model.get_weights(), last.get_weights(), every.get_weights(), strict=True
     ):
@@ -105,8 +116,7 @@ def test_shuffling_keeps_the_values_and_leaves_the_model_alone(run):
         for copy in (a, b):
             np.testing.assert_array_equal(np.sort(copy.ravel()), np.sort(original.ravel()))
     assert (
-        last.get_layer("cam_features").get_weights()[0]
-        == run.model.get_layer("cam_features").get_weights()[0]
+        last.get_layer("cam_features").get_weights()[0] == run.model.get_layer("cam_features").get_weights()[0]
     ).all()
     assert (last.get_layer("logits").get_weights()[0] != run.model.get_layer("logits").get_weights()[0]).any()
 
@@ -124,7 +134,9 @@ def test_rank_correlations():
     heat = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
     everywhere = np.ones(heat.shape, bool)
     assert heatmap_checks.rank_correlations(heat, heat, everywhere)[0] == pytest.approx(1)
-    assert np.isnan(heatmap_checks.rank_correlations(heat, heat * 0, everywhere)[0])  # a map without heat has no ranking
+    assert np.isnan(
+        heatmap_checks.rank_correlations(heat, heat * 0, everywhere)[0]
+    )  # a map without heat has no ranking
     assert heatmap_checks.rank_correlations(heat, 1 - heat, everywhere)[0] == pytest.approx(-1)
 
 

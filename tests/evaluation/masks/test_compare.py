@@ -183,9 +183,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
 def test_the_command_prints_and_writes(tmp_path):
     runs = [str(evaluated(tmp_path / name, drawn_scores(gain, 1))) for name, gain in (("a", 0.0), ("b", 0.03))]
     command = [sys.executable, "-m", "dr_edge.evaluate", "compare", *runs]
-    result = subprocess.run(
-        [*command, f"--out={tmp_path / 'c.json'}"], capture_output=True, text=True, timeout=60
-    )
+    result = subprocess.run([*command, f"--out={tmp_path / 'c.json'}"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert "Dice, optic disc" in result.stdout and "100.0 % of draws" in result.stdout
     written = json.loads((tmp_path / "c.json").read_text())

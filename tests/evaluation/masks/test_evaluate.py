@@ -112,13 +112,23 @@ def test_subgroups_by_hand():
         source_size=np.where(small[:, None], (480, 640), (960, 1280)),
     )  # fmt: skip
     rows = {(row["kind"], row["name"]): row for row in subgroups.mask_subgroups(("disc", "cup"), table)}
-    assert set(rows) == {("eye", "left"), ("eye", "right"), ("quality", "lowest third"), ("quality", "middle third"), ("quality", "best third")}
+    assert set(rows) == {
+        ("eye", "left"),
+        ("eye", "right"),
+        ("quality", "lowest third"),
+        ("quality", "middle third"),
+        ("quality", "best third"),
+    }
     left, right = rows["eye", "left"], rows["eye", "right"]
-    assert left["images"] == left["patients"] == 20 and left["dice"]["cup"]["mean"] == pytest.approx(dice[:20, 1].mean())
+    assert left["images"] == left["patients"] == 20 and left["dice"]["cup"]["mean"] == pytest.approx(
+        dice[:20, 1].mean()
+    )
     assert right["dice"]["cup"] == {"images": 0, "mean": None, "interval": None}
     error = np.abs(found - true)[12:20]
     assert left["vcdr_error"]["images"] == 8 and left["vcdr_error"]["mean"] == pytest.approx(error.mean())
-    reference = scipy.stats.bootstrap((error,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    reference = scipy.stats.bootstrap(
+        (error,), np.mean, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
     spread = reference.high - reference.low
     assert left["vcdr_error"]["interval"] == pytest.approx(list(reference), abs=0.12 * spread)
     without = dataclasses.replace(table, found_vcdr=np.full(count, np.nan))
@@ -158,7 +168,11 @@ def drawn_records(tmp_path_factory):
     from tfrecord_tools.plan import BuildOptions
 
     out = tmp_path_factory.mktemp("drawn") / "records"
-    build(BuildOptions(dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=40, seed=3))
+    build(
+        BuildOptions(
+            dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=40, seed=3
+        )
+    )
     return out
 
 
@@ -220,9 +234,7 @@ def test_a_segmentation_run_gets_its_report(write_run, tmp_path):
         assert part in shown
     assert content["out_of_distribution"] == {"reason": "the network has no layer penultimate"}
     assert "is not known: the network has no layer penultimate." in page
-    assert (
-        "Bland-Altman" in page and "outline optic disc and optic cup" in page and "The worst overlaps" in page
-    )
+    assert "Bland-Altman" in page and "outline optic disc and optic cup" in page and "The worst overlaps" in page
 
 
 def test_glaucoma_is_what_the_records_call_so(write_run, stand_in_records, tmp_path):

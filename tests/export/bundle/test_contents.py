@@ -47,7 +47,9 @@ def test_a_changed_byte_is_refused_by_those_who_load_it(exported, tmp_path, read
     import android_bench.bundle
     from dr_edge.prediction.bundle import open_bundle
 
-    read = {"prediction": lambda path: open_bundle(path, "float32"), "android_bench": android_bench.bundle.read_bundle}[reader]
+    read = {"prediction": lambda path: open_bundle(path, "float32"), "android_bench": android_bench.bundle.read_bundle}[
+        reader
+    ]
     copy = shutil.copytree(exported[0], tmp_path / "copy")
     assert read(copy)
     file = copy / "model.float32.tflite"
@@ -84,9 +86,13 @@ def test_the_table_says_which_figure_is_which(exported):
     """evaluate, Keras before the export and the exported graph have three AUCs of the same photographs."""
     code = "import sys, export.__main__ as command; from dr_edge import metadata; "  # its flags are the process's own
     code += "print(command.summary(metadata.read_manifest(sys.argv[1], 'parity')))"
-    done = subprocess.run([sys.executable, "-c", code, str(exported[0])], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(exported[0])], capture_output=True, text=True, timeout=120, check=True
+    )
     stored, last = metadata.read_manifest(exported[0], "parity"), done.stdout.splitlines()[-1]
-    assert last.startswith("All on 16 test photographs. Keras before the export, on the normalised images that evaluate reads")
+    assert last.startswith(
+        "All on 16 test photographs. Keras before the export, on the normalised images that evaluate reads"
+    )
     assert last.endswith(f": AUC {stored['keras']['auc']:.4f} and {stored['graph']['auc']:.4f}.")
 
 
@@ -123,9 +129,16 @@ def test_the_card_says_where_probabilities_are_not_usable(exported, run_dir):
     assert stored["calibration_caution"] == content["calibration"]["caution"]
     run = runs.load_run(run_dir)
     fit = store.fit_of(run, run.records)
-    cards = [card.model_card(run, fit, stored | {"calibration_caution": said}, content["training"]) for said in (None, "Not usable.")]
+    cards = [
+        card.model_card(run, fit, stored | {"calibration_caution": said}, content["training"])
+        for said in (None, "Not usable.")
+    ]
     assert "`probabilities`: calibrated on" in cards[0] and "A probability is calibrated for" in cards[0]
-    assert cards[1].count("- **Not usable.**") == 2 and "calibrated on" not in cards[1] and "is calibrated for" not in cards[1]
+    assert (
+        cards[1].count("- **Not usable.**") == 2
+        and "calibrated on" not in cards[1]
+        and "is calibrated for" not in cards[1]
+    )
 
 
 def test_the_card_holds_the_classes_of_each_split(exported):
@@ -150,8 +163,13 @@ def test_every_operating_point_is_measured_on_the_test_split(exported):
             for key in ("sensitivity", "specificity"):
                 low, high = row[f"{key}_interval"]
                 assert 0 <= low <= row[key] <= high <= 1
-    compared = next(row for row in stored["graph"]["operating_points"] if row["name"] == stored["operating_point"]["name"])
-    assert compared["sensitivity"] == stored["graph"]["sensitivity"] and compared["specificity"] == stored["graph"]["specificity"]
+    compared = next(
+        row for row in stored["graph"]["operating_points"] if row["name"] == stored["operating_point"]["name"]
+    )
+    assert (
+        compared["sensitivity"] == stored["graph"]["sensitivity"]
+        and compared["specificity"] == stored["graph"]["specificity"]
+    )
 
 
 def test_vectors_can_be_repeated_with_an_artifact(exported):

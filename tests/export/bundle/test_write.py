@@ -21,7 +21,9 @@ def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_
     from export.graph import deployable as graph
 
     original = graph.prepare
-    monkeypatch.setattr(graph, "prepare", lambda *args: 128.0 + 0.0 * original(*args))  # every photograph comes out grey
+    monkeypatch.setattr(
+        graph, "prepare", lambda *args: 128.0 + 0.0 * original(*args)
+    )  # every photograph comes out grey
     # Weights that nobody trained do no better than grey: let the network's own row say what a trained one would.
     rows = measure.reference_rows
 
@@ -32,7 +34,9 @@ def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_
 
     monkeypatch.setattr(measure, "reference_rows", trained)
     strict = Settings(max_probability_difference={"dynamic_int8": 0.0})
-    with pytest.raises(bundle.ParityFailure, match="the deployable graph: the AUC falls by.*; dynamic_int8: a prob") as caught:
+    with pytest.raises(
+        bundle.ParityFailure, match="the deployable graph: the AUC falls by.*; dynamic_int8: a prob"
+    ) as caught:
         bundle.export_run(run_dir, tmp_path / "out", ["float32", "dynamic_int8"], settings=strict)
     assert caught.value.report["graph"]["auc"] == 0.5
     assert caught.value.report["artifacts"]["model.float32.tflite"]["max_probability_difference"] < 1e-4
@@ -100,7 +104,9 @@ def test_an_unknown_operating_point_is_named(run_dir, tmp_path):
 def test_a_triton_model_that_answers_otherwise_stops_the_export(run_dir, loose, tmp_path, monkeypatch):
     original = artifacts._build
     shifted = lambda run, fit, target: original(run, dataclasses.replace(fit, temperature=3 * fit.temperature), target)  # noqa: E731
-    monkeypatch.setattr(artifacts, "_build", lambda run, fit, target: (original if target.batch else shifted)(run, fit, target))
+    monkeypatch.setattr(
+        artifacts, "_build", lambda run, fit, target: (original if target.batch else shifted)(run, fit, target)
+    )
     with pytest.raises(bundle.ParityFailure, match="triton: in a batch of 8"):
         bundle.export_run(run_dir, tmp_path / "out", ["onnx_float32"], settings=loose)
     assert not (tmp_path / "out").exists()

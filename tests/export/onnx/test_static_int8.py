@@ -54,7 +54,11 @@ def test_no_weight_has_a_sign(made):
     points = {node.input[2] for node in proto.graph.node if node.op_type == "DequantizeLinear" and len(node.input) > 2}
     kinds = collections.Counter(weights[name].dtype.name for name in points)
     assert kinds["uint8"] > 20 and kinds["int8"] == 0
-    kernels = [node.input[0] for node in proto.graph.node if node.op_type == "DequantizeLinear" and np.ndim(weights.get(node.input[0], 0)) == 4]
+    kernels = [
+        node.input[0]
+        for node in proto.graph.node
+        if node.op_type == "DequantizeLinear" and np.ndim(weights.get(node.input[0], 0)) == 4
+    ]
     assert len(kernels) >= 10 and all(weights[name].dtype == np.uint8 and weights[name].max() > 250 for name in kernels)
 
 
@@ -66,7 +70,8 @@ def test_outputs_are_near_those_of_keras(made):
     assert len(quantised) < len(content)
     for photograph in photographs:
         (value,) = session.run(["probabilities"], {"image": photograph})
-        # Sums of integers are exact with weights that have no sign (above), so this is what 8 bits cost, on any processor.
+        # Sums of integers are exact with weights that have no sign (above), so this is what 8 bits cost, on any
+        # processor.
         np.testing.assert_allclose(value, np.asarray(graph.model(photograph)["probabilities"]), atol=0.05)
 
 

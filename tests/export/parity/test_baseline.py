@@ -1,4 +1,6 @@
-"""The verdict of a bundle is that of the exported model, and does not contradict the evaluation of its run in silence."""
+"""The verdict of a bundle is that of the exported model, and does not contradict the evaluation of its run in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_where_evaluate_says_otherwise_the_text_says_both(exported, status):
     found = of_scores(LABELS.astype(float), exported)
     assert found["status"] == status and "AUC 1.00" not in found["caution"]
     own, other = found["text"].split(" The network before the export, on the normalised images of the records: ")
-    assert own.startswith(found["title"]) and own.endswith("That is the exported model, which gets the photographs as stored.")
+    assert own.startswith(found["title"]) and own.endswith(
+        "That is the exported model, which gets the photographs as stored."
+    )
     assert other.startswith("Better than guessing: AUC 1.00") and found["before_export"].endswith(other)
 
 
@@ -56,12 +60,21 @@ def test_masks_are_judged_on_both_sides():
     pipeline, exported = truth.astype(np.float32), truth.astype(np.float32)
     exported[..., 1] = 0.0
     photographs = create_autospec(StoredPhotographs, instance=True)
-    found = verdict_of(task, Reference(photographs, GROUPS, GROUPS, truth, pipeline, {"masks": exported}), "test", True, True, None)
+    found = verdict_of(
+        task, Reference(photographs, GROUPS, GROUPS, truth, pipeline, {"masks": exported}), "test", True, True, None
+    )
     assert found["status"] == WORSE and found["baseline"] == "a constant answer"
     assert [part["status"] for part in found["parts"]] == [NOT_TOLD, BETTER, WORSE]
-    assert "before the export" in found["text"] and "Better than a constant answer: vertical cup-to-disc ratio" in found["text"]
-    template = environment(Path(".")).from_string('{% from "base.html.j2" import verdict_box with context %}{{ verdict_box(verdict) }}')
+    assert (
+        "before the export" in found["text"]
+        and "Better than a constant answer: vertical cup-to-disc ratio" in found["text"]
+    )
+    template = environment(Path(".")).from_string(
+        '{% from "base.html.j2" import verdict_box with context %}{{ verdict_box(verdict) }}'
+    )
     shown = template.render(verdict=found)  # a list of the parts, and under it in one sentence what is on both sides
-    assert shown.count("before the export") == 1 and "Better than a constant answer: vertical cup-to-disc ratio" in shown
+    assert (
+        shown.count("before the export") == 1 and "Better than a constant answer: vertical cup-to-disc ratio" in shown
+    )
     agreed = {key: value for key, value in found.items() if key != "before_export"}
     assert "before the export" not in template.render(verdict=agreed)

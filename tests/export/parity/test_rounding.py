@@ -14,7 +14,9 @@ SIDE, DRAWS = 32, 40
 
 
 def converted(weights: np.ndarray, integer: bool) -> bytes:
-    """A TFLite file of pixels / 255 times [3, C] weights at each pixel; `integer`: activations of 8 bits, else 8-bit weights alone."""
+    """A TFLite file of pixels / 255 times [3, C] weights at each pixel; `integer`: activations of 8 bits, else 8-bit
+    weights alone.
+    """
     import tensorflow as tf
 
     kernel = tf.constant(weights[None, None].astype(np.float32))
@@ -63,10 +65,14 @@ def test_what_8_bit_weights_read_moves_within_its_own_step():
     step = 128 / 255 / 255
     # Another code or the same one: at most a step for each of the three colours.
     bound = np.abs(weights).sum(axis=0) * step * 1.1
-    assert (difference[:, SIDE // 2 :].max(axis=(0, 1, 2)) <= bound).all() and difference[:, SIDE // 2 :].max() > 0.3 * bound.min()
+    assert (difference[:, SIDE // 2 :].max(axis=(0, 1, 2)) <= bound).all() and difference[
+        :, SIDE // 2 :
+    ].max() > 0.3 * bound.min()
     assert difference[:, : SIDE // 2].max() <= 1e-6
     again = runner(rounding.shaken(content))
-    np.testing.assert_array_equal(again(grey), runner(rounding.shaken(content))(grey))  # the seed decides, so bundles can be made again
+    np.testing.assert_array_equal(
+        again(grey), runner(rounding.shaken(content))(grey)
+    )  # the seed decides, so bundles can be made again
 
 
 def test_an_artifact_that_rounds_nothing_has_no_spread(tmp_path):
@@ -77,7 +83,9 @@ def test_an_artifact_that_rounds_nothing_has_no_spread(tmp_path):
         return {"masks": tf.cast(image, tf.float32) / 255.0}
 
     path = tmp_path / "model.float32.tflite"
-    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()], tf.Module()).convert())
+    path.write_bytes(
+        tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()], tf.Module()).convert()
+    )
     assert rounding.spread(path, [photograph(0)]) == [{}]
 
 
@@ -101,7 +109,8 @@ def test_an_onnx_graph_moves_where_it_rounds():
     plain = np.rint(x / 0.1)
     codes = np.rint(session.run(None, {"x": x})[0] / 0.1) - plain
     assert set(np.unique(codes)) == {-1, 0, 1} and not codes[0].any()
-    # A number that stands anywhere within its step and moves by u gets another code with probability |u|: 1/4 on average.
+    # A number that stands anywhere within its step and moves by u gets another code with probability |u|: 1/4 on
+    # average.
     assert codes[1:].var() == pytest.approx(1 / 4, abs=0.02)
     assert rounding.shaken_onnx(model([helper.make_node("Identity", ["x"], ["y"])])) is None
 
@@ -109,7 +118,11 @@ def test_an_onnx_graph_moves_where_it_rounds():
 def test_heat_maps_of_other_classes_are_not_compared():
     low, high = np.array([[0.6, 0.4]]), np.array([[0.4, 0.6]])
     maps = np.zeros((1, 3, 3)), np.ones((1, 3, 3))
-    same = rounding.differences({"probabilities": low, "heatmap": maps[0]}, {"probabilities": low + [[0.1, -0.1]], "heatmap": maps[1]})
+    same = rounding.differences(
+        {"probabilities": low, "heatmap": maps[0]}, {"probabilities": low + [[0.1, -0.1]], "heatmap": maps[1]}
+    )
     assert same == {"heatmap": 1.0, "probabilities": pytest.approx(0.1)}
-    other = rounding.differences({"probabilities": low, "heatmap": maps[0]}, {"probabilities": high, "heatmap": maps[1]})
+    other = rounding.differences(
+        {"probabilities": low, "heatmap": maps[0]}, {"probabilities": high, "heatmap": maps[1]}
+    )
     assert other == {"probabilities": pytest.approx(0.2)}

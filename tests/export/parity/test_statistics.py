@@ -49,9 +49,7 @@ def test_five_grades_and_several_diseases():
     diseases = rng.integers(-1, 2, (400, 2))
     scores = np.clip(rng.normal(0.5 + 0.2 * (diseases == 1), 0.2), 0, 1)
     found = statistics.class_statistics(tasks.diseases(), diseases, scores)
-    areas = [
-        metrics.roc_auc_score(diseases[diseases[:, i] >= 0, i], scores[diseases[:, i] >= 0, i]) for i in (0, 1)
-    ]
+    areas = [metrics.roc_auc_score(diseases[diseases[:, i] >= 0, i], scores[diseases[:, i] >= 0, i]) for i in (0, 1)]
     assert _value(found["auc"], 400) == pytest.approx(np.mean(areas))
 
 
@@ -68,7 +66,9 @@ def test_a_worse_model_drops_and_the_interval_says_so():
     worse = 0.5 * probabilities + 0.5 * np.random.default_rng(3).dirichlet((1, 1), len(labels))
     task = tasks.referable_dr()
     row = statistics.compare(
-        statistics.class_statistics(task, labels, worse), statistics.class_statistics(task, labels, probabilities), groups
+        statistics.class_statistics(task, labels, worse),
+        statistics.class_statistics(task, labels, probabilities),
+        groups,
     )
     low, high = row["drop_interval"]["auc"]
     assert 0 < low < row["drop"]["auc"] < high
@@ -113,7 +113,9 @@ def test_a_cup_that_is_lost_is_an_error_and_not_left_out():
     reference[0, 9:11, :, 1] = 0.1  # cup of 3 rows for 5: 0.3 for 0.5
     own[0, ..., 1] = 0.1  # the artifact loses the cup on the same, hard, image
     task = tasks.optic_disc_and_cup()
-    row = statistics.compare(*(statistics.mask_statistics(task, labels, masks) for masks in (own, reference)), np.arange(4))
+    row = statistics.compare(
+        *(statistics.mask_statistics(task, labels, masks) for masks in (own, reference)), np.arange(4)
+    )
     assert row["vcdr_accuracy"] == pytest.approx(2 / 3) and row["vcdr_found"] == pytest.approx(2 / 3)
     assert row["drop"]["vcdr_accuracy"] == pytest.approx((1 - 0.2) / 3)  # worse, though its other images are exact
     assert row["drop"]["vcdr_found"] == pytest.approx(1 / 3)
@@ -136,10 +138,14 @@ def test_intervals_of_masks_hold_their_values():
 
 def test_operating_points_are_those_of_scikit_learn():
     labels, probabilities, groups = _binary()
-    (row,) = statistics.at_operating_points(tasks.referable_dr(), [{"name": "p", "threshold": 0.3}], labels, probabilities, groups)
+    (row,) = statistics.at_operating_points(
+        tasks.referable_dr(), [{"name": "p", "threshold": 0.3}], labels, probabilities, groups
+    )
     positive = probabilities[:, 1] >= 0.3
     assert row["sensitivity"] == pytest.approx(metrics.recall_score(labels, positive))
     assert row["specificity"] == pytest.approx(metrics.recall_score(labels, positive, pos_label=0))
     assert row["sensitivity_interval"][0] < row["sensitivity"] < row["sensitivity_interval"][1]
-    (row,) = statistics.at_operating_points(tasks.referable_dr(), [{"name": "p", "threshold": 0.3}], np.ones(300, int), probabilities, groups)
+    (row,) = statistics.at_operating_points(
+        tasks.referable_dr(), [{"name": "p", "threshold": 0.3}], np.ones(300, int), probabilities, groups
+    )
     assert row["specificity"] is None and row["specificity_interval"] is None

@@ -55,7 +55,9 @@ def test_one_swapped_pair_is_no_proof_against_a_graph_but_two_are():
 
 
 def test_a_graph_of_masks_is_judged_by_each_mask():
-    content = report({"dice optic disc": 0.0, "dice optic cup": 0.05, "vcdr_accuracy": 0.5}, float32=({"dice optic cup": 0.0}, 0.0))
+    content = report(
+        {"dice optic disc": 0.0, "dice optic cup": 0.05, "vcdr_accuracy": 0.5}, float32=({"dice optic cup": 0.0}, 0.0)
+    )
     (sentence,) = said(content)
     assert "Dice of the optic cup falls by 0.0500" in sentence
     assert said(content, Settings(max_graph_dice_drop=0.06)) == []
@@ -147,11 +149,15 @@ def test_static_int8_names_the_layers_that_lose_most():
     short = advised(content, ["static_int8"], Settings(calibration_images=101))  # the training split holds no more
     assert not any(line.startswith("Calibrate") for line in short)
     assert not any("few" in line or "--formats" in line for line in lines)
-    assert not any("float_layers" in line for line in advised(report(static_int8=({"auc": 0.02}, 0.0)), ["static_int8"]))
+    assert not any(
+        "float_layers" in line for line in advised(report(static_int8=({"auc": 0.02}, 0.0)), ["static_int8"])
+    )
 
 
 def test_what_was_permitted_before_stays_permitted():
-    content = report({"auc": 0.16}, static_int8=({"auc": 0.2}, 0.0), dynamic_int8=({"auc": 0.25}, 0.0), float32=({"auc": 0.0}, 3e-3))
+    content = report(
+        {"auc": 0.16}, static_int8=({"auc": 0.2}, 0.0), dynamic_int8=({"auc": 0.25}, 0.0), float32=({"auc": 0.0}, 3e-3)
+    )
     for given in (Settings(max_auc_drop={"static_int8": 0.22}), Settings(max_auc_drop=0.21)):
         lines = advised(content, ["float32", "static_int8", "dynamic_int8"], given)
         values = [re.findall(r'--gin_param="(.*?)"', line)[0] for line in lines if line.startswith("Permit it")]
@@ -163,7 +169,11 @@ def test_what_was_permitted_before_stays_permitted():
 
 
 def test_one_pair_of_several_diseases_by_hand():
-    rows = {"glaucoma": {"support": 2, "images": 6}, "amd": {"support": 0, "images": 6}, "dr": {"support": 5, "images": 10}}
+    rows = {
+        "glaucoma": {"support": 2, "images": 6},
+        "amd": {"support": 0, "images": 6},
+        "dr": {"support": 5, "images": 10},
+    }
     content = {"images": 10, "keras": {"mean_auc": 0.5, "per_class": rows}}
     assert verdict.one_pair(content) == pytest.approx(1 / (2 * 4) / 2)
     assert verdict.one_pair({"images": 10, "keras": {}}) is None

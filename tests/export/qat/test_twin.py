@@ -117,7 +117,9 @@ def test_the_heat_map_is_that_of_the_finetuned_head(tiny_run, records, tmp_path,
     settings = finetune.QatSettings(epochs=1, batch_size=8, range_images=8)
     finetune.save_finetuned(run, fit, records, tmp_path / "saved", settings)
     image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), dtype=np.uint8)
-    found = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"](image=tf.constant(image))["heatmap"]
+    found = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"](image=tf.constant(image))[
+        "heatmap"
+    ]
     from export.graph.deployable import prepare
 
     prepared = np.asarray(prepare(keras.ops.cast(image, "float32"), run.preprocess))
@@ -143,7 +145,9 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
 
     def split(name: str) -> tuple[np.ndarray, ...]:
         batches = list(pipeline.evaluation_batches(records, name, task, 24, photograph=True))
-        return tuple(np.concatenate([batch[key].numpy() for batch in batches]) for key in ("image", "photograph", "label"))
+        return tuple(
+            np.concatenate([batch[key].numpy() for batch in batches]) for key in ("image", "photograph", "label")
+        )
 
     (images, photographs, labels), (_, tests, answers) = split("train"), split("test")
     run.model.compile(keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -151,10 +155,15 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
     assert history["loss"][-1] < 0.5
     fit = fit_lib.fit(run, records)
     finetune.save_finetuned(run, fit, records, tmp_path / "qat", finetune.QatSettings(1, 1e-4, 8, 24))
-    graph = deployable_graph(run.model, kind=task.kind, preprocess=run.preprocess, temperature=fit.temperature, target=PHONE_INT8)
+    graph = deployable_graph(
+        run.model, kind=task.kind, preprocess=run.preprocess, temperature=fit.temperature, target=PHONE_INT8
+    )
     frozen.save(*frozen.of_model(graph.model), tmp_path / "static")
     calibrated = tflite_int8.calibrate(tmp_path / "static", lambda: iter(photographs[:, None]))
-    contents = {"static": tflite_int8.quantise(calibrated, graph.head), "qat": tflite.convert_qat_int8(tmp_path / "qat")}
+    contents = {
+        "static": tflite_int8.quantise(calibrated, graph.head),
+        "qat": tflite.convert_qat_int8(tmp_path / "qat"),
+    }
     found = {}
     for name, content in contents.items():
         path = tmp_path / f"{name}.tflite"
@@ -164,7 +173,9 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
         chosen = np.clip(scores[np.arange(len(answers)), np.rint(answers).astype(int)], 1e-6, 1)
         found[name] = (roc_auc_score(answers, scores[:, 1]), -np.log(chosen).mean())
     print(f"AUC and cross-entropy on test: {found}")
-    pair = 1 / (answers.sum() * (1 - answers).sum())  # training and rounding differ by processor: one pair may swap places
+    pair = 1 / (
+        answers.sum() * (1 - answers).sum()
+    )  # training and rounding differ by processor: one pair may swap places
     assert found["qat"][0] >= found["static"][0] - pair - 1e-9 and found["static"][0] > 0.8
     assert found["qat"][1] <= found["static"][1] + 0.02
 

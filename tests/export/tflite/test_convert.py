@@ -58,10 +58,12 @@ def run_all(content: bytes, photographs) -> dict[str, np.ndarray]:
     return {key: np.concatenate([output[key] for output in outputs]) for key in outputs[0]}
 
 
-# The tolerances cover what each number format costs this network (1e-6, 0.001, 0.002 to 0.003 with any kernels of x86-64 and ARM),
-# many times over; what another processor adds is measured in test_all_formats.py, on a trained network.
+# The tolerances cover what each number format costs this network (1e-6, 0.001, 0.002 to 0.003 with any kernels of
+# x86-64 and ARM), many times over; what another processor adds is measured in test_all_formats.py, on a trained
+# network.
 @pytest.mark.parametrize(
-    ("variant", "tolerance"), [("float32", 1e-4), ("float16", 2e-2), ("dynamic_int8", 0.15), ("static_int8", 0.15), ("int16x8", 0.15)]
+    ("variant", "tolerance"),
+    [("float32", 1e-4), ("float16", 2e-2), ("dynamic_int8", 0.15), ("static_int8", 0.15), ("int16x8", 0.15)],
 )
 def test_probabilities_are_those_of_keras(converted, variant, tolerance):
     _, contents, photographs, _, expected = converted
@@ -114,7 +116,11 @@ def test_dense_layers_of_16_bits_have_one_scale(converted):
 
     graph = (model := schema.ModelT.InitFromPackedBuf(converted[1]["int16x8"])).subgraphs[0]
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    dense = [operation for operation in graph.operators if codes[operation.opcodeIndex] == schema.BuiltinOperator.FULLY_CONNECTED]
+    dense = [
+        operation
+        for operation in graph.operators
+        if codes[operation.opcodeIndex] == schema.BuiltinOperator.FULLY_CONNECTED
+    ]
     assert len(dense) > 5 and {len(graph.tensors[operation.inputs[1]].quantization.scale) for operation in dense} == {1}
 
 

@@ -1,4 +1,6 @@
-"""Drives headless Chromium through its DevTools pipe: standard library only, nothing to download, no port to collide."""
+"""Drives headless Chromium through its DevTools pipe: standard library only, nothing to download, no port to
+collide.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from types import TracebackType
 from typing import Any
 
 SWITCHES = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
 
@@ -45,7 +48,8 @@ class Browser:
         command = f'exec "$0" "$@" 3<&{high_read} 4>&{high_write}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, program, *SWITCHES, *switches, f"--user-data-dir={self._profile}", "about:blank"],
-            pass_fds=(high_read, high_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            pass_fds=(high_read, high_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
         for descriptor in {to_read, to_write, high_read, high_write}:
             os.close(descriptor)
@@ -56,7 +60,9 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -72,7 +78,9 @@ class Browser:
             os.close(self._from)
         shutil.rmtree(self._profile, ignore_errors=True)
 
-    def send(self, method: str, parameters: dict[str, Any] | None = None, session: str | None = None, timeout: float = 60) -> Any:
+    def send(
+        self, method: str, parameters: dict[str, Any] | None = None, session: str | None = None, timeout: float = 60
+    ) -> Any:
         """Sends a command and returns its result; events that arrive meanwhile are kept in `events`.
 
         Raises:
@@ -174,7 +182,9 @@ class Tab:
                 return value
             time.sleep(0.1)
         shown = self.run("document.body.innerText.slice(0, 600)")
-        raise TimeoutError(f"{condition} did not become true in {timeout} s. The page shows: {shown!r}; {self.complaints()}")
+        raise TimeoutError(
+            f"{condition} did not become true in {timeout} s. The page shows: {shown!r}; {self.complaints()}"
+        )
 
     def choose(self, selector: str, *files: Path) -> None:
         """Gives files to an <input type="file">, as its dialogue would."""

@@ -44,7 +44,8 @@ def grade(tab: Tab, *files: Path) -> list[dict[str, Any]]:
 def saved(tab: Tab) -> dict[str, Any]:
     """Returns what "Save" would write, read on its way."""
     tab.run("""window.saved = null; HTMLAnchorElement.prototype.click = () => {};
-      window.made ??= URL.createObjectURL; URL.createObjectURL = (blob) => { window.saved = blob.text(); return window.made.call(URL, blob); };
+      window.made ??= URL.createObjectURL;
+      URL.createObjectURL = (blob) => { window.saved = blob.text(); return window.made.call(URL, blob); };
       document.getElementById('save').click()""")
     content = json.loads(tab.run("window.saved"))
     tab.run("URL.createObjectURL = window.made")
@@ -53,13 +54,18 @@ def saved(tab: Tab) -> dict[str, Any]:
 
 def show_heat(tab: Tab) -> None:
     """Shows the heat map of the answer, also where it speaks for no disease that was found."""
-    tab.run("[...document.querySelectorAll('figure button')].find((one) => one.textContent === 'Show the heat map anyway')?.click()")
+    tab.run(
+        "[...document.querySelectorAll('figure button')].find((one) => one.textContent === 'Show the heat map "
+        "anyway')?.click()"
+    )
 
 
 def posts(server) -> float:
     """Returns how many photographs were sent to the server, as it counts them itself."""
     lines = httpx.get(f"{server.url}/metrics").text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith('dr_edge_requests_total{route="/v1/predict"'))
+    return sum(
+        float(line.split()[-1]) for line in lines if line.startswith('dr_edge_requests_total{route="/v1/predict"')
+    )
 
 
 def complaints(tab: Tab) -> list[str]:

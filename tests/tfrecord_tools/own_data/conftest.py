@@ -16,9 +16,13 @@ FLAGS = {"csv": "t.csv", "image_column": "image", "label_columns": ["level"]}
 
 @pytest.fixture(scope="session")
 def listed() -> Callable[..., Listing]:
-    """listed(root, table, names, **flags): lists empty photographs of these names by a table t.csv; None: by what lies there."""
+    """listed(root, table, names, **flags): lists empty photographs of these names by a table t.csv; None: by what lies
+    there.
+    """
 
-    def listing(root: Path, table: str | bytes | None = None, names: tuple[str, ...] = ("a.png", "b.png"), **flags) -> Listing:
+    def listing(
+        root: Path, table: str | bytes | None = None, names: tuple[str, ...] = ("a.png", "b.png"), **flags
+    ) -> Listing:
         for name in names:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).touch()
@@ -34,7 +38,10 @@ def labels() -> Callable[..., dict[str, str | None]]:
     """labels(listing, name="level"): photograph -> its class, None where the label is missing."""
 
     def of(listing: Listing, name: str = "level") -> dict[str, str | None]:
-        return {item.image_id: listing.labels[name][item.labels[name]] if item.labels[name] >= 0 else None for item in listing.items}
+        return {
+            item.image_id: listing.labels[name][item.labels[name]] if item.labels[name] >= 0 else None
+            for item in listing.items
+        }
 
     return of
 

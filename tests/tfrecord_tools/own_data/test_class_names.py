@@ -14,29 +14,58 @@ WHERE = "t.csv, column stage"
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("healthy", "Healthy"), ("No DR", "no dr"), ("No DR", "no_dr"), ("No DR", "No-DR"), ("no dr", "no  dr"), ("nodr", "no dr"),
-        ("no dr ", "no dr"), ("caf\u00e9", "cafe\u0301"), ("\uff2e\uff2f\u3000\uff24\uff32", "NO DR"), ("sick", "si\u00adck"), ("no\u2010dr", "no-dr"),
-        ("STRASSE", "stra\u00dfe"), ("no.dr", "no_dr"), ("sick", "sick_"), ("sick", "\u200bsick"), ("normal", "n\u043ermal"), ("\u0410\u041c\u0414", "A\u041c\u0414"),
+        ("healthy", "Healthy"), ("No DR", "no dr"), ("No DR", "no_dr"), ("No DR", "No-DR"), ("no dr", "no  dr"),
+        ("nodr", "no dr"),
+        ("no dr ", "no dr"), ("caf\u00e9", "cafe\u0301"), ("\uff2e\uff2f\u3000\uff24\uff32", "NO DR"),
+        ("sick", "si\u00adck"), ("no\u2010dr", "no-dr"),
+        ("STRASSE", "stra\u00dfe"), ("no.dr", "no_dr"), ("sick", "sick_"), ("sick", "\u200bsick"),
+        ("normal", "n\u043ermal"), ("\u0410\u041c\u0414", "A\u041c\u0414"),
     ],
 )  # fmt: skip
 def test_two_spellings_of_one_class_are_refused_with_their_counts(one: str, other: str):
-    with pytest.raises(DatasetError, match=r"several spellings: .* \(3 photographs\).* and .*\(1 photograph\)|several spellings: .* \(1 photograph\).* and .*\(3 photographs\)"):
+    with pytest.raises(
+        DatasetError,
+        match=(
+            r"several spellings: .* \(3 photographs\).* and .*\(1 photograph\)|several spellings: .* \(1 photograph\).*"
+            r" and .*\(3 photographs\)"
+        ),
+    ):
         read_classes([one] * 3 + [other, "PDR"], "stage", WHERE)
 
 
-@pytest.mark.parametrize("names", ["no|n|yes|y", "Yes|no|NO|N", "pos|positive|neg", "ja|nein|n", "s\u00ed|si|no", "true|t|false", "yes|present|absent"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "no|n|yes|y",
+        "Yes|no|NO|N",
+        "pos|positive|neg",
+        "ja|nein|n",
+        "s\u00ed|si|no",
+        "true|t|false",
+        "yes|present|absent",
+    ],
+)
 def test_two_words_for_one_answer_are_refused(names: str):
     with pytest.raises(DatasetError, match="several spellings"):
         read_classes(names.split("|"), "stage", WHERE)
 
 
-@pytest.mark.parametrize("names", ["yes|no", "n|y", "positive|negative|suspect", "f|n|o|s|t", "N|D|G|C|A|H|M|O", "none|mild"])
+@pytest.mark.parametrize(
+    "names", ["yes|no", "n|y", "positive|negative|suspect", "f|n|o|s|t", "N|D|G|C|A|H|M|O", "none|mild"]
+)
 def test_other_words_and_letters_are_classes_of_their_own(names: str):
     assert len(read_classes(names.split("|"), "stage", WHERE)[0]) == len(names.split("|"))
 
 
 def test_signs_that_mean_something_stay():
-    for one, other in (("DR+", "DR-"), ("glaucoma", "glaucoma-"), ("grade 1", "grade 2"), ("normal", "abnormal"), ("NPDR", "PDR"), ("type 1.5", "type 15 b")):
+    for one, other in (
+        ("DR+", "DR-"),
+        ("glaucoma", "glaucoma-"),
+        ("grade 1", "grade 2"),
+        ("normal", "abnormal"),
+        ("NPDR", "PDR"),
+        ("type 1.5", "type 15 b"),
+    ):
         assert plain(one) != plain(other)
         assert len(read_classes([one, other], "stage", WHERE)[0]) == 2
 
@@ -56,7 +85,17 @@ def test_a_slip_of_the_pen_is_said():
 
 
 def test_numbers_as_spreadsheets_write_them():
-    assert [whole_number(value) for value in ("1", "01", "1.0", "1,0", "\uff11", "1.5", "-1", "x", "")] == [1, 1, 1, 1, 1, None, None, None, None]
+    assert [whole_number(value) for value in ("1", "01", "1.0", "1,0", "\uff11", "1.5", "-1", "x", "")] == [
+        1,
+        1,
+        1,
+        1,
+        1,
+        None,
+        None,
+        None,
+        None,
+    ]
     classes, index, cautions = read_classes(["0", "1.0", "01", "2,0", ""], "stage", WHERE)
     assert classes == ("0", "1", "2") and index == {"0": 0, "1.0": 1, "01": 1, "2,0": 2} and not cautions
 
@@ -69,7 +108,9 @@ def test_gaps_beyond_reason_are_refused(numbers: tuple[int, ...]):
         read_classes([str(number) for number in numbers], "stage", WHERE)
 
 
-@pytest.mark.parametrize(("numbers", "absent"), [((1, 2), "0"), ((0, 1, 2, 4), "3"), ((0, 4), "1, 2, 3"), ((0, 1, 2, 3, 4, 6), "5")])
+@pytest.mark.parametrize(
+    ("numbers", "absent"), [((1, 2), "0"), ((0, 1, 2, 4), "3"), ((0, 4), "1, 2, 3"), ((0, 1, 2, 3, 4, 6), "5")]
+)
 def test_smaller_gaps_are_said(numbers: tuple[int, ...], absent: str):
     classes, _, cautions = read_classes([str(number) for number in numbers], "stage", WHERE)
     assert len(classes) == max(numbers) + 1 and f"no photograph has {absent};" in cautions[0]

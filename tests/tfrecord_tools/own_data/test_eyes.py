@@ -50,7 +50,8 @@ def test_both_eyes_are_of_one_patient_and_strangers_are_not(names: tuple[str, st
 
 @pytest.mark.parametrize(
     "name",
-    ["bright.jpg", "copyright.png", "red.png", "20051020_38557_0100_PP.png", "0024cdab0c1e.png", "IDRiD_001.jpg", "drishtiGS_001.png",
+    ["bright.jpg", "copyright.png", "red.png", "20051020_38557_0100_PP.png", "0024cdab0c1e.png", "IDRiD_001.jpg",
+    "drishtiGS_001.png",
      "g0001.jpg", "ordinary.png", "oslo.png", "models.png"],
 )  # fmt: skip
 def test_other_names_say_nothing(name: str):
@@ -86,7 +87,19 @@ def test_one_letter_at_the_end_of_a_few_names_says_nothing_of_the_side():
 
 def test_sides_in_cells():
     cells = ["left", "OD", "Left eye", "R", " os ", "", "both", "LA", "RA", "li", "re"]
-    assert [side_of(cell) for cell in cells] == ["left", "right", "left", "right", "left", "", None, "left", "right", "left", "right"]
+    assert [side_of(cell) for cell in cells] == [
+        "left",
+        "right",
+        "left",
+        "right",
+        "left",
+        "",
+        None,
+        "left",
+        "right",
+        "left",
+        "right",
+    ]
 
 
 def test_german_marks_keep_the_eyes_of_a_patient_together():
@@ -106,7 +119,8 @@ def test_patients_in_words():
 @pytest.mark.parametrize(
     "names",
     [
-        ("P7-20240501-L.jpg", "P7-20250612-R.jpg"), ("2024-05-01_P7_OD.jpg", "2025-06-12_P7_OS.jpg"), ("P7_01.05.2024_L.jpg", "P7_12.06.2025_R.jpg"),
+        ("P7-20240501-L.jpg", "P7-20250612-R.jpg"), ("2024-05-01_P7_OD.jpg", "2025-06-12_P7_OS.jpg"),
+        ("P7_01.05.2024_L.jpg", "P7_12.06.2025_R.jpg"),
         ("P7_L_20240501.jpg", "P7_R_20250612.jpg"), ("P7_left_20240501_2.jpg", "P7_right_2.jpg"),
     ],
 )  # fmt: skip
@@ -117,6 +131,8 @@ def test_the_day_of_a_visit_is_no_part_of_the_patient(names):
 
 
 def test_a_name_of_a_day_and_an_eye_keeps_the_day():
-    assert [eye.patient for eye in group_eyes(["20240501_L.jpg", "20240501_R.jpg", "20250612_L.jpg", "20250612_R.jpg"])] == ["20240501"] * 2 + ["20250612"] * 2
+    assert [
+        eye.patient for eye in group_eyes(["20240501_L.jpg", "20240501_R.jpg", "20250612_L.jpg", "20250612_R.jpg"])
+    ] == ["20240501"] * 2 + ["20250612"] * 2
     numbers = ["20391502_L.jpg", "20391502_R.jpg", "12345678901_L.jpg", "12345678901_R.jpg"]  # no days
     assert [eye.patient for eye in group_eyes(numbers)] == ["20391502"] * 2 + ["12345678901"] * 2

@@ -40,7 +40,10 @@ def test_names_that_could_mean_several_files_are_refused(tmp_path: Path, listed)
 
 
 def test_missing_photographs_are_counted_once_with_the_place(tmp_path: Path, listed):
-    with pytest.raises(DatasetError, match=rf"No photograph is there of 2 .*'c', was looked for as {tmp_path}/c .*2 pictures, such as a.png"):
+    with pytest.raises(
+        DatasetError,
+        match=rf"No photograph is there of 2 .*'c', was looked for as {tmp_path}/c .*2 pictures, such as a.png",
+    ):
         listed(tmp_path, "image,level\nc,1\nd,0\n")
     listing = listed(tmp_path, "image,level\na,1\nd,0\n")
     assert listing.rejected == [("d", f"t.csv, row 3: no such file: {tmp_path}/d, nor any of that name below")]

@@ -29,7 +29,10 @@ def test_it_is_said_that_referable_dr_needs_dr_grade(tmp_path: Path, listed):
     for text in ("image,level\na.png,2\nb.png,0\n", "image,level\na.png,PDR\nb.png,No DR\n"):
         notes = listed(tmp_path, text).notes
         assert any('--label_columns="dr_grade=level"' in note for note in notes), notes
-    assert not any("dr_grade" in note for note in listed(tmp_path, "image,glaucoma\na.png,1\nb.png,0\n", label_columns=["glaucoma"]).notes)
+    assert not any(
+        "dr_grade" in note
+        for note in listed(tmp_path, "image,glaucoma\na.png,1\nb.png,0\n", label_columns=["glaucoma"]).notes
+    )
 
 
 def test_splits_and_sides_in_other_words(tmp_path: Path, listed):
@@ -43,13 +46,21 @@ def test_splits_and_sides_in_other_words(tmp_path: Path, listed):
 def test_several_tables_are_splits_where_their_names_say_so(tmp_path: Path, listed):
     (tmp_path / "train_1.csv").write_text("image,level\na,0\nb,1\n", encoding="utf-8")
     (tmp_path / "valid.csv").write_text("image,level\nc,0\nd,1\n", encoding="utf-8")
-    names = ("train_images/train_images/a.png", "train_images/train_images/b.png", "val_images/c.png", "val_images/d.png")
+    names = (
+        "train_images/train_images/a.png",
+        "train_images/train_images/b.png",
+        "val_images/c.png",
+        "val_images/d.png",
+    )
     listing = listed(tmp_path, None, names, csv="train_1.csv,valid.csv")
     assert {item.image_id: item.split for item in listing.items} == {"a": "train", "b": "train", "c": "val", "d": "val"}
     assert any("train_1.csv = train, valid.csv = val" in note for note in listing.notes)
 
 
-@pytest.mark.parametrize(("names", "message"), [(("No DR", "no dr"), "'No DR' .* and 'no dr'"), (("0", "999"), "1000 classes"), (("1", "NA"), "A missing label")])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("No DR", "no dr"), "'No DR' .* and 'no dr'"), (("0", "999"), "1000 classes"), (("1", "NA"), "A missing label")],
+)
 def test_label_sets_of_columns(tmp_path: Path, names: tuple[str, str], message: str, listed):
     with pytest.raises(DatasetError, match=message):
         listed(tmp_path, f"image,level\na.png,{names[0]}\nb.png,{names[1]}\n")
@@ -57,7 +68,10 @@ def test_label_sets_of_columns(tmp_path: Path, names: tuple[str, str], message: 
 
 def test_a_cross_for_yes_leaves_no_without_a_word(tmp_path: Path, listed):
     notes = listed(tmp_path, "image,glaucoma\na.png,x\nb.png,\n", label_columns=["glaucoma"]).notes
-    assert any("nothing to tell apart. An empty cell is a label that nobody knows; where it means no, write no." in note for note in notes)
+    assert any(
+        "nothing to tell apart. An empty cell is a label that nobody knows; where it means no, write no." in note
+        for note in notes
+    )
     notes = listed(tmp_path, "image,glaucoma\na.png,x\nb.png,x\n", label_columns=["glaucoma"]).notes
     assert any(note.endswith("nothing to tell apart.") for note in notes)
 
@@ -65,7 +79,10 @@ def test_a_cross_for_yes_leaves_no_without_a_word(tmp_path: Path, listed):
 def test_yes_as_1_and_no_as_2_is_not_told_to_count_from_0_blindly(tmp_path: Path, listed):
     """Who took 1 from each, as the note said, had no as 1, the disease."""
     notes = listed(tmp_path, "image,glaucoma\na.png,1\nb.png,2\n", label_columns=["glaucoma"]).notes
-    assert any("write the classes as names ('yes', 'no'), or number them from 0, the one without the disease" in note for note in notes)
+    assert any(
+        "write the classes as names ('yes', 'no'), or number them from 0, the one without the disease" in note
+        for note in notes
+    )
 
 
 def test_a_sum_below_the_table_has_no_say_in_the_classes(tmp_path: Path, listed):
@@ -83,7 +100,10 @@ def test_splits_in_german(tmp_path: Path, listed):
 
 def test_two_splits_that_number_their_photographs_alike(tmp_path: Path, listed):
     """IDRiD's own tables: 001 is one photograph of the training set and another of the test set."""
-    for name, text in (("a. IDRiD_Disease Grading_Training Labels.csv", "001,0\n002,1\n"), ("b. IDRiD_Disease Grading_Testing Labels.csv", "001,1\n")):
+    for name, text in (
+        ("a. IDRiD_Disease Grading_Training Labels.csv", "001,0\n002,1\n"),
+        ("b. IDRiD_Disease Grading_Testing Labels.csv", "001,1\n"),
+    ):
         (tmp_path / name).write_text("image,level\n" + text, encoding="utf-8")
     names = ("a. Training Set/001.jpg", "a. Training Set/002.jpg", "b. Testing Set/001.jpg")
     tables = "a. IDRiD_Disease Grading_Training Labels.csv,b. IDRiD_Disease Grading_Testing Labels.csv"
@@ -91,6 +111,9 @@ def test_two_splits_that_number_their_photographs_alike(tmp_path: Path, listed):
     assert [(item.path, item.split, item.labels["level"]) for item in listing.items] == [
         (names[0], "train", 0), (names[1], "train", 1), (names[2], "test", 1)
     ]  # fmt: skip
-    assert any("3 names are not paths as they stand; each fits one file only in the folders of its table's split" in note for note in listing.notes)
+    assert any(
+        "3 names are not paths as they stand; each fits one file only in the folders of its table's split" in note
+        for note in listing.notes
+    )
     with pytest.raises(DatasetError, match="'001' could be"):
         listed(tmp_path, None, names, csv="a. IDRiD_Disease Grading_Training Labels.csv")

@@ -17,13 +17,16 @@ def test_all_missing_flags_at_once_with_a_ready_command(tmp_path: Path, listed):
     assert "needs --csv=FILE, --image_column=NAME, --label_columns or --mask_columns" in message
     assert "  DR grade: 0 (1), 2 (1)" in message
     assert message.endswith(
-        f'--data_dir={tmp_path} --csv=t.csv --image_column=id_code --label_columns="dr_grade=DR grade" --patient_column="patient id" '
-        f"--split_column=set --laterality_column=eye --out={tmp_path}/records"
+        f'--data_dir={tmp_path} --csv=t.csv --image_column=id_code --label_columns="dr_grade=DR grade"'
+        f' --patient_column="patient id" --split_column=set --laterality_column=eye --out={tmp_path}/records'
     )
 
 
 def test_columns_that_are_not_there_are_named_together(tmp_path: Path, listed):
-    with pytest.raises(DatasetError, match=r"no column for --image_column=photo, --patient_column=who, --label_columns grade; it has image, level"):
+    with pytest.raises(
+        DatasetError,
+        match=r"no column for --image_column=photo, --patient_column=who, --label_columns grade; it has image, level",
+    ):
         listed(tmp_path, "image,level\na.png,1\n", image_column="photo", patient_column="who", label_columns=["grade"])
 
 
@@ -36,13 +39,18 @@ def test_numbers_of_photographs_are_guessed_where_the_column_says_so(tmp_path: P
     ("head", "flags"),
     [
         ("image,patient,eye,dr_grade", "--image_column=image --label_columns=dr_grade --patient_column=patient"),
-        ("Bildnummer,Patienten-ID,Auge,DR Stadium", '--image_column=Bildnummer --label_columns="dr_grade=DR Stadium" --patient_column=Patienten-ID'),
+        (
+            "Bildnummer,Patienten-ID,Auge,DR Stadium",
+            '--image_column=Bildnummer --label_columns="dr_grade=DR Stadium" --patient_column=Patienten-ID',
+        ),
         ("image,NHS no,side,level", '--image_column=image --label_columns=dr_grade=level --patient_column="NHS no"'),
     ],
 )
 def test_patients_that_look_like_files_are_proposed_as_patients(tmp_path: Path, head: str, flags: str, listed):
     """Patients 001, 002 fit 00001.jpg, 00002.jpg, and the column was proposed for nothing."""
-    rows = "".join(f"{number:05d},{number // 2:03d},{'RA' if number % 2 else 'LA'},{number % 4}\n" for number in range(1, 9))
+    rows = "".join(
+        f"{number:05d},{number // 2:03d},{'RA' if number % 2 else 'LA'},{number % 4}\n" for number in range(1, 9)
+    )
     names = tuple(f"{number:05d}.jpg" for number in range(1, 9))
     with pytest.raises(DatasetError) as caught:
         listed(tmp_path, f"{head}\n{rows}", names, image_column=None, label_columns=[])
@@ -56,13 +64,18 @@ def test_patients_that_look_like_files_are_proposed_as_patients(tmp_path: Path, 
 
 def test_a_photograph_called_by_its_patient_stays_the_photograph(tmp_path: Path, listed):
     with pytest.raises(DatasetError, match="--image_column=patient --label_columns=glaucoma --out"):
-        listed(tmp_path, "patient,glaucoma\n001,0\n002,1\n", ("001.png", "002.png"), image_column=None, label_columns=[])
+        listed(
+            tmp_path, "patient,glaucoma\n001,0\n002,1\n", ("001.png", "002.png"), image_column=None, label_columns=[]
+        )
 
 
 def test_a_row_of_two_eyes_is_asked_for_as_two_rows(tmp_path: Path, listed):
     """The photograph of the other eye was proposed as a mask."""
     text = "Patient,OD Bild,OS Bild,OD DR,OS DR\n1,a.png,b.png,0,2\n"
-    with pytest.raises(DatasetError, match="The columns OD Bild, OS Bild each name a photograph. Write a table with one photograph a row") as caught:
+    with pytest.raises(
+        DatasetError,
+        match="The columns OD Bild, OS Bild each name a photograph. Write a table with one photograph a row",
+    ) as caught:
         listed(tmp_path, text, image_column=None, label_columns=[])
     assert "mask_columns=" not in str(caught.value)
     masks = "image,disc mask,cup mask\na.png,m.png,n.png\n"

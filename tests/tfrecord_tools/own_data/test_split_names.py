@@ -13,19 +13,30 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize(("name", "split"), [(name, split) for split, names in NAMES.items() for name in names.split("|")])
+@pytest.mark.parametrize(
+    ("name", "split"), [(name, split) for split, names in NAMES.items() for name in names.split("|")]
+)
 def test_names_of_splits(name: str, split: str):
     assert split_of(name) == split
 
 
-@pytest.mark.parametrize("name", ["", "trained", "valve", "device", "contest", "tested", "train or test", "testis", "normal", "tuned", "validity"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "trained", "valve", "device", "contest", "tested", "train or test", "testis", "normal", "tuned", "validity"],
+)
 def test_names_of_none(name: str):
     assert split_of(name) is None
 
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("IDRiD_Disease Grading_Training Labels", "train"), ("site B test", "test"), ("train_and_test", None), ("labels", None), ("test_images", "test")],
+    [
+        ("IDRiD_Disease Grading_Training Labels", "train"),
+        ("site B test", "test"),
+        ("train_and_test", None),
+        ("labels", None),
+        ("test_images", "test"),
+    ],
 )
 def test_the_split_within_a_longer_name(name: str, split: str | None):
     assert split_within(name) == split

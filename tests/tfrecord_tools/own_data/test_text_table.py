@@ -58,4 +58,6 @@ def test_what_cannot_be_read_rightly_is_refused(tmp_path: Path, text: str | byte
 
 def test_a_title_above_the_head_is_no_column(tmp_path: Path, listed):
     with pytest.raises(DatasetError, match="(?s)  level: 0 .*--image_column=image --label_columns=dr_grade=level"):
-        listed(tmp_path, "Camp of May,,\n,,\nimage,level,seen\na.png,2,x\nb.png,0,y\n", image_column=None, label_columns=[])
+        listed(
+            tmp_path, "Camp of May,,\n,,\nimage,level,seen\na.png,2,x\nb.png,0,y\n", image_column=None, label_columns=[]
+        )

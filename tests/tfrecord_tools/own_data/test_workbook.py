@@ -30,7 +30,9 @@ def test_spreadsheets(tmp_path: Path, listed, labels, workbook):
 
 
 def test_a_patient_merged_over_two_rows(tmp_path: Path, listed, workbook):
-    path = workbook(tmp_path / "t.xlsx", A=[["image", "level", "patient"], ["a.png", 0, "p"], ["b.png", 1, None], ["c.png", 1, "q"]])
+    path = workbook(
+        tmp_path / "t.xlsx", A=[["image", "level", "patient"], ["a.png", 0, "p"], ["b.png", 1, None], ["c.png", 1, "q"]]
+    )
     book = openpyxl.load_workbook(path)
     book["A"].merge_cells("C2:C3")
     book.save(path)
@@ -44,12 +46,20 @@ def test_hidden_rows_of_a_workbook_are_read_and_counted(tmp_path: Path, listed, 
     assert not read_own_table(path).notes
     book = openpyxl.load_workbook(path)
     sheet = book["A"]
-    sheet.row_dimensions[3].hidden = sheet.row_dimensions[4].hidden = sheet.row_dimensions[5].hidden = True  # row 5 is empty
+    sheet.row_dimensions[3].hidden = sheet.row_dimensions[4].hidden = sheet.row_dimensions[5].hidden = (
+        True  # row 5 is empty
+    )
     book.save(path)
     table = read_own_table(path)
     assert len(table.rows) == 3 and len(table.notes) == 1
-    assert "t.xlsx: 2 of its 3 rows are hidden in the spreadsheet (by a filter or by hand; the first is row 3), and were read" in table.notes[0]
-    assert any("2 of its 3 rows are hidden" in note for note in listed(tmp_path, names=("a.png", "b.png", "c.png"), csv="t.xlsx").notes)
+    assert (
+        "t.xlsx: 2 of its 3 rows are hidden in the spreadsheet (by a filter or by hand; the first is row 3), and were "
+        "read" in table.notes[0]
+    )
+    assert any(
+        "2 of its 3 rows are hidden" in note
+        for note in listed(tmp_path, names=("a.png", "b.png", "c.png"), csv="t.xlsx").notes
+    )
 
 
 def test_a_row_struck_through_is_asked_for(tmp_path: Path, listed, labels, workbook):
@@ -61,14 +71,19 @@ def test_a_row_struck_through_is_asked_for(tmp_path: Path, listed, labels, workb
     assert labels(listed(tmp_path, csv="t.xlsx")) == {"a.png": "0", "b.png": "1"}  # of a column that nothing reads
     book["A"]["A3"].font = book["A"]["B3"].font = book["A"]["C3"].font = Font(strike=True)
     book.save(path)
-    with pytest.raises(DatasetError, match="t.xlsx, row 3, column image: 'b.png' is struck through, in whole or in part: is it withdrawn"):
+    with pytest.raises(
+        DatasetError,
+        match="t.xlsx, row 3, column image: 'b.png' is struck through, in whole or in part: is it withdrawn",
+    ):
         listed(tmp_path, csv="t.xlsx")
 
 
 def test_a_formula_without_a_stored_value_is_no_empty_cell(tmp_path: Path, listed, workbook):
     """Written by a program and never opened in a spreadsheet, every label was missing."""
     workbook(tmp_path / "t.xlsx", A=[["image", "level"], ["a.png", 0], ["b.png", "=B2+1"]])
-    with pytest.raises(DatasetError, match="t.xlsx, row 3, column level: '=B2\\+1' is a formula whose value is not stored"):
+    with pytest.raises(
+        DatasetError, match="t.xlsx, row 3, column level: '=B2\\+1' is a formula whose value is not stored"
+    ):
         listed(tmp_path, csv="t.xlsx")
 
 

@@ -91,9 +91,7 @@ def test_fov_is_where_it_says(eyes: list[SyntheticFundus]) -> None:
 
 def test_vcdr_is_the_ratio_of_the_masks_heights(eyes: list[SyntheticFundus]) -> None:
     for eye in eyes:
-        disc, cup = (
-            cv2.boundingRect(eye.masks[name].astype(np.uint8)) for name in ("optic_disc", "optic_cup")
-        )
+        disc, cup = (cv2.boundingRect(eye.masks[name].astype(np.uint8)) for name in ("optic_disc", "optic_cup"))
         assert eye.vcdr == cup[3] / disc[3]
         assert not (eye.masks["optic_cup"] & ~eye.masks["optic_disc"]).any()
         assert (eye.vcdr > 0.59) == eye.glaucoma

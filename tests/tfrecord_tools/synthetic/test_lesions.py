@@ -54,9 +54,7 @@ def test_grade_three_bleeds_in_all_quadrants() -> None:
         mask = eye.masks["haemorrhages"].astype(np.uint8)
         centres = cv2.connectedComponentsWithStats(mask, connectivity=8)[3][1:] - eye.fov_centre
         quarters = np.bincount((centres[:, 0] > 0) + 2 * (centres[:, 1] > 0), minlength=4)
-        assert (
-            quarters.min() >= lesions.GRADE_LESIONS[3]["per_quadrant"][0] - 1
-        )  # one may straddle the border
+        assert quarters.min() >= lesions.GRADE_LESIONS[3]["per_quadrant"][0] - 1  # one may straddle the border
 
 
 @pytest.mark.parametrize("grade", [1, 2])

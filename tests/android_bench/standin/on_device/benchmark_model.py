@@ -104,19 +104,18 @@ def print_profile(operators: list[str], mean_us: float) -> None:
         for number, name in enumerate(operators):
             percent = 100 / len(operators)
             print(
-                f"\t{name:>24}\t{share:9.3f}\t{share:9.3f}\t{percent:7.3f}%\t{percent * (number + 1):7.3f}%\t    0.000\t"
-                f"        1\t[output_{number}]:{number}"
+                f"\t{name:>24}\t{share:9.3f}\t{share:9.3f}\t{percent:7.3f}%\t{percent * (number + 1):7.3f}%\t   "
+                f" 0.000\t        1\t[output_{number}]:{number}"
             )
         print()
     print(f"Number of nodes executed: {len(operators)}")
     print("============================== Summary by node type ==============================")
-    print(
-        "\t             [Node type]\t  [count]\t  [avg ms]\t    [avg %]\t    [cdf %]\t  [mem KB]\t[times called]"
-    )
+    print("\t             [Node type]\t  [count]\t  [avg ms]\t    [avg %]\t    [cdf %]\t  [mem KB]\t[times called]")
     for name in sorted(set(operators)):
         count = operators.count(name)
         print(
-            f"\t{name:>24}\t{count:9d}\t{share * count:10.3f}\t    {100 * count / len(operators):6.3f}%\t    0.000%\t     0.000\t{count:9d}"
+            f"\t{name:>24}\t{count:9d}\t{share * count:10.3f}\t    {100 * count / len(operators):6.3f}%\t    0.000%\t  "
+            f"   0.000\t{count:9d}"
         )
     print()
     print(f"Timings (microseconds): count=50 first=1 curr=1 min=1 max=1 avg={mean_us:g} std=0", flush=True)
@@ -141,9 +140,7 @@ def main() -> int:
     plain = KIND == "interpreter" and given.get("use_xnnpack") == "false"
     kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if plain else OpResolverType.AUTO
     start = time.perf_counter_ns()
-    interpreter = Interpreter(
-        given["graph"], num_threads=int(given["num_threads"]), experimental_op_resolver_type=kind
-    )
+    interpreter = Interpreter(given["graph"], num_threads=int(given["num_threads"]), experimental_op_resolver_type=kind)
     interpreter.allocate_tensors()
     init_us = (time.perf_counter_ns() - start) // 1000
     info(f"Loaded model {given['graph']}")
@@ -156,15 +153,12 @@ def main() -> int:
         if behaviour == "gpu works":
             count = len(operators) - kernels
             info(
-                f"Replacing {count} out of {count} node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 1 partitions for the whole graph."
+                f"Replacing {count} out of {count} node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 1 "
+                "partitions for the whole graph."
             )
-            info(
-                "Explicitly applied GPU delegate, and the model graph will be completely executed by the delegate."
-            )
+            info("Explicitly applied GPU delegate, and the model graph will be completely executed by the delegate.")
         elif KIND == "interpreter":
-            info(
-                "Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
-            )
+            info("Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate.")
     if behaviour == "hang":
         time.sleep(3600)
     most = float(given.get("max_secs", 150))
@@ -182,7 +176,8 @@ def main() -> int:
     if KIND == "interpreter":
         warm = sum(warmup) / len(warmup) if warmup else 0
         info(
-            f"Inference timings in us: Init: {init_us}, First inference: {first}, Warmup (avg): {warm:g}, Inference (avg): {mean:g}"
+            f"Inference timings in us: Init: {init_us}, First inference: {first}, Warmup (avg): {warm:g}, Inference "
+            f"(avg): {mean:g}"
         )
         info("Memory footprint delta from the start of the tool (MB): init=3.5 overall=7.25")
         if given.get("enable_op_profiling") == "true":
@@ -215,9 +210,7 @@ def main() -> int:
             "max_ms": max(times) / 1e3,
             "init_ms": init_us / 1e3,
         }
-        latency.update(
-            median_ms=ordered[len(ordered) // 2] / 1e3, stddev_ms=0.0, first_inference_ms=first / 1e3
-        )
+        latency.update(median_ms=ordered[len(ordered) // 2] / 1e3, stddev_ms=0.0, first_inference_ms=first / 1e3)
         memory = {"init_footprint_kb": 3584, "overall_footprint_kb": 7424}
         write_result(
             given["result_file_path"],
