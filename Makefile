@@ -40,8 +40,9 @@ test-all: style ## all tests: every family, real photographs, kills and uploads 
 
 style: setup
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 
-lint: style ## ruff and mypy
+lint: style ## ruff (rules and format) and mypy
 	$(RUN) -m mypy
 
 bench: setup ## benchmarks: ratios against named peers, in one run each
