@@ -12,7 +12,7 @@ tools printed). A row whose delegate took no node has a reason and no figure. `c
 between two reports. `read` prints as JSON what a benchmark tool left elsewhere: its log, its result protobuf,
 or the JSON of litert-benchmark.
 
-BUILD.md says how to connect a phone, where `benchmark_model` comes from, and why figures vary.
+docs/phone.md says how to connect a phone, where `benchmark_model` comes from, and why figures vary.
 Exit status: 0 measured; 1 nothing could be measured, or the device was lost on the way; 130 interrupted (what
 was measured until then is written).
 """

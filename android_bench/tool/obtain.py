@@ -21,7 +21,7 @@ from dr_edge import metadata
 
 _ASK = (
     "Pass the path of the official benchmark_model with --tool, or its address with --tool and --tool_sha256 (see "
-    "BUILD.md)."
+    "docs/phone.md)."
 )
 _ENOUGH = 512 * 1024 * 1024  # no build is near this size; an address that sends more sends something else
 

@@ -1,7 +1,7 @@
 """Rewrites of an ONNX graph that ONNX Runtime does not make by itself.
 
-BUILD.md (Export) has what is lost without them: a quarter of MobileNetV3-Large's latency at 512 px, nothing of small
-graphs.
+docs/results.md (ONNX graphs) has what is lost without them: a quarter of MobileNetV3-Large's latency at 512 px,
+nothing of small graphs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far out a run's distance puts pictures that are no fundus photographs: BUILD's table "What is no fundus
+"""How far out a run's distance puts pictures that are no fundus photographs: docs/results.md's table "What is no fundus
 photograph".
 
     python tests/benchmarks/distance_by_kind.py ODD RUN [RECORDS ...]

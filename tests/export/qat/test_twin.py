@@ -134,7 +134,7 @@ def test_the_heat_map_is_that_of_the_finetuned_head(tiny_run, records, tmp_path,
 
 
 def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_path):
-    """On a network trained for seconds to tell the drawn lesions; what it costs a real one is in BUILD.md."""
+    """On a network trained for seconds to tell the drawn lesions; what it costs a real one is in docs/results.md."""
     from dr_edge.data import pipeline, tasks
     from export.graph import frozen
     from export.graph.deployable import PHONE_INT8, deployable_graph
