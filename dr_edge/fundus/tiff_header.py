@@ -136,14 +136,13 @@ def _read_directory(
             continue
         if tag == _JPEG_TABLES:  # bytes of no stated type
             kind = 1
-        unread = kind not in _TYPES or count * 8 > len(data)
+        size = struct.calcsize(order + _TYPES[kind]) * count if kind in _TYPES else 0
+        unread = kind not in _TYPES or size > len(data)
         if tag in _SIZES and (unread or count != 1 or tag in tags):  # libtiff takes the first, and more types
             raise PhotographError("corrupt", f"the TIFF's {_SIZES[tag]} is given twice, or as no single whole number.")
         if unread or tag in tags:
             continue
-        code = order + _TYPES[kind] * count
         value = entry + (12 if big else 8)
-        size = struct.calcsize(code)
         if size > (8 if big else 4):
             (value,) = struct.unpack_from(order + long, data, value)
         kept += size
@@ -151,7 +150,7 @@ def _read_directory(
             raise PhotographError(
                 "corrupt", f"the TIFF's directories state more values than its {len(data)} bytes hold."
             )
-        tags[tag] = struct.unpack_from(code, data, value)
+        tags[tag] = struct.unpack_from(f"{order}{count}{_TYPES[kind]}", data, value)
     return tags, at + entries * length, kept
 
 

@@ -220,6 +220,20 @@ def test_other_damaged_data_are_refused(compression):
     assert refusal(damaged).reason == "damaged TIFF data"
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "YCbCr"])
+@pytest.mark.parametrize("side", [16, 24, 48, 100])
+def test_jpeg_tables_are_read_in_however_small_a_file(side, mode):
+    """Tables of 289 or 574 bytes were skipped in files of less than eight times as many, and these called damaged."""
+    image = Image.fromarray(cv2.resize(PICTURE, (side, side))).convert(mode)
+    for quality in (30, 75, 95):
+        data = pillow(image, compression="jpeg", quality=quality)
+        assert len(data) < 8 * 574 or side == 100
+        expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+        assert np.abs(decode_photograph(data) - expected).max() <= 6
+        with pytest.raises(PhotographError):
+            decode_photograph(data[: len(data) // 2])
+
+
 def test_the_length_of_an_lzw_stream_is_that_of_the_codes():
     for image in (
         PICTURE,
