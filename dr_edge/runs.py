@@ -99,10 +99,17 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
     )
 
 
+def fits(dataset: Mapping[str, Any], run: TrainedRun) -> bool:
+    """Says whether records, by their manifest dataset.json, hold what the run's model takes: its size and
+    preprocessing.
+    """
+    return dataset["image_size"] == run.image_size and dataset["preprocess"] == run.preprocess
+
+
 def check_records(records: str | os.PathLike, run: TrainedRun) -> None:
     """Raises ValueError where records do not fit the run's model: another size or another preprocessing."""
     content = metadata.read_manifest(records, "dataset")
-    if content["image_size"] != run.image_size or content["preprocess"] != run.preprocess:
+    if not fits(content, run):
         raise ValueError(
             f"{records} holds {content['image_size']} px images preprocessed by {content['preprocess']}, "
             "but the model of "

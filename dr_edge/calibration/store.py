@@ -23,7 +23,7 @@ from dr_edge.calibration import statistics
 from dr_edge.calibration.fit import Fit
 from dr_edge.data import positive
 from dr_edge.data.records import shard_paths
-from dr_edge.runs import MODEL_FILE, TrainedRun
+from dr_edge.runs import MODEL_FILE, TrainedRun, fits
 
 DIRECTORY = "reliability"
 FEATURES_FILE = "features.npz"
@@ -64,7 +64,7 @@ def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
     same = is_trained_on(run, given)  # the run's own, perhaps moved elsewhere
     if stored is not None and not at_hand and not same:
         logging.info(
-            "The run's records, %s, are not there: temperature, thresholds and distance as stored.", run.records
+            "%s no longer holds the run's records: temperature, thresholds and distance as stored.", run.records
         )
         return Basis(_read(run, stored), None, True)
     source, own = (run.records if at_hand else str(given)), at_hand or same
@@ -75,7 +75,7 @@ def basis(run: TrainedRun, given: str | os.PathLike) -> Basis:
         return Basis(None, source, own, reason)
     if not own:
         logging.warning(
-            "The run's records, %s, are not there, and nothing fitted is stored for its model: temperature, thresholds "
+            "%s no longer holds the run's records, and nothing fitted is stored for its model: temperature, thresholds "
             "and distance come from %s, which it was not trained on.",
             run.records,
             given,
@@ -92,12 +92,13 @@ def _are_own(run: TrainedRun, records: str | os.PathLike) -> bool:
     """Says whether records are those of the run, by the digest in run.json: built anew, with other splits, they are
     others.
 
-    A run of an earlier release states the name of its data set only.
+    A run of an earlier release states the name of its data set only, and what its model takes: built anew at another
+    size or with another preprocessing, they are others, too.
     """
     if "dataset_sha256" in run.content:
         return run.content["dataset_sha256"] == _dataset_sha256(records)
-    found = metadata.read_manifest(records, "dataset")["dataset"]
-    return found == run.content.get("dataset", found)
+    found = metadata.read_manifest(records, "dataset")
+    return found["dataset"] == run.content.get("dataset", found["dataset"]) and fits(found, run)
 
 
 def is_trained_on(run: TrainedRun, records: str | os.PathLike) -> bool:

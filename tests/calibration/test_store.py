@@ -95,6 +95,19 @@ def test_records_built_anew_are_not_the_runs_own(own_run, tmp_path):
     assert store.is_trained_on(trained, moved) and store.basis(trained, moved).own
 
 
+@pytest.mark.parametrize("other", [{"image_size": 96}, {"preprocess": {"method": "graham"}}])
+def test_records_that_the_model_does_not_take_are_not_an_older_runs_own(own_run, stand_in_records, tmp_path, other):
+    """Such a run states no digest of its records: built anew at another size, they broke its model."""
+    records = shutil.copytree(own_run.records, tmp_path / "records")
+    run = dataclasses.replace(own_run, records=str(records))
+    assert store.has_own_records(run)
+    content = metadata.read_manifest(records, "dataset")
+    metadata.write_manifest(records, "dataset", content | other)
+    assert not store.has_own_records(run) and not store.is_trained_on(run, records)
+    found = store.basis(run, stand_in_records)
+    assert not found.own and found.records == str(stand_in_records) and found.fit.operating_points
+
+
 def test_another_model_or_a_changed_file_is_noticed(own_run):
     before = store.fit_of(own_run, own_run.records)
     path = own_run.directory / store.DIRECTORY / store.FEATURES_FILE

@@ -135,7 +135,7 @@ def test_subgroups_by_hand():
     assert {row["vcdr_error"] for row in subgroups.mask_subgroups(("disc", "cup"), without)} == {None}
 
 
-def test_masks_are_told_how_familiar_the_images_are(write_run, stand_in_records, tmp_path):
+def test_masks_are_told_the_images_feature_distance(write_run, stand_in_records, tmp_path):
     """The distance is fitted, stored and reported, on the run's own photographs as on others."""
     model = unet.unet(64, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=4))
     run = write_run(tmp_path / "run", tasks.optic_disc_and_cup(), model)
@@ -162,12 +162,12 @@ def test_masks_are_told_how_familiar_the_images_are(write_run, stand_in_records,
 
 
 @pytest.fixture(scope="module")
-def drawn_records(tmp_path_factory):
+def synthetic_records(tmp_path_factory):
     """Drawn photographs of 96 px with disc, cup, fovea and glaucoma, as the command builds them."""
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 
-    out = tmp_path_factory.mktemp("drawn") / "records"
+    out = tmp_path_factory.mktemp("synthetic") / "records"
     build(
         BuildOptions(
             dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=40, seed=3
@@ -176,13 +176,13 @@ def drawn_records(tmp_path_factory):
     return out
 
 
-def test_perfect_masks_get_perfect_scores(drawn_records, tmp_path):
+def test_perfect_masks_get_perfect_scores(synthetic_records, tmp_path):
     """A stand-in for a network that paints the labels: overlap 1, vCDR error near 0, the fovea where it is."""
     from dr_edge.data import pipeline
     from dr_edge.evaluation.masks.scores import score_split
 
     task = tasks.optic_disc_cup_and_fovea()
-    (batch,) = list(pipeline.evaluation_batches(drawn_records, "train", task, 64))
+    (batch,) = list(pipeline.evaluation_batches(synthetic_records, "train", task, 64))
     labels = batch["label"].numpy()
     assert labels.shape[1:] == (96, 96, 3) and labels.max() <= 1
 
@@ -195,7 +195,7 @@ def test_perfect_masks_get_perfect_scores(drawn_records, tmp_path):
             return np.log(soft / (1 - soft))
 
     run = SimpleNamespace(task=task, probabilities=task.probabilities, directory=tmp_path, model=Painter())
-    found = score_split(run, str(drawn_records), "train", 64)
+    found = score_split(run, str(synthetic_records), "train", 64)
     assert np.nanmin(found.dice) == 1.0 and found.dice.shape[1] == 2
     np.testing.assert_allclose(found.found_vcdr, found.true_vcdr, atol=1e-9)
     assert np.nanmax(found.fovea_disc_diameters) < 0.05 and np.isfinite(found.fovea_pixels).all()
@@ -203,6 +203,20 @@ def test_perfect_masks_get_perfect_scores(drawn_records, tmp_path):
     # Drawn glaucoma is a large cup, so the ratio tells it.
     metrics = mask_metrics(task.class_names[:2], found)
     assert metrics["glaucoma"]["auc"] > 0.9 and metrics["fovea"]["images"] == len(labels)
+
+
+def test_own_records_of_another_size_choose_no_constant_mask(write_run, stand_in_records, synthetic_records, tmp_path):
+    """Of a run of an earlier release, whose records were built anew at 96 px; its model takes 64 px."""
+    model = unet.unet(64, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=4))
+    run = write_run(tmp_path / "run", tasks.optic_disc_and_cup(), model)
+    own = flow.evaluate(run, flow.Settings(examples=0))
+    written = metadata.read_manifest(run, "run")
+    metadata.write_manifest(run, "run", written | {"records": str(synthetic_records)})
+    settings = flow.Settings(records=str(stand_in_records), examples=0)
+    assert flow.evaluate(run, settings)["out_of_distribution"] == own["out_of_distribution"]  # as stored
+    shutil.rmtree(run / store.DIRECTORY)
+    content = flow.evaluate(run, settings)
+    assert content["fitted"]["on_own_records"] is False and content["verdict"]["status"]
 
 
 def test_a_segmentation_run_gets_its_report(write_run, tmp_path):
