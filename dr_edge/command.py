@@ -1,6 +1,7 @@
 """One way in and out for every command: what it logs, how a mistake is said, and which exit status follows.
 
-Each `python -m` module ends with `command.run(main)`. Whatever goes wrong is one line on standard error,
+Each `python -m` module, which `dr-edge` runs, too, ends with `command.run(main)`. Whatever goes wrong is one line on
+standard error,
 
   error: what failed; what came; what to do
 
@@ -22,6 +23,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
+
+from dr_edge.subcommands import as_called
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 # What a user can act on; any other exception is a fault of the program, and its traceback is of use.
@@ -65,6 +68,10 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal's encoding lacks must not end a command
             stream.reconfigure(errors="backslashreplace")
+    module = sys.modules["__main__"]
+    module.__doc__ = as_called(module.__doc__ or "")
+    for flag in _flags():
+        flag.help = as_called(flag.help or "")
     app.run(lambda argv: call(main, argv), flags_parser=_parse)
 
 
@@ -116,11 +123,11 @@ def _is_of_the_system(err: BaseException) -> bool:
 
 
 def name() -> str:
-    """Returns how this command is called, for example "python -m dr_edge.train"."""
+    """Returns how this command is called, for example "python -m dr_edge.train" or "dr-edge train"."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None:
         return f"python {sys.argv[0]}"
-    return f"python -m {spec.name.removesuffix('.__main__')}"
+    return as_called(f"python -m {spec.name.removesuffix('.__main__')}")
 
 
 def unexpected(arguments: Sequence[str]) -> app.UsageError:
@@ -227,7 +234,7 @@ def _help() -> str:
 def _end(message: str, status: int) -> int:
     sys.stdout.flush()
     logging.flush()
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    print(f"error: {as_called(message)}", file=sys.stderr, flush=True)
     return status
 
 
@@ -245,7 +252,7 @@ class _Plain(std_logging.Formatter):
     """Log lines without time, process and place; a warning or an error says that it is one."""
 
     def format(self, record: std_logging.LogRecord) -> str:
-        text = record.getMessage()
+        text = as_called(record.getMessage())
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
         level = (

@@ -21,6 +21,7 @@ from absl import flags
 
 from dr_edge import command as commands
 from dr_edge import metadata
+from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
 
@@ -210,7 +211,7 @@ def main(argv: list[str]) -> int:
             print(f"  stands in {stage.proof.parent} already", flush=True)
             continue
         command = [sys.executable, "-m", stage.module, *stage.arguments]
-        print("  " + shlex.join(["python", *command[1:]]), flush=True)
+        print("  " + as_called(shlex.join(["python", *command[1:]])), flush=True)
         before = time.monotonic()
         status = subprocess.run(command, check=False).returncode
         if status:

@@ -6,6 +6,8 @@ import os
 import shlex
 from pathlib import Path
 
+from dr_edge.subcommands import as_called
+
 
 def quoted(text: str) -> str:
     """Returns a flag's value quoted for a shell, in double quotes where they serve."""
@@ -26,11 +28,10 @@ def after_evaluation(run_dir: str | os.PathLike, records: str | os.PathLike, spl
     if heatmaps.exists():
         return after_explanation(run_dir)
     words = ["python", "-m", "dr_edge.explain", f"--run_dir={run_dir}", f"--images={records}", f"--split={split}"]
-    return shlex.join([*words, "--limit=12", f"--out={heatmaps}"])
+    return as_called(shlex.join([*words, "--limit=12", f"--out={heatmaps}"]))
 
 
 def after_explanation(run_dir: str | os.PathLike) -> str:
     """Returns the command that makes a bundle of the run, in bundles/ and called as the run is."""
-    return shlex.join(
-        ["python", "-m", "export", f"--run_dir={run_dir}", f"--out={Path('bundles', Path(run_dir).resolve().name)}"]
-    )
+    bundle = Path("bundles", Path(run_dir).resolve().name)
+    return as_called(shlex.join(["python", "-m", "export", f"--run_dir={run_dir}", f"--out={bundle}"]))

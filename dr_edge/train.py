@@ -16,6 +16,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from dr_edge import command
+from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
 
@@ -71,7 +72,8 @@ def main(argv: list[str]) -> int:
         f"{run['status']}: best validation {best['metric']} {value} at epoch {best['epoch']} ({run['model']['name']})."
     )
     run_dir = Path(FLAGS.run_dir or gin.query_parameter("train.run_dir"))
-    print(f"{run_dir / 'best.keras'}   next: python -m dr_edge.evaluate --run_dir={shlex.quote(str(run_dir))}")
+    evaluate = as_called("python -m dr_edge.evaluate")
+    print(f"{run_dir / 'best.keras'}   next: {evaluate} --run_dir={shlex.quote(str(run_dir))}")
     return 0
 
 

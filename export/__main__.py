@@ -22,6 +22,7 @@ from typing import Any
 from absl import flags
 
 from dr_edge import command
+from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
 
@@ -65,7 +66,7 @@ def next_steps(out: str) -> str:
     """Returns what to read in the bundle `out` and the command that measures its speed."""
     out = out.rstrip("/") or out
     line = shlex.join(["python", "-m", "android_bench", f"--bundle={out}", "--target=host", f"--out={out}-bench"])
-    return f"read {out}/parity.html and {out}/MODEL_CARD.md; next: {line}"
+    return f"read {out}/parity.html and {out}/MODEL_CARD.md; next: {as_called(line)}"
 
 
 def summary(report: Mapping[str, Any]) -> str:

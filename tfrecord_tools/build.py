@@ -22,6 +22,7 @@ from absl import flags
 
 from dr_edge import command
 from dr_edge.next_steps import quoted
+from dr_edge.subcommands import as_called
 from tfrecord_tools.catalogue import DATASETS
 
 FLAGS = flags.FLAGS
@@ -140,7 +141,7 @@ def main(argv: list[str]) -> None:
         table={name: FLAGS[name].value for name in TABLE_FLAGS if FLAGS[name].value},
     )
     try:
-        print(build(options))
+        print(as_called(build(options)))
     except OSError as err:  # a full disk, no permission: what is finished stays
         raise command.Failure(
             f"{command.words(err)} What is finished is kept; then run the same command again."

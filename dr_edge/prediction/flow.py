@@ -21,6 +21,7 @@ from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.console import Console
 from dr_edge.prediction.predictor import Predictor
 from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, UNREADABLE, Answer
+from dr_edge.subcommands import as_called
 from dr_edge.verdict import BETTER, stated
 
 
@@ -65,7 +66,7 @@ def predict_files(
         passed.append(f"No photograph is checked for being unlike those of training: {unchecked}.")
     if notes is not None:
         for note in passed:
-            print(note, file=notes)
+            print(as_called(note), file=notes)
     with files.new_directory(overlay) as directory:
         console = Console(len(paths), notes, directory, bundle.manifest.get("warning"))
         return _predict_paths(Predictor(bundle, threads), paths, out, directory, console, heat_maps)
