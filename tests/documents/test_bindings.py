@@ -53,6 +53,10 @@ def gin_flags(entry: Command) -> tuple[list[str], list[str]]:
     """Returns (gin files, bindings) of a command, without placeholders such as F, NAME.gin and `...`."""
     files = [word.partition("=")[2] for word in entry.words if word.startswith("--gin_file=")]
     bindings = [word.partition("=")[2] for word in entry.words if word.startswith("--gin_param=")]
+    # tune gives its values later; that of the file stands in for them.
+    asked = [word.split("=")[1] for word in entry.words if re.match(r"--(grid|search)=[a-z]", word)]
+    unknown = [name for name in asked if name.rpartition(".")[2] not in (parameters(name.rpartition(".")[0]) or ())]
+    bindings += [f"{name} = 0" for name in unknown]
     return [file for file in files if not re.search(r"^[A-Z]*$|NAME|\.\.\.|\$\(", file)], bindings
 
 
