@@ -37,7 +37,12 @@ from dr_edge import command, metadata
 
 _DEFAULTS = matrix.Settings()
 
-_BUNDLE = flags.DEFINE_string("bundle", None, "The bundle directory that `python -m export` wrote.")
+_BUNDLE = flags.DEFINE_string(
+    "bundle", None, "The bundle directory that `python -m export` wrote, or its https:// or hf:// address."
+)
+_BUNDLE_SHA256 = flags.DEFINE_string(
+    "bundle_sha256", None, "SHA-256 of the bundle's metadata.json; needed with an address."
+)
 _TARGET = flags.DEFINE_enum("target", None, ["adb", "host"], "Where to measure: a connected phone, or this computer.")
 _OUT = flags.DEFINE_string("out", None, "The report directory to write; must not exist, or be empty.")
 _ARTIFACTS = flags.DEFINE_list("artifacts", [], "Artifacts to measure, by key, file or variant. Default: all.")
@@ -88,8 +93,8 @@ _ADB_ONLY = (
     "adb", "serial", "tool", "tool_sha256", "tool_flags", "tool_files", "op_profile", "cooldown_secs", "pause_secs",
 )  # fmt: skip
 _ALL = (
-    *_ADB_ONLY, "bundle", "target", "out", "artifacts", "threads", "delegates", "core_masks", "sessions", "runs",
-    "min_secs", "warmup_runs", "warmup_secs", "sustained", "timeout_secs",
+    *_ADB_ONLY, "bundle", "bundle_sha256", "target", "out", "artifacts", "threads", "delegates", "core_masks",
+    "sessions", "runs", "min_secs", "warmup_runs", "warmup_secs", "sustained", "timeout_secs",
 )  # fmt: skip
 
 
@@ -117,7 +122,9 @@ def _measure(argv: Sequence[str]) -> int:
     threads = _THREADS.value or (["1"] if _TARGET.value == "host" else ["1", "4"])
     if not all(count.isdecimal() for count in threads):
         raise ValueError(f"--threads takes whole numbers, as 1,4. Received {','.join(threads)}.")
-    bundle = read_bundle(_BUNDLE.value, _ARTIFACTS.value)
+    from dr_edge.remote import bundles
+
+    bundle = read_bundle(bundles.local_directory(_BUNDLE.value, _BUNDLE_SHA256.value), _ARTIFACTS.value)
     cells = matrix.build(bundle.artifacts, [int(count) for count in threads], _DELEGATES.value, _MASKS.value or [""])
     # An end by `kill` or a closed terminal tidies the phone up as Ctrl-C does; what nohup ignores stays ignored.
     for number in workspace.ENDING:
@@ -173,7 +180,7 @@ def _run(
         rows.conclude(found, settings.sessions, f"Not measured: {reason}")
     content = {
         "bundle": {
-            "name": bundle.directory.resolve().name,
+            "name": _name(bundle),
             "task": dict(bundle.task),
             "image_size": bundle.image_size,
             "metadata_sha256": metadata.sha256_file(metadata.manifest_path(bundle.directory, "bundle")),
@@ -189,6 +196,14 @@ def _run(
         "rows": found,
     }
     return content, incomplete
+
+
+def _name(bundle: Bundle) -> str:
+    """Returns what a report calls the bundle: the name of its directory, or the address that it came from."""
+    from dr_edge.remote import address
+
+    given = _BUNDLE.value
+    return address.shown(given) if address.is_address(given) else bundle.directory.resolve().name
 
 
 def _refuse_flags(names: Sequence[str], why: str) -> None:

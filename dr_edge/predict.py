@@ -2,6 +2,7 @@
 
   python -m dr_edge.predict --bundle=BUNDLE eye.jpg
   python -m dr_edge.predict --bundle=BUNDLE --overlay=PICTURES --artifact=static_int8 photographs/ more/*.png
+  python -m dr_edge.predict --bundle=hf://owner/name --bundle_sha256=DIGEST eye.jpg    # fetched once: docs/bundles.md
 
 Prints one JSON document: "answers" holds a line per photograph with its status ("answered", "out_of_distribution",
 "too_poor_to_grade", "not_a_fundus_photograph", "unreadable"), calibrated probabilities, the decision at the operating
@@ -27,7 +28,10 @@ from dr_edge import command
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("bundle", None, "Directory of a bundle (python -m export).", required=True)
+flags.DEFINE_string(
+    "bundle", None, "Directory of a bundle (python -m export), or its https:// or hf:// address.", required=True
+)
+flags.DEFINE_string("bundle_sha256", None, "SHA-256 of the bundle's metadata.json; needed with an address.")
 flags.DEFINE_string("overlay", None, "Directory for pictures; must not exist or be empty.")
 flags.DEFINE_enum(
     "heatmaps",
@@ -48,9 +52,11 @@ flags.DEFINE_integer("threads", 1, "Threads of the model's arithmetic.", lower_b
 def main(argv: list[str]) -> int:
     """Answers the photographs; returns the exit status."""
     from dr_edge.prediction import bundle, flow
+    from dr_edge.remote import bundles
 
+    directory = bundles.local_directory(FLAGS.bundle, FLAGS.bundle_sha256)
     try:
-        opened = bundle.open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
+        opened = bundle.open_bundle(directory, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
         failed = flow.predict_files(
             opened, argv[1:], sys.stdout, FLAGS.overlay, FLAGS.threads, sys.stderr, FLAGS.heatmaps
         )

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     from dr_edge import native_output
 
     native_output.import_tensorflow()
-    from dr_edge import config
+    from dr_edge import config, metadata
     from export.bundle import write as bundle
 
     try:
@@ -58,6 +58,8 @@ def main(argv: list[str]) -> int:
     print(summary(report))
     print(report["verdict"]["text"])
     print(f"bundle: {FLAGS.out}")
+    digest = metadata.sha256_file(metadata.manifest_path(FLAGS.out, "bundle"))
+    print(f"bundle_sha256: {digest} (state it where you publish the bundle; docs/bundles.md)")
     print(next_steps(FLAGS.out))
     return 0
 

@@ -23,7 +23,10 @@ from dr_edge import command
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("bundle", None, "Directory of a bundle (python -m export).", required=True)
+flags.DEFINE_string(
+    "bundle", None, "Directory of a bundle (python -m export), or its https:// or hf:// address.", required=True
+)
+flags.DEFINE_string("bundle_sha256", None, "SHA-256 of the bundle's metadata.json; needed with an address.")
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network that this computer is in.")
 flags.DEFINE_integer("port", 8000, "Port to listen on.", 0, 65535)
 flags.DEFINE_string(
@@ -59,6 +62,7 @@ def main(argv: list[str]) -> int:
         raise command.Failure(f'{err}. Install what the server needs: pip install "dr_edge[serve]"') from err
     from dr_edge.prediction.bundle import open_bundle
     from dr_edge.prediction.model import Model
+    from dr_edge.remote import bundles
     from dr_edge.serve import startup, vendor
     from dr_edge.serve.settings import Settings
 
@@ -74,7 +78,8 @@ def main(argv: list[str]) -> int:
         allowed_hosts=startup.allowed_hosts(FLAGS.host, FLAGS.allowed_hosts),
     )
     listening = startup.listen(FLAGS.host, FLAGS.port)
-    bundle = open_bundle(FLAGS.bundle, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
+    directory = bundles.local_directory(FLAGS.bundle, FLAGS.bundle_sha256)
+    bundle = open_bundle(directory, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
     Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
     application = create_app(bundle, settings)
     config = startup.uvicorn_config(application, settings, FLAGS.tls_certificate, FLAGS.tls_key)

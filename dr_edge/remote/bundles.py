@@ -1,0 +1,217 @@
+"""A bundle at an address becomes a directory of this computer: fetched once, checked, kept by its digest.
+
+Kept is what stands beside metadata.json, below $XDG_CACHE_HOME/dr_edge/bundles (~/.cache/dr_edge/bundles): all that
+`predict`, `serve` and `android_bench` read. triton/ and test_vectors/ are for those who build servers and apps, and
+README.md is the hub's page, which its editor may have changed. A bundle appears there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dr_edge import command, locks, metadata
+from dr_edge.progress import Progress
+from dr_edge.remote import address, archive
+from dr_edge.remote.address import MANIFEST, Address
+from dr_edge.remote.download import DownloadError, download
+
+LIMIT = 4 << 30  # bytes of a bundle; those of the largest network here come to a quarter of it
+_LEFT_OUT = ("README.md",)
+
+
+def local_directory(bundle: str, sha256: str | None = None) -> Path:
+    """Returns the directory of a bundle; one at an address is fetched where it is not here yet.
+
+    Args:
+      bundle: a directory, or an address as `remote.address` reads them.
+      sha256: of the bundle's metadata.json, 64 hexadecimal digits; needed with an address, checked with a directory.
+
+    Raises:
+      ValueError: an address without its digest, or one that is not read here.
+      ManifestError: the directory's metadata.json has another digest.
+      DownloadError: the bundle could not be fetched, or is not the one that the digest is of.
+      Failure: interrupted; the same command goes on from there.
+    """
+    if not address.is_address(bundle):
+        return _checked_directory(Path(bundle), sha256)
+    place = address.parse(bundle, sha256)
+    kept = cache_directory() / place.sha256
+    if _is_whole(kept, place.sha256):
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _alone(kept) as parts:
+            if not _is_whole(kept, place.sha256):  # another command may have fetched it meanwhile
+                if kept.exists():
+                    logging.getLogger(__name__).warning("%s was changed: the bundle is fetched again.", kept)
+                parts.mkdir(exist_ok=True)
+                _fetch(place, parts)
+                _keep(parts, kept)
+    except KeyboardInterrupt as stop:
+        message = f"Interrupted while {place.given} was fetched. The same command goes on from there."
+        raise command.Failure(message, command.INTERRUPTED) from stop
+    return kept
+
+
+def cache_directory() -> Path:
+    """Returns where fetched bundles are kept, each under its digest."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "dr_edge" / "bundles"
+
+
+def wanted_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Returns name -> SHA-256 of the files that are kept beside metadata.json.
+
+    Raises:
+      ManifestError: the manifest lists no files, or a name that is none.
+    """
+    files = manifest["files"]
+    if not isinstance(files, dict) or not files:
+        raise metadata.ManifestError(f"{MANIFEST} lists no files. The bundle must be exported again.")
+    for name, sha256 in files.items():
+        odd = set(name) & set("\\:\0") or {"", ".", ".."} & set(name.split("/")) or name == MANIFEST
+        if odd or not isinstance(sha256, str):
+            raise metadata.ManifestError(f"{MANIFEST} lists {name!r}, which is no file of a bundle.")
+    return {name: sha256 for name, sha256 in files.items() if "/" not in name and name not in _LEFT_OUT}
+
+
+def _checked_directory(directory: Path, sha256: str | None) -> Path:
+    """Returns a directory of this computer, whose metadata.json has that digest where one is given."""
+    path = directory / MANIFEST
+    if sha256 is not None and path.is_file():  # what is no bundle the readers say
+        expected, actual = address.digest(sha256), metadata.sha256_file(path)
+        if actual != expected:
+            raise metadata.ManifestError(
+                f"{path} has sha256 {actual[:12]}..., --bundle_sha256 says {expected[:12]}.... Get the right bundle."
+            )
+    elif sha256 is not None:
+        address.digest(sha256)
+    return directory
+
+
+def _is_whole(kept: Path, sha256: str) -> bool:
+    """Tells whether a bundle is kept, every byte of it."""
+    if not kept.is_dir():
+        return False
+    try:
+        metadata.check_files(kept, {MANIFEST: sha256})
+        metadata.check_files(kept, wanted_files(metadata.read_manifest(kept, "bundle")))
+    except metadata.ManifestError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _alone(kept: Path) -> Iterator[Path]:
+    """Yields where the parts of a bundle go, while no other process fetches it."""
+    try:
+        lock = locks.take(locks.beside(kept), kept, "fetched")
+    except locks.InUse as err:
+        logging.getLogger(__name__).warning("%s This command waits for it.", str(err).partition(" Wait until")[0])
+        lock = locks.take(locks.beside(kept), kept, "fetched", wait=True)
+    try:
+        mark = "" if lock.held else f".{uuid.uuid4().hex[:8]}"  # without locks another process may fetch it, too
+        yield kept.with_name(f".{kept.name}{mark}.part")
+    finally:
+        lock.release()
+
+
+def _fetch(place: Address, parts: Path) -> None:
+    """Fetches the files of a bundle into `parts`, where those of an interrupted call may stand."""
+    first = parts / ".first"
+    with Progress(total=None, unit="B", unit_scale=True, desc="bundle", delay=1.0) as bar:
+        download(place.url, first, LIMIT, bar)
+    with first.open("rb") as file:
+        start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] == b"{":
+        _fetch_files(place, parts, first)
+    elif start[:1] == b"<":
+        raise DownloadError(
+            f"{place.url} is a web page, and no bundle. Give the address of metadata.json or of an archive itself."
+        )
+    else:
+        _unpack(place, parts, first)
+
+
+def _fetch_files(place: Address, parts: Path, first: Path) -> None:
+    """Fetches what lies beside a metadata.json, which came as `first`."""
+    actual = metadata.sha256_file(first)
+    if actual != place.sha256:
+        first.unlink()
+        raise DownloadError(
+            f"{place.url} has sha256 {actual[:12]}..., --bundle_sha256 says {place.sha256[:12]}.... Another bundle "
+            "lies there now, or the digest is of another file. Nothing was kept. Ask whoever publishes it for both."
+        )
+    os.replace(first, parts / MANIFEST)
+    manifest, files = _listed(parts)
+    sizes = {entry.get("file"): int(entry.get("bytes") or 0) for entry in manifest["artifacts"].values()}
+    left = LIMIT
+    with Progress(total=sum(sizes.values()), unit="B", unit_scale=True, desc="bundle") as bar:
+        for name, sha256 in files.items():
+            download(place.file(name), parts / name, left, bar, sha256, name in sizes)
+            left -= (parts / name).stat().st_size
+
+
+def _unpack(place: Address, parts: Path, first: Path) -> None:
+    """Takes the bundle with the digest out of an archive, which came as `first`."""
+    try:
+        with archive.opened(first, place.url, LIMIT) as packed:
+            found = {hashlib.sha256(content).hexdigest(): (at, content) for at, content in packed.manifests()}
+            if place.sha256 not in found:
+                raise DownloadError(_not_in_it(place, first, list(found)))
+            folder, content = found[place.sha256]
+            metadata.write_bytes(parts / MANIFEST, content)
+            left = LIMIT
+            for name, sha256 in _listed(parts)[1].items():
+                left -= packed.extract(folder + name, parts / name, sha256, left)
+    finally:
+        first.unlink(missing_ok=True)
+
+
+def _not_in_it(place: Address, first: Path, found: list[str]) -> str:
+    """Says what an archive holds in place of what was asked for."""
+    if not found:
+        return f"{place.url} holds no metadata.json: it is no bundle. Check the address."
+    if metadata.sha256_file(first) == place.sha256:  # the digest vouches for what is in it
+        inside = " or ".join(found)
+        return f"{place.url}: the digest is that of the archive. Give that of the metadata.json in it: {inside}"
+    shown = " and ".join(f"{digest[:12]}..." for digest in found)
+    return (
+        f"{place.url} holds a metadata.json with sha256 {shown}, --bundle_sha256 says {place.sha256[:12]}.... Another "
+        "bundle lies there now, or the digest is of another file. Nothing was kept. Ask whoever publishes it for both."
+    )
+
+
+def _listed(parts: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the manifest, whose digest was checked, and name -> SHA-256 of the files to fetch."""
+    try:
+        manifest = metadata.read_manifest(parts, "bundle")
+        return manifest, wanted_files(manifest)
+    except (metadata.ManifestError, json.JSONDecodeError) as err:
+        raise DownloadError(f"The bundle was fetched and cannot be used: {err}") from err
+
+
+def _keep(parts: Path, kept: Path) -> None:
+    """Gives a whole bundle its name."""
+    names = {MANIFEST, *_listed(parts)[1]}
+    for path in parts.iterdir():  # of an earlier try, when something else lay there
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if kept.exists():
+        shutil.rmtree(kept)
+    os.replace(parts, kept)
+    with contextlib.suppress(OSError):  # some file systems cannot sync a directory
+        descriptor = os.open(kept.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,291 @@
+"""A bundle at an address becomes a directory: whole, checked, once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from remote_site import FILES, KEPT, digest, manifest, start
+
+from dr_edge import locks, metadata
+from dr_edge.remote import bundles, download
+from dr_edge.remote.download import DownloadError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def kept(directory: Path) -> list[str]:
+    """Returns the names below a kept bundle, after every byte was compared."""
+    names = sorted(path.name for path in directory.iterdir())
+    assert all((directory / name).read_bytes() == FILES[name] for name in names if name != "metadata.json")
+    return names
+
+
+def left(bundle_cache: Path) -> list[str]:
+    """Returns what stands in the cache under a bundle's name."""
+    return (
+        [path.name for path in bundle_cache.iterdir() if not path.name.startswith(".")] if bundle_cache.exists() else []
+    )
+
+
+def test_a_directory_is_fetched_once_and_kept_by_its_digest(site, bundle_cache, capsys):
+    sha256 = site.put("b", FILES)
+    found = bundles.local_directory(f"{site.url}/b/metadata.json", sha256)
+    assert found == bundle_cache / sha256 and kept(found) == KEPT
+    assert "bundle: 1.02M of 1.02M B in " in capsys.readouterr().err
+    asked = len(site.asked)
+    assert bundles.local_directory(f"{site.url}/b/#sha256={sha256.upper()}") == found
+    assert bundles.local_directory("hf://owner/name", sha256) == found  # the digest is what it is known by
+    assert len(site.asked) == asked == 4 and not [path for path in site.names() if "triton" in path]
+
+
+def test_the_hub(site, bundle_cache, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", site.url)
+    sha256 = site.put("owner/name/resolve/v1", FILES)
+    site.files["/owner/name/resolve/v1/README.md"] = b"edited on the page of the hub"
+
+    def elsewhere(handler):
+        body = b""
+        handler.send(body, 302, {"Location": "/cdn/model?signed=1"})
+
+    site.files["/cdn/model"] = site.files["/owner/name/resolve/v1/model.float32.tflite"]
+    site.files["/owner/name/resolve/v1/model.float32.tflite"] = elsewhere
+    assert kept(bundles.local_directory("hf://owner/name@v1", sha256)) == KEPT
+    assert "/cdn/model?signed=1" in site.names()
+    with pytest.raises(DownloadError, match=r"resolve/main/metadata\.json .* HTTP 404"):
+        bundles.local_directory("hf://owner/name", "0" * 64)
+
+
+def test_https_needs_a_certificate_that_is_trusted(bundle_cache, tmp_path, monkeypatch):
+    sys.path.insert(0, str(REPOSITORY / "tests" / "serve"))
+    from certificates import write_certificate
+
+    pair = write_certificate(tmp_path)
+    server, site = start(pair)
+    try:
+        sha256 = site.put("b", FILES)
+        monkeypatch.setattr(download, "TRIES", 1)
+        with pytest.raises(DownloadError, match="certificate of the server is not trusted.*SSL_CERT_FILE"):
+            bundles.local_directory(f"{site.url}/b/", sha256)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+        assert kept(bundles.local_directory(f"{site.url}/b/", sha256)) == KEPT
+        shutil.rmtree(bundle_cache)
+        site.files["/b/parity.json"] = lambda handler: handler.send(b"", 302, {"Location": "http://127.0.0.1:9/x"})
+        with pytest.raises(DownloadError, match="only https is followed"):
+            bundles.local_directory(f"{site.url}/b/", sha256)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("target", ["http://example.org/x", "ftp://127.0.0.1/x", "file:///etc/passwd"])
+def test_no_redirect_leads_away_from_https(site, bundle_cache, target):
+    sha256 = site.put("b", FILES)
+    site.files["/b/parity.json"] = lambda handler: handler.send(b"", 302, {"Location": target})
+    with pytest.raises((DownloadError, ValueError), match="only https is followed|HTTP 302"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    assert left(bundle_cache) == []
+
+
+def test_another_metadata_json_is_refused(site, bundle_cache):
+    site.put("b", FILES)
+    with pytest.raises(DownloadError, match=r"--bundle_sha256 says 000000000000\.\.\.\. Another bundle"):
+        bundles.local_directory(f"{site.url}/b/", "0" * 64)
+    assert left(bundle_cache) == [] and len(site.asked) == 1
+
+
+@pytest.mark.parametrize("name", ["model.float32.tflite", "parity.json"])
+def test_a_changed_or_missing_file_is_refused(site, bundle_cache, name):
+    sha256 = site.put("b", FILES)
+    good = site.files[f"/b/{name}"]
+    site.files[f"/b/{name}"] = good[:-1] + b"?"
+    with pytest.raises(DownloadError, match=rf"{name}: sha256 .* differs"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    del site.files[f"/b/{name}"]
+    with pytest.raises(DownloadError, match=rf"{name} could not be fetched: HTTP 404"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    assert left(bundle_cache) == []
+    site.files[f"/b/{name}"] = good
+    assert kept(bundles.local_directory(f"{site.url}/b/", sha256)) == KEPT
+
+
+def test_a_connection_that_breaks_is_gone_on_with(site, bundle_cache):
+    sha256, name = site.put("b", FILES), "/b/model.float32.tflite"
+    body, sent = FILES["model.float32.tflite"], []
+
+    def breaks(handler):
+        span = handler.headers.get("Range")
+        first = int(span[6:-1]) if span else 0
+        sent.append(first)
+        headers = {"Content-Range": f"bytes {first}-{len(body) - 1}/{len(body)}"} if span else {}
+        handler.send(body[first:], 206 if span else 200, headers, cut=400_000)
+
+    site.files[name] = breaks
+    assert kept(bundles.local_directory(f"{site.url}/b/", sha256)) == KEPT
+    assert sent == [0, 400_000, 800_000]
+
+
+def test_of_a_connection_that_breaks_too_often_the_part_is_kept_for_the_next_command(site, bundle_cache):
+    sha256, name = site.put("b", FILES), "/b/model.float32.tflite"
+    body = FILES["model.float32.tflite"]
+    site.files[name] = lambda handler: handler.send(body, cut=300_000)  # knows no Range
+    with pytest.raises(DownloadError, match="ended after 300000 of 1024000 bytes"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    assert left(bundle_cache) == []
+    site.files[name], site.asked = body, []
+    assert kept(bundles.local_directory(f"{site.url}/b/", sha256)) == KEPT
+    assert (name, "bytes=300000-") in site.asked
+
+
+def test_a_part_of_another_file_is_begun_again(site, bundle_cache):
+    sha256 = site.put("b", FILES)
+    parts = bundle_cache / f".{sha256}.part"
+    parts.mkdir(parents=True)
+    (parts / "model.float32.tflite").write_bytes(b"x" * 5000)
+    (parts / "parity.json").write_bytes(b"longer than the file itself is")
+    (parts / "stray").write_bytes(b"")
+    site.files["/b/parity.json"] = _range_checked(FILES["parity.json"])
+    assert kept(bundles.local_directory(f"{site.url}/b/", sha256)) == KEPT
+
+
+def _range_checked(body: bytes):
+    def answer(handler):
+        if handler.headers.get("Range"):
+            handler.send(b"", 416)
+        else:
+            handler.send(body)
+
+    return answer
+
+
+def test_a_server_that_falls_silent_is_left(site, bundle_cache, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    sha256 = site.put("b", FILES)
+
+    def silent(handler):
+        handler.send(b"", headers={"Content-Length": "17"})
+        time.sleep(0.6)
+
+    site.files["/b/parity.json"] = silent
+    with pytest.raises(DownloadError, match=r"no byte came for 0\.2 seconds.*by hand"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_more_than_permitted_is_not_fetched(site, bundle_cache, monkeypatch, stated):
+    monkeypatch.setattr(bundles, "LIMIT", 900_000)
+    sha256 = site.put("b", FILES)
+    body = FILES["model.float32.tflite"]
+
+    def chunked(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.close_connection = True
+        handler.wfile.write(body)
+
+    if not stated:
+        site.files["/b/model.float32.tflite"] = chunked
+    with pytest.raises(DownloadError, match="larger than the 1 MB that are permitted"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    assert left(bundle_cache) == []
+    parts = bundle_cache / f".{sha256}.part" / "model.float32.tflite"
+    assert not parts.exists() or parts.stat().st_size <= 900_000
+
+
+def test_a_page_and_other_content_are_no_bundle(site, bundle_cache):
+    site.files |= {"/page": b"\n<!DOCTYPE html><html></html>", "/picture": b"\x89PNG\r\n\x1a\n" + b"\0" * 2000}
+    site.files["/zipped"] = lambda handler: handler.send(b"{}", headers={"Content-Encoding": "gzip"})
+    for name, message in (("page", "web page"), ("picture", "cannot be unpacked"), ("zipped", "sent compressed")):
+        with pytest.raises(DownloadError, match=message):
+            bundles.local_directory(f"{site.url}/{name}", "0" * 64)
+    assert left(bundle_cache) == []
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\b", "C:evil", "metadata.json", "a//b"])
+def test_a_manifest_that_names_what_is_no_file_of_it_is_refused(site, bundle_cache, tmp_path, name):
+    listed = manifest(FILES, files={"model.float32.tflite": digest(FILES["model.float32.tflite"]), name: "0" * 64})
+    sha256 = site.put("b", FILES, listed)
+    with pytest.raises(DownloadError, match="no file of a bundle"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_what_was_changed_in_the_cache_is_fetched_again(site, bundle_cache, caplog):
+    sha256 = site.put("b", FILES)
+    found = bundles.local_directory(f"{site.url}/b/", sha256)
+    for name in ("parity.json", "metadata.json"):
+        (found / name).write_bytes((found / name).read_bytes() + b" ")
+        assert kept(bundles.local_directory(f"{site.url}/b/", sha256)) == KEPT
+        assert metadata.sha256_file(found / "metadata.json") == sha256
+    assert caplog.text.count("was changed: the bundle is fetched again") == 2
+
+
+def test_a_directory_here_is_checked_where_a_digest_is_given(site, bundle_cache):
+    sha256 = site.put("b", FILES)
+    found = bundles.local_directory(f"{site.url}/b/", sha256)
+    assert bundles.local_directory(str(found)) == bundles.local_directory(str(found), sha256) == found
+    with pytest.raises(metadata.ManifestError, match="--bundle_sha256 says"):
+        bundles.local_directory(str(found), "0" * 64)
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        bundles.local_directory("nowhere", "abc")
+
+
+FETCH = "import sys\nfrom dr_edge.remote import bundles\nfrom dr_edge import command\n"
+FETCH += "sys.exit(command.call(lambda argv: print(bundles.local_directory(*argv[1:])), sys.argv))"
+
+
+def fetching(*arguments: str) -> subprocess.Popen:
+    """Starts a process that fetches a bundle."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(
+        [sys.executable, "-c", FETCH, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ended_on_the_way_it_leaves_no_bundle_and_the_next_one_goes_on(site, bundle_cache, number):
+    sha256, name = site.put("b", FILES), "/b/model.float32.tflite"
+    body = FILES["model.float32.tflite"]
+
+    def stalls(handler):
+        handler.send(body[:500_000], headers={"Content-Length": str(len(body))})
+        time.sleep(3)
+
+    site.files[name] = stalls
+    process = fetching(f"{site.url}/b/", sha256)
+    part = bundle_cache / f".{sha256}.part" / "model.float32.tflite"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not (part.exists() and part.stat().st_size):
+        time.sleep(0.02)
+    process.send_signal(number)
+    errors = process.communicate(timeout=30)[1]
+    assert left(bundle_cache) == []
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and "The same command goes on from there." in errors
+    site.files[name], site.asked = body, []
+    came = part.stat().st_size
+    assert kept(bundles.local_directory(f"{site.url}/b/", sha256)) == KEPT
+    assert came and (name, f"bytes={came}-") in site.asked
+
+
+def test_a_second_command_waits_for_the_first_and_fetches_nothing(site, bundle_cache):
+    sha256 = site.put("b", FILES)
+    bundle_cache.mkdir(parents=True)
+    lock = locks.take(locks.beside(bundle_cache / sha256), "b", "fetched")
+    process = fetching(f"{site.url}/b/", sha256)
+    said = ""
+    while "This command waits for it.\n" not in said:
+        line = process.stderr.readline()
+        assert line
+        said += line
+    assert "is being fetched by process" in said
+    lock.release()
+    out = process.communicate(timeout=30)[0]
+    assert process.returncode == 0 and kept(Path(out.strip())) == KEPT
