@@ -103,17 +103,22 @@ def ask(module: str, lines: list[dict]) -> dict[str, list] | str:
     return json.loads(result.stdout) if result.returncode == 0 else result.stderr.strip().splitlines()[-1]
 
 
-def parse(module: str, entries: list[Command]) -> list[str]:
-    """Returns what a module's own flags say against the command lines, each with its place."""
-    lines = []
-    for entry in entries:
-        words = module_and_words(entry)[1]
-        partial = "..." in words
-        lines.append({"words": [word for word in words if word != "..."], "whole": entry.whole and not partial})
-    answer = ask(module, lines)
-    if isinstance(answer, str):
-        return [f"{entries[0]}: {answer}"]
-    return [f"{entry}: {problem}" for entry, problem in zip(entries, answer["problems"], strict=True) if problem]
+def typed(entry: Command) -> dict:
+    """Returns a command as parse_flags.py reads it; `...` stands for flags that are left out."""
+    words = module_and_words(entry)[1]
+    return {"words": [word for word in words if word != "..."], "whole": entry.whole and "..." not in words}
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, tuple[list[Command], dict[str, list] | str]]:
+    """module -> its commands, and what it says of them and of its flags."""
+    by_module = defaultdict(list)
+    for entry in all_commands():
+        if called := module_and_words(entry):
+            by_module[called[0]].append(entry)
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(ask, by_module, [[typed(entry) for entry in entries] for entries in by_module.values()]))
+    return dict(zip(by_module, zip(by_module.values(), said, strict=True), strict=True))
 
 
 def test_commands_are_found_on_the_pages_that_show_them() -> None:
@@ -129,15 +134,13 @@ def test_commands_are_found_on_the_pages_that_show_them() -> None:
     assert sum(entry.whole for entry in all_commands()) > 30
 
 
-def test_modules_take_the_flags_that_are_shown() -> None:
-    by_module = defaultdict(list)
-    for entry in all_commands():
-        called = module_and_words(entry)
-        if called:
-            by_module[called[0]].append(entry)
-    assert {"tfrecord_tools.build", "dr_edge.train", "dr_edge.evaluate", "export", "android_bench"} <= set(by_module)
-    with ThreadPoolExecutor(4) as pool:
-        problems = [line for lines in pool.map(parse, by_module, by_module.values()) for line in lines]
+def test_modules_take_the_flags_that_are_shown(answers) -> None:
+    assert {"tfrecord_tools.build", "dr_edge.train", "dr_edge.evaluate", "export", "android_bench"} <= set(answers)
+    problems = [f"{module}: {said}" for module, (_, said) in answers.items() if isinstance(said, str)]
+    assert not problems, "\n".join(problems)
+    for entries, said in answers.values():
+        pairs = zip(entries, said["problems"], strict=True)
+        problems += [f"{entry}: {problem}" for entry, problem in pairs if problem]
     assert not problems, "\n".join(problems)
 
 
@@ -179,15 +182,13 @@ def test_what_does_not_exist_is_found(line: str, wrong: str | None) -> None:
 )
 def test_a_wrong_flag_is_found(line: str, wrong: str) -> None:
     entry = snippets.command("here", line, True)
-    assert wrong in parse(module_and_words(entry)[0], [entry])[0]
+    said = ask(module_and_words(entry)[0], [typed(entry)])
+    assert wrong in (said if isinstance(said, str) else said["problems"][0])
 
 
-def test_flags_in_sentences_exist_in_some_command() -> None:
+def test_flags_in_sentences_exist_in_some_command(answers) -> None:
     """A sentence names a flag without its command: it must be one of the commands' flags, or another program's."""
-    modules = sorted({called[0] for entry in all_commands() if (called := module_and_words(entry))})
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(ask, modules, [[]] * len(modules)))
-    known = {name for answer in answers for name in answer["flags"]} | set(OF_OTHERS)
+    known = {name for _, said in answers.values() for name in said["flags"]} | set(OF_OTHERS)
     shown = [
         (place, name)
         for page in snippets.PAGES
