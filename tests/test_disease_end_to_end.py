@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # test_names.py trains on classes with names of their own, too
+
 PER_CLASS = 24
 SIDE = 64
 NAMES = {"disease first": ("glaucoma", "normal"), "disease last": ("no_dr", "zz_dr")}  # class names, sorted
@@ -44,7 +46,7 @@ def small_network(image_size: int, outputs: int) -> Any:
     return keras.Model(inputs, layers.Dense(outputs, name="logits")(x), name="small")
 
 
-@pytest.fixture(scope="module", params=["disease first", pytest.param("disease last", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=NAMES)
 def chain(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, run_chain: Callable
 ) -> dict[str, Any]:

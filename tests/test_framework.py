@@ -50,10 +50,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     [
         "from dr_edge import native_output; native_output.import_tensorflow()",
         "import dr_edge.runs; dr_edge.runs.load_run",
-        "import dr_edge.models.unet",
-        "import dr_edge.data.pipeline",
-        "import dr_edge.training.loop",
-        "import dr_edge.fundus.graham_layer",
+        pytest.param("import dr_edge.models.unet", marks=pytest.mark.slow),
+        pytest.param("import dr_edge.data.pipeline", marks=pytest.mark.slow),
+        pytest.param("import dr_edge.training.loop", marks=pytest.mark.slow),
+        pytest.param("import dr_edge.fundus.graham_layer", marks=pytest.mark.slow),
         "import export.bundle.write",
         pytest.param("import export.qat.twin", marks=pytest.mark.slow),
     ],
@@ -76,6 +76,7 @@ def test_tf_keras_too(hostile):
     assert done.stdout.split() == ["channels_last", "float32", "1e-07"], done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_a_network_is_the_same_as_without(hostile):
     code = """
 import numpy as np

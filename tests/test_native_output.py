@@ -56,6 +56,7 @@ assert tf.keras.Model is keras.Model, tf.keras.Model
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_heat_maps_in_a_process_of_the_other_keras_say_what_to_do():
     code = """
 import tensorflow, numpy

@@ -68,6 +68,7 @@ def test_an_epoch_holds_each_example_once_when_not_balanced(coloured_records):
     assert len(sums) == 48 and len(set(sums)) == 48
 
 
+@pytest.mark.slow
 def test_oversampling_draws_each_class_alike(coloured_records):
     labels = []
     for epoch in range(20):

@@ -52,6 +52,7 @@ def mask_bundle(run_on_synthetic, tmp_path_factory):
         gin.clear_config()
 
 
+@pytest.mark.slow
 def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
     run, out, report = mask_bundle
     content = metadata.read_manifest(out, "bundle")
@@ -99,6 +100,7 @@ def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
     assert masks.shape == (1, SIZE, SIZE, 2) and 0 <= masks.min() < masks.max() <= 1
 
 
+@pytest.mark.slow
 def test_run_and_bundle_are_judged_against_the_same_constant_answer(mask_bundle):
     run, _, report = mask_bundle
     evaluated, exported = flow.evaluate(run, flow.Settings(examples=0))["verdict"], report["verdict"]

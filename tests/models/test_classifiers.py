@@ -22,7 +22,13 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet50", "densenet121", "mobilenet_v2", pytest.param("efficientnet_b4", marks=pytest.mark.slow)]
+    "name",
+    [
+        "mobilenet_v2",
+        pytest.param("resnet50", marks=pytest.mark.slow),
+        pytest.param("densenet121", marks=pytest.mark.slow),
+        pytest.param("efficientnet_b4", marks=pytest.mark.slow),
+    ],
 )
 def test_parameters_and_features_equal_keras_applications(name, tmp_path):
     """With a file of keras.applications' own, our raw-pixel graph gives the features that it gives after its own

@@ -60,7 +60,7 @@ def test_strangers_are_not_taken_for_copies(photographs: list[np.ndarray]):
     assert pairs_of([picture_of(photograph) for photograph in photographs]) == set()
 
 
-@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize("kind", ["turned", *(pytest.param(kind, marks=pytest.mark.slow) for kind in list(COPIES)[:3])])
 def test_copies_are_found(photographs: list[np.ndarray], kind: str):
     change, least = COPIES[kind]
     count = len(photographs)

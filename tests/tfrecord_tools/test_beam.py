@@ -28,6 +28,7 @@ def test_shards_are_the_same_byte_for_byte_over_two_processes(small_records: Pat
     assert digests(out) == digests(small_records)
 
 
+@pytest.mark.slow
 def test_beam_goes_on_where_a_local_build_was_cut_off(small_records: Path, tmp_path: Path, run_build, monkeypatch):
     pytest.importorskip("apache_beam", reason='Apache Beam is an extra: pip install "dr_edge[beam]"')
     from tfrecord_tools import assembly

@@ -98,6 +98,7 @@ def test_build_counts_and_inspect_says_them(folder_with_copies: Path, tmp_path: 
     assert cv2.imread(str(tmp_path / "sheet.png")).std() > 20
 
 
+@pytest.mark.slow
 def test_real_duplicates_are_those_that_are_known(real_data: Path, tmp_path: Path, run_build: Callable[..., Path]):
     records = run_build("aptos", real_data / "aptos", tmp_path / "records", image_size=96, workers=2)
     found = read_manifest(records, "dataset")["copies"]

@@ -139,12 +139,13 @@ def test_checkpoints_are_due_after_minutes(monkeypatch):
     assert answers == [False, False, True, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
         {"ema_decay": 0.9, "clip_norm": 0.5},
-        pytest.param({"precision": "float16", "clip_norm": 0.5, "ema_decay": 0.9}, marks=pytest.mark.slow),
-        pytest.param({"precision": "bfloat16", "xla": True}, marks=pytest.mark.slow),
+        {"precision": "float16", "clip_norm": 0.5, "ema_decay": 0.9},
+        {"precision": "bfloat16", "xla": True},
     ],
     ids=str,
 )

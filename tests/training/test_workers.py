@@ -186,7 +186,8 @@ def rows(run_dir: Path) -> int:
     return len(log.read_text().splitlines()) if log.is_file() else 0
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_ends_the_other_and_a_restart_resumes(victim, coloured_records, tmp_path):
     settings = tmp_path / "small.gin"
     settings.write_text(SETTINGS.replace("EPOCHS", "24"))

@@ -105,6 +105,7 @@ def test_help_and_bad_flags_need_no_tensorflow(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_mistake_is_said_before_the_first_trial(tmp_path):
     (tmp_path / "small.gin").write_text(SETTINGS)
     flags = [f"--gin_file={tmp_path / 'small.gin'}", f"--run_dir={tmp_path / 'search'}"]

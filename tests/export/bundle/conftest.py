@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -20,11 +22,16 @@ def loose() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def exported(run_dir, loose, tmp_path_factory):
+def exported(run_dir, loose, made_once):
     """(bundle, report) of three formats of `run_dir`; do not change it."""
-    out = tmp_path_factory.mktemp("bundles") / "bundle"
-    report = bundle.export_run(run_dir, out, ["float32", "static_int8", "onnx_float32"], settings=loose)
-    return out, report
+
+    def make(directory: Path) -> None:
+        formats = ["float32", "static_int8", "onnx_float32"]
+        report = bundle.export_run(run_dir, directory / "bundle", formats, settings=loose)
+        (directory / "report.json").write_text(json.dumps(report))
+
+    made = made_once("exported", make)
+    return made / "bundle", json.loads((made / "report.json").read_text())
 
 
 @pytest.fixture(scope="session")

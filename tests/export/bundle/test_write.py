@@ -101,6 +101,7 @@ def test_an_unknown_operating_point_is_named(run_dir, tmp_path):
         bundle.export_run(run_dir, tmp_path / "out", ["float32"], settings=Settings(operating_point="best"))
 
 
+@pytest.mark.slow
 def test_a_triton_model_that_answers_otherwise_stops_the_export(run_dir, loose, tmp_path, monkeypatch):
     original = artifacts._build
     shifted = lambda run, fit, target: original(run, dataclasses.replace(fit, temperature=3 * fit.temperature), target)  # noqa: E731

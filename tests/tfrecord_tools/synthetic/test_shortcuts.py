@@ -49,6 +49,7 @@ def test_background_does_not_tell_grade_one_from_zero(
         assert abs(area - 0.5) < 0.1, f"{name}: AUC {area:.3f}"
 
 
+@pytest.mark.slow
 def test_background_does_not_tell_referable_from_healthy() -> None:
     grades = [0, 2, 0, 3, 0, 4] * (COUNT // 6)
     traits = [_traits(draw_fundus(7000 + i, grade=g, size=96)) for i, g in enumerate(grades)]
