@@ -60,6 +60,7 @@ _BLOCK_MEMORY = {
     "overall": re.compile(rf"Overall footprint:\s+(-?{_HUNDREDTHS}) MB"),
     "peak_process": re.compile(rf"Peak memory:\s+({_HUNDREDTHS}) MB"),
 }
+_CUT = re.compile(r"(?<=[0-9.])\r?\n[0-9.]+\r?$", re.MULTILINE)  # a line break of somebody else's within a number
 _BLOCK_START = re.compile(r"=+ BENCHMARK RESULTS =+")
 _BLOCK_END = re.compile(r"={20,}")
 
@@ -83,6 +84,8 @@ def parse_output(kind: str, stdout: str, stderr: str) -> dict[str, Any]:
     if kind not in ("interpreter", "compiled_model"):
         raise ValueError(f"No benchmark tool of kind {kind!r}. Known: interpreter, compiled_model.")
     lines = messages(stdout) + messages(stderr)
+    if _CUT.search(stdout) or _CUT.search(stderr):
+        raise ParseError(_explain("whole numbers: one goes over two lines", lines))
     block = _find_block(lines)
     timings = _matches(_TIMINGS, lines)
     if kind == "compiled_model":

@@ -148,6 +148,14 @@ def test_another_programs_output_in_between(name, data):
     same_or_error(kind, *((out, mixed) if err else (mixed, err)), whole)
 
 
+def test_a_number_that_goes_over_two_lines_is_refused():
+    out, err = OUTPUTS["interpreter without percentiles"]
+    assert not err and "overall=109.848" in out
+    for broken in ("overall=1\n09.848", "overall=109.\n848", "overall=109\r\n.848"):
+        with pytest.raises(ParseError, match="one goes over two lines"):
+            parse.parse_output("interpreter", out.replace("overall=109.848", broken), err)
+
+
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(OUTPUTS)), st.sampled_from(sorted(OUTPUTS)), st.data())
 def test_two_runs_in_one_log(one, other, data):
