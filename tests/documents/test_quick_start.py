@@ -77,7 +77,7 @@ def test_the_readme_leads_from_folders_to_answers(tmp_path: Path) -> None:
     for words in commands[:-1]:
         run(tmp_path, words)
     answers = json.loads(run(tmp_path, commands[-1]).stdout)
-    assert len(answers["photographs"] if "photographs" in answers else answers["answers"]) == 2
+    assert answers["photographs"] == len(answers["answers"]) == 2
     assert list((tmp_path / "pictures").iterdir())
 
 
