@@ -19,7 +19,7 @@ from dr_edge.subcommands import SUBCOMMANDS
 OURS = ("dr_edge", "tfrecord_tools", "export", "android_bench")
 FOREIGN = ("pytest", "venv", "pip", "ruff", "mypy", "mkdocs", "build")
 # Programs of the system, whose own manual is right about them.
-SYSTEM = ("adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git")
+SYSTEM = ("adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git", "mkdir")
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 # Flags that the documents name of other programs.
@@ -38,7 +38,8 @@ OF_OTHERS = {
 
 
 def all_commands() -> list[Command]:
-    return [entry for page in snippets.PAGES for entry in snippets.commands(page)] + snippets.heads_of_gin_files()
+    shown = [entry for page in snippets.PAGES for entry in snippets.commands(page)]
+    return shown + snippets.heads_of_gin_files() + snippets.of_workflows()
 
 
 def module_and_words(entry: Command) -> tuple[str, tuple[str, ...]] | None:
@@ -59,7 +60,7 @@ def wrong_with(entry: Command) -> str | None:
     if first == "dr-edge":
         return None if rest[:1] in (["--help"], ["help"]) else f"dr-edge has no {rest[0]}"
     if first == ".":
-        return None if rest == [".venv/bin/activate"] else "unknown file to source"
+        return None if rest[0].endswith("bin/activate") else "unknown file to source"
     if program == "make":
         return wrong_with_make(rest)
     if program == "pip" or (program == "python" and rest[:2] == ["-m", "pip"]):
@@ -89,7 +90,7 @@ def wrong_with_extras(words: list[str]) -> str | None:
     """Says which extra of this project does not exist; other packages are their own affair."""
     known = PYPROJECT["project"]["optional-dependencies"]
     for word in words:
-        named = re.fullmatch(r"(?:dr_edge|\.|.*\.whl)\[([\w,]+)\]", word)
+        named = re.fullmatch(r"(?:dr_edge|\.|.*\.whl\)?)\[([\w,]+)\]", word)
         unknown = set(named[1].split(",")) - set(known) if named else set()
         if unknown:
             return f"no extra {', '.join(sorted(unknown))}"

@@ -41,7 +41,8 @@ def shown(page: str, heading: str) -> list[tuple[str, ...]]:
     first = lines.index(heading)
     last = next((i for i, line in enumerate(lines) if i > first and line.startswith("## ")), len(lines))
     blocks = [block for block in snippets.blocks(path) if first < int(block.place.rpartition(":")[2]) <= last]
-    return [snippets.command(page, line, True).words for block in blocks for line in snippets.command_lines(block.text)]
+    lines = [line for block in blocks if block.language == "bash" for line in snippets.command_lines(block.text)]
+    return [snippets.command(page, line, True).words for line in lines]
 
 
 def run(directory: Path, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
@@ -74,7 +75,12 @@ def test_the_readme_leads_from_folders_to_answers(tmp_path: Path) -> None:
     draw_folders(tmp_path)
     commands = [words for words in shown("README.md", "## On your own photographs") if words[0] != "."]
     assert [words[1] for words in commands] == ["build", "train", "evaluate", "export", "predict"]
-    for words in commands[:-1]:
+    built = run(tmp_path, commands[0]).stdout
+    (printed,) = [
+        block.text for block in snippets.blocks(REPOSITORY / "docs/quickstart.md") if block.language == "text"
+    ]
+    assert all(line in built for line in printed.splitlines()), built
+    for words in commands[1:-1]:
         run(tmp_path, words)
     answers = json.loads(run(tmp_path, commands[-1]).stdout)
     assert answers["photographs"] == len(answers["answers"]) == 2
