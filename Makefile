@@ -46,6 +46,7 @@ lint: style ## ruff (rules and format) and mypy
 	$(RUN) -m mypy
 
 docs: setup ## the site, into site/: any warning fails, a link to a page or heading that is not there too
+	$(RUN) -m pip install --quiet --constraint constraints.txt mkdocs-material
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
 
 bench: setup ## benchmarks: ratios against named peers, in one run each

@@ -27,13 +27,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import flags, logging
 
 from android_bench import compare, host, matrix, read, report, rows
 from android_bench.adb import runner, workspace
 from android_bench.bundle import Bundle, read_bundle
 from android_bench.errors import BenchError
-from dr_edge import command, metadata
+from dr_edge import command, extras, metadata
 
 _DEFAULTS = matrix.Settings()
 
@@ -122,6 +122,8 @@ def _measure(argv: Sequence[str]) -> int:
     threads = _THREADS.value or (["1"] if _TARGET.value == "host" else ["1", "4"])
     if not all(count.isdecimal() for count in threads):
         raise ValueError(f"--threads takes whole numbers, as 1,4. Received {','.join(threads)}.")
+    if said := extras.sentence("plots", "Drawing them"):
+        logging.warning("The report will have no plots. %s", said)
     from dr_edge.remote import bundles
 
     bundle = read_bundle(bundles.local_directory(_BUNDLE.value, _BUNDLE_SHA256.value), _ARTIFACTS.value)

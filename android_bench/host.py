@@ -16,6 +16,7 @@ from android_bench import host_worker, matrix, rows
 from android_bench.errors import CommandFailed, DeviceTimeout
 from android_bench.matrix import Cell, Settings
 from android_bench.rows import Progress
+from dr_edge import extras
 
 
 def describe() -> dict[str, Any]:
@@ -82,6 +83,8 @@ def measure(
 
 def _impossible(cell: Cell) -> str | None:
     cores = _usable_cores()
+    if cell.artifact.format == "onnx" and (said := extras.sentence("ONNX", "An ONNX artifact")):
+        return said
     if cell.artifact.format == "onnx" and cell.delegate != "none":
         return "ONNX Runtime has no such delegate; --delegates=none measures its own CPU kernels."
     if cell.delegate not in ("xnnpack", "none"):

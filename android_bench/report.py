@@ -10,7 +10,7 @@ from typing import Any
 
 from android_bench import stats
 from android_bench.bundle import accuracy_metric
-from dr_edge import metadata
+from dr_edge import extras, metadata
 
 ENVIRONMENTS = {
     "phone": "Measured on a phone.",
@@ -67,7 +67,7 @@ def write(directory: Path, content: Mapping[str, Any]) -> None:
     check(content["rows"])
     metadata.write_text(directory / "bench.csv", to_csv(content["rows"]))
     drawn = []
-    if any(row["status"] == "ok" for row in content["rows"]):
+    if any(row["status"] == "ok" for row in content["rows"]) and not extras.missing("plots"):
         from android_bench import plots
 
         drawn = plots.draw(directory, content)
@@ -136,6 +136,8 @@ def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
     lines += ["", "## Device", "", *_device_lines(device)]
     lines += ["", "## Latency", ""]
     lines += _latency_table(measured, rows) if measured else ["No artifact gave a figure; see below."]
+    if measured and not drawn:
+        lines += ["", f"No plots were drawn. {extras.sentence('plots', 'Drawing them')}"]
     lines += [line for name in drawn for line in ("", f"![{name}]({name})")]
     for row in measured:
         if row["sustained"]:

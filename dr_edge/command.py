@@ -24,6 +24,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from dr_edge import extras
 from dr_edge.subcommands import as_called
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -102,9 +103,9 @@ def words(err: BaseException) -> str:
     if isinstance(err, MemoryError):
         return f"Out of memory{f' ({err})' if str(err) else ''}. Use smaller images or batches, or fewer workers."
     if isinstance(err, ModuleNotFoundError) and str(err).startswith("No module named"):
-        return (
-            f"The Python package {err.name!r} is missing. Install it: pip install {(err.name or '').partition('.')[0]}"
-        )
+        package = (err.name or "").partition(".")[0]
+        line = extras.line_for(package) or f"pip install {package}"
+        return f"The Python package {err.name!r} is missing. Install it: {line}"
     if _is_of_the_system(err):
         first = str(getattr(err, "message", err)).strip().splitlines()[0]
         plain = re.sub(r"^\{\{.*?\}\}\s*|\s*\[Op:.*$", "", first)  # the place in the graph says nothing to a user

@@ -3,56 +3,44 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 import os
 import re
 import tokenize
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import gin
 from absl import logging
 
-from dr_edge import binding_types, choices
+from dr_edge import binding_types, choices, extras, gin_files
 
-CONFIG_DIRECTORY = Path(__file__).resolve().parent.parent
 UNREADABLE = (ValueError, SyntaxError, AttributeError, OSError, tokenize.TokenError)
 
 
-def parse(gin_files: Sequence[str], bindings: Sequence[str] = ()) -> None:
+def parse(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
     """Reads gin files, then bindings, which win, and locks the configuration.
 
-    The modules whose functions are named must have been imported before. Includes are looked up relative to the
-    working directory and to the repository root.
+    The modules whose functions are named must have been imported before.
 
     Args:
-      gin_files: paths.
+      paths: files, or names of the ones that come with dr_edge (see `gin_files`).
       bindings: for example ["train.epochs = 3"].
 
     Raises:
       ValueError: a file is missing, or a binding names nothing that exists or is of another type; says the nearest
         name, or what it takes.
     """
-    gin.add_config_file_search_path(str(CONFIG_DIRECTORY))
-    # gin's second reader takes 'gin_configs/base.gin' for a Python package and fails on it where the repository root is
-    # on the import path but is not the working directory; plain files are all that is read here.
-    # Editors of Windows begin a file with a byte order mark.
-    gin.config._FILE_READERS[:] = [(functools.partial(open, encoding="utf-8-sig"), os.path.isfile)]
-    for path in gin_files:
-        if not Path(path).is_file() and not (CONFIG_DIRECTORY / path).is_file():
-            known = sorted(
-                str(p.relative_to(CONFIG_DIRECTORY)) for p in (CONFIG_DIRECTORY / "gin_configs").glob("*.gin")
-            )
-            near = difflib.get_close_matches(Path(path).stem, [Path(name).stem for name in known], n=1, cutoff=0.6)
-            hint = f" Did you mean 'gin_configs/{near[0]}.gin'?" if near else ""
-            raise ValueError(f"No gin file {path!r}.{hint} Known: {', '.join(known)}.")
+    # gin's own readers take 'gin_configs/base.gin' for a Python package where one lies on the import path; plain files,
+    # found by dr_edge's rules, are all that is read here.
+    reader = gin_files.Reader()
+    gin.config._FILE_READERS[:] = [(reader.open, reader.exists)]
+    found = [os.fspath(gin_files.find(path)) for path in paths]
     try:
-        gin.parse_config_files_and_bindings(list(gin_files), None, finalize_config=False)
+        gin.parse_config_files_and_bindings(found, None, finalize_config=False)
         for binding in bindings:  # one by one, so that an error can name its binding
             _parse_binding(binding)
     except UnicodeDecodeError as err:
-        raise ValueError(f"{' or '.join(gin_files)} is no UTF-8 text ({err.reason}). Save it as UTF-8.") from err
+        raise ValueError(f"{' or '.join(paths)} is no UTF-8 text ({err.reason}). Save it as UTF-8.") from err
     except UNREADABLE as err:
         raise ValueError(f"{_first_line(err)}{_suggestion(str(err))}{_place(str(err))}") from err
     choices.settle()
@@ -71,6 +59,19 @@ def import_names() -> None:
     from dr_edge.losses import multilabel, segmentation  # noqa: F401
     from dr_edge.models import classifiers, mobilenet_v3_cbam, multitask, ordinal, resnet_v2_slim, unet  # noqa: F401
     from dr_edge.training import loop  # noqa: F401
+
+
+def require_extras() -> None:
+    """Raises extras.Missing where a training of what is bound would need a package that is not installed."""
+    train = gin.get_bindings("train", resolve_references=False)
+    if train.get("wandb_project"):
+        extras.require("train.wandb_project")
+    classifier = gin.get_bindings("models.classifier", resolve_references=False)
+    if (
+        str(train.get("model")).removesuffix("()") == "@models.classifier"
+        and classifier.get("architecture") == "vit_b16"
+    ):
+        extras.require("vit_b16")
 
 
 def missing_flags(message: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from absl import flags
 
 from dr_edge import command as commands
-from dr_edge import metadata
+from dr_edge import extras, metadata
 from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
@@ -200,6 +200,7 @@ def main(argv: list[str]) -> int:
     """Runs what is left of the chain; returns the exit status of the first stage that fails, else 0."""
     if len(argv) > 1:
         raise commands.unexpected(argv[1:])
+    extras.require("demo")
     out = Path(FLAGS.out)
     started = time.monotonic()
     chain = stages(out, FLAGS.images, FLAGS.image_size)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from dr_edge import command, metadata, next_steps
+from dr_edge import command, extras, metadata, next_steps
 
 FLAGS = flags.FLAGS
 
@@ -41,6 +41,7 @@ OF_AN_EVALUATION = ("records", "batch_size", "examples", "heatmap_checks")  # co
 
 def main(argv: list[str]) -> int:
     """Evaluates or compares; returns the exit status."""
+    extras.require("evaluate")
     job, *arguments = argv[1:] or ["evaluate"]
     if job == "compare" and len(arguments) == 2 and not FLAGS.run_dir:
         unused = [f"--{name}" for name in OF_AN_EVALUATION if FLAGS[name].present]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from dr_edge import command, next_steps
+from dr_edge import command, extras, next_steps
 
 FLAGS = flags.FLAGS
 
@@ -38,6 +38,7 @@ flags.DEFINE_enum("split", "test", ["train", "val", "test"], "Split to read when
 
 def main(argv: list[str]) -> int:
     """Explains the images; returns the exit status."""
+    extras.require("explain")
     if len(argv) > 1:
         raise app.UsageError(
             f"Unexpected arguments: {' '.join(argv[1:])}. Quote the pattern: --images='photographs/*.jpg'."

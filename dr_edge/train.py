@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from dr_edge import command
+from dr_edge import command, extras
 from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
@@ -31,6 +31,7 @@ def main(argv: list[str]) -> int:
     """Parses the configuration and trains; returns the exit status."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
+    extras.require("train")
     from dr_edge import native_output
 
     native_output.import_tensorflow()
@@ -47,6 +48,7 @@ def main(argv: list[str]) -> int:
     bindings += [f"train.run_dir = {FLAGS.run_dir!r}"] if FLAGS.run_dir else []
     try:
         config.parse(FLAGS.gin_file, bindings)
+        config.require_extras()
         trained_before = FLAGS.run_dir is not None and run_directory.is_finished(FLAGS.run_dir)
         run = loop.train()
     except loop.Interrupted as stop:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from absl import flags, logging
 
-from dr_edge import command, locks
+from dr_edge import command, extras, locks
 
 FLAGS = flags.FLAGS
 
@@ -48,6 +48,7 @@ def main(argv: list[str]) -> int:
     """Searches; returns 0, 130 when stopped, or 1 when nothing succeeded."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
+    extras.require("tune")
     try:
         return _search()
     except KeyboardInterrupt as stop:
@@ -56,11 +57,8 @@ def main(argv: list[str]) -> int:
 
 def _search() -> int:
     from dr_edge.tuning import report, settings, space, trials
+    from dr_edge.tuning import study as study_lib
 
-    try:
-        from dr_edge.tuning import study as study_lib
-    except ImportError as err:
-        raise RuntimeError('dr_edge.tune needs Optuna: pip install "dr_edge[tune]"') from err
     dimensions = [space.parse_grid(text) for text in FLAGS.grid] + [space.parse_search(text) for text in FLAGS.search]
     directory = Path(FLAGS.run_dir).resolve()
     # Quoted: Optuna and SQLAlchemy read ?, % and {} of an address as their own.

@@ -21,7 +21,7 @@ from typing import Any
 
 from absl import flags
 
-from dr_edge import command
+from dr_edge import command, extras
 from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:
     """Exports; returns the exit status."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
+    extras.require("export")
     from dr_edge import native_output
 
     native_output.import_tensorflow()

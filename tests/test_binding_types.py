@@ -7,7 +7,7 @@ from __future__ import annotations
 import gin
 import pytest
 
-from dr_edge import config
+from dr_edge import config, gin_files
 
 config.import_names()
 
@@ -75,7 +75,7 @@ def test_a_macro_that_nothing_defines_is_said_to_be_that():
         config.parse([], ["train.xla = %NOWHERE"])
 
 
-@pytest.mark.parametrize("path", sorted(path.name for path in (config.CONFIG_DIRECTORY / "gin_configs").glob("*.gin")))
+@pytest.mark.parametrize("path", sorted(path.name for path in gin_files.DIRECTORY.glob("*.gin")))
 def test_every_gin_file_of_the_project_passes(path):
     config.parse(
         [f"gin_configs/{path}"], ["train.initial_weights = 'first_stage.keras'"]

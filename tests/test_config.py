@@ -7,7 +7,7 @@ import errno
 import gin
 import pytest
 
-from dr_edge import config
+from dr_edge import config, gin_files
 from dr_edge.data import augment  # noqa: F401
 from dr_edge.models import mobilenet_v3_cbam, resnet_v2_slim  # noqa: F401
 from dr_edge.training import loop
@@ -82,7 +82,7 @@ def test_a_mistake_in_a_file_is_named_with_its_place(tmp_path):
 
 def test_the_projects_files_are_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(config.CONFIG_DIRECTORY))
+    monkeypatch.syspath_prepend(str(gin_files.DIRECTORY.parent))
     config.parse(["gin_configs/demo.gin"])
     assert gin.query_parameter("train.seed") == 0  # from base.gin, which demo.gin includes
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dr_edge import extras
 from dr_edge.metadata import write_json
 from tfrecord_tools.items import Item
 from tfrecord_tools.process import Settings, process
@@ -104,11 +105,10 @@ def run_pipeline(work: Sequence[Any], function: Callable[[Any], int], options: B
     if not work:
         return
     logging.getLogger("apache_beam").setLevel(logging.ERROR)  # it tells of every channel it opens
-    try:
-        import apache_beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as err:
-        raise ValueError(f'--runner={options.runner} needs Apache Beam: pip install "dr_edge[beam]"') from err
+    extras.require("--runner", f"--runner={options.runner}")
+    import apache_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     check_options(options.beam_options, sorted(PipelineOptions([]).get_all_options()))
     flags = [f"--runner={options.runner}", "--default_sdk_harness_log_level=ERROR"]
     flags += [f"--{option.lstrip('-')}" for option in options.beam_options]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import flags
 
-from dr_edge import command
+from dr_edge import command, extras
 from dr_edge.next_steps import quoted
 from dr_edge.subcommands import as_called
 from tfrecord_tools.catalogue import DATASETS
@@ -116,6 +116,8 @@ def _typed() -> tuple[str, ...]:
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
+    if FLAGS.runner != "local":
+        extras.require("--runner", f"--runner={FLAGS.runner}")
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 

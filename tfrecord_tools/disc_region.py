@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from dr_edge import command, metadata
+from dr_edge import command, extras, metadata
 from dr_edge.data.records import SPLITS, Record, encode, shard_name
 from dr_edge.fundus.crop import FieldOfView, crop_square
 from dr_edge.metrics import glaucoma
@@ -208,6 +208,7 @@ def _write_split(staging: Path, split: str, found: list[Record], labels: Mapping
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
+    extras.require("disc_region")
     from dr_edge import native_output
 
     native_output.import_tensorflow()

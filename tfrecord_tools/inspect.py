@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from dr_edge import command
+from dr_edge import command, extras
 from dr_edge.data.records import SPLITS
 from dr_edge.metadata import read_manifest, write_bytes
 from tfrecord_tools.copies import words
@@ -124,6 +124,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(
             "One directory of records is needed: python -m tfrecord_tools.inspect RECORDS --out=SHEET.png"
         )
+    if FLAGS.out:
+        extras.require("--out", f"--out={FLAGS.out}")
     import cv2
 
     from dr_edge.progress import Progress

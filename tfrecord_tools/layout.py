@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dr_edge import extras
 from dr_edge.fundus.format_names import is_picture
 from tfrecord_tools.items import DatasetError, LayoutError
 
@@ -142,8 +143,11 @@ def read_spreadsheet(path: Path, header: str | None = None) -> list[dict[str, st
     Raises:
       DatasetError: the reading package is not installed, or the file is damaged.
     """
+    kind = ".xls" if path.suffix.lower() == ".xls" else ".xlsx"
+    if said := extras.sentence(kind, str(path)):
+        raise DatasetError(said)
     try:
-        if path.suffix.lower() == ".xls":
+        if kind == ".xls":
             import xlrd
 
             sheet = xlrd.open_workbook(path).sheet_by_index(0)
@@ -152,8 +156,6 @@ def read_spreadsheet(path: Path, header: str | None = None) -> list[dict[str, st
             import openpyxl
 
             rows = list(openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0].values)
-    except ImportError as err:
-        raise DatasetError(f"{path}: reading it needs {err.name}. Install it: pip install {err.name}") from err
     except Exception as err:  # noqa: BLE001 - both packages raise their own and zipfile's errors for damaged files
         raise DatasetError(f"{path} cannot be read as a spreadsheet: {err}. Check the download.") from err
     return named_rows(rows, path, header)

@@ -13,6 +13,7 @@ import re
 import cv2
 import numpy as np
 
+from dr_edge import extras
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
 from dr_edge.fundus.jpeg import upright
 from dr_edge.fundus.photograph import decode_photograph
@@ -81,6 +82,7 @@ def read_levels(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
     Raises:
       PhotographError: unreadable, or damaged.
       MaskError: colours that are no one level.
+      extras.Missing: a palette needs Pillow.
     """
     header = read_header(data)
     if header.format not in ("png", "tiff", "bmp"):
@@ -99,6 +101,7 @@ def read_levels(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
     if picture is None:
         raise PhotographError("corrupt", f"the {header.format} of {len(data)} bytes cannot be decoded.")
     if picture.ndim == 3 and _is_palette(data) and not _is_grey(picture):
+        extras.require("A palette PNG")  # ends the build: every mask of the data set will be one
         from PIL import Image
 
         return upright(np.asarray(Image.open(io.BytesIO(data))), header.orientation), False

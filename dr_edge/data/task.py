@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from dr_edge.data import positive as positive_lib
 
@@ -141,6 +140,8 @@ class Task:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Returns softmax (classification) or sigmoid (multilabel, segmentation) of logits [..., C], float64."""
+        import scipy.special  # here: records are built without it
+
         logits = np.asarray(logits, np.float64)
         return scipy.special.softmax(logits, axis=-1) if self.kind == "classification" else scipy.special.expit(logits)
 

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dr_edge import extras
 from dr_edge.fundus.dicom_jpeg import with_colours
 from dr_edge.fundus.dicom_values import check_attributes, eight_bits, grey_levels, grey_table
 from dr_edge.fundus.image_header import PhotographError, check_size, read_header
@@ -53,9 +54,8 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | EmbeddedJpeg:
         import pydicom
         import pydicom.pixels
     except ImportError as err:
-        raise PhotographError(
-            "pydicom is missing", "DICOM files need it. Install it with: pip install dr_edge[dicom]"
-        ) from err
+        install = extras.install("dicom")
+        raise PhotographError("pydicom is missing", f"DICOM files need it. Install it with: {install}") from err
 
     try:
         syntax = _transfer_syntax(data)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from dr_edge import extras
 from dr_edge.fundus.header_types import PhotographError, check_size
 from dr_edge.fundus.hevc import check_whole
-
-INSTALL = "pip install dr_edge[heic]"
 
 
 def decode_heic(data: bytes, max_pixels: int) -> np.ndarray:
@@ -31,7 +30,8 @@ def decode_heic(data: bytes, max_pixels: int) -> np.ndarray:
     try:
         import pi_heif
     except ImportError as err:
-        raise PhotographError("pi-heif is missing", f"HEIC files need it. Install it with: {INSTALL}") from err
+        install = extras.install("heic")
+        raise PhotographError("pi-heif is missing", f"HEIC files need it. Install it with: {install}") from err
     try:
         for part in ("THUMBNAILS", "DEPTH_IMAGES", "AUX_IMAGES"):  # what phones add is not read
             setattr(pi_heif.options, part, False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import gin
 
+from dr_edge import extras
 from dr_edge.framework import keras, layers
 from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
@@ -104,10 +105,9 @@ def _vit(image_size: int, outputs: int, weights: str | None, dropout: float, hid
 
 
 def _vit_backbone(image_size: int, weights: str | None) -> Any:
-    try:
-        import keras_hub
-    except ImportError as err:
-        raise RuntimeError('vit_b16 needs keras-hub: pip install "dr_edge[vit]"') from err
+    extras.require(VIT)
+    import keras_hub
+
     if weights == "imagenet":
         if image_size not in VIT_PRESETS:
             raise ValueError(

@@ -19,7 +19,7 @@ import os
 
 from absl import flags, logging
 
-from dr_edge import command
+from dr_edge import command, extras
 
 FLAGS = flags.FLAGS
 
@@ -54,16 +54,14 @@ def main(argv: list[str]) -> int:
     """Serves until it is told to stop; returns the exit status."""
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
-    try:
-        import uvicorn
+    extras.require("serve")
+    import uvicorn
 
-        from dr_edge.serve.app import create_app
-    except ImportError as err:
-        raise command.Failure(f'{err}. Install what the server needs: pip install "dr_edge[serve]"') from err
     from dr_edge.prediction.bundle import open_bundle
     from dr_edge.prediction.model import Model
     from dr_edge.remote import bundles
     from dr_edge.serve import startup, vendor
+    from dr_edge.serve.app import create_app
     from dr_edge.serve.settings import Settings
 
     if (FLAGS.tls_certificate is None) != (FLAGS.tls_key is None):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dr_edge import extras
 from dr_edge.framework import tf
 from dr_edge.progress import Progress
 from dr_edge.training.run_directory import MetricsLog
@@ -108,10 +109,9 @@ class Monitor:
 
 def _wandb_run(project: str, run_dir: Path, description: dict[str, Any]) -> Any:
     """Starts, or after an interruption goes on with, the W&B run of this run directory; its files stay inside it."""
-    try:
-        import wandb
-    except ImportError as err:
-        raise RuntimeError('train.wandb_project needs Weights & Biases: pip install "dr_edge[wandb]"') from err
+    extras.require("train.wandb_project")
+    import wandb
+
     name = run_dir.resolve().name
     identity = hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:16]
     return wandb.init(project=project, name=name, id=identity, resume="allow", dir=str(run_dir), config=description)

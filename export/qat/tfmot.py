@@ -12,23 +12,20 @@ import os
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from dr_edge import extras
 from dr_edge.framework import DATA_FORMAT, EPSILON, FLOAT, tf
 
 SWITCH = "TF_USE_LEGACY_KERAS"
 
 
 def _import() -> tuple[ModuleType, ModuleType]:
+    if said := extras.sentence("qat_int8"):
+        raise extras.Missing(f"{said}. Or name the other formats in --formats.")
     _ = tf.keras.Model  # its first use settles which Keras it is, for good
     before = os.environ.get(SWITCH)
     try:
-        # First, for tensorflow_model_optimization does not say which package it misses.
-        import tf_keras  # isort: skip
         import tensorflow_model_optimization
-    except ImportError as err:
-        raise RuntimeError(
-            f"qat_int8 needs tensorflow-model-optimization and tf_keras ({err}). "
-            f'Install them: pip install "dr_edge[qat]". Or name the other formats in --formats.'
-        ) from err
+        import tf_keras
     finally:
         if before is None:
             os.environ.pop(SWITCH, None)

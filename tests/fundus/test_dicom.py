@@ -68,5 +68,5 @@ def test_without_pydicom_the_error_says_what_to_install(monkeypatch):
         return genuine(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_pydicom)
-    with pytest.raises(PhotographError, match=r"pip install dr_edge\[dicom\]"):
+    with pytest.raises(PhotographError, match=r'pip install "dr_edge\[dicom\]"'):
         decode_photograph(bytes(128) + b"DICM" + bytes(100))

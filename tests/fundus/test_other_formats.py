@@ -203,7 +203,7 @@ def test_without_pi_heif_the_error_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_it)
     error = refusal((HEIC / "plain.heic").read_bytes())
-    assert error.reason == "pi-heif is missing" and "pip install dr_edge[heic]" in error.detail
+    assert error.reason == "pi-heif is missing" and 'pip install "dr_edge[heic]"' in error.detail
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from dr_edge import extras
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.own_data.sheet_rows import SheetRows
 
@@ -40,8 +41,10 @@ def read_workbook(data: bytes, path: Path) -> dict[str, SheetRows]:
       Name -> rows of each sheet; a merged cell's value stands in each row that it covers.
 
     Raises:
-      DatasetError: the file is damaged.
+      DatasetError: the file is damaged, or the package that reads it is not installed.
     """
+    if said := extras.sentence(".xlsx" if data.startswith(XLSX_HEAD) else ".xls", f"A workbook such as {path}"):
+        raise DatasetError(said)
     try:
         return _xlsx_sheets(data) if data.startswith(XLSX_HEAD) else _xls_sheets(data)
     except Exception as err:  # noqa: BLE001 - both packages raise their own and zipfile's errors for damaged files
