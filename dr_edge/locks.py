@@ -62,7 +62,9 @@ def beside(target: str | os.PathLike) -> Path:
     return target.with_name(f".{target.name}.lock")
 
 
-def take(path: Path, target: str | os.PathLike, doing: str = "written", wait: bool = False) -> Lock:
+def take(
+    path: Path, target: str | os.PathLike, doing: str = "written", wait: bool = False, flag: str | None = "--out"
+) -> Lock:
     """Takes the lock file `path`; where the file system has no locks (some network drives) it warns and goes on.
 
     Args:
@@ -70,6 +72,7 @@ def take(path: Path, target: str | os.PathLike, doing: str = "written", wait: bo
       target: what it guards, for the message.
       doing: what is done to `target`, for the message: "written", "trained".
       wait: until the holder lets go, instead of raising; for what takes a moment.
+      flag: of the command, which names the directory to write, for the message; None where it has none.
 
     Raises:
       InUse: another process holds it.
@@ -84,9 +87,12 @@ def take(path: Path, target: str | os.PathLike, doing: str = "written", wait: bo
         except BlockingIOError as err:
             holder = _holder(descriptor)
             os.close(descriptor)
-            raise InUse(
-                f"{target} is being {doing} by {holder}. Wait until it ends, stop it, or choose another directory."
-            ) from err
+            advice = (
+                "Wait until it ends, or stop it."
+                if flag is None
+                else f"Wait until it ends, stop it, or give another {flag}."
+            )
+            raise InUse(f"{target} is being {doing} by {holder}. {advice}") from err
         except OSError as err:
             if err.errno not in WITHOUT:
                 os.close(descriptor)
@@ -100,11 +106,13 @@ def take(path: Path, target: str | os.PathLike, doing: str = "written", wait: bo
 
 
 @contextlib.contextmanager
-def held(target: str | os.PathLike, doing: str = "written", wait: bool = False) -> Iterator[Lock]:
+def held(
+    target: str | os.PathLike, doing: str = "written", wait: bool = False, flag: str | None = "--out"
+) -> Iterator[Lock]:
     """Holds the lock beside `target` inside the block; see `take`. Its parent directory is made."""
     path = beside(target)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = take(path, target, doing, wait)
+    lock = take(path, target, doing, wait, flag)
     try:
         yield lock
     finally:

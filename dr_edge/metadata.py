@@ -145,10 +145,14 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def staged_directory(final: str | os.PathLike) -> Iterator[Path]:
+def staged_directory(final: str | os.PathLike, flag: str | None = "--out") -> Iterator[Path]:
     """Yields a new directory beside `final`; on success it takes the name `final`, on failure it is removed.
 
     One process at a time: the next one is told who writes there. What a killed process left is removed.
+
+    Args:
+      final: the directory to write.
+      flag: of the command, which names it; None where it has none.
 
     Raises:
       FileExistsError: `final` stands there already (an empty directory is taken over).
@@ -156,7 +160,7 @@ def staged_directory(final: str | os.PathLike) -> Iterator[Path]:
     """
     final = Path(final)
     check_new(final)
-    with locks.held(final) as lock:
+    with locks.held(final, flag=flag) as lock:
         check_new(final)  # the process before may have ended meanwhile
         if lock.held:
             remove_leftovers(final.parent, final.name)

@@ -55,7 +55,7 @@ def test_the_second_is_told_who_writes(tmp_path):
         assert (
             f"process {other.pid} on {socket.gethostname()} since 20" in said
             and "python -c" in said
-            and "Wait until it ends" in said
+            and said.endswith("Wait until it ends, stop it, or give another --out.")
         )
         other.communicate("")
         assert other.returncode == 0
@@ -111,7 +111,8 @@ def test_a_lock_file_that_was_removed_meanwhile_is_no_lock(tmp_path):
 
 def test_pictures_of_two_commands_do_not_mix(tmp_path):
     pictures = tmp_path / "pictures"
-    with another_writer(pictures), pytest.raises(locks.InUse, match="by process"), files.new_directory(pictures):
+    said = r"(?s)by process \d+ on .* Wait until it ends, stop it, or give another --overlay\.$"
+    with another_writer(pictures), pytest.raises(locks.InUse, match=said), files.new_directory(pictures):
         pass
     with files.new_directory(tmp_path / "new" / "pictures") as directory:
         assert directory is not None and directory.is_dir()
@@ -131,5 +132,6 @@ def test_two_evaluations_of_one_split_do_not_mix(stand_in_run, tmp_path):
 
     run = shutil.copytree(stand_in_run, tmp_path / "run")
     final = run / "evaluation" / "test"
-    with locks.held(final), pytest.raises(locks.InUse, match=rf"test is being written by process {os.getpid()} on"):
+    said = rf"(?s)test is being written by process {os.getpid()} on .*\. Wait until it ends, or stop it\.$"
+    with locks.held(final), pytest.raises(locks.InUse, match=said):
         flow.evaluate(run, flow.Settings("test"))

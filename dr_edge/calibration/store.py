@@ -183,7 +183,7 @@ def _dataset_sha256(records: str | os.PathLike) -> str:
 def _store(directory: Path, fit: Fit, source: dict[str, str], ill: Sequence[int]) -> None:
     if directory.exists():  # of another model or other records: this run was trained anew in its directory
         shutil.rmtree(directory)
-    with metadata.staged_directory(directory) as staging:
+    with metadata.staged_directory(directory, flag=None) as staging:
         if fit.features is not None:
             np.savez(staging / FEATURES_FILE, means=fit.features.means, whitening=fit.features.whitening)
         content: dict[str, Any] = {

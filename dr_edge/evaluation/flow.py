@@ -64,7 +64,7 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
     _check_split(records, settings.split, run)
     final = run.directory / "evaluation" / settings.split
     _check_replaceable(final)
-    with locks.held(final):
+    with locks.held(final, flag=None):
         return _write(run, records, settings, final)
 
 
@@ -74,7 +74,7 @@ def _write(run: TrainedRun, records: str, settings: Settings, final: Path) -> di
     next_one = final.with_name(f".{settings.split}.next")
     if next_one.exists():
         shutil.rmtree(next_one)  # left by an evaluation that was killed
-    with metadata.staged_directory(next_one) as staging:
+    with metadata.staged_directory(next_one, flag=None) as staging:
         content = write(run, records, settings, staging)
         metadata.write_manifest(staging, "evaluation", content)
     _replace(next_one, final)

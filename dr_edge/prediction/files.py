@@ -96,7 +96,7 @@ def new_directory(path: str | os.PathLike | None) -> Iterator[Path | None]:
     made = [place for place in (directory, *directory.parents) if not place.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with locks.held(directory):
+        with locks.held(directory, flag="--overlay"):
             metadata.check_new(directory)
             yield directory
     finally:

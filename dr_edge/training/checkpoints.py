@@ -48,7 +48,7 @@ def save(directory: Path, step: int, variables: Sequence[keras.Variable], state:
     """
     path = directory / f"step-{step:08d}"
     if not path.exists():
-        with metadata.staged_directory(path) as staging:
+        with metadata.staged_directory(path, flag="--run_dir") as staging:
             arrays = [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
             named: dict[str, Any] = dict(zip(_keys(variables), arrays, strict=True))
             for key, array in named.items():

@@ -56,7 +56,7 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
         return "finished"  # also where nothing can be written any more
     path.mkdir(parents=True, exist_ok=True)
     release(path)
-    lock = _HELD[path.resolve()] = locks.take(path / LOCK_FILE, path, "trained")
+    lock = _HELD[path.resolve()] = locks.take(path / LOCK_FILE, path, "trained", flag="--run_dir")
     if lock.held:
         _remove_leftovers(path)
     if not config_file.is_file():

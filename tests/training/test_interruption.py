@@ -216,7 +216,7 @@ def test_a_run_that_lives_is_not_taken_over(coloured_records, tmp_path, clean_gi
         [sys.executable, "-c", program, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert other.stdout.readline() == "held\n"
-    named = rf"is being trained by process {other.pid} on .* since 20\d\d-.*Wait until it ends"
+    named = rf"is being trained by process {other.pid} on .* since 20\d\d-.*, or give another --run_dir\."
     with pytest.raises(locks.InUse, match=named):  # also with the same command
         run_directory.claim(tmp_path / "run", coloured_records)
     with pytest.raises(locks.InUse, match=named):
