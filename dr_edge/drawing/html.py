@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+# A blank between a number and its unit, or between "<" or ">" and a number.
+_BINDING_BLANK = re.compile(r"(?<=[0-9]) (?=(?:%|px|pixels|kB|MB|ms|s)(?![A-Za-z0-9_]))|(?<=[<>]) (?=[0-9])")
+
+
+def unbroken(text: str) -> str:
+    """Keeps a number and its unit on one line, with a no-break space; as serve/static/js/words.js does."""
+    return _BINDING_BLANK.sub("\u00a0", text)
 
 
 def environment(

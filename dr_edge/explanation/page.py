@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 
 from dr_edge import runs
-from dr_edge.drawing import overlay
+from dr_edge.drawing import html, overlay
 from dr_edge.drawing.overlay import Caption
 from dr_edge.explanation import heatmaps
 from dr_edge.explanation.pictures import Rejected
@@ -48,6 +48,7 @@ def render(
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     right = [part.caption.correct for row in rows for part in row.parts if part.caption is not None]
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["unbroken"] = html.unbroken
     return environment.get_template(TEMPLATE).render(
         run=run,
         source=images,

@@ -3,7 +3,7 @@
 import {agreement, isUnreliable, percent} from './answer.js';
 import {fact, make, row} from './elements.js';
 import {cropFigure, photographFigure} from './pictures.js';
-import {explanation, headline, operatingWords, whereWords} from './words.js';
+import {explanation, headline, operatingWords, unbroken, whereWords} from './words.js';
 
 /**
  * Makes the card of an answered photograph.
@@ -22,7 +22,7 @@ export async function card(entry, manifest, onLabel) {
     make('h2', {id: 'answer-title', textContent: title}),
     make('p', {textContent: explanation(answer, manifest)}),
     answer.status === 'answered' && isUnreliable(manifest)
-      ? make('p.unreliable', {textContent: manifest.verdict.caution})
+      ? make('p.unreliable', {textContent: unbroken(manifest.verdict.caution)})
       : null,
     answer.status === 'answered' ? make('p.not', {textContent: 'Not a diagnosis, and no medical device.'}) : null,
   );
@@ -49,7 +49,7 @@ function probabilities(answer, manifest) {
   const disease = names[one] ?? several;
   if (decision) shown[disease] = decision.probability; // a row of its own where it is several classes
   const rows = Object.entries(shown).map(([name, value]) =>
-    row(name, value, percent(value), {mark: decision && name === disease ? decision.threshold : null}),
+    row(name, value, unbroken(percent(value)), {mark: decision && name === disease ? decision.threshold : null}),
   );
   const each = manifest.task.kind === 'multilabel' ? 'probability of each disease' : 'probabilities';
   const unusable = manifest.calibration?.caution; // measured at export; earlier bundles do not state it
@@ -57,7 +57,7 @@ function probabilities(answer, manifest) {
   const note = answer.decision
     ? make('p.note', {textContent: `The mark is the threshold. ${operatingWords(answer.decision, manifest)}`})
     : null;
-  return fact(kind, ...rows, unusable ? make('p.note', {textContent: unusable}) : null, note);
+  return fact(kind, ...rows, unusable ? make('p.note', {textContent: unbroken(unusable)}) : null, note);
 }
 
 function masks(answer) {
@@ -65,7 +65,7 @@ function masks(answer) {
   const lines = answer.masks.map((mask) =>
     make('p', {
       textContent: mask.found
-        ? `${mask.class_name}: ${mask.height} pixels high in the photograph`
+        ? `${mask.class_name}: ${unbroken(`${mask.height} pixels`)} high in the photograph`
         : `${mask.class_name}: not found`,
     }),
   );

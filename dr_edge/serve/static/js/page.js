@@ -6,7 +6,7 @@ import {BrowserEngine} from './engines.js';
 import {keepOffline} from './offline.js';
 import {savedDocument} from './saved.js';
 import {ServerEngine} from './server_engine.js';
-import {aboutWords, headline, question} from './words.js';
+import {aboutWords, headline, question, unbroken} from './words.js';
 
 const $ = (id) => document.getElementById(id);
 // wanted: the first of the photographs that came last, to be shown as soon as it has an answer
@@ -26,7 +26,7 @@ async function start() {
   $('warning').textContent = state.manifest.warning ?? '';
   $('warning').hidden = !state.manifest.warning;
   const {verdict} = state.manifest;
-  $('verdict').textContent = verdict?.text ?? '';
+  $('verdict').textContent = unbroken(verdict?.text ?? '');
   $('verdict').hidden = !verdict || verdict.status === 'better';
   const engine = new BrowserEngine(state.manifest);
   try {
@@ -119,7 +119,7 @@ function hold(entry, error) {
   if (state.wanted === entry) state.wanted = null;
   setItem(entry, 'not answered');
   const again = make('button.plain', {type: 'button', textContent: 'Try again', 'aria-label': `Try ${entry.name} again`});
-  const notice = make('p.held', {}, `Not answered: ${error.message}. `, again);
+  const notice = make('p.held', {}, unbroken(`Not answered: ${error.message}. `), again);
   again.onclick = () => {
     notice.remove();
     entry.held = false;

@@ -3,7 +3,7 @@
 import {make} from './elements.js';
 import {MASK_COLOURS, OPACITY, enlarge, fieldOfView, heatColour, layHeat, layMasks, layPoints, separate} from './overlay.js';
 import {resizeForShow} from './fundus/crop.js';
-import {cropWords, heatIsShown, heatTitle, heatWords, noHeatWords} from './words.js';
+import {cropWords, heatIsShown, heatTitle, heatWords, noHeatWords, unbroken} from './words.js';
 
 const SHOWN = 480; // side of the crop as it is shown, pixels
 const PHOTOGRAPH = [600, 1000]; // longest side of the photograph as it is shown: at least, at most
@@ -188,7 +188,7 @@ function maskKey(names, centres) {
 }
 
 function slider(show) {
-  const output = make('output', {textContent: `${100 * OPACITY} %`});
+  const output = make('output', {textContent: unbroken(`${100 * OPACITY} %`)});
   const input = make('input', {
     type: 'range',
     min: 0,
@@ -198,7 +198,7 @@ function slider(show) {
     'aria-label': 'Opacity of the overlay',
   });
   input.oninput = () => {
-    output.textContent = `${input.value} %`;
+    output.textContent = unbroken(`${input.value} %`);
     show(Number(input.value) / 100);
   };
   return make('div.slider', {}, make('span', {textContent: 'Overlay'}), input, output);

@@ -11,6 +11,11 @@ const QUESTIONS = {
   optic_disc_cup_and_fovea: 'How large is the cup in the optic disc, and where is the fovea?',
 };
 
+/** Keeps a number and its unit on one line, with a no-break space; as dr_edge/drawing/html.py does. */
+export function unbroken(text) {
+  return text.replace(/(?<=\d) (?=(?:%|px|pixels|kB|MB|ms|s)(?!\w))|(?<=[<>]) (?=\d)/g, '\u00a0');
+}
+
 /** Returns the question that a bundle answers. */
 export function question(manifest) {
   const {name, class_names: names, positive_class: disease, negative_class: others} = manifest.task;
@@ -23,6 +28,11 @@ export function question(manifest) {
  * @returns {{title: string, short: string, tone: 'good' | 'warn' | 'stop' | 'plain'}} short: for a list
  */
 export function headline(answer, manifest) {
+  const {title, short, tone} = wordedHeadline(answer, manifest);
+  return {title: unbroken(title), short: unbroken(short), tone};
+}
+
+function wordedHeadline(answer, manifest) {
   const {title, short, tone} = bareHeadline(answer, manifest);
   if (answer.status !== 'answered' || !isUnreliable(manifest)) return {title, short, tone};
   const first = manifest.verdict.title;
@@ -74,6 +84,10 @@ function bareMessage(answer, manifest) {
 
 /** Returns one or two sentences that explain the headline. */
 export function explanation(answer, manifest) {
+  return unbroken(bareExplanation(answer, manifest));
+}
+
+function bareExplanation(answer, manifest) {
   if (answer.decision) {
     const {probability, threshold, positive, positive_class: disease} = answer.decision;
     const side = positive ? 'at or above' : 'below';
@@ -103,9 +117,9 @@ export function explanation(answer, manifest) {
 export function operatingWords(decision, manifest) {
   const {negative_class: negative, positive_class: positive} = manifest.task;
   const share = (value) => `${Math.round(100 * value)} %`;
-  return (
+  return unbroken(
     `Operating point “${decision.operating_point}”: on the validation photographs this threshold called ${share(decision.sensitivity)} of those ` +
-    `labelled “${positive}” and ${share(1 - decision.specificity)} of those labelled “${negative}” positive.`
+    `labelled “${positive}” and ${share(1 - decision.specificity)} of those labelled “${negative}” positive.`,
   );
 }
 
@@ -151,10 +165,11 @@ function likelier(answer, manifest) {
 export function cropWords(answer) {
   const {photograph, crop} = answer;
   const size = `${photograph.width} × ${photograph.height} pixels`;
-  if (!crop) return `${size}; no field of view was found.`;
+  if (!crop) return unbroken(`${size}; no field of view was found.`);
   const [top, left, bottom, right] = crop.box;
   const beyond = top < 0 || left < 0 || bottom > photograph.height || right > photograph.width;
-  return `${size}. Field of view: ${Math.round(right - left)} pixels wide${beyond ? ', cut off by the frame' : ''}.`;
+  const wide = `${Math.round(right - left)} pixels wide`;
+  return unbroken(`${size}. Field of view: ${wide}${beyond ? ', cut off by the frame' : ''}.`);
 }
 
 /** Says what the model was trained on, for the start page. */
@@ -162,14 +177,15 @@ export function aboutWords(manifest) {
   const {training, image_size: side} = manifest;
   const images = training?.splits?.train;
   const data = training ? ` trained on ${images ? `${images} photographs of ` : ''}“${training.dataset}”` : '';
-  return `Model: ${training?.model?.name ?? 'unnamed'},${data}; it sees ${side} × ${side} pixels. Its answers hold for photographs like those.`;
+  const seen = unbroken(`it sees ${side} × ${side} pixels`);
+  return `Model: ${training?.model?.name ?? 'unnamed'},${data}; ${seen}. Its answers hold for photographs like those.`;
 }
 
 /** Says where an answer was computed and how long that took. */
 export function whereWords(answer, place) {
   const times = answer.milliseconds ?? {};
   const total = Object.values(times).reduce((sum, value) => sum + value, 0);
-  const seconds = total ? ` in ${(total / 1000).toFixed(total < 1000 ? 2 : 1)} s` : '';
+  const seconds = total ? unbroken(` in ${(total / 1000).toFixed(total < 1000 ? 2 : 1)} s`) : '';
   return place === 'browser'
     ? `Computed in this browser${seconds}. The photograph did not leave this device.`
     : `Computed by the server${seconds}, to which the photograph was sent.`;
