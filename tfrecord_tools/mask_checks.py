@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from tfrecord_tools.mask_files import MaskError
+from tfrecord_tools.mask_levels import MaskError
 
 ONE_REGION = ("optic_disc", "optic_cup")
 MOST_COVERED = 0.5  # of the field of view

@@ -12,11 +12,11 @@ import numpy as np
 from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.image_header import PhotographError, read_header
 from dr_edge.fundus.photograph import decode_photograph
-from tfrecord_tools import mask_checks, mask_files
+from tfrecord_tools import mask_checks, mask_files, mask_levels
 from tfrecord_tools.inside import Rejected, one_line, read_inside
 from tfrecord_tools.items import MaskSource
 
-DRAWN = ("half", "between")  # rules for masks of a user's own table
+OWN_RULES = ("half", "between")  # rules for masks of a user's own table
 
 
 def read_masks(
@@ -33,8 +33,10 @@ def read_masks(
     shown = (min(bottom, size[0]) - max(top, 0)) * (min(right, size[1]) - max(left, 0))
     field = min(shown, np.pi / 4 * (bottom - top) * (right - left))
     try:
-        mask_checks.check_masks({name: masks[name] for name, source in sources.items() if source.rule in DRAWN}, field)
-    except mask_files.MaskError as err:
+        mask_checks.check_masks(
+            {name: masks[name] for name, source in sources.items() if source.rule in OWN_RULES}, field
+        )
+    except mask_levels.MaskError as err:
         raise Rejected(one_line(err)) from err
     return masks
 
@@ -45,13 +47,13 @@ def check_turns(data_dir: str, sources: Mapping[str, MaskSource], size: tuple[in
     Raises:
       Rejected: the photograph is turned, the mask is not, and may have been drawn on the one or the other.
     """
-    drawn = [source for source in sources.values() if source.rule in DRAWN]
-    if not drawn:
+    own = [source for source in sources.values() if source.rule in OWN_RULES]
+    if not own:
         return
     turn = read_header(photograph).orientation
     if turn == 1 or (turn > 4 and size[0] != size[1]):  # of a lying and a standing picture the size tells
         return
-    for path in (path for source in drawn for path in source.paths):
+    for path in (path for source in own for path in source.paths):
         try:
             mask_turn = read_header(read_inside(data_dir, path)).orientation
         except (Rejected, PhotographError):
@@ -81,7 +83,7 @@ def read_mask(
             inside = _inside(data, source, max_pixels, name)
         except (Rejected, PhotographError) as err:
             raise Rejected(f"mask {path}: {one_line(err)}") from err
-        except mask_files.MaskError as err:
+        except mask_levels.MaskError as err:
             raise Rejected(f"mask {path} {one_line(err)}") from err
         if inside.shape != size:
             raise Rejected(f"mask {path} is {inside.shape[0]}x{inside.shape[1]}, the photograph {size[0]}x{size[1]}")
@@ -90,8 +92,8 @@ def read_mask(
 
 
 def _inside(data: bytes, source: MaskSource, max_pixels: int, name: str) -> np.ndarray:
-    if source.rule in DRAWN:
-        levels, lossy = mask_files.read_levels(data, max_pixels)
+    if source.rule in OWN_RULES:
+        levels, lossy = mask_levels.read_levels(data, max_pixels)
         if source.rule == "half":
             return mask_files.half(levels, lossy, name)
         return mask_files.named_levels(levels, lossy, source.value, source.upper)

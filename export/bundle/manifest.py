@@ -16,7 +16,7 @@ from dr_edge.calibration.store import Basis
 from dr_edge.data import pipeline
 from dr_edge.data.known_patients import patients_sentence
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.heatmap_checks.verdict import DRAWN
+from dr_edge.evaluation.heatmap_checks.verdict import SYNTHETIC
 from dr_edge.runs import TrainedRun
 from export.formats import FORMATS, Format
 from export.graph.deployable import INPUT_NAME, DeployableGraph
@@ -160,7 +160,7 @@ def positive_words(task: Task) -> str:
 
 def _warning(task: Task, training: Mapping[str, Any]) -> str | None:
     """Returns what whoever reads an answer must be told; None for nothing."""
-    said = [SYNTHETIC_WARNING] if training["dataset"] == DRAWN else []
+    said = [SYNTHETIC_WARNING] if training["dataset"] == SYNTHETIC else []
     said += [] if task.caution is None else [task.caution]
     return " ".join(said) or None
 

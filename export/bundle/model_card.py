@@ -8,12 +8,11 @@ from typing import Any
 from dr_edge.calibration.fit import Fit
 from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
-from dr_edge.evaluation.heatmap_checks.verdict import DRAWN
-from dr_edge.evaluation.number_text import interval, number
+from dr_edge.evaluation.heatmap_checks.verdict import SYNTHETIC
 from dr_edge.runs import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
+from export.bundle import card_figures
 from export.bundle.manifest import SYNTHETIC_WARNING, positive_words
-from export.parity.statistics import change_name, metric_name, shown_metrics, shown_value
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",
@@ -58,25 +57,25 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "",
         "## Data",
         "",
-        *([f"- **{SYNTHETIC_WARNING}**"] if training["dataset"] == DRAWN else []),
+        *([f"- **{SYNTHETIC_WARNING}**"] if training["dataset"] == SYNTHETIC else []),
         *_sources(report, training),
         "",
         *_classes(training, task),
         "",
         "## Measured",
         "",
-        *_measured(report),
+        *card_figures.measured(report),
         "",
         "## Artifacts",
         "",
         (
             "Each drop is from the same network in Keras, in the same deployable graph on the same stored photographs "
-            f"({_graph(report)}); 95 % intervals from paired bootstrap draws of "
+            f"({card_figures.graph(report)}); 95 % intervals from paired bootstrap draws of "
             f"{'photographs' if report['patients'] is None else 'whole patients'}. Latency is the median on the "
             "exporting host; it says nothing of a phone."
         ),
         "",
-        *_artifacts(report),
+        *card_figures.artifacts(report),
         "",
         "## Reading the outputs",
         "",
@@ -164,118 +163,6 @@ def _classes(training: Mapping[str, Any], task: Task) -> list[str]:
             cells.append(f"{cell['present']} of {sum(cell.values())}" if isinstance(cell, Mapping) else str(cell))
         lines.append(" | ".join([f"| {split}", *cells]) + " |")
     return lines
-
-
-def _measured(report: Mapping[str, Any]) -> list[str]:
-    row = report["keras"]
-    names = {
-        "auc": "AUC",
-        "accuracy": "accuracy",
-        "qwk": "quadratic weighted kappa",
-        "mean_auc": "mean AUC",
-        "mean_f1": "mean F1",
-    }
-    lines = [f"- {name}: {_value(row, key)}" for key, name in names.items() if row.get(key) is not None]
-    lines += [f"- {metric_name(key)}: {_value(row, key)}" for key in row if _is_dice(key)]
-    if "vcdr_accuracy" in row:
-        lines += _ratio(row)
-    for name, values in row.get("per_class", {}).items():
-        if values.get("recall") is not None and values.get("precision") is not None:
-            area = f"AUC {_value(values, 'auc')}, " if values.get("auc_interval") else ""
-            lines.append(
-                f"- {name}: {area}precision {number(values['precision'], 3)}, recall {number(values['recall'], 3)}, "
-                f"{values['support']} photographs"
-            )
-    return lines + _points(report)
-
-
-def _is_dice(key: str) -> bool:
-    return key.startswith("dice ") and not key.endswith("_interval")
-
-
-def _value(row: Mapping[str, Any], key: str) -> str:
-    """Returns "0.912 (95 % interval 0.840 to 0.960)"."""
-    bounds = interval(row.get(f"{key}_interval"), 3)
-    return number(row[key], 3) + (f" (95 % interval {bounds})" if bounds else "")
-
-
-def _ratio(row: Mapping[str, Any]) -> list[str]:
-    """Returns the line of the vertical cup-to-disc ratio."""
-    name = "vertical cup-to-disc ratio (height of the cup / height of the disc)"
-    if row["vcdr_accuracy"] is None:
-        return [f"- {name}: no photograph has both labelled"]
-    bounds = row["vcdr_accuracy_interval"]
-    error = {"error": 1 - row["vcdr_accuracy"], "error_interval": bounds and [1 - bounds[1], 1 - bounds[0]]}
-    return [
-        f"- {name}: mean absolute error {_value(error, 'error')}; found on {100 * row['vcdr_found']:.1f} % of the "
-        "photographs with a labelled one, and an error of 1 where it is not"
-    ]
-
-
-def _points(report: Mapping[str, Any]) -> list[str]:
-    """Returns the table of sensitivity and specificity at each operating point, of the network and of the graph."""
-    rows = list(zip(report["keras"]["operating_points"], report["graph"]["operating_points"], strict=True))
-    if not rows:
-        return []
-    lines = [
-        "",
-        (
-            f"At the operating points, whose thresholds were chosen on other photographs, on {report['split']}. The "
-            "deployable graph, which the artifacts follow, normalises the stored JPEG photographs itself:"
-        ),
-        "",
-        (
-            "| operating point | threshold | sensitivity | specificity | sensitivity of the graph | specificity of the "
-            "graph |"
-        ),
-        "|---|---|---|---|---|---|",
-    ]
-    for one, other in rows:
-        cells = [_value(row, key) for row in (one, other) for key in ("sensitivity", "specificity")]
-        lines.append(f"| {one['name']} | {number(one['threshold'], 3)} | {' | '.join(cells)} |")
-    return lines
-
-
-def _graph(report: Mapping[str, Any]) -> str:
-    """Says how far the deployable graph is from the training pipeline, whose figures stand above."""
-    metric = "auc" if "auc" in report["graph"] else next(iter(report["graph"]["drop"]))
-    return (
-        f"{metric_name(metric)} {number(report['graph'][metric], 3)} there; a probability differs from the training "
-        f"pipeline's by {number(report['graph']['mean_difference'], 3)} on average, since photographs are stored as "
-        "JPEG"
-    )
-
-
-def _limit(row: Mapping[str, Any]) -> str:
-    """Returns two cells: the artifact's own threshold of the distance, and the share of the judged photographs beyond
-    it.
-    """
-    ood = row.get("ood", {})
-    if "threshold" not in ood:
-        return "– | –"
-    return f"{number(ood['threshold'])} | {100 * row['ood_beyond']:.1f} %"
-
-
-def _artifacts(report: Mapping[str, Any]) -> list[str]:
-    shown = shown_metrics(report["graph"]["drop"])
-    measured = "".join(f" {metric_name(key)} | {change_name(key)} |" for key in shown)
-    lines = [
-        f"| file | kB | ms |{measured} agreement | `ood_distance` up to | beyond it |",
-        "|---" * (6 + 2 * len(shown)) + "|",
-    ]
-    for name, row in report["artifacts"].items():
-        cells = ""
-        for key in shown:
-            bounds = interval(row["drop_interval"][key], 4)
-            cells += (
-                f" {number(shown_value(row, key), 3)} | "
-                f"{number(row['drop'][key], 4)}{f' ({bounds})' if bounds else ''} |"
-            )
-        lines.append(
-            f"| {name} | {row['bytes'] / 1e3:.0f} | {row['latency_ms']['median']:.1f} |{cells} "
-            f"{100 * row['agreement']:.1f} % | {_limit(row)} |"
-        )
-    return lines + [f"\n{name} could not be made: {reason}." for name, reason in report["not_made"].items()]
 
 
 def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:

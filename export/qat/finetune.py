@@ -77,13 +77,13 @@ def save_finetuned(
       FloatingPointError: the loss is not finite.
     """
     settings = settings or QatSettings()
-    from export.qat import twin as qat
+    from export.qat import training, twin
 
     wanted = wanted_tensors(run.model, run.task.kind, fit.features is not None)
     loss = _configured_loss(run)
     images = _images(run, records, settings.range_images)
     head = wanted.layers if run.task.kind != "segmentation" else ("logits",)
-    twin = qat.quantised_twin(wanted.network, images, head)
+    network = twin.quantised_twin(wanted.network, images, head)
     examples = pipeline.example_count(pipeline.read_info(records), "train", run.task)
     batch_size = min(settings.batch_size, examples)
     steps = examples // batch_size
@@ -92,8 +92,8 @@ def save_finetuned(
         return iter(pipeline.training_batches(records, run.task, batch_size, settings.seed, epoch))
 
     with Progress(total=settings.epochs * steps, desc="quantisation-aware training", unit="step", leave=False) as bar:
-        values = qat.fine_tune(
-            twin,
+        values = training.fine_tune(
+            network,
             batches,
             loss,
             lambda model: _validation_loss(model, run, records, loss),
@@ -104,13 +104,13 @@ def save_finetuned(
             progress=bar.update,
         )
     kept = max(epoch for epoch, value in enumerate(values) if value == min(values))  # 0: as it was before fine-tuning
-    own = fit_twin(run, twin, wanted.names, records)
-    tuned = dataclasses.replace(wanted, head=_head_of(twin, wanted.head))
+    own = fit_twin(run, network, wanted.names, records)
+    tuned = dataclasses.replace(wanted, head=_head_of(network, wanted.head))
     side = image_side(run.model)
 
     def deployable(image: Any) -> dict[str, Any]:
         prepared = prepare(ops.cast(image, "float32"), run.preprocess)
-        tensors = dict(zip(wanted.names, keras.tree.flatten(twin(prepared, training=False)), strict=True))
+        tensors = dict(zip(wanted.names, keras.tree.flatten(network(prepared, training=False)), strict=True))
         return app_outputs(tensors, tuned, run.task.kind, own.temperature, own.features, PHONE_INT8)
 
     frozen.save(deployable, (1, side, side, 3), directory)

@@ -1,13 +1,13 @@
-"""Quantisation-aware training: fine-tunes a finished run with the rounding of int8 in the forward pass.
+"""The network's twin in tf_keras, in which quantisation-aware training rounds to int8 in the forward pass.
 
-tensorflow-model-optimization knows tf_keras models only, so this is the one module with tf_keras in it: the folded,
-integer-friendly Keras 3 graph is walked node by node and built again. Unlike tfmot's defaults, whose ranges start at
-[-6, 6] and drift for thousands of steps, each output's range starts where the float network's activations lie.
+tensorflow-model-optimization knows tf_keras models only: the folded, integer-friendly Keras 3 graph is walked node by
+node and built again. Unlike tfmot's defaults, whose ranges start at [-6, 6] and drift for thousands of steps, each
+output's range starts where the float network's activations lie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,10 @@ import numpy as np
 from dr_edge.framework import keras, tf
 from export.graph import rewrite
 from export.graph.folding import fold
-from export.graph.heads import block_mask
 from export.graph.not_made import FormatNotMadeError
+from export.qat.quantizers import CalibratedQuantizer, KernelQuantizer, LayerConfig
 from export.qat.tfmot import tf_keras, tfmot
 
-quantizers = tfmot.quantization.keras.quantizers
 DROPPED = ("initializer", "regularizer", "constraint", "dtype", "quantization_config", "lora_rank", "lora_alpha")
 FREE_OF_RANGE = ("MaxPooling2D", "ZeroPadding2D", "Reshape", "Flatten", "UpSampling2D")  # keep their input's range
 SAME_CLASS = (
@@ -49,75 +48,6 @@ class Function(tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind, "value": self.value}
-
-
-class CalibratedQuantizer(quantizers.MovingAverageQuantizer):  # type: ignore[name-defined]
-    """tfmot's moving average of minimum and maximum, starting at a measured range."""
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)
-        self.low, self.high = low, high
-
-    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
-        def variable(end: str, value: float) -> Any:
-            start = tf_keras.initializers.Constant(value)
-            return layer.add_weight(f"{name}_{end}", initializer=start, trainable=False)
-
-        return {"min_var": variable("min", self.low), "max_var": variable("max", self.high)}
-
-    def get_config(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high}
-
-
-class KernelQuantizer(quantizers.LastValueQuantizer):  # type: ignore[name-defined]
-    """Symmetric 8-bit weights: per channel for convolutions, per tensor for depthwise ones and dense layers.
-
-    tfmot divides along the last axis, which a depthwise kernel does not have its channels on; the converter then stores
-    depthwise kernels per channel, that is, finer than they were trained.
-    """
-
-    def __init__(self, per_axis: bool) -> None:
-        super().__init__(num_bits=8, per_axis=per_axis, symmetric=True, narrow_range=True)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"per_axis": self.per_axis}
-
-
-class LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[name-defined]
-    """Quantises a layer's kernel, if it has one, and its output."""
-
-    def __init__(self, low: float | None, high: float | None) -> None:
-        self.low, self.high = low, high
-
-    def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
-        if isinstance(layer, tf_keras.layers.DepthwiseConv2D):
-            return [(layer.depthwise_kernel, KernelQuantizer(False))]
-        if isinstance(layer, tf_keras.layers.Conv2D | tf_keras.layers.Dense):
-            return [(layer.kernel, KernelQuantizer(isinstance(layer, tf_keras.layers.Conv2D)))]
-        return []
-
-    def set_quantize_weights(self, layer: Any, quantize_weights: Sequence[Any]) -> None:
-        if quantize_weights:
-            name = "depthwise_kernel" if isinstance(layer, tf_keras.layers.DepthwiseConv2D) else "kernel"
-            setattr(layer, name, quantize_weights[0])
-
-    def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
-        return []
-
-    def set_quantize_activations(self, layer: Any, quantize_activations: Sequence[Any]) -> None:
-        if quantize_activations:
-            raise ValueError(f"{layer.name}: activations are quantised at the output only.")
-
-    def get_output_quantizers(self, layer: Any) -> list[Any]:
-        if self.low is None or self.high is None:
-            return []
-        if isinstance(layer, tf_keras.layers.Activation) and layer.activation is tf_keras.activations.sigmoid:
-            # TFLite's int8 LOGISTIC has this range and no other.
-            return [quantizers.FixedQuantizer(8, 0.0, 255 / 256, False)]
-        return [CalibratedQuantizer(self.low, self.high)]
-
-    def get_config(self) -> dict[str, Any]:
-        return {"low": self.low, "high": self.high}
 
 
 SCOPE = {cls.__name__: cls for cls in (Function, CalibratedQuantizer, KernelQuantizer, LayerConfig)}
@@ -225,81 +155,3 @@ def _ranges(model: tf_keras.Model, layers: Sequence[Any], images: np.ndarray) ->
             low, high = ranges[name]
             ranges[name] = (min(low, float(tf.reduce_min(value))), max(high, float(tf.reduce_max(value))))
     return {name: (low, max(high, low + 1e-3)) for name, (low, high) in ranges.items()}
-
-
-class _Optimizer:
-    """Lets a tf_keras optimizer take the place of a Keras 3 one in the training step."""
-
-    def __init__(self, learning_rate: Any, masks: Mapping[Any, np.ndarray]) -> None:
-        self._optimizer = tf_keras.optimizers.Adam(learning_rate)
-        self._masks = masks  # by reference of a variable: 0 where it does not move
-
-    def build(self, variables: Sequence[Any]) -> None:
-        self._optimizer.build(variables)
-
-    def apply(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
-        pairs = [
-            (gradient, variable)
-            for gradient, variable in zip(gradients, variables, strict=True)
-            if gradient is not None
-        ]
-        # Without a gradient Adam's moments stay 0, and with them the step.
-        self._optimizer.apply_gradients(
-            [(gradient * self._masks.get(variable.ref(), 1.0), variable) for gradient, variable in pairs]
-        )
-
-
-def fine_tune(
-    model: tf_keras.Model,
-    batches: Callable[[int], Iterator[Mapping[str, Any]]],
-    loss: Callable[[Any, Any], Any],
-    evaluate: Callable[[tf_keras.Model], float],
-    *,
-    epochs: int,
-    steps_per_epoch: int,
-    learning_rate: float,
-    batch_size: int,
-    progress: Callable[[], None],
-) -> list[float]:
-    """Trains with the run's data and loss and leaves the best epoch's weights in the model; epoch 0 counts.
-
-    Heads that are apart stay apart (see `block_mask`).
-
-    Args:
-      model: from `quantised_twin`; its first output is the logits.
-      batches: epoch -> batches of {"image", "label"}.
-      loss: (label, logits) -> [B].
-      evaluate: model -> value on the validation split, lower is better.
-      epochs, steps_per_epoch, learning_rate, batch_size: of the fine-tuning; the rate falls along a cosine.
-      progress: called after each step.
-
-    Returns:
-      The validation value before training and after each epoch.
-
-    Raises:
-      FloatingPointError: the loss is not finite.
-    """
-    from dr_edge.training.step import build_train_step
-
-    logits = tf_keras.Model(model.input, model.outputs[0])
-    schedule = tf_keras.optimizers.schedules.CosineDecay(learning_rate, max(1, epochs * steps_per_epoch))
-    kernels = [layer.kernel for layer in model.layers if layer.name == "logits"]
-    masks = {kernel.ref(): mask for kernel in kernels if (mask := block_mask(kernel.numpy())) is not None}
-    optimizer = _Optimizer(schedule, masks)
-    optimizer.build(logits.trainable_variables)
-    step = build_train_step(logits, optimizer, loss, tf.distribute.get_strategy(), batch_size)
-    values, best = [evaluate(model)], model.get_weights()
-    for epoch in range(epochs):
-        for number, batch in enumerate(batches(epoch)):
-            value = float(step(batch))
-            if not np.isfinite(value):
-                raise FloatingPointError(
-                    f"The loss became {value} at step {number + 1} of epoch {epoch + 1} of quantisation-aware training."
-                    " Lower export.qat.learning_rate."
-                )
-            progress()
-        values.append(evaluate(model))
-        if values[-1] <= min(values[:-1]):
-            best = model.get_weights()
-    model.set_weights(best)
-    return values

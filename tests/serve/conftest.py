@@ -161,7 +161,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Drawn photographs as files."""
     from photographs import write_photographs
 

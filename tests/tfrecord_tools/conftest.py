@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import cv2
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # mask_pictures.py
 SIDE = 128
 
 
 @functools.cache
-def drawn(seed: int, side: int = SIDE) -> Any:
+def synthetic(seed: int, side: int = SIDE) -> Any:
     """A drawn fundus image with its truth; the same seed gives the same image."""
     from tfrecord_tools.synthetic.draw import draw_fundus
 
@@ -26,7 +28,7 @@ def drawn(seed: int, side: int = SIDE) -> Any:
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., Any]:
     """draw(seed, side=128): a drawn fundus image with its truth, cached."""
-    return drawn
+    return synthetic
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,7 @@ def save_photo() -> Callable[..., Path]:
 
     def save(path: Path, seed: int, side: int = SIDE) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), cv2.cvtColor(drawn(seed, side).image, cv2.COLOR_RGB2BGR)):
+        if not cv2.imwrite(str(path), cv2.cvtColor(synthetic(seed, side).image, cv2.COLOR_RGB2BGR)):
             raise OSError(f"OpenCV cannot write {path}.")
         return path
 

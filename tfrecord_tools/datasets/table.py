@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrecord_tools import mask_files
+from tfrecord_tools import mask_files, mask_levels
 from tfrecord_tools.items import DatasetError, Item, Listing, MaskSource, Request
 from tfrecord_tools.layout import checked_directory
 from tfrecord_tools.own_data.class_names import DR_GRADE, is_icdr, read_classes
@@ -166,7 +166,7 @@ def _check_flags(request: Request, root: Path, tables: Sequence[Table], given: s
             )
     try:
         values = mask_files.parse_values(_entries(request, "mask_values"))
-    except mask_files.MaskError as err:
+    except mask_levels.MaskError as err:
         raise DatasetError(str(err)) from err
     strange = sorted(set(values) - set(masks))
     if strange:
@@ -215,9 +215,9 @@ def _levels_flag(path: Path, names: Sequence[str]) -> str:
     """Returns the probable --mask_values of one file under several columns, with the levels that it holds."""
     held, flag = "", '--mask_values="optic_disc>=1,optic_cup=2" where 1 is the rim and 2 the cup'
     try:
-        levels, lossy = mask_files.read_levels(path.read_bytes(), 100_000_000)
+        levels, lossy = mask_levels.read_levels(path.read_bytes(), 100_000_000)
         values, counts = np.unique(levels, return_counts=True)
-        held = f" ({path.name} {mask_files.describe(values, counts)})"
+        held = f" ({path.name} {mask_levels.describe(values, counts)})"
         if values.max() > mask_files.NUMBERED:
             flag = (
                 f'--mask_values="{mask_files.refuge_values(lossy)}" where 0 is cup, 128 rim and 255 background, as in'

@@ -22,7 +22,7 @@ from dr_edge.explanation.heatmaps import TITLES
 
 ALIKE = 0.5
 TIMES_CHANCE = 2.0
-DRAWN = "synthetic"  # the dataset whose lesion masks are complete
+SYNTHETIC = "synthetic"  # the dataset whose lesion masks are complete
 LAST, ALL = "last layers", "all layers"
 
 
@@ -42,7 +42,7 @@ def judge(randomisation: Mapping[str, Any], lesions: Mapping[str, Any] | None, d
     parts: dict[str, Any] = {"randomisation": {"threshold": ALIKE, "passed": _all(maps.values()), "methods": maps}}
     says = _randomisation_words(randomisation, maps)
     parts["lesions"] = None
-    if lesions is not None and dataset == DRAWN:
+    if lesions is not None and dataset == SYNTHETIC:
         found = {method: bool(lesions[method]["ratio"] >= TIMES_CHANCE) for method in randomisation}
         parts["lesions"] = {"threshold": TIMES_CHANCE, "passed": _all(found.values()), "methods": found}
         says += _lesion_words(lesions, found)

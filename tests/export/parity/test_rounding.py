@@ -8,7 +8,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from onnx import TensorProto, helper
 
-from export.parity import rounding
+from export.parity import rounding, shaken_onnx, shaken_tflite
 
 SIDE, DRAWS = 32, 40
 
@@ -47,7 +47,7 @@ def runner(content: bytes):
 
 def test_a_result_of_8_bits_moves_by_a_step_now_and_then():
     content = converted(np.eye(3), integer=True)
-    plain, moved = runner(content), runner(rounding.shaken(content))
+    plain, moved = runner(content), runner(shaken_tflite.shaken(content))
     shifts = np.concatenate([moved(photograph(9)) - plain(photograph(9)) for _ in range(DRAWS)])
     codes = shifts * 255  # 0..1 in 256 codes
     # Two activations are rounded one after the other: each moves by -1, 0 or 1 step with variance 1/6.
@@ -58,7 +58,7 @@ def test_a_result_of_8_bits_moves_by_a_step_now_and_then():
 def test_what_8_bit_weights_read_moves_within_its_own_step():
     weights = np.random.default_rng(0).normal(size=(3, 400))  # fewer weights are left in floating point
     content = converted(weights, integer=False)
-    plain, moved = runner(content), runner(rounding.shaken(content))
+    plain, moved = runner(content), runner(shaken_tflite.shaken(content))
     grey = np.full((1, SIDE, SIDE, 3), 128, np.uint8)
     grey[0, : SIDE // 2] = 0  # zeros have a code of their own and stay
     difference = np.abs(np.concatenate([moved(grey) - plain(grey) for _ in range(DRAWS)]))
@@ -69,9 +69,9 @@ def test_what_8_bit_weights_read_moves_within_its_own_step():
         :, SIDE // 2 :
     ].max() > 0.3 * bound.min()
     assert difference[:, : SIDE // 2].max() <= 1e-6
-    again = runner(rounding.shaken(content))
+    again = runner(shaken_tflite.shaken(content))
     np.testing.assert_array_equal(
-        again(grey), runner(rounding.shaken(content))(grey)
+        again(grey), runner(shaken_tflite.shaken(content))(grey)
     )  # the seed decides, so bundles can be made again
 
 
@@ -102,7 +102,7 @@ def test_an_onnx_graph_moves_where_it_rounds():
         graph = helper.make_graph(kept, "graph", ends[:1], ends[1:], [scale, zero])
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8).SerializeToString()
 
-    content = rounding.shaken_onnx(model(nodes))
+    content = shaken_onnx.shaken(model(nodes))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     x = np.random.default_rng(1).uniform(0, 20, (4, 4000)).astype(np.float32)
     x[0] = 0
@@ -112,7 +112,7 @@ def test_an_onnx_graph_moves_where_it_rounds():
     # A number that stands anywhere within its step and moves by u gets another code with probability |u|: 1/4 on
     # average.
     assert codes[1:].var() == pytest.approx(1 / 4, abs=0.02)
-    assert rounding.shaken_onnx(model([helper.make_node("Identity", ["x"], ["y"])])) is None
+    assert shaken_onnx.shaken(model([helper.make_node("Identity", ["x"], ["y"])])) is None
 
 
 def test_heat_maps_of_other_classes_are_not_compared():

@@ -16,8 +16,8 @@ from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from export.graph.deployable import wanted_tensors
 from export.graph.not_made import FormatNotMadeError
 from export.parity.delegation import delegation
-from export.qat import finetune
-from export.qat import twin as qat
+from export.qat import finetune, training
+from export.qat.twin import quantised_twin
 from export.tflite import convert as tflite
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def test_the_twin_of_mobilenet_computes_the_same_within_8_bits(records):
             layer.momentum = 0.0
     model(images, training=True)
     wanted = wanted_tensors(model, "classification", False)
-    twin = qat.quantised_twin(wanted.network, images, wanted.layers)
+    twin = quantised_twin(wanted.network, images, wanted.layers)
     expected = [np.asarray(value) for value in wanted.network(images)]
     values = [np.asarray(value) for value in twin(images, training=False)]
     found = [np.corrcoef(value.ravel(), other.ravel())[0, 1] for value, other in zip(values, expected, strict=True)]
@@ -51,7 +51,7 @@ def test_a_layer_without_twin_is_named():
     x = layers.LayerNormalization(name="of_a_transformer")(x)
     network = keras.Model(image, layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D()(x)))
     with pytest.raises(FormatNotMadeError, match="of_a_transformer"):
-        qat.quantised_twin(network, np.zeros((2, 16, 16, 3), np.float32), ["logits"])
+        quantised_twin(network, np.zeros((2, 16, 16, 3), np.float32), ["logits"])
 
 
 def test_finetuning_keeps_the_best_epoch_and_converts_to_int8(run_dir, records, tmp_path):
@@ -113,7 +113,7 @@ def test_the_heat_map_is_that_of_the_finetuned_head(tiny_run, records, tmp_path,
         twins.append(twin)
         return [1.0, 0.5]
 
-    monkeypatch.setattr(qat, "fine_tune", moved)
+    monkeypatch.setattr(training, "fine_tune", moved)
     settings = finetune.QatSettings(epochs=1, batch_size=8, range_images=8)
     finetune.save_finetuned(run, fit, records, tmp_path / "saved", settings)
     image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), dtype=np.uint8)
@@ -193,10 +193,10 @@ def test_heads_that_are_apart_stay_apart(tiny_run, apart):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 96, 96, 3)).astype(np.float32)
     wanted = wanted_tensors(run.model, "multilabel", False)
-    twin = qat.quantised_twin(wanted.network, images, wanted.layers)
+    twin = quantised_twin(wanted.network, images, wanted.layers)
     batch = {"image": tf.constant(images), "label": tf.constant(rng.integers(0, 2, (8, 3)).astype(np.float32))}
     before, values = twin.get_layer("logits").kernel.numpy(), iter([1.0, 0.5])
-    qat.fine_tune(
+    training.fine_tune(
         twin,
         lambda epoch: iter([batch] * 3),
         classification.binary_cross_entropy(),
@@ -220,7 +220,7 @@ def test_a_loss_that_explodes_is_an_error():
     wrapped = tf_keras.Model(model.input, [model.output])
     batch = {"image": tf.ones((2, 3)), "label": tf.zeros((2,), tf.int32)}
     with pytest.raises(FloatingPointError, match="step 1 of epoch 1"):
-        qat.fine_tune(
+        training.fine_tune(
             wrapped,
             lambda epoch: iter([batch]),
             lambda label, logits: tf.reduce_sum(logits, axis=1) * np.nan,
