@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(
     0, str(Path(__file__).parent / "fixtures")
 )  # some installed packages bring a top-level `tests` of their own
-pytest_plugins = ["made_once", "stand_in", "coloured"]
+pytest_plugins = ["made_once", "stand_in", "coloured", "synthetic"]
 
 
 @pytest.fixture(scope="session")

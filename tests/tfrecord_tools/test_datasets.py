@@ -5,38 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import openpyxl
 import pytest
+from built_data import built, listed, save_sheet
 
 from tfrecord_tools.catalogue import DATASETS, list_dataset
 from tfrecord_tools.datasets.odir import read_labels, split_keywords
-from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.reading import Example, read_examples
+from tfrecord_tools.items import DatasetError, Request
 
 Save = Callable[..., Path]
-
-
-def listed(name: str, root: Path, **rest) -> tuple[Listing, dict[str, Item]]:
-    listing = list_dataset(name, Request(root, **rest))
-    return listing, {item.image_id: item for item in listing.items}
-
-
-def built(records: Path) -> dict[str, tuple[str, Example]]:
-    """image id -> (split, example)"""
-    found = {}
-    for split in ("train", "val", "test"):
-        if list(records.glob(f"{split}-*")):
-            found |= {example.text("image/id"): (split, example) for example in read_examples(records, split)}
-    return found
-
-
-def save_sheet(path: Path, rows: list[list]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    book = openpyxl.Workbook()
-    for row in rows:
-        book.active.append(row)
-    book.save(path)
-    return path
 
 
 def test_every_data_set_is_reachable_and_unknown_ones_get_a_hint(tmp_path: Path):

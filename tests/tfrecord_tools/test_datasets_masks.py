@@ -8,42 +8,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openpyxl
 import pytest
-
-from tfrecord_tools.catalogue import list_dataset
-from tfrecord_tools.items import Item, Listing, Request
-from tfrecord_tools.reading import Example, read_examples
+from built_data import built, listed, save_sheet
 
 Save = Callable[..., Path]
-
-
-def listed(name: str, root: Path, **rest) -> tuple[Listing, dict[str, Item]]:
-    listing = list_dataset(name, Request(root, **rest))
-    return listing, {item.image_id: item for item in listing.items}
-
-
-def built(records: Path) -> dict[str, tuple[str, Example]]:
-    """image id -> (split, example)"""
-    found = {}
-    for split in ("train", "val", "test"):
-        if list(records.glob(f"{split}-*")):
-            found |= {example.text("image/id"): (split, example) for example in read_examples(records, split)}
-    return found
 
 
 def rejected(records: Path) -> dict[str, str]:
     with open(records / "rejected.csv", newline="", encoding="utf-8") as file:
         return {row["file"]: row["reason"] for row in csv.DictReader(file)}
-
-
-def save_sheet(path: Path, rows: list[list]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    book = openpyxl.Workbook()
-    for row in rows:
-        book.active.append(row)
-    book.save(path)
-    return path
 
 
 def write_idrid_part(root: Path, part: str, save_photo: Save, names: dict[str, list[str]], side: int = 128) -> None:

@@ -31,20 +31,6 @@ def test_the_region_is_centred_on_the_largest_part():
     )
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    from tfrecord_tools.assembly import build
-    from tfrecord_tools.plan import BuildOptions
-
-    out = tmp_path_factory.mktemp("drawn") / "records"
-    build(
-        BuildOptions(
-            dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=24, seed=5
-        )
-    )
-    return out
-
-
 class Painter:
     """Stands in for a network: paints the labelled discs in the order of the records; the first one it overlooks."""
 
@@ -73,12 +59,12 @@ def stand_in(records, directory, task=None, blind=False):
     )  # fmt: skip
 
 
-def test_regions_are_records_of_the_same_images(drawn, tmp_path):
-    run = stand_in(drawn, tmp_path)
-    content = disc_region.cut_records(drawn, run, tmp_path / "regions", size=64, margin=2.0)
+def test_regions_are_records_of_the_same_images(synthetic_records, tmp_path):
+    run = stand_in(synthetic_records, tmp_path)
+    content = disc_region.cut_records(synthetic_records, run, tmp_path / "regions", size=64, margin=2.0)
     assert verify(tmp_path / "regions") == []
     assert content["rejected"] == 1 and "no optic disc" in (tmp_path / "regions" / "rejected.csv").read_text()
-    whole = {example.text("image/id"): example for example in read_examples(drawn, "train")}
+    whole = {example.text("image/id"): example for example in read_examples(synthetic_records, "train")}
     regions = list(read_examples(tmp_path / "regions", "train"))
     assert len(regions) == len(whole) - 1
     for example in regions:
@@ -97,20 +83,24 @@ def test_regions_are_records_of_the_same_images(drawn, tmp_path):
         assert picture[28:36, 28:36].mean() > rim.mean()
 
 
-def test_what_does_not_fit_is_refused(drawn, tmp_path):
+def test_what_does_not_fit_is_refused(synthetic_records, tmp_path):
     with pytest.raises(ValueError, match="Give a run of system C"):
-        disc_region.cut_records(drawn, stand_in(drawn, tmp_path, referable_dr()), tmp_path / "a", 64, 2.0)
-    run = stand_in(drawn, tmp_path)
+        disc_region.cut_records(
+            synthetic_records, stand_in(synthetic_records, tmp_path, referable_dr()), tmp_path / "a", 64, 2.0
+        )
+    run = stand_in(synthetic_records, tmp_path)
     run.image_size = 128
     with pytest.raises(ValueError, match="--image_size=128"):
-        disc_region.cut_records(drawn, run, tmp_path / "b", 64, 2.0)
+        disc_region.cut_records(synthetic_records, run, tmp_path / "b", 64, 2.0)
     with pytest.raises(ValueError, match="finds no optic disc in any"):
-        disc_region.cut_records(drawn, stand_in(drawn, tmp_path, blind=True), tmp_path / "c", 64, 2.0)
+        disc_region.cut_records(
+            synthetic_records, stand_in(synthetic_records, tmp_path, blind=True), tmp_path / "c", 64, 2.0
+        )
     assert not (tmp_path / "c").exists()
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "mine.txt").write_text("x")
     with pytest.raises(FileExistsError, match="not empty"):
-        disc_region.cut_records(drawn, stand_in(drawn, tmp_path), tmp_path / "d", 64, 2.0)
+        disc_region.cut_records(synthetic_records, stand_in(synthetic_records, tmp_path), tmp_path / "d", 64, 2.0)
 
 
 def test_help_needs_no_tensorflow():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -48,20 +49,25 @@ def test_what_is_said():
     )  # copied as it stood, it called the healthy ill
 
 
-def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):
-    from tfrecord_tools.assembly import build
-    from tfrecord_tools.plan import BuildOptions
-
-    for index, name in enumerate(("A", "B")):
+def folder_of(save_photo, directory, *classes: str) -> dict[str, Any]:
+    """Saves six photographs of each class and returns the options of a build of them."""
+    for index, name in enumerate(classes):
         for number in range(6):
-            save_photo(tmp_path / "photographs" / name / f"{name}{number}.png", 50 * index + number)
-    options = {
+            save_photo(directory / "photographs" / name / f"{name}{number}.png", 50 * index + number)
+    return {
         "dataset": "folder",
-        "data_dir": tmp_path / "photographs",
+        "data_dir": directory / "photographs",
         "image_size": 64,
         "preprocess": "crop",
         "workers": 1,
     }
+
+
+def test_a_build_states_it(run_build, save_photo, tmp_path, capsys):
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
+
+    options = folder_of(save_photo, tmp_path, "A", "B")
     said = build(BuildOptions(out=tmp_path / "asked", **options))
     assert "do not say which class is the disease" in said and "next:" not in said
     assert json.loads((tmp_path / "asked" / "dataset.json").read_text())["positive"] == {"class": []}
@@ -82,16 +88,7 @@ def test_a_healthy_class_called_the_disease_is_the_last_word_of_a_build(run_buil
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 
-    for index, name in enumerate(("glaucoma", "normal")):
-        for number in range(6):
-            save_photo(tmp_path / "photographs" / name / f"{name}{number}.png", 50 * index + number)
-    options = {
-        "dataset": "folder",
-        "data_dir": tmp_path / "photographs",
-        "image_size": 64,
-        "preprocess": "crop",
-        "workers": 1,
-    }
+    options = folder_of(save_photo, tmp_path, "glaucoma", "normal")
     last = build(BuildOptions(out=tmp_path / "turned", positive=("normal",), **options)).splitlines()[-1]
     assert last.startswith(
         "CAUTION: class: 'normal' was called the disease, and reads as healthy; 'glaucoma' reads as a disease"

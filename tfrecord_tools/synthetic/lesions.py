@@ -19,53 +19,17 @@ LESIONS = ("microaneurysms", "haemorrhages", "hard_exudates", "cotton_wool_spots
 # Least and most of each lesion by grade. 'haemorrhages' counts preretinal ones too; 'preretinal' is how many
 # of them lie before the retina; 'per_quadrant' is the least number of haemorrhages in each quarter of the
 # field of view.
+_COUNTED = (*LESIONS, "per_quadrant", "preretinal")
 GRADE_LESIONS: dict[int, dict[str, tuple[int, int]]] = {
-    0: {
-        "microaneurysms": (0, 0),
-        "haemorrhages": (0, 0),
-        "hard_exudates": (0, 0),
-        "cotton_wool_spots": (0, 0),
-        "neovascularisation": (0, 0),
-        "per_quadrant": (0, 0),
-        "preretinal": (0, 0),
-    },
-    1: {
-        "microaneurysms": (1, 6),
-        "haemorrhages": (0, 0),
-        "hard_exudates": (0, 0),
-        "cotton_wool_spots": (0, 0),
-        "neovascularisation": (0, 0),
-        "per_quadrant": (0, 0),
-        "preretinal": (0, 0),
-    },
-    2: {
-        "microaneurysms": (5, 20),
-        "haemorrhages": (3, 14),
-        "hard_exudates": (0, 90),
-        "cotton_wool_spots": (0, 3),
-        "neovascularisation": (0, 0),
-        "per_quadrant": (0, 0),
-        "preretinal": (0, 0),
-    },
-    3: {
-        "microaneurysms": (12, 35),
-        "haemorrhages": (28, 56),
-        "hard_exudates": (0, 140),
-        "cotton_wool_spots": (1, 6),
-        "neovascularisation": (0, 0),
-        "per_quadrant": (5, 5),
-        "preretinal": (0, 0),
-    },
-    4: {
-        "microaneurysms": (8, 28),
-        "haemorrhages": (8, 36),
-        "hard_exudates": (0, 110),
-        "cotton_wool_spots": (0, 5),
-        "neovascularisation": (1, 3),
-        "per_quadrant": (0, 0),
-        "preretinal": (0, 1),
-    },
-}
+    grade: dict(zip(_COUNTED, counts, strict=True))
+    for grade, counts in enumerate((
+        ((0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)),
+        ((1, 6), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0), (0, 0)),
+        ((5, 20), (3, 14), (0, 90), (0, 3), (0, 0), (0, 0), (0, 0)),
+        ((12, 35), (28, 56), (0, 140), (1, 6), (0, 0), (5, 5), (0, 0)),
+        ((8, 28), (8, 36), (0, 110), (0, 5), (1, 3), (0, 0), (0, 1)),
+    ))
+}  # fmt: skip
 # How common each grade is when none is asked for (in EyePACS about .73 .07 .15 .03 .02; here the ill are
 # more).
 GRADE_SHARES = (0.45, 0.12, 0.25, 0.10, 0.08)

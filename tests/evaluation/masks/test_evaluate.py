@@ -161,21 +161,6 @@ def test_masks_are_told_the_images_feature_distance(write_run, stand_in_records,
     assert "keep from the training images of these records" in page and "The exported model gives" not in page
 
 
-@pytest.fixture(scope="module")
-def synthetic_records(tmp_path_factory):
-    """Drawn photographs of 96 px with disc, cup, fovea and glaucoma, as the command builds them."""
-    from tfrecord_tools.assembly import build
-    from tfrecord_tools.plan import BuildOptions
-
-    out = tmp_path_factory.mktemp("synthetic") / "records"
-    build(
-        BuildOptions(
-            dataset="synthetic", data_dir=None, out=out, image_size=96, preprocess="crop", workers=1, limit=40, seed=3
-        )
-    )
-    return out
-
-
 def test_perfect_masks_get_perfect_scores(synthetic_records, tmp_path):
     """A stand-in for a network that paints the labels: overlap 1, vCDR error near 0, the fovea where it is."""
     from dr_edge.data import pipeline

@@ -21,10 +21,10 @@ from tfrecord_tools.synthetic.draw import draw_fundus
 cv2.setNumThreads(int(sys.argv[1]))
 whole = hashlib.sha256()
 for seed in (0, 5, 11):
-    drawn = draw_fundus(seed, size=256)
-    whole.update(drawn.image.tobytes())
-    for name in sorted(drawn.masks):
-        whole.update(drawn.masks[name].tobytes())
+    synthetic = draw_fundus(seed, size=256)
+    whole.update(synthetic.image.tobytes())
+    for name in sorted(synthetic.masks):
+        whole.update(synthetic.masks[name].tobytes())
 print(whole.hexdigest())
 """
 
