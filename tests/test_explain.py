@@ -63,11 +63,11 @@ def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp
     from dr_edge.runs import load_run
     from tfrecord_tools.synthetic import draw
 
-    drawn = draw.draw_fundus(3, size=512).image[..., ::-1]
+    synthetic = draw.draw_fundus(3, size=512).image[..., ::-1]
     frame = np.zeros((1500, 2000, 3), np.uint8)
-    frame[600:900, 800:1100] = cv2.resize(drawn, (300, 300), interpolation=cv2.INTER_AREA)
+    frame[600:900, 800:1100] = cv2.resize(synthetic, (300, 300), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(tmp_path / "small.jpg"), frame)
-    cv2.imwrite(str(tmp_path / "large.jpg"), cv2.resize(drawn, (2000, 2000)))
+    cv2.imwrite(str(tmp_path / "large.jpg"), cv2.resize(synthetic, (2000, 2000)))
     paths = sorted(tmp_path.iterdir())
     found = list(pictures.from_photographs(paths, load_run(stand_in_run)))
     assert [picture.name for picture in found] == ["large.jpg", "small.jpg"]

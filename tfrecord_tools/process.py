@@ -166,19 +166,19 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
 def _draw(seed: int, settings: Settings) -> dict[str, Any]:
     from tfrecord_tools.synthetic.draw import SMALLEST, draw_fundus
 
-    drawn = draw_fundus(seed, size=max(settings.image_size, SMALLEST))
-    digest = hashlib.sha256(drawn.image.tobytes()).hexdigest()
+    synthetic = draw_fundus(seed, size=max(settings.image_size, SMALLEST))
+    digest = hashlib.sha256(synthetic.image.tobytes()).hexdigest()
     return {
-        "image": drawn.image,
-        "fov": find_fov(drawn.image),
+        "image": synthetic.image,
+        "fov": find_fov(synthetic.image),
         "denominator": 1,
-        "size": drawn.image.shape[:2],
+        "size": synthetic.image.shape[:2],
         "sha256": digest,
         "pixels": digest,
-        "laterality": drawn.laterality,
-        "labels": {"dr_grade": int(drawn.dr_grade), "glaucoma": int(drawn.glaucoma)},
-        "masks": drawn.masks,
-        "centres": drawn.centres,
+        "laterality": synthetic.laterality,
+        "labels": {"dr_grade": int(synthetic.dr_grade), "glaucoma": int(synthetic.glaucoma)},
+        "masks": synthetic.masks,
+        "centres": synthetic.centres,
     }
 
 

@@ -127,7 +127,7 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
         gallery.mistakes(task, test, settings.examples),
         gallery.right_answers(task, test, settings.examples),
     )
-    far = gallery.least_familiar(test, distances, settings.examples // 2)
+    far = gallery.largest_feature_distance(test, distances, settings.examples // 2)
     pictures = report.Pictures(
         mistakes=gallery.cards(run, records, settings.split, test, wrong, "mistakes"),
         right=gallery.cards(run, records, settings.split, test, right, "right answers"),

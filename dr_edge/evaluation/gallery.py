@@ -56,7 +56,9 @@ def right_answers(task: Task, predictions: Predictions, count: int) -> list[tupl
     return [(int(rows[place]), int(classes[place])) for place in chosen[:count]]
 
 
-def least_familiar(predictions: Predictions, distances: np.ndarray | None, count: int) -> list[tuple[int, int]]:
+def largest_feature_distance(
+    predictions: Predictions, distances: np.ndarray | None, count: int
+) -> list[tuple[int, int]]:
     """Returns (row, answered class) of the `count` images that lie farthest from the training images."""
     classes = predictions.predicted
     return [(row, int(classes[row])) for row in outliers.farthest(distances, count)]

@@ -46,7 +46,7 @@ def test_records_of_an_earlier_release():
 def test_report_and_card_say_it(stand_in_run, tmp_path):
     """The card said "Patients do not cross splits" whatever the build had said."""
     from dr_edge import runs
-    from dr_edge.calibration import store as fitted
+    from dr_edge.calibration import store
     from dr_edge.evaluation import request
     from export.bundle import manifest
 
@@ -55,10 +55,10 @@ def test_report_and_card_say_it(stand_in_run, tmp_path):
     stated = json.loads((records / "dataset.json").read_text())
     stated["patients"] = patients_in_words(group_eyes(["a.png", "b.png"]))
     metadata.write_manifest(records, "dataset", stated)
-    basis = fitted.basis(run, records)
+    basis = store.basis(run, records)
     described = request.describe(run, str(records), request.Settings(), basis)
     assert BY_PHOTOGRAPH in described["notes"] and described["patients_known"] is False
-    own = fitted.basis(run, run.content["records"])
+    own = store.basis(run, run.content["records"])
     assert manifest.training_facts(run, own)["patients"] != BY_PHOTOGRAPH
 
 

@@ -17,14 +17,14 @@ def parsed(svg):
     return ElementTree.fromstring(re.sub(r"&nbsp;", " ", str(svg)))
 
 
-def drawn(count=120):
+def random_scores(count=120):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, count)
     return labels == 1, np.round(rng.normal(size=count) + labels, 1)
 
 
 def test_curve_has_the_area_of_scikit_learn_and_lies_in_its_band():
-    positive, scores = drawn()
+    positive, scores = random_scores()
     curve = roc.curve("AUC", positive, scores)
     assert auc(curve.x, curve.y) == pytest.approx(roc_auc_score(positive, scores))
     x, low, high = roc.band(positive, scores, np.arange(120), draws=200)
@@ -40,7 +40,7 @@ def test_no_curve_without_both_classes():
 
 
 def test_every_chart_is_well_formed_and_escapes_names():
-    positive, scores = drawn()
+    positive, scores = random_scores()
     evil = "<script>alert(1)</script> & co"
     curve = svg_charts.Curve(evil, *(getattr(roc.curve("", positive, scores), axis) for axis in "xy"))
     edges = np.linspace(0, 1, 6)

@@ -15,7 +15,7 @@ from dr_edge.evaluation import compare, predictions
 from dr_edge.metrics import bootstrap
 
 
-def drawn_predictions(strength: float, seed: int, count: int = 300) -> predictions.Predictions:
+def synthetic_predictions(strength: float, seed: int, count: int = 300) -> predictions.Predictions:
     """Two eyes per patient; labels and part of the noise are the same for every `strength`."""
     rng = np.random.default_rng(7)
     labels = rng.integers(0, 2, count)
@@ -49,7 +49,7 @@ def evaluated(directory, table, task=None, dataset="idrid", trained=True):
 
 
 def test_differences_and_intervals(tmp_path):
-    a, b = drawn_predictions(1.0, 1), drawn_predictions(1.6, 2)
+    a, b = synthetic_predictions(1.0, 1), synthetic_predictions(1.6, 2)
     result = compare.compare(evaluated(tmp_path / "a", a), evaluated(tmp_path / "b", b), "test")
     areas = [roc_auc_score(table.labels, table.probabilities[:, 1]) for table in (a, b)]
     auc = result["metrics"]["auc"]
@@ -63,7 +63,7 @@ def test_differences_and_intervals(tmp_path):
 
 
 def test_pairing_is_sharper_than_two_intervals(tmp_path):
-    a, b = drawn_predictions(1.0, 1), drawn_predictions(1.2, 2)
+    a, b = synthetic_predictions(1.0, 1), synthetic_predictions(1.2, 2)
     result = compare.compare(evaluated(tmp_path / "a", a), evaluated(tmp_path / "b", b), "test")
     low, high = result["metrics"]["auc"]["interval"]
     widths = []
@@ -76,14 +76,14 @@ def test_pairing_is_sharper_than_two_intervals(tmp_path):
 
 
 def test_a_run_against_itself_differs_by_nothing(tmp_path):
-    table = drawn_predictions(1.0, 1)
+    table = synthetic_predictions(1.0, 1)
     result = compare.compare(evaluated(tmp_path / "a", table), evaluated(tmp_path / "b", table), "test")
     for entry in result["metrics"].values():
         assert entry["difference"] == 0 and entry["interval"] == [0, 0] and entry["b_better"] == 0.5
 
 
 def test_only_common_images_are_compared_in_any_order(tmp_path):
-    a, b = drawn_predictions(1.0, 1), drawn_predictions(1.6, 2)
+    a, b = synthetic_predictions(1.0, 1), synthetic_predictions(1.6, 2)
     rows = np.random.default_rng(0).permutation(300)[:200]
     columns = {field.name: getattr(b, field.name) for field in dataclasses.fields(b)}
     fewer = dataclasses.replace(b, **{name: values[rows] for name, values in columns.items() if values is not None})
@@ -95,7 +95,7 @@ def test_only_common_images_are_compared_in_any_order(tmp_path):
 
 def test_multilabel_runs(tmp_path):
     task = tasks.diseases(("glaucoma", "DR"))
-    base = drawn_predictions(1.0, 1)
+    base = synthetic_predictions(1.0, 1)
     labels = np.stack([base.labels, np.where(np.arange(300) % 3, base.labels[::-1], -1)], axis=1)
     table = dataclasses.replace(base, labels=labels, probabilities=base.probabilities[:, ::-1])
     result = compare.compare(evaluated(tmp_path / "a", table, task), evaluated(tmp_path / "b", table, task), "test")
@@ -105,7 +105,7 @@ def test_multilabel_runs(tmp_path):
 def test_a_disease_without_a_case_does_not_take_the_others_along(tmp_path):
     """Of three diseases one is absent from the common images, and one so rare that a third of the draws lack it."""
     task = tasks.diseases(("glaucoma", "DR", "myopia"))
-    a, b = drawn_predictions(1.0, 1), drawn_predictions(1.6, 2)
+    a, b = synthetic_predictions(1.0, 1), synthetic_predictions(1.6, 2)
     labels = np.stack([a.labels, np.zeros(300, int), np.arange(300) == 40], axis=1).astype(int)
     tables = [
         dataclasses.replace(table, labels=labels, probabilities=np.stack([table.probabilities[:, 1]] * 3, axis=1))
@@ -128,7 +128,7 @@ def test_a_disease_without_a_case_does_not_take_the_others_along(tmp_path):
 
 
 def test_an_absent_grade_is_named(tmp_path):
-    base = drawn_predictions(1.0, 1)
+    base = synthetic_predictions(1.0, 1)
     spread = np.concatenate([base.probabilities * 0.9, np.full((300, 3), 0.1 / 3)], axis=1)
     table = dataclasses.replace(base, probabilities=spread)
     runs = [evaluated(tmp_path / name, table, tasks.dr_grade()) for name in "ab"]
@@ -137,7 +137,7 @@ def test_an_absent_grade_is_named(tmp_path):
 
 
 def test_a_run_that_was_trained_elsewhere_is_named(tmp_path):
-    table = drawn_predictions(1.0, 1)
+    table = synthetic_predictions(1.0, 1)
     own, other = evaluated(tmp_path / "a", table), evaluated(tmp_path / "b", table, trained=False)
     assert compare.compare(own, own, "test")["notes"] == []
     result = compare.compare(own, other, "test")
@@ -147,7 +147,7 @@ def test_a_run_that_was_trained_elsewhere_is_named(tmp_path):
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
-    table = drawn_predictions(1.0, 1)
+    table = synthetic_predictions(1.0, 1)
     run = evaluated(tmp_path / "a", table)
     with pytest.raises(metadata.ManifestError):
         compare.compare(run, tmp_path / "nothing", "test")

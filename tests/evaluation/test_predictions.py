@@ -77,7 +77,7 @@ def test_chosen_examples_are_read_with_their_masks(run):
     assert found["test/eye_001"]["photograph"].dtype == np.uint8
 
 
-def test_unfamiliar_images_are_counted(run, table):
+def test_ood_images_are_counted(run, table):
     fit = store.Basis(fit_lib.fit(run, run.records), run.records, True)
     result, distances = outliers.check(fit, table.features)
     assert result["passed"] > 0.8 and distances.shape == (36,)

@@ -45,10 +45,10 @@ def test_where_nobody_can_know_nothing_is_counted(tmp_path: Path):
     bare = written(tmp_path / "bare", {"a": "test"}, "bare")
     (bare / "splits.csv").unlink()
     assert seen_before.count_seen(run, bare, "test") is None
-    drawn = written(tmp_path / "drawn", {"": "test"}, "drawn")
-    assert seen_before.count_seen(run, drawn, "test") == 0
+    synthetic = written(tmp_path / "drawn", {"": "test"}, "drawn")
+    assert seen_before.count_seen(run, synthetic, "test") == 0
     metadata.write_manifest(own, "dataset", STATED | {"dataset": "built anew in the same place"})
-    assert seen_before.count_seen(run, drawn, "test") is None and not seen_before.sentence(None, 4)
+    assert seen_before.count_seen(run, synthetic, "test") is None and not seen_before.sentence(None, 4)
 
 
 def test_such_photographs_are_not_unseen():

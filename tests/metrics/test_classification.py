@@ -13,7 +13,7 @@ from dr_edge.metrics import classification, multilabel
 NAMES = ("non-referable", "referable")
 
 
-def drawn(count: int, classes: int, seed: int = 0, strength: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+def random_answers(count: int, classes: int, seed: int = 0, strength: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
     """Returns labels [N] and probabilities [N, C] that know something of them."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, count)
@@ -23,7 +23,7 @@ def drawn(count: int, classes: int, seed: int = 0, strength: float = 1.5) -> tup
 
 
 def test_binary_equals_scikit_learn():
-    labels, probabilities = drawn(300, 2)
+    labels, probabilities = random_answers(300, 2)
     result = classification.classification_metrics(labels, probabilities, NAMES)
     predicted = probabilities.argmax(axis=1)
     assert result["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
@@ -44,7 +44,7 @@ def test_binary_equals_scikit_learn():
 
 
 def test_five_grades_equal_scikit_learn():
-    labels, probabilities = drawn(400, 5)
+    labels, probabilities = random_answers(400, 5)
     names = tuple("01234")
     result = classification.classification_metrics(labels, probabilities, names, ordered=True)
     assert result["auc"] == pytest.approx(
@@ -75,7 +75,7 @@ def test_published_kappa_by_hand():
 
 def test_one_class_absent_gives_none_and_says_why():
     labels = np.zeros(20, dtype=int)
-    _, probabilities = drawn(20, 2)
+    _, probabilities = random_answers(20, 2)
     result = classification.classification_metrics(labels, probabilities, NAMES)
     assert result["auc"] is None and result["auc_interval"] is None
     assert any("AUC is undefined" in note for note in result["notes"])
@@ -84,7 +84,7 @@ def test_one_class_absent_gives_none_and_says_why():
 
 
 def test_absent_grade_keeps_the_mean_of_the_others():
-    labels, probabilities = drawn(200, 4)
+    labels, probabilities = random_answers(200, 4)
     probabilities = np.hstack([probabilities * 0.9, np.full((200, 1), 0.1)])
     result = classification.classification_metrics(labels, probabilities, tuple("01234"), ordered=True, draws=200)
     each = [reference.roc_auc_score(labels == index, probabilities[:, index]) for index in range(4)]

@@ -19,11 +19,11 @@ MARKED = (
 
 
 @pytest.fixture(scope="module")
-def reversed_bundle(bundle_dir, drawn, tmp_path_factory):
+def reversed_bundle(bundle_dir, synthetic, tmp_path_factory):
     """As `bundle_dir`, its classes called glaucoma and normal; half of the drawn photographs reach the threshold."""
     out = shutil.copytree(bundle_dir, tmp_path_factory.mktemp("reversed") / "bundle")
     names = ["glaucoma", "normal"]
-    answers = [answer for answer in python_answers(bundle_dir, drawn) if answer["status"] == "answered"]
+    answers = [answer for answer in python_answers(bundle_dir, synthetic) if answer["status"] == "answered"]
     middle = float(np.median([answer["outputs"]["probabilities"]["non-referable"] for answer in answers]))
     content = json.loads((out / "metadata.json").read_text())
     content["task"] |= {
@@ -39,13 +39,15 @@ def reversed_bundle(bundle_dir, drawn, tmp_path_factory):
     return out
 
 
-def test_the_disease_is_never_green(start_server, reversed_bundle, browser, drawn):
+def test_the_disease_is_never_green(start_server, reversed_bundle, browser, synthetic):
     expected = {
-        answer["sha256"]: answer for answer in python_answers(reversed_bundle, drawn) if answer["status"] == "answered"
+        answer["sha256"]: answer
+        for answer in python_answers(reversed_bundle, synthetic)
+        if answer["status"] == "answered"
     }
     seen = set()
     with start_server(reversed_bundle, "--workers=1") as server, opened(browser, server.url) as tab:
-        for file in drawn:
+        for file in synthetic:
             answer, *_ = grade(tab, file)[::-1]
             if answer["status"] != "answered":
                 continue

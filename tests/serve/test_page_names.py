@@ -15,10 +15,10 @@ LISTED = "[...document.querySelectorAll('.item')].map((item) => item.innerText).
 
 
 @pytest.fixture(scope="module")
-def named(drawn: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def named(synthetic: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Readable photographs, each called after one of NAMES."""
     directory = tmp_path_factory.mktemp("names")
-    return [Path(shutil.copyfile(file, directory / name)) for file, name in zip(drawn, NAMES, strict=False)]
+    return [Path(shutil.copyfile(file, directory / name)) for file, name in zip(synthetic, NAMES, strict=False)]
 
 
 @pytest.mark.parametrize("sent", [False, True])

@@ -39,12 +39,12 @@ return input.map(({file, width, height, size}) => {
 """
 
 
-def drawn() -> dict[str, np.ndarray]:
+def synthetic() -> dict[str, np.ndarray]:
     eye = draw_fundus(50, size=400).image
     height, width = eye.shape[:2]
     wide = np.pad(eye, ((0, 0), (200, 200), (0, 0)))
     pictures = {
-        f"drawn{seed}": draw_fundus(seed, size=size).image for seed, size in enumerate((96, 200, 320, 512, 900))
+        f"synthetic{seed}": draw_fundus(seed, size=size).image for seed, size in enumerate((96, 200, 320, 512, 900))
     }
     pictures |= {
         "off the middle": np.pad(eye, ((10, 200), (300, 20), (0, 0))),
@@ -96,7 +96,7 @@ def expected(picture: np.ndarray, size: int) -> FieldOfView | str:
 
 
 def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None:
-    pictures, cases = drawn(), []
+    pictures, cases = synthetic(), []
     for index, (name, picture) in enumerate(pictures.items()):
         file = tmp_path / f"{index}.rgb"
         file.write_bytes(np.ascontiguousarray(picture).tobytes())

@@ -15,7 +15,7 @@ from page_helpers import OFFLINE, SHOWN, grade, opened, python_answers, saved, s
 pytestmark = pytest.mark.usefixtures("vendored")
 
 
-def test_a_busy_server_blames_no_photograph(server, bundle_dir, browser, drawn) -> None:
+def test_a_busy_server_blames_no_photograph(server, bundle_dir, browser, synthetic) -> None:
     tab = browser.open("about:blank")
     script = """window.Worker = class { constructor() { throw new Error('this browser has no workers'); } };
       window.down = true; window.asked = 0;
@@ -31,7 +31,7 @@ def test_a_busy_server_blames_no_photograph(server, bundle_dir, browser, drawn) 
     tab.go(server.url)
     tab.wait("!document.getElementById('consent').hidden")
     tab.run("document.getElementById('consent-yes').click()")
-    tab.choose("#choose", drawn[0], drawn[1])
+    tab.choose("#choose", synthetic[0], synthetic[1])
     tab.wait("document.querySelectorAll('.held button').length === 2")
     assert tab.run("window.asked") == 8
     shown = tab.run("document.querySelector('main').innerText")
@@ -45,13 +45,13 @@ def test_a_busy_server_blames_no_photograph(server, bundle_dir, browser, drawn) 
     tab.run("document.querySelector('.held button').click()")
     answers = grade(tab)
     tab.wait("document.querySelectorAll('.held').length === 0")
-    for answer, expected in zip(answers, python_answers(bundle_dir, drawn[:2]), strict=True):
+    for answer, expected in zip(answers, python_answers(bundle_dir, synthetic[:2]), strict=True):
         assert answer["outputs"]["probabilities"] == pytest.approx(expected["outputs"]["probabilities"], abs=1e-5)
     tab.close()
 
 
-def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, browser, drawn) -> None:
-    (expected,) = python_answers(bundle_dir, [drawn[0]])
+def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, browser, synthetic) -> None:
+    (expected,) = python_answers(bundle_dir, [synthetic[0]])
     values = expected["outputs"]["probabilities"]
     unlikely = min(values, key=values.get)
     other = shutil.copytree(bundle_dir, tmp_path / "bundle")
@@ -60,7 +60,7 @@ def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, brows
         point["threshold"] = 0.0 if unlikely == content["task"]["class_names"][1] else 1.0
     (other / "metadata.json").write_text(json.dumps(content))
     with start_server(other, "--workers=1") as server, opened(browser, server.url) as tab:
-        (answer,) = grade(tab, drawn[0])
+        (answer,) = grade(tab, synthetic[0])
         assert answer["decision"]["class_name"] == unlikely
         tab.wait(SHOWN)
         said = tab.run("document.querySelectorAll('figcaption')[1].innerText")
@@ -75,7 +75,7 @@ def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, brows
         assert f"(likelier), not of {unlikely}" in caption and "Grad-CAM of" in caption
 
 
-def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium, tmp_path, drawn) -> None:
+def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium, tmp_path, synthetic) -> None:
     """The server's scripts change while a page is open: that page keeps its own, the next visit has all of the new
     ones.
     """
@@ -111,5 +111,5 @@ def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium
         other.wait(OFFLINE)
         assert other.run(text) is True and other.run(release.format("words")) == 2 and other.run(names) == 2
         assert tab.run(text) is False
-        (answer,) = grade(tab, drawn[1])
+        (answer,) = grade(tab, synthetic[1])
         assert answer["status"] == "answered"

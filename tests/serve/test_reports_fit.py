@@ -14,7 +14,7 @@ from page_browser import Browser
 from page_helpers import READY, grade, opened
 
 from dr_edge import demo
-from dr_edge.calibration import store as fitted
+from dr_edge.calibration import store
 from dr_edge.data import tasks
 from dr_edge.evaluation import flow as evaluation
 from dr_edge.evaluation.number_text import number
@@ -57,7 +57,7 @@ def pages(stand_in_run, stand_in_records, write_run, make_model, bundle_dir, tmp
     """One page of each kind; the names on them are long ones."""
     root = tmp_path_factory.mktemp("pages")
     run = shutil.copytree(
-        stand_in_run, root / "demo" / "run", ignore=shutil.ignore_patterns("evaluation", fitted.DIRECTORY)
+        stand_in_run, root / "demo" / "run", ignore=shutil.ignore_patterns("evaluation", store.DIRECTORY)
     )
     made = {"parity": bundle_dir / "parity.html"}
     several = write_run(
@@ -167,13 +167,15 @@ def poor_server(start_server, vendored: Path, bundle_dir: Path, tmp_path_factory
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK])
-def test_the_page_of_a_poor_model_says_so_and_fits(poor_server, browser: Browser, drawn, size: tuple[int, int]) -> None:
+def test_the_page_of_a_poor_model_says_so_and_fits(
+    poor_server, browser: Browser, synthetic, size: tuple[int, int]
+) -> None:
     with opened(browser, poor_server.url, width=size[0], height=size[1]) as tab:
         tab.wait(READY)
         assert tab.run("document.getElementById('verdict').innerText") == POOR["text"]
         whole, seen = tab.run(WIDTHS)
         assert whole <= seen
-        (answer,) = grade(tab, drawn[0])
+        (answer,) = grade(tab, synthetic[0])
         assert answer["message"].startswith(POOR["caution"])
         tab.wait("!document.getElementById('shown').hidden")
         shown = tab.run("document.querySelector('.card .verdict').innerText")
@@ -199,10 +201,10 @@ def test_a_good_model_has_no_banner(server, browser: Browser) -> None:
         assert tab.run("document.getElementById('verdict').hidden")
 
 
-def test_a_heat_map_of_no_disease_is_shown_on_request(poor_server, browser: Browser, drawn) -> None:
+def test_a_heat_map_of_no_disease_is_shown_on_request(poor_server, browser: Browser, synthetic) -> None:
     with opened(browser, poor_server.url) as tab:
         tab.wait(READY)
-        (answer,) = grade(tab, drawn[0])
+        (answer,) = grade(tab, synthetic[0])
         assert answer["status"] == "answered" and answer["decision"]["positive"] is False
         tab.wait("!document.getElementById('shown').hidden")
         pictures = "document.querySelector('.pictures').innerText"

@@ -22,7 +22,7 @@ TASK = tasks.optic_disc_cup_and_fovea()
 NAMES = ("optic disc", "optic cup")
 
 
-def drawn_scores(gain: float, seed: int, count: int = 120, eyes: int = 1) -> MaskScores:
+def synthetic_scores(gain: float, seed: int, count: int = 120, eyes: int = 1) -> MaskScores:
     """Scores that share their labels and half of their noise for every `gain`."""
     rng, own = np.random.default_rng(3), np.random.default_rng(seed)
     shared, true = rng.normal(0, 0.03, (count, 2)), rng.uniform(0.3, 0.8, count)
@@ -60,7 +60,7 @@ def compared(tmp_path, a, b, **options):
 
 
 def test_the_table_comes_back_as_it_was(tmp_path):
-    scores = drawn_scores(0.0, 1)
+    scores = synthetic_scores(0.0, 1)
     scores.dice[3, 1] = scores.found_vcdr[5] = np.nan
     scores.glaucoma[7] = -1
     again = table.from_csv(evaluated(tmp_path / "a", scores) / "evaluation" / "test", NAMES)
@@ -76,7 +76,7 @@ def test_the_table_comes_back_as_it_was(tmp_path):
 
 def test_differences_and_intervals_are_those_of_scipy(tmp_path):
     """One image per patient: then SciPy's paired percentile bootstrap is the same estimate, up to its own draws."""
-    a, b = drawn_scores(0.0, 1), drawn_scores(0.01, 2)
+    a, b = synthetic_scores(0.0, 1), synthetic_scores(0.01, 2)
     metrics = compared(tmp_path, a, b, draws=4000)["metrics"]
     errors = [np.abs(scores.found_vcdr - scores.true_vcdr) for scores in (a, b)]
     expected = {
@@ -106,7 +106,7 @@ def test_differences_and_intervals_are_those_of_scipy(tmp_path):
 
 def test_patients_are_drawn_and_not_images(tmp_path):
     """Both eyes of a patient alike: by the plain definition the interval is that of half as many images."""
-    eye = drawn_scores(0.0, 1, count=60)
+    eye = synthetic_scores(0.0, 1, count=60)
     twice = {field.name: np.repeat(getattr(eye, field.name), 2, axis=0) for field in dataclasses.fields(eye)}
     ids = np.array([f"eye_{row:03d}" for row in range(120)])
     a = dataclasses.replace(eye, **twice | {"ids": ids})
@@ -119,7 +119,7 @@ def test_patients_are_drawn_and_not_images(tmp_path):
 
 
 def test_a_case_by_hand_with_what_only_one_run_found(tmp_path):
-    a, b = drawn_scores(0.0, 1, count=4), drawn_scores(0.0, 1, count=4)
+    a, b = synthetic_scores(0.0, 1, count=4), synthetic_scores(0.0, 1, count=4)
     a.dice[:, 0], b.dice[:, 0] = (0.8, 0.9, np.nan, 0.7), (0.9, 0.9, 0.2, 0.8)
     a.found_vcdr[:], b.found_vcdr[:] = a.true_vcdr + 0.1, b.true_vcdr - 0.3
     b.found_vcdr[1] = np.nan
@@ -137,7 +137,7 @@ def test_a_case_by_hand_with_what_only_one_run_found(tmp_path):
 
 
 def test_what_one_run_lacks_is_left_out(tmp_path):
-    a = drawn_scores(0.0, 1)
+    a = synthetic_scores(0.0, 1)
     blank = np.full(len(a.ids), np.nan)
     b = dataclasses.replace(a, fovea_pixels=blank, fovea_disc_diameters=blank, glaucoma=np.full(len(a.ids), -1))
     first = evaluated(tmp_path / "a", a)
@@ -148,7 +148,7 @@ def test_what_one_run_lacks_is_left_out(tmp_path):
 
 
 def test_one_patient_gives_no_interval(tmp_path):
-    a, b = (drawn_scores(gain, 1, count=6, eyes=6) for gain in (0.0, 0.01))
+    a, b = (synthetic_scores(gain, 1, count=6, eyes=6) for gain in (0.0, 0.01))
     result = compared(tmp_path, a, b)
     assert result["patients"] == 1
     assert {(entry["interval"], entry["b_better"]) for entry in result["metrics"].values()} == {(None, None)}
@@ -156,7 +156,7 @@ def test_one_patient_gives_no_interval(tmp_path):
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
-    scores = drawn_scores(0.0, 1)
+    scores = synthetic_scores(0.0, 1)
     run = evaluated(tmp_path / "run", scores)
 
     def refused(name, message, changed=scores, **options):
@@ -181,7 +181,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
 
 
 def test_the_command_prints_and_writes(tmp_path):
-    runs = [str(evaluated(tmp_path / name, drawn_scores(gain, 1))) for name, gain in (("a", 0.0), ("b", 0.03))]
+    runs = [str(evaluated(tmp_path / name, synthetic_scores(gain, 1))) for name, gain in (("a", 0.0), ("b", 0.03))]
     command = [sys.executable, "-m", "dr_edge.evaluate", "compare", *runs]
     result = subprocess.run([*command, f"--out={tmp_path / 'c.json'}"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr

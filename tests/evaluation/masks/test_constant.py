@@ -34,7 +34,7 @@ def test_the_constant_mask_is_the_best_cut_of_the_mean():
         assert np.nanmean(found[:, index]) == pytest.approx(best)
 
 
-def drawn(count: int, *boxes: tuple[int, int] | None) -> np.ndarray:
+def synthetic_masks(count: int, *boxes: tuple[int, int] | None) -> np.ndarray:
     """[count, 12, 12, M] of masks, each of its rows [first, last); None: no such mask is labelled."""
     truth = np.zeros((count, 12, 12, len(boxes)), np.float32)
     for index, box in enumerate(boxes):
@@ -44,8 +44,8 @@ def drawn(count: int, *boxes: tuple[int, int] | None) -> np.ndarray:
 
 def test_a_mask_that_was_chosen_elsewhere_keeps_its_place():
     elsewhere, judged = LabelledMasks(), LabelledMasks()
-    elsewhere.add(drawn(8, (0, 4), (0, 2)))
-    judged.add(drawn(3, (2, 6), (0, 2)))
+    elsewhere.add(synthetic_masks(8, (0, 4), (0, 2)))
+    judged.add(synthetic_masks(3, (2, 6), (0, 2)))
     assert judged.dice(elsewhere.best()).tolist() == [[0.5, 1.0]] * 3
     assert judged.dice().tolist() == [[1.0, 1.0]] * 3
 
@@ -54,8 +54,8 @@ def test_a_mask_that_was_chosen_elsewhere_keeps_its_place():
 def test_what_too_few_photographs_show_is_chosen_on_the_judged_ones(count, cup):
     """An empty constant mask would make any model better than it."""
     elsewhere, judged = LabelledMasks(), LabelledMasks()
-    elsewhere.add(drawn(count, (0, 4), cup))
-    judged.add(drawn(3, (2, 6), (0, 2)))
+    elsewhere.add(synthetic_masks(count, (0, 4), cup))
+    judged.add(synthetic_masks(3, (2, 6), (0, 2)))
     chosen = elsewhere.best(constant.FEWEST)
     assert chosen[1] is None and (chosen[0] is None) == (count < constant.FEWEST)
     assert judged.dice(chosen)[:, 1].tolist() == [1.0] * 3
