@@ -16,6 +16,7 @@ import numpy as np
 from dr_edge.calibration import statistics
 from dr_edge.calibration.operating_points import RULES, choose_threshold
 from dr_edge.data import pipeline
+from dr_edge.data.records_info import read_info
 from dr_edge.data.tasks import Task
 from dr_edge.progress import Progress
 from dr_edge.runs import TrainedRun
@@ -191,7 +192,7 @@ def examples(
       "image" [S, S, 3] float32 0..255 preprocessed, "photograph" [S, S, 3] uint8, "label", and "class", that balancing
       goes by.
     """
-    info = pipeline.read_info(records)
+    info = read_info(records)
     total = pipeline.example_count(info, split, task)
     classes = class_count(task)
     seen: dict[int, int] = {}

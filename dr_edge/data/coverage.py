@@ -5,10 +5,11 @@ judged.
 from __future__ import annotations
 
 from dr_edge.data import pipeline
+from dr_edge.data.records_info import RecordsInfo
 from dr_edge.data.tasks import Task
 
 
-def check_training_classes(info: pipeline.RecordsInfo, task: Task) -> None:
+def check_training_classes(info: RecordsInfo, task: Task) -> None:
     """Raises ValueError where the training split holds no example of a class, or of the presence or absence of a
     disease.
     """
@@ -24,7 +25,7 @@ def check_training_classes(info: pipeline.RecordsInfo, task: Task) -> None:
         )
 
 
-def cautions(info: pipeline.RecordsInfo, split: str, task: Task) -> list[str]:
+def cautions(info: RecordsInfo, split: str, task: Task) -> list[str]:
     """Returns a sentence where a split is empty, or lacks a class."""
     lacking = _lacking(info, split, task)
     if not pipeline.example_count(info, split, task):
@@ -39,13 +40,13 @@ def cautions(info: pipeline.RecordsInfo, split: str, task: Task) -> list[str]:
     )
 
 
-def check_not_empty(info: pipeline.RecordsInfo, split: str, task: Task) -> None:
+def check_not_empty(info: RecordsInfo, split: str, task: Task) -> None:
     """Raises ValueError where a split holds no example of the task."""
     if not pipeline.example_count(info, split, task):
         raise ValueError(cautions(info, split, task)[0])
 
 
-def _lacking(info: pipeline.RecordsInfo, split: str, task: Task) -> list[str]:
+def _lacking(info: RecordsInfo, split: str, task: Task) -> list[str]:
     """Returns the names of what has no example in a split."""
     if task.kind == "segmentation":
         stated = info.content["splits"].get(split, {})

@@ -7,14 +7,11 @@ records of another hospital, and the disease any number. Everything that turns v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from dr_edge.data import positive
 from dr_edge.data.grades import grade_of
+from dr_edge.data.records_info import RecordsInfo
 from dr_edge.data.tasks import Task
-
-if TYPE_CHECKING:
-    from dr_edge.data.pipeline import RecordsInfo
 
 
 def stated(info: RecordsInfo, label: str) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from absl import logging
 from dr_edge import locks, metadata
 from dr_edge.calibration import store
 from dr_edge.calibration.store import Basis
-from dr_edge.data import coverage, pipeline
+from dr_edge.data import coverage
+from dr_edge.data.records_info import read_info
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation import (
     calibration,
@@ -87,7 +88,7 @@ def _check_split(records: str, split: str, run: TrainedRun) -> None:
     Raises:
       ValueError: the split holds no example.
     """
-    info = pipeline.read_info(records)
+    info = read_info(records)
     coverage.check_not_empty(info, split, run.task)
     for text in coverage.cautions(info, split, run.task):
         logging.warning("%s", text)

@@ -72,8 +72,9 @@ def predict_split(
       RuntimeError: the model's output is not finite.
     """
     from dr_edge.data import pipeline
+    from dr_edge.data.records_info import read_info
 
-    total = pipeline.example_count(pipeline.read_info(records), split, run.task)
+    total = pipeline.example_count(read_info(records), split, run.task)
     batches = pipeline.evaluation_batches(records, split, run.task, batch_size)
     stride = 1 if limit is None else max(1, -(-total // limit))
     if stride > 1:

@@ -146,8 +146,9 @@ def _reliability_chart(calibration: dict[str, Any]) -> dict[str, Any]:
 def _balance_chart(records: str | os.PathLike, task: Task) -> dict[str, Any]:
     """Returns the images per class of each split, as dataset.json counts them."""
     from dr_edge.data import pipeline
+    from dr_edge.data.records_info import read_info
 
-    info = pipeline.read_info(records)
+    info = read_info(records)
     rows: list[tuple[str, list[int]]] = []
     order = [index for index, _ in _healthy_first(task)]
     names = [task.class_names[index] for index in order]

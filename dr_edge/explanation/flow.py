@@ -115,8 +115,9 @@ def _source(run: TrainedRun, images: str, split: str) -> tuple[Iterator[Any], in
     """Returns the pictures and how many there are."""
     if pictures.is_records(images):
         from dr_edge.data import pipeline
+        from dr_edge.data.records_info import read_info
 
-        total = pipeline.example_count(pipeline.read_info(images), split, run.task)
+        total = pipeline.example_count(read_info(images), split, run.task)
         return pictures.from_records(images, split, run, BATCH_SIZE), total
     paths = pictures.photograph_paths(images)
     return pictures.from_photographs(paths, run), len(paths)

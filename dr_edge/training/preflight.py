@@ -9,6 +9,7 @@ from typing import Any
 from absl import logging
 
 from dr_edge.data import coverage, pipeline
+from dr_edge.data.records_info import RecordsInfo, read_info
 from dr_edge.data.tasks import LabelTask, Task
 from dr_edge.framework import keras, tf
 from dr_edge.losses.classification import Loss
@@ -84,7 +85,7 @@ class Examples:
       count: training examples that the task uses.
     """
 
-    info: pipeline.RecordsInfo
+    info: RecordsInfo
     task: Task
     count: int
 
@@ -101,7 +102,7 @@ def check_records(settings: Settings, chief: bool) -> Examples:
       ValueError: they do not hold what the task reads, too few examples to train, or none to validate.
     """
     records, batch_size = settings.records, settings.batch_size
-    info = pipeline.read_info(records)
+    info = read_info(records)
     task = pipeline.resolve(info, settings.task)
     pipeline.check_task(info, task)
     examples = pipeline.example_count(info, "train", task)

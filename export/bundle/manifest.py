@@ -15,13 +15,14 @@ from dr_edge.calibration.fit import Fit
 from dr_edge.calibration.store import Basis
 from dr_edge.data import pipeline
 from dr_edge.data.known_patients import patients_sentence
+from dr_edge.data.records_info import RecordsInfo, read_info
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.heatmap_checks.verdict import SYNTHETIC
 from dr_edge.runs import TrainedRun
 from export.formats import FORMATS, Format
 from export.graph.deployable import INPUT_NAME, DeployableGraph
-from export.onnx import convert as onnx
-from export.tflite import convert as tflite
+from export.onnx import convert as onnx_convert
+from export.tflite import convert as tflite_convert
 
 OLDEST_TESTED = {"tflite": "tflite-runtime 2.14.0", "onnx": "onnxruntime 1.31.1"}
 INPUT_UNIT = "RGB 0..255, the square crop around the field of view; normalisation is inside the graph"
@@ -174,7 +175,7 @@ def training_facts(run: TrainedRun, basis: Basis) -> dict[str, Any]:
       "train" alone or empty, classes empty, and patients left out.
     """
     if basis.own and basis.records is not None:
-        info = pipeline.read_info(basis.records)
+        info = read_info(basis.records)
         splits = {name: split["examples"] for name, split in info.content["splits"].items()}
         return {
             "dataset": info.content["dataset"], "splits": splits, "classes": counted_classes(info, run.task),
@@ -201,7 +202,7 @@ def records_used(
       fit (temperature, operating points, distance), int8_ranges (None where there are none) and parity, each {dataset,
       trained_on: whether these are the records that the model was trained on}.
     """
-    other = {"dataset": pipeline.read_info(given).content["dataset"], "trained_on": store.is_trained_on(run, given)}
+    other = {"dataset": read_info(given).content["dataset"], "trained_on": store.is_trained_on(run, given)}
     fit = {"dataset": training["dataset"], "trained_on": True} if basis.own else other
     return {"fit": fit, "int8_ranges": other if calibrated else None, "parity": other}
 
@@ -224,7 +225,7 @@ def _stated_task(task: Task) -> dict[str, Any]:
     return stated | {"centres": list(task.class_names[len(task.masks) :])} if task.draws_centres else stated
 
 
-def counted_classes(info: pipeline.RecordsInfo, task: Task) -> dict[str, dict[str, Any]]:
+def counted_classes(info: RecordsInfo, task: Task) -> dict[str, dict[str, Any]]:
     """Counts the classes of each split, as the task relabels them.
 
     Returns:
@@ -248,5 +249,5 @@ def counted_classes(info: pipeline.RecordsInfo, task: Task) -> dict[str, dict[st
 def _minimum_runtime(fmt: Format, content: bytes) -> str:
     """Returns the oldest runtime that has every operation of an artifact."""
     if fmt.suffix == "onnx":
-        return f"ONNX opset {onnx.OPSET} (onnxruntime 1.14)"
-    return f"TensorFlow Lite {tflite.minimum_runtime(content)}"
+        return f"ONNX opset {onnx_convert.OPSET} (onnxruntime 1.14)"
+    return f"TensorFlow Lite {tflite_convert.minimum_runtime(content)}"

@@ -19,6 +19,7 @@ import numpy as np
 from dr_edge.calibration import store
 from dr_edge.calibration.fit import OOD_QUANTILES
 from dr_edge.data import pipeline
+from dr_edge.data.records_info import read_info
 from dr_edge.data.tasks import Task
 from dr_edge.progress import Progress
 from export.formats import Format
@@ -50,7 +51,7 @@ def thresholds(
         return {}
     if records is None or not store.has_split(records, "val"):
         return {fmt.file: {"reason": GONE} for fmt in formats if fmt.variant not in EXACT}
-    count = min(pipeline.example_count(pipeline.read_info(records), "val", task), PHOTOGRAPHS)
+    count = min(pipeline.example_count(read_info(records), "val", task), PHOTOGRAPHS)
     photographs = StoredPhotographs(records, "val", task, count)
     found = {}
     with Progress(total=count * len(formats), desc="thresholds of the distance", unit="image", leave=False) as bar:

@@ -19,6 +19,7 @@ import numpy as np
 
 from dr_edge.data import pipeline
 from dr_edge.data.records import as_text
+from dr_edge.data.records_info import read_info
 from dr_edge.data.tasks import Task
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import classification, multilabel
@@ -73,7 +74,7 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
       ValueError: the split is empty.
       FloatingPointError: an output is not finite.
     """
-    total = pipeline.example_count(pipeline.read_info(records), split, run.task)
+    total = pipeline.example_count(read_info(records), split, run.task)
     call = graph_function(graph)
     # Masks are the bulk of what is kept: 400 images of 512 px and two structures are 0.2 billion values.
     masks = run.task.kind == "segmentation"

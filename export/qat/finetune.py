@@ -16,6 +16,7 @@ from absl import logging
 from dr_edge.calibration import fit as fit_lib
 from dr_edge.calibration.fit import Fit
 from dr_edge.data import augment, pipeline  # noqa: F401  (augment: gin names)
+from dr_edge.data.records_info import read_info
 from dr_edge.framework import keras, ops
 from dr_edge.losses import classification, multilabel, segmentation  # noqa: F401  (the last two: gin names)
 from dr_edge.progress import Progress
@@ -84,7 +85,7 @@ def save_finetuned(
     images = _images(run, records, settings.range_images)
     head = wanted.layers if run.task.kind != "segmentation" else ("logits",)
     network = twin.quantised_twin(wanted.network, images, head)
-    examples = pipeline.example_count(pipeline.read_info(records), "train", run.task)
+    examples = pipeline.example_count(read_info(records), "train", run.task)
     batch_size = min(settings.batch_size, examples)
     steps = examples // batch_size
 

@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 from dr_edge import metadata
-from dr_edge.data import coverage, pipeline, tasks
+from dr_edge.data import coverage, tasks
+from dr_edge.data.records_info import RecordsInfo
 
 LABEL = tasks.label("class").resolve(("healthy", "sick", "other"))
 
 
-def info_of(**splits: dict) -> pipeline.RecordsInfo:
+def info_of(**splits: dict) -> RecordsInfo:
     content = {
         "labels": {"class": ["healthy", "sick", "other"], "glaucoma": ["absent", "present"]},
         "masks": ["optic_disc", "optic_cup"],
         "splits": {name: {"examples": 0, "classes": {}, **content} for name, content in splits.items()},
     }
-    return pipeline.RecordsInfo("R", 64, {"method": "crop"}, content)
+    return RecordsInfo("R", 64, {"method": "crop"}, content)
 
 
 def counts(**classes: dict) -> dict:

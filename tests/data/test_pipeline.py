@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from dr_edge.data import augment, balance, pipeline, tasks
+from dr_edge.data.records_info import read_info
 
 
 def read(dataset: tf.data.Dataset) -> list[dict[str, np.ndarray]]:
@@ -27,7 +28,7 @@ def test_evaluation_reads_each_example_once_with_relabelled_grades(coloured_reco
 
 def test_images_that_the_task_leaves_out_are_left_out(coloured_records):
     severe = tasks.Task("severe", "classification", ("none", "severe"), labels=("dr_grade",), mapping=(0, -1, -1, 1, 1))
-    info = pipeline.read_info(coloured_records)
+    info = read_info(coloured_records)
     assert pipeline.class_counts(info, "test", severe).tolist() == [4, 6]
     labels = np.concatenate(
         [b["label"] for b in read(pipeline.evaluation_batches(coloured_records, "test", severe, 4))]
@@ -36,7 +37,7 @@ def test_images_that_the_task_leaves_out_are_left_out(coloured_records):
 
 
 def test_class_names_in_another_order_than_the_records_are_refused(coloured_records):
-    info = pipeline.read_info(coloured_records)
+    info = read_info(coloured_records)
     names = info.content["labels"]["dr_grade"]
     pipeline.check_task(info, pipeline.resolve(info, tasks.label("dr_grade", names)))
     renamed = pipeline.resolve(info, tasks.label("dr_grade", rename={"0": "no DR", "1": "mild"}))

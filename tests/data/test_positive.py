@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dr_edge.data import label_values, pipeline, positive, tasks
+from dr_edge.data.records_info import RecordsInfo
 
 ILL = (
     "glaucoma|DR|NPDR|PDR|nonproliferative|non-proliferative DR|Non-Exudative AMD|non-diabetic "
@@ -197,13 +198,11 @@ def test_runs_of_earlier_releases():
     assert tasks.Task.from_json({**old, "class_names": ["a", "b", "c"]}).positive == ()
 
 
-def info(label: str, names: list[str], stated: list[str] | None = None) -> pipeline.RecordsInfo:
+def info(label: str, names: list[str], stated: list[str] | None = None) -> RecordsInfo:
     counts = {str(value): 1 for value in range(len(names))}
     splits = {"train": {"examples": len(names), "classes": {label: counts}}}
     content = {"labels": {label: names}, "splits": splits}
-    return pipeline.RecordsInfo(
-        "records", 64, {"method": "crop"}, content | ({"positive": {label: stated}} if stated else {})
-    )
+    return RecordsInfo("records", 64, {"method": "crop"}, content | ({"positive": {label: stated}} if stated else {}))
 
 
 def test_records_of_another_hospital_are_read_by_name():

@@ -10,6 +10,7 @@ import tensorflow as tf
 from dr_edge import metadata
 from dr_edge.data import augment, pipeline, records, tasks
 from dr_edge.data.centre_maps import centre_maps
+from dr_edge.data.records_info import read_info
 
 SIZE = 32
 
@@ -105,7 +106,7 @@ def test_a_grade_is_a_disease_that_is_present(coloured_records):
     (batch,) = list(pipeline.evaluation_batches(coloured_records, "test", task, 16))
     grades = [int(name.decode().rpartition("/")[2]) % 5 for name in batch["id"].numpy()]
     assert batch["label"].numpy()[:, 0].tolist() == [float(grade > 0) for grade in grades]
-    counts = pipeline.class_counts(pipeline.read_info(coloured_records), "test", task)
+    counts = pipeline.class_counts(read_info(coloured_records), "test", task)
     assert counts.tolist() == [[grades.count(0), 16 - grades.count(0)]] and task.class_names == (
         "diabetic retinopathy",
     )

@@ -72,8 +72,9 @@ def score_split(
       RuntimeError: the model's output is not finite.
     """
     from dr_edge.data import label_values, pipeline
+    from dr_edge.data.records_info import read_info
 
-    masks, info = run.task.masks, pipeline.read_info(records)
+    masks, info = run.task.masks, read_info(records)
     extra: tuple[str, ...] = ()
     ill = np.zeros(0, int)
     if GLAUCOMA in info.content["labels"]:
