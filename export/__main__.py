@@ -46,13 +46,13 @@ def main(argv: list[str]) -> int:
 
     native_output.import_tensorflow()
     from dr_edge import config, metadata
-    from export.bundle import write as bundle
+    from export.bundle import write
 
     try:
         config.parse(FLAGS.gin_file, FLAGS.gin_param)
         asked = config.bound()  # fine-tuning adds the run's own bindings, of which it uses a part
-        report = bundle.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records)
-    except bundle.ParityFailure as err:
+        report = write.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records)
+    except write.ParityFailure as err:
         print(summary(err.report))
         raise command.Failure(str(err)) from err
     config.warn_unused(asked)

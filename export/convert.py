@@ -18,10 +18,10 @@ from export.formats import Format
 from export.graph import frozen
 from export.graph.deployable import DeployableGraph, Target
 from export.graph.not_made import FormatNotMadeError
-from export.onnx import convert as onnx
-from export.onnx import static_int8 as onnx_int8
-from export.tflite import convert as tflite
-from export.tflite import static_int8 as tflite_int8
+from export.onnx import convert as onnx_convert
+from export.onnx import static_int8 as onnx_static_int8
+from export.tflite import convert as tflite_convert
+from export.tflite import static_int8 as tflite_static_int8
 
 
 @dataclasses.dataclass
@@ -79,34 +79,34 @@ def convert_all(
             return path
 
         def static_int8(target: Target) -> bytes:
-            calibrated = tflite_int8.calibrate(saved_model(target), calibration)
-            content = tflite_int8.quantise(calibrated, graph(target).head, float_layers)
-            done.layer_errors = tflite_int8.layer_errors(calibrated)
+            calibrated = tflite_static_int8.calibrate(saved_model(target), calibration)
+            content = tflite_static_int8.quantise(calibrated, graph(target).head, float_layers)
+            done.layer_errors = tflite_static_int8.layer_errors(calibrated)
             return content
 
         def make(fmt: Format) -> bytes:
             if fmt.suffix == "onnx":
                 target = dataclasses.replace(fmt.target, batch=onnx_batch)
-                content = onnx.convert_float32(graph(target).model)
+                content = onnx_convert.convert_float32(graph(target).model)
                 if fmt.variant == "float32":
                     return content
-                return onnx_int8.quantise(content, calibration, graph(target).head, float_layers)
+                return onnx_static_int8.quantise(content, calibration, graph(target).head, float_layers)
             if fmt.name == "static_int8":
                 return static_int8(fmt.target)
             if fmt.name == "int16x8":
-                return tflite.convert_int16x8(saved_model(fmt.target), calibration)
+                return tflite_convert.convert_int16x8(saved_model(fmt.target), calibration)
             if fmt.name == "qat_int8":
                 path = Path(scratch) / "finetuned"
                 finetune(path)
-                return tflite.convert_qat_int8(path)
-            return tflite.convert_float(saved_model(fmt.target), fmt.variant)
+                return tflite_convert.convert_qat_int8(path)
+            return tflite_convert.convert_float(saved_model(fmt.target), fmt.variant)
 
         progress = Progress(formats, desc="converting", unit="format", leave=False)
         for fmt in progress:
             progress.set_postfix_str(fmt.name)
             try:
                 content = make(fmt)
-            except (FormatNotMadeError, tflite.converter_errors()) as err:
+            except (FormatNotMadeError, tflite_convert.converter_errors()) as err:
                 done.not_made[fmt.name] = str(err).strip().splitlines()[0][:300]
                 logging.warning("%s cannot be made from this network: %s", fmt.name, done.not_made[fmt.name])
                 continue

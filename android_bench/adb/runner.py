@@ -17,8 +17,7 @@ from android_bench.adb.session import Bench
 from android_bench.errors import DeviceTimeout, NoSpace, PushFailed, ToolError
 from android_bench.matrix import Cell, Settings
 from android_bench.rows import Progress
-from android_bench.tool import delegation
-from android_bench.tool import obtain as tool
+from android_bench.tool import delegation, obtain
 from dr_edge import metadata
 
 
@@ -69,7 +68,7 @@ def measure(
     if missing:
         raise ToolError(f"--tool_files: no file {', '.join(missing)}.")
     adb = device.find_adb(request.adb)
-    program = tool.obtain(request.tool, request.tool_sha256)
+    program = obtain.obtain(request.tool, request.tool_sha256)
     connected = device.choose(adb, request.serial)
     facts.update(phone.describe(connected))
     facts["leftovers"] = workspace.leftovers(connected)
@@ -103,7 +102,7 @@ def measure(
     rows.conclude(measured, settings.sessions)
 
 
-def _install(connected: Device, room: str, program: Path, files: Sequence[str]) -> tool.Tool:
+def _install(connected: Device, room: str, program: Path, files: Sequence[str]) -> obtain.Tool:
     """Puts the tool and its libraries on the phone and asks it what it is."""
     device.push(connected, program, f"{room}/benchmark_model")
     for name in files:
@@ -116,7 +115,7 @@ def _install(connected: Device, room: str, program: Path, files: Sequence[str]) 
             f"{program.name} does not run on this phone: {said}. Get the build for its ABI (adb shell getprop "
             "ro.product.cpu.abi), and name the libraries that it needs with --tool_files."
         )
-    return tool.identify(answer.stdout + answer.stderr)
+    return obtain.identify(answer.stdout + answer.stderr)
 
 
 def _refuse(bench: Bench, pairs: Sequence[tuple[Cell, dict[str, Any]]]) -> None:

@@ -14,8 +14,7 @@ from android_bench.adb.device import Device
 from android_bench.errors import CommandFailed, ParseError, ToolError
 from android_bench.matrix import Cell, Settings
 from android_bench.rows import Progress
-from android_bench.tool import delegation, parse, parse_files, parse_profile
-from android_bench.tool import obtain as tool
+from android_bench.tool import delegation, obtain, parse, parse_files, parse_profile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Bench:
 
     phone: Device
     room: str
-    tool: tool.Tool
+    tool: obtain.Tool
     flags: tuple[str, ...]
     runtime: str
     logs: Path
@@ -75,7 +74,7 @@ def run(bench: Bench, cell: Cell, label: str, sustained: bool = False, cooled: b
 
 def profile(bench: Bench, cell: Cell) -> dict[str, Any]:
     """Runs one more session with the operator profile; profiling slows it down, so that its times stay out."""
-    asked = tool.profile_arguments(bench.tool)
+    asked = obtain.profile_arguments(bench.tool)
     if isinstance(asked, str):
         raise ToolError(asked)
     command = _command(cell, _flags(bench, cell, sustained=False) + asked)
@@ -92,7 +91,7 @@ def arguments(bench: Bench, cell: Cell, sustained: bool) -> list[str] | str:
     """Returns the tool's flags for a session of this cell, or why the tool cannot measure it."""
     graph = f"{bench.room}/{cell.artifact.file}"
     result = f"{bench.room}/result.pb"
-    return tool.arguments(bench.tool, cell, bench.settings, graph, bench.flags, result, sustained)
+    return obtain.arguments(bench.tool, cell, bench.settings, graph, bench.flags, result, sustained)
 
 
 def _flags(bench: Bench, cell: Cell, sustained: bool) -> list[str]:

@@ -19,7 +19,7 @@ from absl import logging
 from dr_edge import metadata
 from dr_edge.data.tasks import LabelTask, Task
 from dr_edge.framework import keras, tf
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.training import optimizers, run_directory, strategies, workers
 from dr_edge.training.epoch import Timer, finish_epoch, run_epoch, stop_requests
 from dr_edge.training.preflight import Settings, check_records
@@ -40,7 +40,7 @@ def train(
     batch_size: int = gin.REQUIRED,
     learning_rate: optimizers.Schedule | float = gin.REQUIRED,
     optimizer: Callable[..., keras.Optimizer] = optimizers.adam,
-    loss: losses.Loss | None = None,
+    loss: classification_losses.Loss | None = None,
     strategy: Callable[[], tf.distribute.Strategy] = strategies.one_device,
     select_by: str = "auc",
     checkpoint_epochs: int = 1,

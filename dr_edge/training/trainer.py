@@ -13,7 +13,7 @@ from absl import logging
 from dr_edge import metadata
 from dr_edge.data import pipeline
 from dr_edge.framework import keras, tf
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.training import checkpoints, initial, networks, run_directory, strategies
 from dr_edge.training.epoch import DIVERGED
 from dr_edge.training.freezing import freeze
@@ -50,7 +50,11 @@ class Trainer:
         self._run_path, self._task = Path(settings.run_dir), examples.task
         if self._task.kind == "classification":
             logging.info("%s.", self._task.disease)
-        usual = losses.cross_entropy if self._task.kind == "classification" else losses.binary_cross_entropy
+        usual = (
+            classification_losses.cross_entropy
+            if self._task.kind == "classification"
+            else classification_losses.binary_cross_entropy
+        )
         self._loss = settings.loss or usual()
         self.steps_per_epoch = examples.count // settings.batch_size
         keras.utils.set_random_seed(settings.seed)

@@ -18,11 +18,11 @@ from export.bundle.compare import Compared, compare
 from export.bundle.manifest import positive_words, write_metadata
 from export.formats import Format, parse_formats
 from export.graph.deployable import INPUT_NAME, SERVER
-from export.onnx import convert as onnx
+from export.onnx import convert as onnx_convert
 from export.parity import measure
 from export.parity import report as parity_report
 from export.parity.verdict import advice, failures
-from export.qat import finetune as finetuning
+from export.qat import finetune
 from export.settings import Settings, limits
 
 REPORT_FILE = "parity.html"
@@ -71,7 +71,7 @@ def export_run(
     settings = settings or Settings()
     wanted = parse_formats(formats)
     if any(fmt.name == "qat_int8" for fmt in wanted):
-        finetuning.check_installed()  # before minutes of work
+        finetune.check_installed()  # before minutes of work
     with measure.whole_float32(), metadata.staged_directory(out) as directory:
         prepared = prepare(run_dir, records, settings)
         converted = convert(prepared, wanted, directory, settings)
@@ -109,7 +109,7 @@ def _write_triton(
     """Writes the model repository of a Triton server, whose ONNX model takes batches of any size."""
     server = prepared.build(dataclasses.replace(SERVER, batch=None))
     shapes = {name: server.model.output[name].shape[1:] for name in server.outputs}
-    content = onnx.convert_float32(server.model)
+    content = onnx_convert.convert_float32(server.model)
     _check_batches(content, prepared.ref, report, settings)
     triton.write_repository(directory, content, prepared.run.image_size, shapes, prepared.run.task.class_names, note)
 

@@ -28,7 +28,7 @@ import pytest
 
 from dr_edge.models.classifiers import classifier
 from export.graph.deployable import SERVER, deployable_graph
-from export.onnx import convert as onnx
+from export.onnx import convert as onnx_convert
 
 SIZE, PHOTOGRAPHS, WARMUP = 380, 12, 2  # 380 px is B4's own size
 THREADS = len(os.sched_getaffinity(0))
@@ -60,7 +60,9 @@ def runs(photographs: np.ndarray) -> dict[str, Run]:
     bare = keras.Model(graph.input, {"probabilities": graph.output["probabilities"]})
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
-    session = onnxruntime.InferenceSession(onnx.convert_float32(bare), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        onnx_convert.convert_float32(bare), options, providers=["CPUExecutionProvider"]
+    )
     plain, compiled = tf.function(bare), tf.function(bare, jit_compile=True)
     return {
         "onnxruntime": lambda x: session.run(["probabilities"], {"image": x})[0],

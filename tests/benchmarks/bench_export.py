@@ -25,10 +25,10 @@ import pytest
 
 from export.graph import frozen
 from export.graph.deployable import PHONE, PHONE_INT8, SERVER, deployable_graph
-from export.onnx import convert as onnx
+from export.onnx import convert as onnx_convert
 from export.parity import runtime
-from export.tflite import convert as tflite
-from export.tflite import static_int8 as tflite_int8
+from export.tflite import convert as tflite_convert
+from export.tflite import static_int8 as tflite_static_int8
 
 SIZE, ROUNDS, WARMUP = 512, 60, 5
 GRAHAM = {"method": "graham"}
@@ -76,17 +76,17 @@ def files(photographs: list[np.ndarray], tmp_path_factory) -> dict[str, Path]:
 
     def int8(method: str) -> bytes:
         made = graph[PHONE_INT8, method]
-        calibrated = tflite_int8.calibrate(saved(made.model), lambda: iter(photographs))
-        return tflite_int8.quantise(calibrated, made.head)
+        calibrated = tflite_static_int8.calibrate(saved(made.model), lambda: iter(photographs))
+        return tflite_static_int8.quantise(calibrated, made.head)
 
     content = {
-        "bare.float32.tflite": tflite.convert_float(saved(_bare(network)), "float32"),
+        "bare.float32.tflite": tflite_convert.convert_float(saved(_bare(network)), "float32"),
         "plain.static_int8.tflite": _plain_int8(network, photographs),
-        "ours.float32.tflite": tflite.convert_float(saved(graph[PHONE, "graham"].model), "float32"),
-        "ours.float16.tflite": tflite.convert_float(saved(graph[PHONE, "graham"].model), "float16"),
+        "ours.float32.tflite": tflite_convert.convert_float(saved(graph[PHONE, "graham"].model), "float32"),
+        "ours.float16.tflite": tflite_convert.convert_float(saved(graph[PHONE, "graham"].model), "float16"),
         "ours.static_int8.tflite": int8("graham"),
         "ours.crop.static_int8.tflite": int8("crop"),
-        "ours.float32.onnx": onnx.convert_float32(graph[SERVER, "graham"].model),
+        "ours.float32.onnx": onnx_convert.convert_float32(graph[SERVER, "graham"].model),
     }
     for name, value in content.items():
         (directory / name).write_bytes(value)

@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 
 from dr_edge.data import augment, pipeline, tasks
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.training.step import build_train_step
 
@@ -73,7 +73,9 @@ def test_the_pipeline_outruns_the_model(synthetic_records: Path):
     network = mobilenet_v3_cbam(224, 2, variant="small")
     optimizer = keras.optimizers.Adam(1e-4)
     optimizer.build(network.trainable_variables)
-    step = build_train_step(network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), BATCH)
+    step = build_train_step(
+        network, optimizer, classification_losses.cross_entropy(), tf.distribute.get_strategy(), BATCH
+    )
     held = next(iter(batches(synthetic_records, SETS["none"])))
     memory = tf.data.Dataset.from_tensors(held).repeat(5)
     data = {name: batches(synthetic_records, settings) for name, settings in SETS.items()}

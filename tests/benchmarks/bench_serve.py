@@ -131,10 +131,10 @@ def synthetic_photographs(count: int, size: int = 1024) -> list[bytes]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
 def test_sixty_four_clients_for_a_minute(stand_in_run, tmp_path):
-    from export.bundle import write as bundle
+    from export.bundle import write
 
     out = tmp_path / "bundle"
-    bundle.export_run(os.environ.get("DR_EDGE_RUN", stand_in_run), out, ("float32",))
+    write.export_run(os.environ.get("DR_EDGE_RUN", stand_in_run), out, ("float32",))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

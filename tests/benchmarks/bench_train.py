@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.training import precision as precision_lib
 from dr_edge.training.step import build_train_step
@@ -47,7 +47,9 @@ def our_step(
         network = mobilenet_v3_cbam(SIZE, 2, variant="small")
     optimizer = keras.optimizers.Adam(1e-4)
     optimizer.build(network.trainable_variables)
-    return build_train_step(network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), size, xla=xla)
+    return build_train_step(
+        network, optimizer, classification_losses.cross_entropy(), tf.distribute.get_strategy(), size, xla=xla
+    )
 
 
 def alternate(

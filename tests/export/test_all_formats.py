@@ -13,8 +13,7 @@ import pytest
 
 from dr_edge import metadata, runs
 from export import settings
-from export.bundle import test_vectors
-from export.bundle import write as bundle
+from export.bundle import test_vectors, write
 from export.formats import FORMATS
 from export.parity import rounding, runtime
 from export.photographs import StoredPhotographs
@@ -38,7 +37,7 @@ def everything(trained_run_dir, tmp_path_factory):
         )  # with 1e-5 three steps lose what the few photographs taught it
     loose = Settings(calibration_images=8, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0))
     try:
-        bundle.export_run(trained_run_dir, out, ["all"], settings=loose)
+        write.export_run(trained_run_dir, out, ["all"], settings=loose)
     finally:
         gin.clear_config()
     return out

@@ -14,11 +14,11 @@ from dr_edge.models.mobilenet_v3_cbam import cbam_classifier, mobilenet_v3_cbam
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from export.graph import frozen
 from export.graph.deployable import PHONE, PHONE_INT8, SERVER, deployable_graph
-from export.onnx import convert as onnx
+from export.onnx import convert as onnx_convert
 from export.parity import measure, runtime
 from export.parity.delegation import delegation
-from export.tflite import convert as tflite
-from export.tflite import static_int8 as tflite_int8
+from export.tflite import convert as tflite_convert
+from export.tflite import static_int8 as tflite_static_int8
 
 SIDE = 64
 CROP = {"method": "crop"}
@@ -100,8 +100,8 @@ def test_float_artifacts_answer_as_keras(name, photographs, tmp_path):
     }
     call = measure.graph_function(graphs[PHONE])
     contents = {
-        "tflite": tflite.convert_float(saved(graphs[PHONE], tmp_path / "saved"), "float32"),
-        "onnx": onnx.convert_float32(graphs[SERVER]),
+        "tflite": tflite_convert.convert_float(saved(graphs[PHONE], tmp_path / "saved"), "float32"),
+        "onnx": onnx_convert.convert_float32(graphs[SERVER]),
     }
     for suffix, content in contents.items():
         key, found = answers(content, suffix, photographs, tmp_path)
@@ -119,8 +119,8 @@ def test_int8_runs_in_one_piece_and_answers_alike(name, photographs, tmp_path):
     trained = network(build, photographs)
     call = measure.graph_function(deployable_graph(trained, kind=kind, preprocess=CROP).model)
     graph = deployable_graph(trained, kind=kind, preprocess=CROP, target=PHONE_INT8)
-    calibrated = tflite_int8.calibrate(saved(graph.model, tmp_path / "saved"), lambda: iter(photographs))
-    content = tflite_int8.quantise(calibrated, graph.head)
+    calibrated = tflite_static_int8.calibrate(saved(graph.model, tmp_path / "saved"), lambda: iter(photographs))
+    content = tflite_static_int8.quantise(calibrated, graph.head)
     found = delegation(content)
     assert found.partitions == partitions, f"{name}: left to LiteRT's own kernels: {found.left}"
     key, values = answers(content, "tflite", photographs, tmp_path)

@@ -16,10 +16,10 @@ from dr_edge.evaluation.number_text import number
 from dr_edge.models import unet
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from export import photographs
-from export.bundle import write as bundle
+from export.bundle import write
 from export.graph.deployable import SERVER, deployable_graph
 from export.graph.heads import elementwise_tail
-from export.onnx import convert as onnx
+from export.onnx import convert as onnx_convert
 from export.parity import runtime
 from export.settings import Settings
 
@@ -47,7 +47,7 @@ def mask_bundle(run_on_synthetic, tmp_path_factory):
         gin.bind_parameter("export.qat.epochs", 1)
     try:
         formats = ["float32", "static_int8", "qat_int8", "onnx_float32"]
-        return run, directory / "bundle", bundle.export_run(run, directory / "bundle", formats, settings=LOOSE)
+        return run, directory / "bundle", write.export_run(run, directory / "bundle", formats, settings=LOOSE)
     finally:
         gin.clear_config()
 
@@ -119,7 +119,7 @@ def test_a_bundle_of_several_diseases(run_on_synthetic, tmp_path):
     task = tasks.diseases(("glaucoma",))
     keras.utils.set_random_seed(0)
     run = run_on_synthetic(tmp_path / "run", task, resnet_v2_slim(SIZE, 1))
-    report = bundle.export_run(run, tmp_path / "out", ["float32", "static_int8"], settings=LOOSE)
+    report = write.export_run(run, tmp_path / "out", ["float32", "static_int8"], settings=LOOSE)
     assert report["artifacts"]["model.float32.tflite"]["drop"]["auc"] == pytest.approx(0, abs=1e-6)
     assert "heatmap" not in report["outputs_left_out"] and (tmp_path / "out" / "parity.html").stat().st_size > 10_000
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
@@ -148,13 +148,13 @@ def test_what_onnx_cannot_hold_is_named(run_on_synthetic, tmp_path):
     x = layers.GlobalAveragePooling2D(name="penultimate")(x)
     logits = layers.Dense(2, name="logits")(ops.erfinv(ops.tanh(x) * 0.9))
     model = keras.Model(inputs, logits)
-    with pytest.raises(onnx.NotExpressibleError):
-        onnx.convert_float32(
+    with pytest.raises(onnx_convert.NotExpressibleError):
+        onnx_convert.convert_float32(
             deployable_graph(model, kind="classification", preprocess={"method": "crop"}, target=SERVER).model
         )
     run = run_on_synthetic(tmp_path / "run", tasks.referable_dr(), model)
     with pytest.raises(ValueError, match="None of the formats"):
-        bundle.export_run(run, tmp_path / "out", ["onnx_float32"], settings=LOOSE)
+        write.export_run(run, tmp_path / "out", ["onnx_float32"], settings=LOOSE)
     assert not (tmp_path / "out").exists()
 
 

@@ -43,14 +43,14 @@ def vit_run(records, run_on_synthetic, tmp_path_factory):
 def exported(vit_run, tmp_path_factory):
     """(bundle directory, content of parity.json) of all FORMATS."""
     from export import settings
-    from export.bundle import write as bundle
+    from export.bundle import write
 
     out = tmp_path_factory.mktemp("vit") / "bundle"
     # The AUC of 16 photographs and a network that nobody trained says nothing; probabilities are compared below.
     loose = settings.Settings(
         calibration_images=8, triton=False, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0)
     )
-    return out, bundle.export_run(vit_run, out, FORMATS, settings=loose)
+    return out, write.export_run(vit_run, out, FORMATS, settings=loose)
 
 
 def test_every_format_is_made_and_the_missing_heat_map_has_its_reason(exported):
@@ -107,11 +107,11 @@ def test_the_files_answer_as_keras(exported, vit_run):
 
 def test_formats_that_cannot_hold_a_transformer_say_why(vit_run, tmp_path):
     from export import settings
-    from export.bundle import write as bundle
+    from export.bundle import write
 
     wanted = ["float32", "int16x8", "qat_int8"]
     loose = settings.Settings(calibration_images=4, triton=False, max_auc_drop={"float32": 1.0})
-    report = bundle.export_run(vit_run, tmp_path / "bundle", wanted, settings=loose)
+    report = write.export_run(vit_run, tmp_path / "bundle", wanted, settings=loose)
     assert list(report["artifacts"]) == ["model.float32.tflite"]
     assert "LiteRT cannot run the graph: SquaredDifference" in report["not_made"]["int16x8"]
     assert "no 8-bit twin for layer 'vi_t_backbone" in report["not_made"]["qat_int8"]

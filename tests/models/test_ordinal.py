@@ -13,7 +13,7 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.models import ordinal
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 
@@ -61,7 +61,7 @@ def test_cross_entropy_of_corn_is_the_papers_loss(corn):
         total -= np.sum(
             np.where(target, np.log(scipy.special.expit(z[subset, k])), np.log(scipy.special.expit(-z[subset, k])))
         )
-    value = losses.cross_entropy()(tf.constant(GRADES, tf.int32), corn(IMAGES))
+    value = classification_losses.cross_entropy()(tf.constant(GRADES, tf.int32), corn(IMAGES))
     assert float(tf.reduce_sum(value)) == pytest.approx(total, rel=1e-5)
 
 

@@ -10,7 +10,7 @@ import pytest
 from dr_edge import config  # noqa: F401  (gin names)
 from dr_edge.data import augment  # noqa: F401  (gin names)
 from dr_edge.evaluation import flow
-from dr_edge.losses import multilabel as multitask_losses  # noqa: F401  (gin names)
+from dr_edge.losses import multilabel as multilabel_losses  # noqa: F401  (gin names)
 from dr_edge.losses import segmentation as segmentation_losses  # noqa: F401  (gin names)
 from dr_edge.models import classifiers, multitask, unet  # noqa: F401  (gin names)
 from dr_edge.training import loop

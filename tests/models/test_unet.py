@@ -132,11 +132,11 @@ def test_phones_run_it_in_one_piece(encoder):
     """float32 equals Keras; static int8 stays near it, and XNNPACK takes all but the cast of the input."""
     import tensorflow as tf
 
-    from export.graph import deployable as graph
     from export.graph import frozen
+    from export.graph.deployable import PHONE, PHONE_INT8, deployable_graph
     from export.parity.delegation import delegation
-    from export.tflite import convert as tflite
-    from export.tflite import static_int8 as tflite_int8
+    from export.tflite import convert as tflite_convert
+    from export.tflite import static_int8 as tflite_static_int8
 
     keras.utils.set_random_seed(0)
     model = unet.unet(64, 2, encoder=encoder, decoder_width=8, block=unet.ConvolutionBlock(convolution="separable"))
@@ -147,16 +147,16 @@ def test_phones_run_it_in_one_piece(encoder):
             layer.momentum = 0.0
     model(images, training=True)
     expected = tf.sigmoid(model(images)).numpy()
-    for target, tolerance in ((graph.PHONE, 1e-4), (graph.PHONE_INT8, 0.06)):
-        deployable = graph.deployable_graph(model, kind="segmentation", preprocess={"method": "crop"}, target=target)
+    for target, tolerance in ((PHONE, 1e-4), (PHONE_INT8, 0.06)):
+        deployable = deployable_graph(model, kind="segmentation", preprocess={"method": "crop"}, target=target)
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "saved"
             frozen.save(*frozen.of_model(deployable.model), path)
-            if target is graph.PHONE:
-                content = tflite.convert_float(path, "float32")
+            if target is PHONE:
+                content = tflite_convert.convert_float(path, "float32")
             else:
-                calibrated = tflite_int8.calibrate(path, lambda: iter(photographs))
-                content = tflite_int8.quantise(calibrated, deployable.head)
+                calibrated = tflite_static_int8.calibrate(path, lambda: iter(photographs))
+                content = tflite_static_int8.quantise(calibrated, deployable.head)
             artifact = Path(directory) / "model.tflite"
             artifact.write_bytes(content)
             from export.parity.runtime import open_artifact

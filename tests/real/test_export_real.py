@@ -15,8 +15,8 @@ from dr_edge.fundus.graham import PREPROCESS
 from export.graph import frozen
 from export.graph.deployable import PHONE, PHONE_INT8, deployable_graph
 from export.parity import runtime
-from export.tflite import convert as tflite
-from export.tflite import static_int8 as tflite_int8
+from export.tflite import convert as tflite_convert
+from export.tflite import static_int8 as tflite_static_int8
 
 SIZE = 224
 TRAIN, TEST = 48, 16
@@ -91,10 +91,10 @@ def artifacts(network, crops, tmp_path_factory):
         frozen.save(*frozen.of_model(graph.model), directory / f"saved{target.integer_friendly}")
         return str(directory / f"saved{target.integer_friendly}"), graph.head
 
-    calibrated = tflite_int8.calibrate(saved(PHONE_INT8)[0], lambda: iter(crops[0][:32, None]))
+    calibrated = tflite_static_int8.calibrate(saved(PHONE_INT8)[0], lambda: iter(crops[0][:32, None]))
     contents = {
-        "float32": tflite.convert_float(saved(PHONE)[0], "float32"),
-        "static_int8": tflite_int8.quantise(calibrated, saved(PHONE_INT8)[1]),
+        "float32": tflite_convert.convert_float(saved(PHONE)[0], "float32"),
+        "static_int8": tflite_static_int8.quantise(calibrated, saved(PHONE_INT8)[1]),
     }
     runs = {}
     for name, content in contents.items():

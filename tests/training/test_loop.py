@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dr_edge.data import tasks
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from dr_edge.training import loop, optimizers, strategies
 
@@ -194,7 +194,11 @@ def test_a_mistyped_binding_is_refused_without_a_trace(coloured_records, setting
         ({"task": tasks.referable_dr}, ValueError, r"Write it with brackets: @tasks.referable_dr\(\)"),
         ({"select_by": "aucc"}, ValueError, "but validation gives"),
         ({"strategy": strategies.mirrored}, RuntimeError, "needs two or more devices"),
-        ({"loss": losses.cross_entropy(class_weights=(1.0, 1e39))}, FloatingPointError, "step 1 of epoch 1"),
+        (
+            {"loss": classification_losses.cross_entropy(class_weights=(1.0, 1e39))},
+            FloatingPointError,
+            "step 1 of epoch 1",
+        ),
         ({"records": "/nowhere"}, ValueError, "/nowhere is no directory"),
     ],
 )

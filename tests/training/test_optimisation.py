@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from dr_edge.data import pipeline, tasks
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from dr_edge.training import averaging, checkpoints, epoch, loop, optimizers, precision, step, trainer
 from dr_edge.training.run_directory import read_metrics
@@ -51,7 +51,9 @@ def test_a_clipped_sgd_step_moves_the_weights_by_the_clip_norm_times_the_rate(co
     optimizer = keras.optimizers.SGD(0.5)
     optimizer.build(network.trainable_variables)
     strategy = tf.distribute.get_strategy()
-    step.build_train_step(network, optimizer, losses.cross_entropy(), strategy, 16, clip_norm=0.01)(batch)
+    step.build_train_step(network, optimizer, classification_losses.cross_entropy(), strategy, 16, clip_norm=0.01)(
+        batch
+    )
     moved = np.sqrt(
         sum(((np.asarray(v) - b) ** 2).sum() for v, b in zip(network.trainable_variables, before, strict=True))
     )
@@ -63,10 +65,14 @@ def test_example_weights_multiply_the_loss(coloured_records):
     weight = tf.constant(np.random.default_rng(0).uniform(0, 2, 16), tf.float32)
     keras.utils.set_random_seed(0)
     network = SMALL(32, 2)
-    expected = tf.reduce_mean(weight * losses.cross_entropy()(batch["label"], network(batch["image"], training=True)))
+    expected = tf.reduce_mean(
+        weight * classification_losses.cross_entropy()(batch["label"], network(batch["image"], training=True))
+    )
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(network.trainable_variables)
-    function = step.build_train_step(network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), 16)
+    function = step.build_train_step(
+        network, optimizer, classification_losses.cross_entropy(), tf.distribute.get_strategy(), 16
+    )
     assert float(function({**batch, "weight": weight})) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -102,7 +108,7 @@ def test_the_saved_model_is_the_averaged_one_and_was_validated(coloured_records,
     for batch in pipeline.evaluation_batches(coloured_records, "val", tasks.referable_dr(), 16):
         logits.append(saved(batch["image"]))
         labels.append(batch["label"])
-    loss = losses.cross_entropy()(tf.concat(labels, 0), tf.concat(logits, 0))
+    loss = classification_losses.cross_entropy()(tf.concat(labels, 0), tf.concat(logits, 0))
     row = [row for row in read_metrics(tmp_path / "run") if row["split"] == "val"][0]
     assert row["loss"] == pytest.approx(float(tf.reduce_mean(loss)), rel=1e-4) and run["best"]["epoch"] == 1
 
@@ -197,7 +203,7 @@ def test_the_optimizers_step_is_left_out_where_float16_overflows(coloured_record
     batch = next(iter(pipeline.training_batches(coloured_records, tasks.referable_dr(), 16, 0, 0, augmentation=None)))
     before = [np.asarray(v) for v in network.trainable_variables]
     function = step.build_train_step(
-        network, optimizer, losses.cross_entropy(), tf.distribute.get_strategy(), 16, clip_norm=1.0
+        network, optimizer, classification_losses.cross_entropy(), tf.distribute.get_strategy(), 16, clip_norm=1.0
     )
     assert np.isfinite(float(function(batch)))
     for variable, value in zip(network.trainable_variables, before, strict=True):
@@ -216,7 +222,7 @@ def test_a_second_stage_starts_from_the_first_runs_best_model(coloured_records, 
             seed=5,
             ema_decay=0.5,
             learning_rate=optimizers.constant(learning_rate=0.0),
-            loss=losses.cross_entropy(),
+            loss=classification_losses.cross_entropy(),
         )  # fmt: skip
     )
     first = keras.models.load_model(tmp_path / "first" / "best.keras")

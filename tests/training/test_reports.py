@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from dr_edge import config
 from dr_edge.data import tasks
-from dr_edge.losses import classification as losses
+from dr_edge.losses import classification as classification_losses
 from dr_edge.models import backbones
 from dr_edge.training import epoch, loop, monitor, optimizers, selection, trainer, validation
 
@@ -106,7 +106,7 @@ def masks_batches(task, found: bool):
 def test_dice_of_a_mask_that_no_validation_image_has_is_undefined(tmp_path):
     from dr_edge.training.run_directory import MetricsLog
 
-    task, loss = tasks.optic_disc_and_cup(), losses.binary_cross_entropy()
+    task, loss = tasks.optic_disc_and_cup(), classification_losses.binary_cross_entropy()
 
     def nothing_found(images):
         return tf.fill((2, 8, 8, 2), -9.0)

@@ -11,7 +11,7 @@ import pytest
 
 from android_bench import matrix
 from android_bench.errors import ToolError
-from android_bench.tool import obtain as tool
+from android_bench.tool import obtain
 
 # The flags of both official tools, as their --help prints them.
 INTERPRETER = (
@@ -63,48 +63,48 @@ def test_a_path(tmp_path):
     path = tmp_path / "benchmark_model"
     path.write_bytes(b"tool")
     digest = hashlib.sha256(b"tool").hexdigest()
-    assert tool.obtain(str(path), None) == tool.obtain(str(path), digest.upper()) == path
+    assert obtain.obtain(str(path), None) == obtain.obtain(str(path), digest.upper()) == path
     with pytest.raises(ToolError, match="sha256"):
-        tool.obtain(str(path), "0" * 64)
+        obtain.obtain(str(path), "0" * 64)
     for wrong in (None, "", str(tmp_path / "nothing")):
         with pytest.raises(ToolError, match=r"docs/phone\.md"):
-            tool.obtain(wrong, None)
+            obtain.obtain(wrong, None)
     with pytest.raises(ToolError, match="64 hexadecimal"):
-        tool.obtain(str(path), "abc")
+        obtain.obtain(str(path), "abc")
 
 
 def test_an_address_is_fetched_once(served, tmp_path):
     address, digest = served(b"tool" * 1000), hashlib.sha256(b"tool" * 1000).hexdigest()
-    path = tool.obtain(address, digest, tmp_path / "cache")
+    path = obtain.obtain(address, digest, tmp_path / "cache")
     assert path.read_bytes() == b"tool" * 1000
     (tmp_path / "www/benchmark_model").unlink()
-    assert tool.obtain(address, digest, tmp_path / "cache") == path
+    assert obtain.obtain(address, digest, tmp_path / "cache") == path
     path.write_bytes(b"damaged in the cache")
     with pytest.raises(ToolError, match="could not be fetched"):
-        tool.obtain(address, digest, tmp_path / "cache")
+        obtain.obtain(address, digest, tmp_path / "cache")
 
 
 def test_an_address_that_is_refused(served, tmp_path):
     address = served(b"another tool")
     with pytest.raises(ToolError, match="--tool_sha256"):
-        tool.obtain(address, None, tmp_path / "cache")
+        obtain.obtain(address, None, tmp_path / "cache")
     with pytest.raises(ToolError, match="not kept"):
-        tool.obtain(address, "0" * 64, tmp_path / "cache")
+        obtain.obtain(address, "0" * 64, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_told_apart():
-    assert tool.identify(INTERPRETER).kind == "interpreter"
-    assert tool.identify(COMPILED).kind == "compiled_model"
-    assert "gpu-precision" in tool.identify(COMPILED).flags
+    assert obtain.identify(INTERPRETER).kind == "interpreter"
+    assert obtain.identify(COMPILED).kind == "compiled_model"
+    assert "gpu-precision" in obtain.identify(COMPILED).flags
     for text in ("", "usage: true [ignored arguments]", INTERPRETER + COMPILED):
         with pytest.raises(ToolError, match="no benchmark_model"):
-            tool.identify(text)
+            obtain.identify(text)
 
 
 def flags(text, cell, sustained=False, **choice):
-    return tool.arguments(
-        tool.identify(text), cell, matrix.Settings(**choice), "/d/m.tflite", ["--x=1"], "/d/r", sustained
+    return obtain.arguments(
+        obtain.identify(text), cell, matrix.Settings(**choice), "/d/m.tflite", ["--x=1"], "/d/r", sustained
     )
 
 
@@ -125,7 +125,7 @@ def test_flags(make_cell, text, delegate, expected):
     assert set(expected) <= set(found) and found[-1] == "--x=1"
     assert {"--graph=/d/m.tflite", "--num_threads=4", "--num_runs=70", "--min_secs=2.5"} <= set(found)
     assert ("--result_file_path=/d/r" in found) == (text is COMPILED)
-    known = tool.identify(text).flags | {"x"}
+    known = obtain.identify(text).flags | {"x"}
     assert all(flag[2:].partition("=")[0] in known for flag in found)
 
 
@@ -158,6 +158,6 @@ def test_a_sustained_minute_fills_its_minute(make_cell):
 
 
 def test_profile():
-    asked = tool.profile_arguments(tool.identify(INTERPRETER))
+    asked = obtain.profile_arguments(obtain.identify(INTERPRETER))
     assert "--enable_op_profiling=true" in asked and "--op_profiling_output_mode=stdout" in asked
-    assert "interpreter tool" in tool.profile_arguments(tool.identify(COMPILED))
+    assert "interpreter tool" in obtain.profile_arguments(obtain.identify(COMPILED))

@@ -11,7 +11,7 @@ import pytest
 from dr_edge import metadata, runs
 from dr_edge.calibration import store
 from export import settings
-from export.bundle import write as bundle
+from export.bundle import write
 from export.settings import Settings
 
 
@@ -27,7 +27,7 @@ def exported(run_dir, loose, made_once):
 
     def make(directory: Path) -> None:
         formats = ["float32", "static_int8", "onnx_float32"]
-        report = bundle.export_run(run_dir, directory / "bundle", formats, settings=loose)
+        report = write.export_run(run_dir, directory / "bundle", formats, settings=loose)
         (directory / "report.json").write_text(json.dumps(report))
 
     made = made_once("exported", make)

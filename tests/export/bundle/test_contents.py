@@ -12,8 +12,8 @@ import pytest
 
 from dr_edge import metadata, runs
 from dr_edge.calibration import store
-from export.bundle import model_card as card
 from export.bundle import test_vectors
+from export.bundle.model_card import model_card
 from export.tflite.static_int8 import float_nodes
 
 
@@ -130,7 +130,7 @@ def test_the_card_says_where_probabilities_are_not_usable(exported, run_dir):
     run = runs.load_run(run_dir)
     fit = store.fit_of(run, run.records)
     cards = [
-        card.model_card(run, fit, stored | {"calibration_caution": said}, content["training"])
+        model_card(run, fit, stored | {"calibration_caution": said}, content["training"])
         for said in (None, "Not usable.")
     ]
     assert "`probabilities`: calibrated on" in cards[0] and "A probability is calibrated for" in cards[0]

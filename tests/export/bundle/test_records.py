@@ -9,16 +9,15 @@ import pytest
 from dr_edge import metadata, runs
 from dr_edge.calibration import fit as fit_lib
 from dr_edge.calibration import store
-from export.bundle import manifest
-from export.bundle import model_card as card
-from export.bundle import write as bundle
+from export.bundle import manifest, write
+from export.bundle.model_card import model_card
 
 
 @pytest.mark.slow  # qat_int8, too
 def test_other_records_are_for_ranges_and_parity_alone(exported, elsewhere, loose, tmp_path, monkeypatch):
     copy, other = elsewhere
     monkeypatch.setattr(fit_lib, "fit", None)  # fitting anew would fail
-    report = bundle.export_run(copy, tmp_path / "out", ["float32", "static_int8", "qat_int8"], other, loose)
+    report = write.export_run(copy, tmp_path / "out", ["float32", "static_int8", "qat_int8"], other, loose)
     own, content = (metadata.read_manifest(directory, "bundle") for directory in (exported[0], tmp_path / "out"))
     for part in ("calibration", "operating_points", "ood"):
         assert content[part] == own[part]
@@ -57,13 +56,13 @@ def test_what_nobody_knows_of_the_training_is_called_unknown(exported, elsewhere
     assert facts == {"dataset": manifest.UNKNOWN, "splits": {}, "classes": {}}
     used = manifest.records_used(run, basis, facts, elsewhere[1], calibrated=True)
     assert used["fit"] == used["parity"] == {"dataset": "hospital", "trained_on": False}
-    text = card.model_card(run, basis.fit, exported[1] | {"records": used, "calibration_caution": None}, facts)
+    text = model_card(run, basis.fit, exported[1] | {"records": used, "calibration_caution": None}, facts)
     assert "were fitted on the validation and training photographs of hospital" in text
     assert "How its patients were divided is not known here." in text
     assert "calibrated for hospital" in text and "data set: not known" in text and "\nHow many there were" in text
     next(elsewhere[1].glob("val-*")).rename(tmp_path / "val")
     try:
         with pytest.raises(ValueError, match="A bundle needs a temperature.*no validation split"):
-            bundle.export_run(copy, tmp_path / "out", ["float32"], elsewhere[1], loose)
+            write.export_run(copy, tmp_path / "out", ["float32"], elsewhere[1], loose)
     finally:
         (tmp_path / "val").rename(elsewhere[1] / "val-00000-of-00001.tfrecord")

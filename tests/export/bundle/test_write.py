@@ -10,19 +10,18 @@ import numpy as np
 import pytest
 
 from dr_edge import metadata
-from export.bundle import artifacts
-from export.bundle import write as bundle
+from export.bundle import artifacts, write
 from export.formats import FORMATS, parse_formats
 from export.parity import measure
 from export.settings import Settings
 
 
 def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_dir, tmp_path, monkeypatch):
-    from export.graph import deployable as graph
+    from export.graph import deployable
 
-    original = graph.prepare
+    original = deployable.prepare
     monkeypatch.setattr(
-        graph, "prepare", lambda *args: 128.0 + 0.0 * original(*args)
+        deployable, "prepare", lambda *args: 128.0 + 0.0 * original(*args)
     )  # every photograph comes out grey
     # Weights that nobody trained do no better than grey: let the network's own row say what a trained one would.
     rows = measure.reference_rows
@@ -35,9 +34,9 @@ def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_
     monkeypatch.setattr(measure, "reference_rows", trained)
     strict = Settings(max_probability_difference={"dynamic_int8": 0.0})
     with pytest.raises(
-        bundle.ParityFailure, match="the deployable graph: the AUC falls by.*; dynamic_int8: a prob"
+        write.ParityFailure, match="the deployable graph: the AUC falls by.*; dynamic_int8: a prob"
     ) as caught:
-        bundle.export_run(run_dir, tmp_path / "out", ["float32", "dynamic_int8"], settings=strict)
+        write.export_run(run_dir, tmp_path / "out", ["float32", "dynamic_int8"], settings=strict)
     assert caught.value.report["graph"]["auc"] == 0.5
     assert caught.value.report["artifacts"]["model.float32.tflite"]["max_probability_difference"] < 1e-4
     assert "\n- Leave it out: --formats=float32" in str(caught.value)
@@ -47,7 +46,7 @@ def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_
 def test_an_existing_bundle_is_not_touched(exported, run_dir, loose):
     out, _ = exported
     with pytest.raises(FileExistsError):
-        bundle.export_run(run_dir, out, ["float32"], settings=loose)
+        write.export_run(run_dir, out, ["float32"], settings=loose)
     assert metadata.read_manifest(out, "bundle")
 
 
@@ -56,13 +55,13 @@ def test_an_unfinished_run_is_refused(run_dir, tmp_path):
     content = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**content, "status": "running"}))
     with pytest.raises(metadata.ManifestError, match="not 'finished'"):
-        bundle.export_run(copy, tmp_path / "out", ["float32"])
+        write.export_run(copy, tmp_path / "out", ["float32"])
     (copy / "run.json").write_text(json.dumps({**content, "preprocess": {"method": "graham", "disc": 0.5}}))
     with pytest.raises(ValueError, match="Build the records again"):
-        bundle.export_run(copy, tmp_path / "out", ["float32"])
+        write.export_run(copy, tmp_path / "out", ["float32"])
     with pytest.raises(metadata.ManifestError, match="dataset.json"):
         (copy / "run.json").write_text(json.dumps(content))
-        bundle.export_run(copy, tmp_path / "out", ["float32"], records=tmp_path)
+        write.export_run(copy, tmp_path / "out", ["float32"], records=tmp_path)
 
 
 def test_formats_are_checked():
@@ -86,7 +85,7 @@ def test_keras_multiplies_in_whole_float32_while_a_bundle_is_made(run_dir, tmp_p
     monkeypatch.setattr(measure, "reference", stop)
     assert asked()
     with pytest.raises(FloatingPointError, match="enough"):
-        bundle.export_run(run_dir, tmp_path / "out", ["float32"])
+        write.export_run(run_dir, tmp_path / "out", ["float32"])
     assert asked() and allowed == [False]
 
 
@@ -98,7 +97,7 @@ def test_nan_fails():
 
 def test_an_unknown_operating_point_is_named(run_dir, tmp_path):
     with pytest.raises(ValueError, match="operating_point = 'best'. Known: youden"):
-        bundle.export_run(run_dir, tmp_path / "out", ["float32"], settings=Settings(operating_point="best"))
+        write.export_run(run_dir, tmp_path / "out", ["float32"], settings=Settings(operating_point="best"))
 
 
 @pytest.mark.slow
@@ -108,6 +107,6 @@ def test_a_triton_model_that_answers_otherwise_stops_the_export(run_dir, loose, 
     monkeypatch.setattr(
         artifacts, "_build", lambda run, fit, target: (original if target.batch else shifted)(run, fit, target)
     )
-    with pytest.raises(bundle.ParityFailure, match="triton: in a batch of 8"):
-        bundle.export_run(run_dir, tmp_path / "out", ["onnx_float32"], settings=loose)
+    with pytest.raises(write.ParityFailure, match="triton: in a batch of 8"):
+        write.export_run(run_dir, tmp_path / "out", ["onnx_float32"], settings=loose)
     assert not (tmp_path / "out").exists()

@@ -11,10 +11,10 @@ from dr_edge.models import ordinal
 from export.graph import frozen
 from export.graph.dense_end import Node, dense_end
 from export.graph.deployable import PHONE_INT8, SERVER_INT8, deployable_graph
-from export.onnx import convert as onnx
-from export.onnx import static_int8 as onnx_int8
+from export.onnx import convert as onnx_convert
+from export.onnx import static_int8 as onnx_static_int8
 from export.parity import runtime
-from export.tflite import static_int8 as tflite_int8
+from export.tflite import static_int8 as tflite_static_int8
 
 SIDE = 48
 
@@ -68,9 +68,13 @@ def test_a_corn_head_answers_alike_in_8_bits(corn, suffix, tmp_path):
     assert not graph.head  # no closed form for its heat map, so nothing is named
     if suffix == "tflite":
         frozen.save(*frozen.of_model(graph.model), tmp_path / "saved")
-        content = tflite_int8.quantise(tflite_int8.calibrate(tmp_path / "saved", lambda: iter(photographs)), graph.head)
+        content = tflite_static_int8.quantise(
+            tflite_static_int8.calibrate(tmp_path / "saved", lambda: iter(photographs)), graph.head
+        )
     else:
-        content = onnx_int8.quantise(onnx.convert_float32(graph.model), lambda: iter(photographs), graph.head)
+        content = onnx_static_int8.quantise(
+            onnx_convert.convert_float32(graph.model), lambda: iter(photographs), graph.head
+        )
     path = tmp_path / f"model.{suffix}"
     path.write_bytes(content)
     run = runtime.open_artifact(path)

@@ -11,7 +11,7 @@ import pytest
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from export.graph.deployable import SERVER, deployable_graph
-from export.onnx import convert as onnx
+from export.onnx import convert as onnx_convert
 
 SIDE = 64
 
@@ -24,13 +24,13 @@ SIDE = 64
     ],
 )
 def test_outputs_are_those_of_keras_with_few_transposes(build):
-    import onnx as onnx_package
+    import onnx
     import onnxruntime
 
     keras.utils.set_random_seed(0)
     graph = deployable_graph(build(), kind="classification", preprocess={"method": "graham"}, target=SERVER)
-    content = onnx.convert_float32(graph.model)
-    proto = onnx_package.load_from_string(content)
+    content = onnx_convert.convert_float32(graph.model)
+    proto = onnx.load_from_string(content)
     kinds = collections.Counter(node.op_type for node in proto.graph.node)
     assert kinds["Transpose"] <= 8
     assert [value.name for value in proto.graph.input] == ["image"]

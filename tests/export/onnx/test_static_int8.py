@@ -11,8 +11,8 @@ import pytest
 
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from export.graph.deployable import SERVER, SERVER_INT8, deployable_graph
-from export.onnx import convert as onnx
-from export.onnx import static_int8 as onnx_int8
+from export.onnx import convert as onnx_convert
+from export.onnx import static_int8 as onnx_static_int8
 
 SIDE = 64
 
@@ -25,14 +25,14 @@ def made():
     graph = deployable_graph(network, kind="classification", preprocess={"method": "crop"}, target=SERVER_INT8)
     rng = np.random.default_rng(1)
     photographs = [rng.integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8) // (index + 1) for index in range(6)]
-    content = onnx.convert_float32(graph.model)
-    return graph, content, onnx_int8.quantise(content, lambda: iter(photographs), graph.head), photographs
+    content = onnx_convert.convert_float32(graph.model)
+    return graph, content, onnx_static_int8.quantise(content, lambda: iter(photographs), graph.head), photographs
 
 
 def test_convolutions_have_8_bit_weights_per_channel(made):
-    import onnx as onnx_package
+    import onnx
 
-    proto = onnx_package.load_from_string(made[2])
+    proto = onnx.load_from_string(made[2])
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     scales = {
         node.output[0]: weights[node.input[1]]
@@ -47,10 +47,10 @@ def test_convolutions_have_8_bit_weights_per_channel(made):
 
 def test_no_weight_has_a_sign(made):
     """With signed weights a CPU of AVX2 without VNNI answers otherwise: 16-bit sums of two products overflow there."""
-    import onnx as onnx_package
+    import onnx
 
-    proto = onnx_package.load_from_string(made[2])
-    weights = {tensor.name: onnx_package.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    proto = onnx.load_from_string(made[2])
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     points = {node.input[2] for node in proto.graph.node if node.op_type == "DequantizeLinear" and len(node.input) > 2}
     kinds = collections.Counter(weights[name].dtype.name for name in points)
     assert kinds["uint8"] > 20 and kinds["int8"] == 0
@@ -76,17 +76,17 @@ def test_outputs_are_near_those_of_keras(made):
 
 
 def test_a_named_layer_stays_in_floating_point(made):
-    import onnx as onnx_package
+    import onnx
 
     _, content, quantised, photographs = made
-    kept = onnx_int8.quantise(content, lambda: iter(photographs), (), ["block1_conv1"])
+    kept = onnx_static_int8.quantise(content, lambda: iter(photographs), (), ["block1_conv1"])
     assert len(kept) > len(quantised)
-    kinds = collections.Counter(node.op_type for node in onnx_package.load_from_string(kept).graph.node)
+    kinds = collections.Counter(node.op_type for node in onnx.load_from_string(kept).graph.node)
     assert kinds["DequantizeLinear"] > 10
     with pytest.raises(ValueError, match="no_such_layer"):
-        onnx_int8.quantise(content, lambda: iter(photographs), (), ["no_such_layer"])
+        onnx_static_int8.quantise(content, lambda: iter(photographs), (), ["no_such_layer"])
     with pytest.raises(ValueError, match="needs training photographs"):
-        onnx_int8.quantise(content, lambda: iter(()))
+        onnx_static_int8.quantise(content, lambda: iter(()))
 
 
 def test_a_dynamic_batch_gives_each_photograph_its_own_answer():
@@ -95,7 +95,9 @@ def test_a_dynamic_batch_gives_each_photograph_its_own_answer():
     network = resnet_v2_slim(image_size=SIDE, outputs=3)
     target = dataclasses.replace(SERVER, batch=None)
     graph = deployable_graph(network, kind="classification", preprocess={"method": "graham"}, target=target)
-    session = onnxruntime.InferenceSession(onnx.convert_float32(graph.model), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        onnx_convert.convert_float32(graph.model), providers=["CPUExecutionProvider"]
+    )
     photographs = np.random.default_rng(2).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
     names = [output.name for output in session.get_outputs()]
     together = session.run(names, {"image": photographs})

@@ -18,7 +18,7 @@ from export.graph.not_made import FormatNotMadeError
 from export.parity.delegation import delegation
 from export.qat import finetune, training
 from export.qat.twin import quantised_twin
-from export.tflite import convert as tflite
+from export.tflite import convert as tflite_convert
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_finetuning_keeps_the_best_epoch_and_converts_to_int8(run_dir, records, 
     report = finetune.save_finetuned(run, fit, records, tmp_path / "saved", settings)
     assert report["steps"] == 6 and len(report["validation_loss"]) == 3
     assert all(np.isfinite(report["validation_loss"]))
-    content = tflite.convert_qat_int8(tmp_path / "saved")
+    content = tflite_convert.convert_qat_int8(tmp_path / "saved")
     found = delegation(content)
     assert found.partitions == 1 and set(found.left) <= {"CAST"}
     from ai_edge_litert.interpreter import Interpreter
@@ -139,7 +139,7 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
     from export.graph import frozen
     from export.graph.deployable import PHONE_INT8, deployable_graph
     from export.parity import runtime
-    from export.tflite import static_int8 as tflite_int8
+    from export.tflite import static_int8 as tflite_static_int8
 
     run, task = tiny_run(2), tasks.referable_dr()
 
@@ -159,10 +159,10 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
         run.model, kind=task.kind, preprocess=run.preprocess, temperature=fit.temperature, target=PHONE_INT8
     )
     frozen.save(*frozen.of_model(graph.model), tmp_path / "static")
-    calibrated = tflite_int8.calibrate(tmp_path / "static", lambda: iter(photographs[:, None]))
+    calibrated = tflite_static_int8.calibrate(tmp_path / "static", lambda: iter(photographs[:, None]))
     contents = {
-        "static": tflite_int8.quantise(calibrated, graph.head),
-        "qat": tflite.convert_qat_int8(tmp_path / "qat"),
+        "static": tflite_static_int8.quantise(calibrated, graph.head),
+        "qat": tflite_convert.convert_qat_int8(tmp_path / "qat"),
     }
     found = {}
     for name, content in contents.items():

@@ -14,8 +14,8 @@ from export.graph import frozen
 from export.graph.deployable import PHONE_DYNAMIC, PHONE_INT8, PHONE_INT16, deployable_graph
 from export.parity import measure
 from export.parity.delegation import delegation
-from export.tflite import convert as tflite
-from export.tflite import static_int8 as tflite_int8
+from export.tflite import convert as tflite_convert
+from export.tflite import static_int8 as tflite_static_int8
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def converted(run_dir, records, tmp_path_factory):
     frozen.save(*frozen.of_model(build(target=PHONE_INT8).model), scratch / "integer")
     given = photographs.training_photographs(records, run.task, 8)
     frozen.save(*frozen.of_model(build(target=PHONE_DYNAMIC).model), scratch / "dynamic")
-    contents = {variant: tflite.convert_float(scratch / "float", variant) for variant in ("float32", "float16")}
-    contents["dynamic_int8"] = tflite.convert_float(scratch / "dynamic", "dynamic_int8")
-    calibrated = tflite_int8.calibrate(scratch / "integer", lambda: iter(given))
-    contents["static_int8"] = tflite_int8.quantise(calibrated, graph.head)
+    contents = {variant: tflite_convert.convert_float(scratch / "float", variant) for variant in ("float32", "float16")}
+    contents["dynamic_int8"] = tflite_convert.convert_float(scratch / "dynamic", "dynamic_int8")
+    calibrated = tflite_static_int8.calibrate(scratch / "integer", lambda: iter(given))
+    contents["static_int8"] = tflite_static_int8.quantise(calibrated, graph.head)
     frozen.save(*frozen.of_model(build(target=PHONE_INT16).model), scratch / "int16")
-    contents["int16x8"] = tflite.convert_int16x8(scratch / "int16", lambda: iter(given))
+    contents["int16x8"] = tflite_convert.convert_int16x8(scratch / "int16", lambda: iter(given))
     call = measure.graph_function(graph.model)
     expected = [call(photograph) for photograph in given]
     expected = {key: np.concatenate([output[key] for output in expected]) for key in expected[0]}
@@ -126,12 +126,12 @@ def test_dense_layers_of_16_bits_have_one_scale(converted):
 
 def test_calibration_without_photographs_is_refused(converted):
     with pytest.raises(ValueError, match="int16x8 needs training photographs"):
-        tflite.convert_int16x8(converted[3] / "int16", lambda: iter(()))
+        tflite_convert.convert_int16x8(converted[3] / "int16", lambda: iter(()))
 
 
 def test_the_oldest_runtime_is_stated(converted):
     for content in converted[1].values():
-        version = tuple(int(part) for part in tflite.minimum_runtime(content).split("."))
+        version = tuple(int(part) for part in tflite_convert.minimum_runtime(content).split("."))
         assert (1, 14, 0) <= version <= (2, 14, 0)
 
 
@@ -139,10 +139,10 @@ def test_flex_operations_are_refused(tmp_path):
     import tensorflow as tf
 
     with pytest.raises(ValueError, match="float16"):
-        tflite.convert_float(tmp_path, "float8")
+        tflite_convert.convert_float(tmp_path, "float8")
     function = tf.function(lambda x: tf.strings.length(tf.strings.as_string(x)))
     concrete = function.get_concrete_function(tf.TensorSpec([8], tf.float32))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     with pytest.raises(ValueError, match="Flex"):
-        tflite.check_operations(converter.convert())
+        tflite_convert.check_operations(converter.convert())

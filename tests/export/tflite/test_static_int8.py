@@ -10,7 +10,7 @@ from keras import layers
 from export.graph import frozen
 from export.graph.deployable import PHONE_INT8, deployable_graph
 from export.tflite import ranges
-from export.tflite import static_int8 as tflite_int8
+from export.tflite import static_int8 as tflite_static_int8
 from export.tflite.ranges import Spread, best_range, chosen_range
 
 SIDE = 32
@@ -34,7 +34,7 @@ def calibrated(tmp_path_factory):
     frozen.save(*frozen.of_model(graph.model), path)
     rng = np.random.default_rng(1)
     photographs = [rng.integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8) for _ in range(6)]
-    return graph, tflite_int8.calibrate(path, lambda: iter(photographs)), photographs
+    return graph, tflite_static_int8.calibrate(path, lambda: iter(photographs)), photographs
 
 
 def ranges_of(content: bytes) -> dict[str, tuple[float, float]]:
@@ -86,18 +86,18 @@ def test_head_and_named_layers_stay_in_floating_point(calibrated):
         details = Interpreter(model_content=content).get_tensor_details()
         return {detail["name"] for detail in details if detail["dtype"] is np.int8}
 
-    plain = int8_operations(tflite_int8.quantise(debugger, graph.head))
-    kept = int8_operations(tflite_int8.quantise(debugger, graph.head, ["second"]))
+    plain = int8_operations(tflite_static_int8.quantise(debugger, graph.head))
+    kept = int8_operations(tflite_static_int8.quantise(debugger, graph.head, ["second"]))
     assert not any("/logits" in name or "/penultimate" in name for name in plain)
     assert any("/second" in name for name in plain) and not any("/second" in name for name in kept)
     with pytest.raises(ValueError, match="no_such_layer"):
-        tflite_int8.quantise(debugger, graph.head, ["no_such_layer"])
+        tflite_static_int8.quantise(debugger, graph.head, ["no_such_layer"])
 
 
 def test_layers_are_sorted_by_their_error(calibrated):
     graph, debugger, _ = calibrated
-    tflite_int8.quantise(debugger, graph.head)
-    rows = tflite_int8.layer_errors(debugger)
+    tflite_static_int8.quantise(debugger, graph.head)
+    rows = tflite_static_int8.layer_errors(debugger)
     ratios = [row["snr_db"] for row in rows]
     assert ratios == sorted(ratios) and 10 < ratios[0] < 70
     assert {"conv", "norm", "second", "swish_times_six"} & {row["layer"] for row in rows}
@@ -106,8 +106,8 @@ def test_layers_are_sorted_by_their_error(calibrated):
 
 def test_signal_to_noise_by_hand():
     exact = np.array([1.0, -1.0], np.float32)
-    assert tflite_int8.signal_to_noise(exact, np.array([9, -9]), 0.1, 0) == pytest.approx(20.0, abs=1e-3)
-    assert np.isnan(tflite_int8.signal_to_noise(exact, np.array([10, -10]), 0.1, 0))
+    assert tflite_static_int8.signal_to_noise(exact, np.array([9, -9]), 0.1, 0) == pytest.approx(20.0, abs=1e-3)
+    assert np.isnan(tflite_static_int8.signal_to_noise(exact, np.array([10, -10]), 0.1, 0))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_signal_to_noise_by_hand():
     ],
 )
 def test_layer_names(name, layer):
-    assert tflite_int8.layer_of(name) == layer
+    assert tflite_static_int8.layer_of(name) == layer
 
 
 def _error(values: np.ndarray, low: float, high: float) -> float:
@@ -156,4 +156,4 @@ def test_a_range_holds_zero_and_survives_a_constant_tensor():
 
 def test_no_photographs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="needs training photographs"):
-        tflite_int8.calibrate(tmp_path, lambda: iter(()))
+        tflite_static_int8.calibrate(tmp_path, lambda: iter(()))
