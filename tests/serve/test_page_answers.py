@@ -53,21 +53,6 @@ console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
 })));
 """
 
-UNITS = ("77.6 % of", "> 99 %", "< 1 %.", "640 x 480 px", "2048 pixels wide", "in 0.31 s.", "12 ms", "3 kB, 4 MB",
-         "7 %s", "a 5 sided box", "3 pxl", "type > 2 and < b", "30 photographs", "95\u00a0% interval", "")  # fmt: skip
-
-
-def test_a_number_stays_on_the_line_of_its_unit_as_in_a_report(node):
-    from node_port import run_node
-
-    from dr_edge.drawing.html import unbroken
-
-    script = "const {unbroken} = await import(`${root}/words.js`); return input.map(unbroken);"
-    expected = [unbroken(text) for text in UNITS]
-    assert run_node(node, script, UNITS) == expected
-    assert expected[:4] == ["77.6\u00a0% of", ">\u00a099\u00a0%", "<\u00a01\u00a0%.", "640 x 480\u00a0px"]
-    assert sum("\u00a0" in text for text in expected) == 10  # the eighth to the last but one hold no unit
-
 
 def blob(centre: tuple[float, float], radius: float) -> np.ndarray:
     """Returns [SIDE, SIDE] probabilities of a disc with a soft edge."""

@@ -9,11 +9,15 @@ from node_port import run_node
 
 from dr_edge.drawing import overlay
 from dr_edge.drawing.field import field_of_view
+from dr_edge.drawing.html import unbroken
 from dr_edge.fundus.crop import crop_square
 from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
 from dr_edge.prediction import bundle
 from tfrecord_tools.synthetic.draw import draw_fundus
+
+UNITS = ("77.6 % of", "> 99 %", "< 1 %.", "640 x 480 px", "2048 pixels wide", "in 0.31 s.", "12 ms", "3 kB, 4 MB",
+         "7 %s", "a 5 sided box", "3 pxl", "type > 2 and < b", "30 photographs", "95\u00a0% interval", "")  # fmt: skip
 
 
 def test_heights_of_disc_and_cup_are_those_of_python(node: str) -> None:
@@ -93,3 +97,11 @@ return input.map(({rgba, size}) => Array.from(fieldOfView(Uint8ClampedArray.from
     ]
     for crop, found in zip(crops, run_node(node, script, values), strict=True):
         assert (np.array(found, bool).reshape(crop.shape[:2]) == field_of_view(crop)).all()
+
+
+def test_a_number_stays_on_the_line_of_its_unit_as_in_a_report(node):
+    script = "const {unbroken} = await import(`${root}/words.js`); return input.map(unbroken);"
+    expected = [unbroken(text) for text in UNITS]
+    assert run_node(node, script, UNITS) == expected
+    assert expected[:4] == ["77.6\u00a0% of", ">\u00a099\u00a0%", "<\u00a01\u00a0%.", "640 x 480\u00a0px"]
+    assert sum("\u00a0" in text for text in expected) == 10  # the eighth to the last but one hold no unit

@@ -2,11 +2,10 @@
 
 ALIKE: the randomisation test of Adebayo et al. ("Sanity checks for saliency maps", NeurIPS 2018) states no number. At
 a rank correlation of 0.5, or -0.5, which is the same map with dark for light, a quarter of the ranks' variance (0.5
-squared) would be owed to the photograph and the
-architecture alone, and the map is half way from an unrelated one (0) to the very same (1). The test is judged with
-all weights shuffled. With the last layers alone shuffled most maps stay alike for reasons that have little to do with
-the map (Binder et al., "Shortcomings of top-down randomization-based sanity checks", CVPR 2023), so that this is said
-and fails nothing.
+squared) would be owed to the photograph and the architecture alone, and the map is half way from an unrelated one (0)
+to the very same (1). The test is judged with all weights shuffled. With the last layers alone shuffled most maps stay
+alike for reasons that have little to do with the map (Binder et al., "Shortcomings of top-down randomization-based
+sanity checks", CVPR 2023), so that this is said and fails nothing.
 
 TIMES_CHANCE: the aim of this project for the drawn photographs of `synthetic`, where every lesion's mask is known. On
 photographs of people lesions may be unmarked, so that a ratio there is stated and not judged.
