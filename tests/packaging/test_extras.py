@@ -128,12 +128,12 @@ def test_a_workbook_says_what_reads_it(ending, shown, module, monkeypatch, tmp_p
 
 
 def test_a_palette_mask_says_what_reads_it_and_is_not_left_out(monkeypatch):
-    from tfrecord_tools import mask_files
+    from tfrecord_tools import mask_levels
 
     palette = bytes.fromhex("000000ff00000000ff") + bytes(750)
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(extras.Missing, match=r'A palette PNG needs Pillow: pip install "dr_edge\[train\]"'):
-        mask_files.read_levels(_palette_png(palette), 10**6)
+        mask_levels.read_levels(_palette_png(palette), 10**6)
 
 
 def _palette_png(palette: bytes) -> bytes:
