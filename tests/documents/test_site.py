@@ -101,9 +101,10 @@ def test_workflows_run_targets_that_exist(path: Path) -> None:
 
 
 def test_workflows_cover_what_is_promised() -> None:
-    assert {"docs", "lint", "test"} <= {path.stem for path in WORKFLOWS}
-    matrix = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8"))
-    assert matrix["jobs"]["test"]["strategy"]["matrix"]["python-version"] == ["3.11", "3.12", "3.13"]
+    assert {"docs", "lint", "test", "wheel"} <= {path.stem for path in WORKFLOWS}
+    for name in ("test", "wheel"):
+        workflow = yaml.safe_load((REPOSITORY / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+        assert workflow["jobs"][name]["strategy"]["matrix"]["python-version"] == ["3.11", "3.12", "3.13"]
 
 
 def test_issue_templates_ask_something_and_name_their_fields_once() -> None:
