@@ -73,6 +73,24 @@ def test_a_link_to_nothing_fails_the_build(site: Path, tmp_path: Path) -> None:
     assert all(word in result.stderr for word in ("none.md", "#none", "../Makefile"))
 
 
+def github_anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page: MkDocs may make others of the same words."""
+    headings = re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_to_the_same_place_for_readers_of_the_files() -> None:
+    links = 0
+    for page in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]:
+        text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+        for target, anchor in re.findall(r"\]\((?![a-z]+:)([^)#\s]*)#?([^)\s]*)\)", text):
+            path = (page.parent / target).resolve() if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in github_anchors(path), f"{page.name}: {target}#{anchor}"
+            links += 1
+    assert links > 50
+
+
 def test_prose_wraps_at_120_columns() -> None:
     """Rows of tables stay whole, since Markdown has no way to break them; links and code spans, too."""
     for path in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]:
