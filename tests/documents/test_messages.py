@@ -19,6 +19,7 @@ COMPOSED = {
     "it takes True or False": "True or False",
     "it takes a whole number": "a whole number",
     "Invalid host header": "allowed_hosts",
+    "is offline": "Device \0 is \0. Unlock it, connect it again",
 }
 PLACEHOLDER = re.compile(r"\.\.\.|\bN\b|\bHOST\b|'\w+'|\d+x\d+|\bn of 2000\b")
 
@@ -62,3 +63,13 @@ def test_the_programs_say_what_the_page_quotes() -> None:
     fragments = {part.strip(" :;,") for message in quoted for part in PLACEHOLDER.split(message)}
     unsaid = sorted(part for part in fragments if len(part) > 3 and COMPOSED.get(part, part) not in said)
     assert not unsaid, "\n".join(unsaid)
+
+
+def test_the_bench_says_what_its_page_quotes() -> None:
+    """The table "`android_bench` says | what to do" of docs/phone.md."""
+    page = (REPOSITORY / "docs" / "phone.md").read_text(encoding="utf-8")
+    table = re.search(r"(?m)^\| `[\w -]+` says \|.*\n\|[ -|]+\n((?:\|.*\n)+)", page)
+    quoted = [row.split("|")[1].strip() for row in table[1].splitlines()]
+    assert len(quoted) == 8
+    said = texts()
+    assert not [message for message in quoted if COMPOSED.get(message, message) not in said]
