@@ -57,8 +57,10 @@ def import_names() -> None:
     """Imports all that a gin file may name."""
     from dr_edge.data import augment  # noqa: F401
     from dr_edge.losses import multilabel, segmentation  # noqa: F401
-    from dr_edge.models import classifiers, mobilenet_v3_cbam, multitask, ordinal, resnet_v2_slim, unet  # noqa: F401
+    from dr_edge.models import registry
     from dr_edge.training import loop  # noqa: F401
+
+    registry.load()
 
 
 def require_extras() -> None:

@@ -43,6 +43,7 @@ SUBCOMMANDS = {
     "serve": Subcommand("dr_edge.serve", "BUNDLE", "a web page and an HTTP API that answer"),
     "tune": Subcommand("dr_edge.tune", "RECORDS, gin file", "a RUN per trial, the best settings"),
     "demo": Subcommand("dr_edge.demo", "nothing", "the whole chain on drawn images"),
+    "models": Subcommand("dr_edge.models", "nothing", "the networks that can be trained, with their sizes"),
 }
 NAMES = {entry.module: name for name, entry in reversed(SUBCOMMANDS.items())}  # of two for a module the first
 # Not `python -m dr_edge.serve.vendor`, which has no subcommand; a point that ends a sentence may follow.

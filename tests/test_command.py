@@ -20,7 +20,7 @@ COMMANDS = (
     "tfrecord_tools.build", "tfrecord_tools.verify", "tfrecord_tools.inspect", "tfrecord_tools.disc_region",
     "dr_edge.train",
     "dr_edge.evaluate", "dr_edge.explain", "dr_edge.predict", "dr_edge.tune", "dr_edge.demo", "dr_edge.serve", "export",
-    "android_bench",
+    "android_bench", "dr_edge.models",
 )  # fmt: skip
 build, csv = "tfrecord_tools.build", "--dataset=csv"
 # module, arguments, exit status, what must be said. {tmp} is an empty directory.
@@ -85,6 +85,7 @@ WRONG = [
     ("dr_edge.serve", ["--bundle={tmp}/a", "--tls_key=k"], 1, "--tls_certificate and --tls_key go together"),
     ("dr_edge.serve.vendor", ["--chek"], 2,
     "error: unrecognized arguments: --chek. See python -m dr_edge.serve.vendor --help."),
+    ("dr_edge.models", ["mobilnet_v2_cbam"], 2, "No network 'mobilnet_v2_cbam'. Did you mean 'mobilenet_v2_cbam'?"),
     ("export", ["--run_dir=x"], 2, "Missing: --out."),
     ("export", ["x", "y"], 2, "Missing: --run_dir, --out. Received without a flag: x y."),
     ("export", ["--run_dir=x", "--out=y", "--format=float32"], 2, "Unknown flag: --format. Did you mean --formats?"),

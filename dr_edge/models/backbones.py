@@ -17,6 +17,7 @@ import gin
 import numpy as np
 
 from dr_edge.framework import keras, layers
+from dr_edge.models.registry import BACKBONE, ENCODER, KERAS, register
 
 STRIDES = (8, 16, 32)
 IMAGENET_MEANS, IMAGENET_DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB, of 0..1
@@ -90,6 +91,8 @@ def _reason(err: Exception) -> str:
     return str(err).rpartition(" -- ")[2].strip() or str(err)
 
 
+@register("mobilenet_v3_large", kind=BACKBONE, image_size=224, weights=KERAS, arguments={"variant": "large"})
+@register("mobilenet_v3_small", kind=BACKBONE, image_size=224, weights=KERAS, arguments={"variant": "small"})
 @gin.configurable(module="backbones")
 def mobilenet_v3(
     inputs: keras.KerasTensor, variant: str = "large", weights: str | None = None, stride: int = 32
@@ -117,6 +120,7 @@ def mobilenet_v3(
     return _cut(trunk, stride)
 
 
+@register("mobilenet_v2", kind=BACKBONE, image_size=224, weights=KERAS)
 @gin.configurable(module="backbones")
 def mobilenet_v2(
     inputs: keras.KerasTensor, alpha: float = 1.0, weights: str | None = None, stride: int = 32
@@ -140,6 +144,7 @@ def mobilenet_v2(
     return _cut(trunk, stride)
 
 
+@register("resnet50", kind=BACKBONE, image_size=224, weights=KERAS)
 @gin.configurable(module="backbones")
 def resnet50(inputs: keras.KerasTensor, weights: str | None = None) -> keras.KerasTensor:
     """ResNet-50 (He et al., CVPR 2016), without top; ImageNet means subtracted; 23,587,712 parameters, 2048 channels.
@@ -160,6 +165,7 @@ def resnet50(inputs: keras.KerasTensor, weights: str | None = None) -> keras.Ker
     return trunk.output
 
 
+@register("densenet121", kind=BACKBONE, image_size=224, weights=KERAS)
 @gin.configurable(module="backbones")
 def densenet121(inputs: keras.KerasTensor, weights: str | None = None) -> keras.KerasTensor:
     """DenseNet-121 (Huang et al., CVPR 2017), without top; ImageNet-normalised; 7,037,504 parameters, 1024 channels.
@@ -172,6 +178,7 @@ def densenet121(inputs: keras.KerasTensor, weights: str | None = None) -> keras.
     return _trunk(keras.applications.DenseNet121, "densenet121", weights, input_tensor=scaled).output
 
 
+@register("efficientnet_b4", kind=BACKBONE, image_size=380, weights=KERAS)
 @gin.configurable(module="backbones")
 def efficientnet_b4(inputs: keras.KerasTensor, weights: str | None = None) -> keras.KerasTensor:
     """EfficientNet-B4 (Tan & Le, ICML 2019), without top; normalises by itself; 17,673,823 parameters, 1792 channels.
@@ -189,6 +196,7 @@ def efficientnet_b4(inputs: keras.KerasTensor, weights: str | None = None) -> ke
     return trunk.output
 
 
+@register("alexnet", kind=BACKBONE, image_size=224)
 @gin.configurable(module="backbones")
 def alexnet(inputs: keras.KerasTensor) -> keras.KerasTensor:
     """AlexNet's five convolutions (Krizhevsky et al., 2012), in one column, from random weights; 3,747,200 parameters.
@@ -230,6 +238,8 @@ def _stages(trunk: keras.Model) -> list[keras.KerasTensor]:
     return [found[side] for side in sorted(found, reverse=True)]
 
 
+@register("mobilenet_v3_large_encoder", kind=ENCODER, image_size=384, weights=KERAS, arguments={"variant": "large"})
+@register("mobilenet_v3_small_encoder", kind=ENCODER, image_size=384, weights=KERAS, arguments={"variant": "small"})
 @gin.configurable(module="encoders")
 def mobilenet_v3_encoder(
     inputs: keras.KerasTensor, variant: str = "large", weights: str | None = None
@@ -242,6 +252,7 @@ def mobilenet_v3_encoder(
     return _stages(keras.Model(inputs, mobilenet_v3(inputs, variant, weights)))
 
 
+@register("mobilenet_v2_encoder", kind=ENCODER, image_size=384, weights=KERAS)
 @gin.configurable(module="encoders")
 def mobilenet_v2_encoder(
     inputs: keras.KerasTensor, alpha: float = 1.0, weights: str | None = None

@@ -18,6 +18,7 @@ from dr_edge import extras
 from dr_edge.framework import keras, layers
 from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
+from dr_edge.models.registry import FLOATS, KERAS, KERAS_HUB, PHONE, register
 
 CONVOLUTIONAL = {
     "resnet50": backbones.resnet50,
@@ -25,6 +26,7 @@ CONVOLUTIONAL = {
     "efficientnet_b4": backbones.efficientnet_b4,
     "mobilenet_v2": backbones.mobilenet_v2,
 }
+FOR_PHONES = "mobilenet_v2"
 VIT = "vit_b16"
 VIT_PRESETS = {224: "vit_base_patch16_224_imagenet", 384: "vit_base_patch16_384_imagenet"}
 VIT_PATCH = 16
@@ -37,6 +39,10 @@ VIT_SHAPE: dict[str, Any] = {
 }
 
 
+@register(
+    VIT, image_size=224, outputs=5, weights=KERAS_HUB, formats=FLOATS, heat_map=False, extra="vit",
+    arguments={"architecture": VIT},
+)  # fmt: skip
 @gin.configurable(module="models")
 def classifier(
     image_size: int,
@@ -81,6 +87,14 @@ def classifier(
     if architecture != VIT:
         raise ValueError(f"architecture must be one of {(*CONVOLUTIONAL, VIT)}. Received: {architecture!r}.")
     return _vit(image_size, outputs, weights, dropout, hidden)
+
+
+for _name in CONVOLUTIONAL:
+    _size, _formats = (320, PHONE) if _name == FOR_PHONES else (384, FLOATS)
+    register(
+        _name, image_size=_size, outputs=5, backbone=_name, weights=KERAS, formats=_formats,
+        arguments={"architecture": _name},
+    )(classifier)  # fmt: skip
 
 
 def _vit(image_size: int, outputs: int, weights: str | None, dropout: float, hidden: int) -> keras.Model:

@@ -12,8 +12,13 @@ import gin
 
 from dr_edge.framework import keras, layers
 from dr_edge.models import attention, backbones
+from dr_edge.models.registry import KERAS, PHONE, register
 
 
+@register(
+    "mobilenet_v2_cbam", image_size=320, backbone="mobilenet_v2", weights=KERAS, formats=PHONE,
+    arguments={"backbone": backbones.mobilenet_v2, "name": "mobilenet_v2_cbam"},
+)  # fmt: skip
 @gin.configurable(module="models")
 def cbam_classifier(
     image_size: int,
@@ -67,6 +72,18 @@ def cbam_classifier(
     return model
 
 
+@register(
+    "mobilenet_v3_large_cbam",
+    image_size=512,
+    backbone="mobilenet_v3_large",
+    weights=KERAS,
+    formats=PHONE,
+    arguments={"variant": "large"},
+)
+@register(
+    "mobilenet_v3_small_cbam", image_size=512, backbone="mobilenet_v3_small", weights=KERAS, formats=PHONE,
+    arguments={"variant": "small"},
+)  # fmt: skip
 @gin.configurable(module="models")
 def mobilenet_v3_cbam(
     image_size: int,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gin
 import numpy as np
@@ -17,14 +17,25 @@ import numpy as np
 from dr_edge.framework import keras
 from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
+from dr_edge.models.registry import FLOATS, KERAS, PHONE, register
 
-# Name -> (backbone, whether the attention block stands behind it).
-TRUNKS: dict[str, tuple[Callable[..., keras.KerasTensor], bool]] = {
-    "densenet121": (backbones.densenet121, False),
-    "resnet50": (backbones.resnet50, False),
-    "alexnet": (backbones.alexnet, False),
-    "mobilenet_v3_cbam": (functools.partial(backbones.mobilenet_v3, variant="large"), True),
-    "mobilenet_v2_cbam": (backbones.mobilenet_v2, True),
+
+class Trunk(NamedTuple):
+    """What stands below the heads: the backbone, whether the attention block stands behind it, and the backbone's
+    registered name.
+    """
+
+    backbone: Callable[..., keras.KerasTensor]
+    attended: bool
+    registered: str
+
+
+TRUNKS = {
+    "densenet121": Trunk(backbones.densenet121, False, "densenet121"),
+    "resnet50": Trunk(backbones.resnet50, False, "resnet50"),
+    "alexnet": Trunk(backbones.alexnet, False, "alexnet"),
+    "mobilenet_v3_cbam": Trunk(functools.partial(backbones.mobilenet_v3, variant="large"), True, "mobilenet_v3_large"),
+    "mobilenet_v2_cbam": Trunk(backbones.mobilenet_v2, True, "mobilenet_v2"),
 }
 
 
@@ -74,7 +85,7 @@ def multitask(
         )
     if trunk == "alexnet" and weights is not None:
         raise ValueError(f"No ImageNet weights of alexnet exist in Keras. Bind weights = None. Received: {weights!r}.")
-    backbone, attended = TRUNKS[trunk]
+    backbone, attended, _ = TRUNKS[trunk]
     if trunk != "alexnet":
         backbone = functools.partial(backbone, weights=weights)
     model = cbam_classifier(
@@ -95,3 +106,11 @@ def multitask(
     start = keras.random.uniform(head.kernel.shape, -limit, limit)
     head.kernel.assign(OwnBlock(outputs)(start))
     return model
+
+
+for _name, _trunk in TRUNKS.items():
+    register(
+        f"multitask_{_name}", image_size=224, task="multilabel", backbone=_trunk.registered,
+        weights="" if _name == "alexnet" else KERAS, formats=PHONE if _trunk.attended else FLOATS,
+        arguments={"trunk": _name},
+    )(multitask)  # fmt: skip

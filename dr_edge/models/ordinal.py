@@ -15,11 +15,14 @@ import gin
 import numpy as np
 
 from dr_edge.framework import keras, ops
+from dr_edge.models.registry import PHONE, register
+from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 
 Builder = Callable[[int, int], keras.Model]
 SCORES = "ordinal_scores"
 
 
+@register("resnet_v2_slim_corn", image_size=256, outputs=5, formats=PHONE, arguments={"model": resnet_v2_slim})
 @gin.configurable(module="models")
 def corn(image_size: int, outputs: int, model: Builder = gin.REQUIRED) -> keras.Model:
     """Conditional ordinal regression (CORN; Shi, Cao & Raschka, 2021).
@@ -50,6 +53,7 @@ def corn(image_size: int, outputs: int, model: Builder = gin.REQUIRED) -> keras.
     return _named(network, ops.matmul(above, passed) + ops.matmul(below, stopped), "corn")
 
 
+@register("resnet_v2_slim_regression", image_size=256, outputs=5, formats=PHONE, arguments={"model": resnet_v2_slim})
 @gin.configurable(module="models")
 def grade_regression(image_size: int, outputs: int, model: Builder = gin.REQUIRED, sigma: float = 0.7) -> keras.Model:
     """One number, the grade, with a normal distribution of width `sigma` over the grades around it.

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import gin
 
 from dr_edge.framework import keras, layers
+from dr_edge.models.registry import PHONE, register
 
 
 def residual_block(x: keras.KerasTensor, channels: int, stride: int, name: str) -> keras.KerasTensor:
@@ -36,6 +37,7 @@ def residual_block(x: keras.KerasTensor, channels: int, stride: int, name: str) 
     return layers.Add(name=f"{name}_add")([shortcut, y])
 
 
+@register("resnet_v2_slim", image_size=256, formats=PHONE)
 @gin.configurable(module="models")
 def resnet_v2_slim(
     image_size: int, outputs: int, channels: Sequence[int] = (16, 32, 64), stem_channels: int = 16

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import gin
 
 from dr_edge.framework import keras, layers
-from dr_edge.models.backbones import Encoder
+from dr_edge.models.backbones import Encoder, mobilenet_v2_encoder, mobilenet_v3_encoder
+from dr_edge.models.registry import ENCODER, KERAS, PHONE, register
 
 NORMALISATIONS = ("batch", "group", "none")
 CONVOLUTIONS = ("plain", "separable")
@@ -70,6 +71,7 @@ class ConvolutionBlock:
         return x
 
 
+@register("plain_encoder", kind=ENCODER, image_size=256)
 @gin.configurable(module="encoders")
 def plain_encoder(
     inputs: keras.KerasTensor, depth: int = 4, width: int = 16, block: ConvolutionBlock | None = None
@@ -96,6 +98,20 @@ def plain_encoder(
     return maps
 
 
+@register("unet", image_size=256, backbone="plain_encoder", task="segmentation", formats=PHONE)
+@register(
+    "unet_mobilenet_v2",
+    image_size=384,
+    backbone="mobilenet_v2_encoder",
+    weights=KERAS,
+    task="segmentation",
+    formats=PHONE,
+    arguments={"encoder": mobilenet_v2_encoder},
+)
+@register(
+    "unet_mobilenet_v3_large", image_size=384, backbone="mobilenet_v3_large_encoder", weights=KERAS,
+    task="segmentation", formats=PHONE, arguments={"encoder": mobilenet_v3_encoder},
+)  # fmt: skip
 @gin.configurable(module="models")
 def unet(
     image_size: int,
