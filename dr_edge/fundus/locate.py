@@ -15,7 +15,7 @@ from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.fov import find
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.image_header import MAX_PIXELS
-from dr_edge.fundus.photograph import decode
+from dr_edge.fundus.photograph import decode, from_array
 
 LEAST_SPAN = 1 / 3  # of the crop's side must the disc span in the photograph: what is enlarged further shows no lesion
 MIN_SIDE_MARGIN = 1.1  # scaled decoding keeps a little more than the crop needs, for the area filter to work on
@@ -52,25 +52,31 @@ class Located:
 
 
 def locate(
-    data: bytes, image_size: int, max_pixels: int = MAX_PIXELS, pictures: tuple[str, ...] = (COLOUR,)
+    data: bytes | np.ndarray, image_size: int, max_pixels: int = MAX_PIXELS, pictures: tuple[str, ...] = (COLOUR,)
 ) -> Located:
     """Decodes a photograph and finds its field of view.
 
     Args:
-      data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM.
+      data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM; or the photograph, [H, W, 3] uint8 RGB.
       image_size: side in pixels of the crop that will be cut out.
       max_pixels: larger photographs are refused before they are decoded.
       pictures: the kinds that are taken, see `appearance.wanted`; another is refused.
 
     Raises:
       PhotographError: the bytes are no readable photograph; `.reason` says why.
+      ValueError: an array of another shape or dtype.
       cv2.error, MemoryError: OpenCV cannot work on it.
     """
-    decoded = decode(data, max_pixels=max_pixels, min_side=round(image_size * MIN_SIDE_MARGIN))
+    if isinstance(data, np.ndarray):
+        decoded = from_array(data, max_pixels)
+    else:
+        decoded = decode(data, max_pixels=max_pixels, min_side=round(image_size * MIN_SIDE_MARGIN))
     try:
         _check_span(max(decoded.size), image_size)
         found = find(decoded.image)
-        if decoded.denominator > 1 and 2 * found.fov.radius < image_size:  # a small disc in a large frame
+        if (
+            not isinstance(data, np.ndarray) and decoded.denominator > 1 and 2 * found.fov.radius < image_size
+        ):  # a small disc in a large frame
             decoded = decode(data, max_pixels=max_pixels)
             found = find(decoded.image)
         _check_span(2 * found.fov.radius * decoded.denominator, image_size)

@@ -21,8 +21,8 @@ from dr_edge.fundus.jpeg import decode_jpeg, upright
 from dr_edge.fundus.sixteen_bits import check_brightness
 
 __all__ = [
-    "Decoded", "PhotographError", "decode", "decode_photograph", "decode_scaled", "read_file", "read_photograph",
-    "read_scaled",
+    "Decoded", "PhotographError", "decode", "decode_photograph", "decode_scaled", "from_array", "read_file",
+    "read_photograph", "read_scaled",
 ]  # fmt: skip
 
 BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
@@ -134,6 +134,27 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = 
     denominator = _denominator(header, min_side)
     image = _decode(data, header, denominator)
     return Decoded(image, denominator, _upright_size(image, denominator, header))
+
+
+def from_array(image: np.ndarray, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Returns a photograph that was decoded elsewhere, as `decode` returns those of files.
+
+    Args:
+      image: [H, W, 3] uint8 RGB, upright.
+      max_pixels: a larger one is refused.
+
+    Raises:
+      ValueError: another shape or dtype.
+      PhotographError: too large or too small; see `read_photograph`.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(
+            "A photograph as an array is [H, W, 3] uint8, red, green, blue, 0..255. Received: "
+            f"{list(image.shape)} {image.dtype}. Give the file's path or its bytes, or convert it."
+        )
+    height, width = image.shape[:2]
+    check_size(height, width, max_pixels)
+    return Decoded(np.ascontiguousarray(image), 1, (height, width))
 
 
 def _decode_dicom(data: bytes, max_pixels: int, min_side: int | None) -> Decoded:

@@ -20,7 +20,7 @@ class Photograph:
     """A decoded photograph and, where it shows a fundus, its crop.
 
     Attributes:
-      sha256: of the file's bytes, 64 hexadecimal digits.
+      sha256: of the file's bytes, 64 hexadecimal digits; None of an array.
       size: (height, width) of the upright photograph in pixels.
       refusal: why it is no fundus photograph; None where it is one, and then the others are there.
       fov: the field of view in pixels of the upright photograph.
@@ -28,7 +28,7 @@ class Photograph:
       quality: of the crop.
     """
 
-    sha256: str
+    sha256: str | None
     size: tuple[int, int]
     refusal: Refusal | None = None
     fov: FieldOfView | None = None
@@ -37,18 +37,19 @@ class Photograph:
 
 
 def read_crop(
-    data: bytes, image_size: int, max_pixels: int = MAX_PIXELS, pictures: tuple[str, ...] = (COLOUR,)
+    data: bytes | np.ndarray, image_size: int, max_pixels: int = MAX_PIXELS, pictures: tuple[str, ...] = (COLOUR,)
 ) -> Photograph:
     """Decodes a photograph, finds its field of view and cuts it out.
 
     Args:
-      data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM.
+      data: the whole file: JPEG, PNG, TIFF, BMP, WebP, HEIC or DICOM; or the photograph, [H, W, 3] uint8 RGB.
       image_size: S, side of the crop in pixels.
       max_pixels: larger photographs are refused before they are decoded.
       pictures: the kinds that the model takes, see `appearance.wanted`.
 
     Raises:
       PhotographError: the bytes are no readable photograph; `.reason` says why.
+      ValueError: an array of another shape or dtype.
     """
     try:
         return _read_crop(data, image_size, max_pixels, pictures)
@@ -58,9 +59,9 @@ def read_crop(
         raise PhotographError("too many pixels", "it needs more memory than there is. Reduce it.") from err
 
 
-def _read_crop(data: bytes, image_size: int, max_pixels: int, pictures: tuple[str, ...]) -> Photograph:
+def _read_crop(data: bytes | np.ndarray, image_size: int, max_pixels: int, pictures: tuple[str, ...]) -> Photograph:
     found = locate(data, image_size, max_pixels, pictures)
-    digest = hashlib.sha256(data).hexdigest()
+    digest = None if isinstance(data, np.ndarray) else hashlib.sha256(data).hexdigest()
     if isinstance(found.fov, Refusal):
         return Photograph(digest, found.size, found.fov)
     crop = crop_square(found.image, found.fov, image_size)

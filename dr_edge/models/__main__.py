@@ -27,8 +27,9 @@ def main(argv: list[str]) -> int:
     """Lists, or measures; returns the exit status."""
     names = argv[1:]
     if FLAGS.measure:
-        from dr_edge import native_output
+        from dr_edge import extras, native_output
 
+        extras.require("train", "models --measure")
         native_output.import_tensorflow()
         from dr_edge.models import measure
 

@@ -54,6 +54,10 @@ def details(row: Mapping[str, Any]) -> str:
         f"  ImageNet weights  {weights}",
         f"  tested formats    {', '.join(row['formats'])}",
     ]
+    if row["task"] not in ("", "segmentation"):
+        lines += [
+            f"  heat map          {'in every artifact' if row['heat_map'] else 'of explain only, not in artifacts'}"
+        ]
     lines += [f"  stands on         {row['backbone']}"] if row["backbone"] else []
     lines += [f"  needs             {_install(row)}"] if row["extra"] else []
     lines += ["  in a gin file", *(f"    {line}" for line in row["bindings"] or [f"@{row['gin']}"])]

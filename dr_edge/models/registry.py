@@ -46,7 +46,7 @@ class Entry:
       backbone: of a model: the registered backbone or encoder that it stands on; "" for none.
       weights: where its ImageNet weights come from: KERAS, KERAS_HUB or "" for none.
       formats: of a model: the export formats that are tested.
-      heat_map: a classifier's artifacts hold a heat map.
+      heat_map: a classifier's artifacts hold a heat map: Grad-CAM in closed form, of the layer `cam_features`.
       extra: the extra of pyproject.toml that it needs; "" for none.
     """
 

@@ -49,16 +49,16 @@ class Predictor:
         """Runs the graph once on [S, S, 3] uint8, so that the first photograph does not wait for memory and caches."""
         self._model.run(crop)
 
-    def predict(self, data: bytes, label: str | None = None) -> Result:
+    def predict(self, data: bytes | np.ndarray, label: str | None = None) -> Result:
         """Answers one photograph.
 
         Args:
-          data: the whole file.
+          data: the whole file; or the photograph, [H, W, 3] uint8 RGB.
           label: a class name that the answer is compared with; None for none.
 
         Raises:
           PhotographError: the bytes are no readable photograph.
-          ValueError: an unknown label.
+          ValueError: an unknown label, or an array of another shape or dtype.
         """
         if label is not None:
             check_label(self.bundle, label)

@@ -142,7 +142,7 @@ class Answer:
 
     Attributes:
       file: as it was named; None for an upload.
-      sha256: of its bytes; None where they could not be read.
+      sha256: of its bytes; None where they could not be read, and of an array.
       status: "answered", "out_of_distribution", "too_poor_to_grade", "not_a_fundus_photograph" or "unreadable".
       reason: short and stable, where the status is not "answered"; else None.
       message: one or two sentences for people.

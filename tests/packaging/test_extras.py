@@ -72,6 +72,7 @@ COMMANDS = [
     ("dr_edge.tune", ["--gin_file=demo.gin", "--run_dir=out"], "tune", "optuna", "Optuna", "[tune]"),
     ("dr_edge.tune", ["--gin_file=demo.gin", "--run_dir=out"], "tune", "optuna,keras", "Optuna and Keras", "[tune]"),
     ("dr_edge.serve", ["--bundle=x"], "serve", "uvicorn", "uvicorn", "[serve]"),
+    ("dr_edge.models", ["--measure"], "models --measure", "tensorflow,keras", NETWORK, TRAIN),
     ("tfrecord_tools.disc_region", ["--records=x", *RUNS], "disc_region", "tensorflow,keras", NETWORK, TRAIN),
     ("tfrecord_tools.build", ["--dataset=synthetic", "--out=out", "--runner=DirectRunner"],
      "--runner=DirectRunner", "apache_beam", "Apache Beam", "[beam]"),
