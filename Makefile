@@ -11,7 +11,7 @@ PARALLEL ?= -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all style lint docs bench reproduce chain vendor clean
+.PHONY: help setup demo test test-all style lint docs wheel bench reproduce chain vendor clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,11 @@ lint: style ## ruff (rules and format) and mypy
 docs: setup ## the site, into site/: any warning fails, a link to a page or heading that is not there too
 	$(RUN) -m pip install --quiet --constraint constraints.txt mkdocs-material
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
+
+wheel: setup ## the wheel and the sdist, into dist/, tried in an empty directory
+	rm -rf dist
+	$(RUN) -m hatchling build
+	$(RUN) -m pytest tests/packaging/test_wheel.py
 
 bench: setup ## benchmarks: ratios against named peers, in one run each
 	$(RUN) -m pytest tests/benchmarks -o python_files='bench_*.py' -s

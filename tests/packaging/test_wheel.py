@@ -40,7 +40,7 @@ import json, os, pathlib, sys
 import android_bench, dr_edge, export, tfrecord_tools
 from dr_edge import config, gin_files
 from dr_edge.drawing import html
-from dr_edge.evaluation import number_text, report
+from dr_edge.evaluation import report
 from dr_edge.evaluation.masks import report as mask_report
 from dr_edge.explanation import page
 from dr_edge.serve import assets, docs, startup, vendor
@@ -53,7 +53,8 @@ for name in gin_files.shipped():
     config.parse([os.path.basename(name)], bindings)
 root = pathlib.Path(dr_edge.__file__).parents[1]
 for path in root.rglob("*.j2"):
-    html.environment(path.parent, filters=number_text.FILTERS).get_template(path.name)
+    environment = html.environment(path.parent)
+    environment.loader.get_source(environment, path.name)
 assert startup.NGINX.read_text() and (assets.STATIC / "index.html").read_text()
 vendor.problems()
 print(json.dumps([module.__file__ for module in (android_bench, dr_edge, export, tfrecord_tools)]))
@@ -158,18 +159,29 @@ def test_all_that_a_command_may_open_is_found_without_the_checkout(wheel, outsid
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Path:
-    """A new environment into which only the wheel is installed; it sees the packages of this one, dr_edge left out."""
+    """A new environment into which the wheel is installed. With DR_EDGE_CI it has all that [train] brings, too; else it
+    sees the packages of this environment, dr_edge left out.
+    """
     place = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     python = place / "bin" / "python"
-    install = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    done = subprocess.run([sys.executable, *install], capture_output=True, text=True, env=environment())
+    whole = bool(os.environ.get("DR_EDGE_CI"))
+    what = (
+        [f"{wheel}[train]", "--constraint", str(REPOSITORY / "constraints.txt")] if whole else ["--no-deps", str(wheel)]
+    )
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", *what]
+    done = subprocess.run(install, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
     packages = next((place / "lib").glob("python*/site-packages"))
-    # As a path of a .pth file: its own .pth files, which lead to a checkout, are not followed.
-    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    if not whole:
+        _lend(packages)
     watch(packages, tmp_path / "opened")
     return place / "bin"
+
+
+def _lend(packages: Path) -> None:
+    """Lets an environment see the packages of this one; .pth files in them, which lead to a checkout, are not read."""
+    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
 
 
 @pytest.mark.slow
