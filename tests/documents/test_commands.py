@@ -17,7 +17,7 @@ from snippets import REPOSITORY, Command
 from dr_edge.subcommands import SUBCOMMANDS
 
 OURS = ("dr_edge", "tfrecord_tools", "export", "android_bench")
-FOREIGN = ("pytest", "venv", "pip", "ruff", "mypy", "mkdocs", "build")
+FOREIGN = ("hatchling", "pytest", "venv", "pip", "ruff", "mypy", "mkdocs", "build")
 # Programs of the system, whose own manual is right about them.
 SYSTEM = ("adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git", "mkdir")
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
