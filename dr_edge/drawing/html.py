@@ -25,7 +25,7 @@ def environment(
 
     Args:
       directories: where templates are looked for; `base.html.j2` and `style.css` are found without being named.
-      filters: what the templates may write after a bar.
+      filters: what the templates may write after a bar, beside `unbroken`.
       values: what all of them know.
     """
     made = jinja2.Environment(
@@ -35,6 +35,6 @@ def environment(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= filters or {}
+    made.filters |= {"unbroken": unbroken} | dict(filters or {})
     made.globals |= values or {}
     return made

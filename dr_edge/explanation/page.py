@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from dr_edge import runs
 from dr_edge.drawing import html, overlay
 from dr_edge.drawing.overlay import Caption
@@ -45,21 +43,22 @@ def render(
     Each PNG holds photograph, overlay and words, to be passed on alone; the page cuts the parts out of it that it
     needs, so that photograph and answer stand there once.
     """
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
     right = [part.caption.correct for row in rows for part in row.parts if part.caption is not None]
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["unbroken"] = html.unbroken
-    return environment.get_template(TEMPLATE).render(
-        run=run,
-        source=images,
-        side=overlay.PANEL,
-        margin=overlay.MARGIN,
-        width=overlay.panel_width(run.task.kind != "segmentation"),
-        methods=[heatmaps.TITLES.get(method, method) for method in methods],
-        rows=rows,
-        rejected=rejected,
-        verdict=runs.verdict_of(run),
-        hidden=sum(not part.is_shown for row in rows for part in row.parts),
-        right=sum(one is True for one in right),
-        judged=sum(one is not None for one in right),
+    return (
+        html.environment(Path(__file__).parent)
+        .get_template(TEMPLATE)
+        .render(
+            run=run,
+            source=images,
+            side=overlay.PANEL,
+            margin=overlay.MARGIN,
+            width=overlay.panel_width(run.task.kind != "segmentation"),
+            methods=[heatmaps.TITLES.get(method, method) for method in methods],
+            rows=rows,
+            rejected=rejected,
+            verdict=runs.verdict_of(run),
+            hidden=sum(not part.is_shown for row in rows for part in row.parts),
+            right=sum(one is True for one in right),
+            judged=sum(one is not None for one in right),
+        )
     )
