@@ -185,6 +185,7 @@ def _lend(packages: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # with DR_EDGE_CI it installs TensorFlow
 def test_the_whole_chain_runs_from_an_installed_wheel_in_an_empty_directory(installed, outside, tmp_path):
     where = subprocess.run(
         [installed / "python", "-c", "import dr_edge; print(dr_edge.__file__)"], cwd=outside, env=environment(),
