@@ -24,6 +24,9 @@ from dr_edge import command, extras
 from dr_edge.next_steps import quoted
 from dr_edge.subcommands import as_called
 from tfrecord_tools.catalogue import DATASETS
+from tfrecord_tools.sources import help_text
+
+__doc__ = f"{__doc__}\n{help_text()}\n"  # which --help shows
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum(

@@ -6,6 +6,7 @@ from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import Listing, Request
 from tfrecord_tools.layout import checked_directory, find_one, index_images
+from tfrecord_tools.sources import SOURCES
 
 
 def listing(request: Request) -> Listing:
@@ -25,9 +26,5 @@ def listing(request: Request) -> Listing:
         labels={"dr_grade": GRADE_NAMES},
         items=items,
         rejected=rejected,
-        source={
-            "title": "APTOS 2019 Blindness Detection",
-            "address": "https://www.kaggle.com/c/aptos2019-blindness-detection",
-            "licence": "Kaggle competition rules",
-        },
+        source=SOURCES["aptos"].stated(),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tfrecord_tools.items import Item, Listing, MaskSource, Request
 from tfrecord_tools.layout import checked_directory, find_one, list_images, relative
+from tfrecord_tools.sources import SOURCES
 
 
 def listing(request: Request) -> Listing:
@@ -31,9 +32,5 @@ def listing(request: Request) -> Listing:
         items=items,
         masks=("optic_disc",),
         rejected=rejected,
-        source={
-            "title": "DRIONS-DB",
-            "address": "http://www.ia.uned.es/~ejcarmona/DRIONS-DB.html",
-            "licence": "none stated by its publisher",
-        },
+        source=SOURCES["drions"].stated(),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tfrecord_tools.items import DatasetError, Item, Listing, MaskSource, Request
 from tfrecord_tools.layout import checked_directory, find_one, list_images, read_spreadsheet, relative
+from tfrecord_tools.sources import SOURCES
 
 PARTS = (("train", "Training"), ("test", "Test"))
 STRUCTURES = {"optic_disc": "ODsegSoftmap", "optic_cup": "cupsegSoftmap"}
@@ -47,11 +48,7 @@ def listing(request: Request) -> Listing:
         items=items,
         masks=tuple(STRUCTURES),
         centres=("optic_disc",),
-        source={
-            "title": "Drishti-GS1",
-            "address": "https://cvit.iiit.ac.in/projects/mip/drishti-gs/mip-dataset2/Home.php",
-            "licence": "research, on registration with its publisher",
-        },
+        source=SOURCES["drishti"].stated(),
     )
 
 

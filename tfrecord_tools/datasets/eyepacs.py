@@ -9,6 +9,7 @@ from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
 from tfrecord_tools.layout import Row, checked_directory, find_one, index_images
+from tfrecord_tools.sources import SOURCES
 
 
 def listing(request: Request) -> Listing:
@@ -31,11 +32,7 @@ def listing(request: Request) -> Listing:
         labels={"dr_grade": GRADE_NAMES},
         items=items,
         rejected=rejected,
-        source={
-            "title": "EyePACS, Kaggle Diabetic Retinopathy Detection (2015)",
-            "address": "https://www.kaggle.com/c/diabetic-retinopathy-detection",
-            "licence": "Kaggle competition rules",
-        },
+        source=SOURCES["eyepacs"].stated(),
     )
 
 

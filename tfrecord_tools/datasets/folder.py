@@ -28,6 +28,7 @@ from tfrecord_tools.own_data.class_names import (
 )
 from tfrecord_tools.own_data.eyes import SIDES, Eye, group_eyes, patients_in_words
 from tfrecord_tools.own_data.split_names import split_of
+from tfrecord_tools.sources import SOURCES
 
 SHOWN = 5
 MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # without a plural s
@@ -99,11 +100,7 @@ def listing(request: Request) -> Listing:
         rejected=rejected,
         patients=patients_in_words(eyes),
         notes=notes,
-        source={
-            "title": "folder per class",
-            "address": "local files",
-            "licence": "as stated by the owner of the files",
-        },
+        source=SOURCES["folder"].stated(),
     )
 
 

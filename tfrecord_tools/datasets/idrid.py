@@ -14,15 +14,12 @@ from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import Item, Listing, Request
 from tfrecord_tools.layout import Row, checked_directory, find_one, index_images
+from tfrecord_tools.sources import SOURCES
 
 OEDEMA_NAMES = ("none", "outside one disc diameter of the fovea", "within one disc diameter of the fovea")
 PARTS = (("train", "a. Training Set"), ("test", "b. Testing Set"))
 LABELS = {"dr_grade": ("Retinopathy grade", 5), "macular_oedema_risk": ("Risk of macular edema", 3)}
-SOURCE = {
-    "title": "Indian Diabetic Retinopathy Image Dataset (IDRiD)",
-    "address": "https://ieee-dataport.org/open-access/indian-diabetic-retinopathy-image-dataset-idrid",
-    "licence": "CC BY 4.0 as stated by its publisher",
-}
+SOURCE = SOURCES["idrid"].stated()  # of its three readers
 
 
 def official_parts(root: Path, task: str) -> Iterator[tuple[str, Path, Path]]:

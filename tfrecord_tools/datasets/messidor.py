@@ -13,6 +13,7 @@ from tfrecord_tools.datasets.graded_table import graded_table
 from tfrecord_tools.datasets.idrid import OEDEMA_NAMES
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
 from tfrecord_tools.layout import checked_directory, index_images, relative
+from tfrecord_tools.sources import SOURCES
 
 GRADE_NAMES = (
     "0: nothing",
@@ -48,11 +49,7 @@ def listing(request: Request) -> Listing:
         labels={"messidor_grade": GRADE_NAMES, "macular_oedema_risk": OEDEMA_NAMES},
         items=items,
         rejected=rejected,
-        source={
-            "title": "Messidor",
-            "address": "https://www.adcis.net/en/third-party/messidor/",
-            "licence": "research and education, on request to its publisher",
-        },
+        source=SOURCES["messidor"].stated(),
     )
 
 

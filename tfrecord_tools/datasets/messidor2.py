@@ -14,6 +14,7 @@ from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import DatasetError, Listing, Request
 from tfrecord_tools.layout import Row, checked_directory, class_index, column, find_one, index_images
+from tfrecord_tools.sources import SOURCES
 
 LABELS = {"dr_grade": ("adjudicated_dr_grade", 5), "referable_macular_oedema": ("adjudicated_dme", 2)}
 
@@ -40,11 +41,7 @@ def listing(request: Request) -> Listing:
         labels={"dr_grade": GRADE_NAMES, "referable_macular_oedema": ("absent", "present")},
         items=items,
         rejected=rejected,
-        source={
-            "title": "Messidor-2 with adjudicated grades",
-            "address": "https://www.adcis.net/en/third-party/messidor2/",
-            "licence": "research and education, on request to its publisher",
-        },
+        source=SOURCES["messidor2"].stated(),
     )
 
 

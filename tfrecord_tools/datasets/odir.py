@@ -15,6 +15,7 @@ from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import read_rows
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
 from tfrecord_tools.layout import checked_directory, column, find_one, index_images, relative
+from tfrecord_tools.sources import SOURCES
 
 EYES = {
     "left": ("Left-Fundus", "Left-Diagnostic Keywords"),
@@ -65,11 +66,7 @@ def listing(request: Request) -> Listing:
         items=list(items.values()),
         rejected=sorted(set(rejected)),
         stratify=("diabetic_retinopathy", "glaucoma"),
-        source={
-            "title": "ODIR-5K, Ocular Disease Intelligent Recognition (2019)",
-            "address": "https://odir2019.grand-challenge.org/",
-            "licence": "on registration with its publisher",
-        },
+        source=SOURCES["odir"].stated(),
     )
 
 

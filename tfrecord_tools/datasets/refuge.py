@@ -21,6 +21,7 @@ from tfrecord_tools.layout import (
     read_spreadsheet,
     relative,
 )
+from tfrecord_tools.sources import SOURCES
 
 NAME = re.compile(r"^(?P<part>[gnvt])\d{4}$", re.IGNORECASE)
 SPLITS = {"g": "train", "n": "train", "v": "val", "t": "test"}
@@ -54,11 +55,7 @@ def listing(request: Request) -> Listing:
         masks=("optic_disc", "optic_cup"),
         centres=("fovea",),
         rejected=rejected,
-        source={
-            "title": "REFUGE, Retinal Fundus Glaucoma Challenge (2018)",
-            "address": "https://refuge.grand-challenge.org/",
-            "licence": "on registration with its publisher",
-        },
+        source=SOURCES["refuge"].stated(),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.items import Item, Listing, Request
+from tfrecord_tools.sources import SOURCES
 
 DEFAULT_COUNT = 1200
 SEEDS = 1_000_000  # each --seed has that many images of its own
@@ -37,9 +38,5 @@ def listing(request: Request) -> Listing:
         centres=("optic_disc", "fovea"),
         items=items,
         stratify=("dr_grade", "glaucoma"),
-        source={
-            "title": "drawn fundus images",
-            "address": "tfrecord_tools.synthetic",
-            "licence": "Apache-2.0",
-        },
+        source=SOURCES["synthetic"].stated(),
     )

@@ -35,6 +35,7 @@ from tfrecord_tools.own_data.proposal import ask
 from tfrecord_tools.own_data.rows import Row, check_doubtful, find_rows, place
 from tfrecord_tools.own_data.split_names import split_of
 from tfrecord_tools.own_data.table import Table, find_tables, read_own_table, table_paths
+from tfrecord_tools.sources import OWN
 
 SINGLE = ("image_column", "patient_column", "split_column", "laterality_column")
 
@@ -96,7 +97,7 @@ def listing(request: Request) -> Listing:
         source={
             "title": ", ".join(table.path.name for table in whole),
             "address": "local files",
-            "licence": "as stated by the owner of the files",
+            "licence": OWN,
         },
         label_files=[table.path for table in whole],
     )
