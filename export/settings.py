@@ -9,6 +9,7 @@ from typing import Any
 
 import gin
 
+from export import licences
 from export.formats import FORMATS
 
 # Below the deployable Keras graph on the same stored photographs.
@@ -48,9 +49,13 @@ class Settings:
       triton: write the Triton model repository (three copies of the ONNX model).
       photographs_in_report: show the photographs on which an artifact answers otherwise in parity.html.
       threads: of the runtimes that parity uses.
+      license: of the weights, for MODEL_CARD.md: an identifier of the Hugging Face hub such as 'cc-by-4.0'; 'unknown'
+        as long as nobody states one. Another licence's name with `license_link`.
+      license_link: where the text of a licence is that the hub does not know: an https:// address, or 'LICENSE' for a
+        file of that name that you put beside the card.
 
     Raises:
-      ValueError: a limit is no number or names an unknown format, or a count is below 1.
+      ValueError: a limit is no number or names an unknown format, a count is below 1, or the licence is none.
     """
 
     split: str = "test"
@@ -66,6 +71,8 @@ class Settings:
     triton: bool = True
     photographs_in_report: bool = True
     threads: int = 1
+    license: str = licences.UNKNOWN
+    license_link: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_auc_drop", "max_dice_drop", "max_probability_difference"):
@@ -78,6 +85,7 @@ class Settings:
                 "export.settings needs calibration_images and threads >= 1. "
                 f"Received: {self.calibration_images} and {self.threads}."
             )
+        licences.stated(self.license, self.license_link)
 
 
 def limits(settings: Settings) -> dict[str, dict[str, float]]:

@@ -170,16 +170,17 @@ def training_facts(run: TrainedRun, basis: Basis) -> dict[str, Any]:
     """Returns what the run was trained on, whatever records it is exported with.
 
     Returns:
-      dataset, splits {split: photographs}, classes (`counted_classes`) and patients (a sentence: do they cross
-      splits?). Where the records are gone, what run.json says: dataset (UNKNOWN where it says nothing), splits with
-      "train" alone or empty, classes empty, and patients left out.
+      dataset, splits {split: photographs}, classes (`counted_classes`), patients (a sentence: do they cross splits?)
+      and source (title, address and licence of the data set; None where the records do not say). Where the records are
+      gone, what run.json says: dataset (UNKNOWN where it says nothing), splits with "train" alone or empty, classes
+      empty, and the rest left out.
     """
     if basis.own and basis.records is not None:
         info = read_info(basis.records)
         splits = {name: split["examples"] for name, split in info.content["splits"].items()}
         return {
             "dataset": info.content["dataset"], "splits": splits, "classes": counted_classes(info, run.task),
-            "patients": patients_sentence(info.content),
+            "patients": patients_sentence(info.content), "source": info.content.get("source"),
         }  # fmt: skip
     images = run.content.get("training_examples")
     splits = {} if images is None else {"train": images}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge import metadata
-from export.bundle import model_card, test_vectors, triton
+from export.bundle import front_matter, model_card, test_vectors, triton
 from export.bundle.artifacts import Converted, Prepared, convert, prepare
 from export.bundle.compare import Compared, compare
 from export.bundle.manifest import positive_words, write_metadata
@@ -94,7 +94,10 @@ def _write(prepared: Prepared, converted: Converted, compared: Compared, directo
     page = parity_report.render(run, report, prepared.ref, compared.outputs, settings.photographs_in_report)
     metadata.write_text(directory / REPORT_FILE, page)
     metadata.write_text(directory / "labels.txt", triton.label_lines(run.task.class_names))
-    metadata.write_text(directory / "MODEL_CARD.md", model_card.model_card(run, prepared.fit, report, training))
+    card = model_card.model_card(run, prepared.fit, report, training)
+    card = front_matter.front_matter(run, report, training, settings) + card
+    for name in ("MODEL_CARD.md", "README.md"):  # the latter is the page that a hub shows
+        metadata.write_text(directory / name, card)
     note = positive_words(run.task) if run.task.kind == "classification" else ""
     files = [fmt.file for fmt in converted.made]
     test_vectors.write_vectors(directory, run.image_size, measure.graph_function(graph.model), files, note)
