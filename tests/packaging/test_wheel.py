@@ -193,7 +193,7 @@ def test_the_whole_chain_runs_from_an_installed_wheel_in_an_empty_directory(inst
     )  # fmt: skip
     assert Path(where.stdout.strip()).is_relative_to(tmp_path), where.stderr
     check_watch(installed / "python", tmp_path / "opened")
-    command = [installed / "dr-edge", "demo", "--out=demo", "--images=400", "--image_size=80"]
+    command = [installed / "dr-edge", "demo", "--out=demo", "--images=600", "--image_size=96"]
     done = subprocess.run(command, cwd=outside, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (outside / "demo" / "report.html").is_file()
