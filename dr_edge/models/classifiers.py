@@ -18,7 +18,7 @@ from dr_edge import extras
 from dr_edge.framework import keras, layers
 from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
-from dr_edge.models.registry import FLOATS, KERAS, KERAS_HUB, PHONE, register
+from dr_edge.models.registry import FLOATS, KERAS, KERAS_HUB, PHONE, SERVER, register
 
 CONVOLUTIONAL = {
     "resnet50": backbones.resnet50,
@@ -90,7 +90,7 @@ def classifier(
 
 
 for _name in CONVOLUTIONAL:
-    _size, _formats = (320, PHONE) if _name == FOR_PHONES else (384, FLOATS)
+    _size, _formats = (320, PHONE) if _name == FOR_PHONES else (384, SERVER if _name == "resnet50" else FLOATS)
     register(
         _name, image_size=_size, outputs=5, backbone=_name, weights=KERAS, formats=_formats,
         arguments={"architecture": _name},

@@ -17,7 +17,7 @@ import numpy as np
 from dr_edge.framework import keras
 from dr_edge.models import backbones
 from dr_edge.models.mobilenet_v3_cbam import cbam_classifier
-from dr_edge.models.registry import FLOATS, KERAS, PHONE, register
+from dr_edge.models.registry import FLOATS, KERAS, PHONE, SERVER, register
 
 
 class Trunk(NamedTuple):
@@ -109,8 +109,9 @@ def multitask(
 
 
 for _name, _trunk in TRUNKS.items():
+    _float = FLOATS if _name == "alexnet" else SERVER
     register(
         f"multitask_{_name}", image_size=224, task="multilabel", backbone=_trunk.registered,
-        weights="" if _name == "alexnet" else KERAS, formats=PHONE if _trunk.attended else FLOATS,
+        weights="" if _name == "alexnet" else KERAS, formats=PHONE if _trunk.attended else _float,
         arguments={"trunk": _name},
     )(multitask)  # fmt: skip

@@ -24,6 +24,7 @@ KINDS = (MODEL, BACKBONE, ENCODER)
 TASKS = ("classification", "multilabel", "segmentation")
 KERAS, KERAS_HUB = "keras.applications", "keras-hub"  # where ImageNet weights come from
 # Names of export/formats.py. What a model claims is what the contract test makes of it and compares with Keras.
+SERVER = ("float32", "onnx_float32")
 FLOATS = ("float32", "float16", "onnx_float32")
 PHONE = ("float32", "float16", "dynamic_int8", "static_int8", "int16x8", "onnx_float32", "onnx_static_int8")
 
