@@ -12,6 +12,7 @@ from pathlib import Path
 from dr_edge.subcommands import CALLED_AS, NAMES, SUBCOMMANDS
 
 HELP = ("--help", "-help", "-h", "help")
+VERSION = ("--version", "-version", "version")
 CHAIN = "photographs -> RECORDS -> RUN -> BUNDLE -> answers"
 USAGE = 2
 
@@ -20,10 +21,12 @@ def main() -> int:
     """Runs the subcommand that the command line names; returns the exit status where there is none to run."""
     program = "python -m dr_edge" if Path(sys.argv[0]).name == "__main__.py" else "dr-edge"
     word, *arguments = sys.argv[1:] or [""]
-    if word == "help" and arguments[:1] and arguments[0] in SUBCOMMANDS:
+    if word == "help" and arguments[:1] and arguments[0] not in HELP:
         word, arguments = arguments[0], ["--help"]
     if word in HELP:
         return _show(overview(program))
+    if word in VERSION:
+        return _show(version())
     if word not in SUBCOMMANDS:
         print(f"error: {refusal(word, program)}", file=sys.stderr)
         return USAGE
@@ -43,6 +46,18 @@ def overview(program: str) -> str:
         f"{program} COMMAND --help says what it takes; {program} demo shows all of it in a few minutes.",
         "Not a medical device.",
     ])  # fmt: skip
+
+
+def version() -> str:
+    """Returns what a report of a fault needs: the versions of dr_edge, Python and the operating system."""
+    import platform
+    from importlib import metadata
+
+    try:
+        own = metadata.version("dr_edge")
+    except metadata.PackageNotFoundError:
+        own = "(a checkout that is not installed)"
+    return f"dr_edge {own}, Python {platform.python_version()}, {platform.platform()}"
 
 
 def refusal(word: str, program: str) -> str:

@@ -171,8 +171,9 @@ def _read_flags(argv: Sequence[str]) -> list[str]:
     """Returns what is left beside the flags; ends with 0 after --help, where absl ends with 1, which a script takes for
     a failure.
     """
+    own = list(argv).index("--") if "--" in argv else len(argv)  # what follows -- are names of files
     try:
-        return flags.FLAGS(list(argv))
+        return flags.FLAGS([*("--help" if word == "-h" else word for word in argv[:own]), *argv[own:]])
     except SystemExit:
         sys.stdout.flush()
         sys.exit(0)

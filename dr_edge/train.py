@@ -20,7 +20,9 @@ from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_multi_string("gin_file", None, "Gin file to read; may be repeated, later ones win. See gin_configs/.")
+flags.DEFINE_multi_string(
+    "gin_file", None, "Gin file: a path, or one that comes with dr_edge (demo.gin). May be repeated, later ones win."
+)
 flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'train.epochs = 30'; wins over the files.")
 flags.DEFINE_string("records", None, "Directory that tfrecord_tools.build wrote; overrides train.records.")
 flags.DEFINE_string("run_dir", None, "Directory of the run; overrides train.run_dir.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -67,6 +68,19 @@ def test_other_ways_to_ask_for_help(word, monkeypatch, capsys):
     assert entry.main() == 0 and "BUNDLE" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("word", ["--version", "version"])
+def test_the_version_is_what_a_report_of_a_fault_needs(word, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/bin/dr-edge", word])
+    assert entry.main() == 0
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert f"dr_edge {version}, Python {platform.python_version()}, " in capsys.readouterr().out
+
+
+def test_help_of_what_is_no_command_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/bin/dr-edge", "help", "trian"])
+    assert entry.main() == 2 and "Did you mean dr-edge train?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("word", "says"),
     [
@@ -94,7 +108,7 @@ def test_the_help_of_a_subcommand_is_its_own_in_the_form_that_was_typed():
     assert "python -m dr_edge.train --gin_file" in own and "--gin_file" in own
     ours = dr_edge("train", "--help")
     assert ours.returncode == 0 and ours.stdout == own.replace("python -m dr_edge.train", "dr-edge train")
-    assert dr_edge("help", "train").stdout == ours.stdout
+    assert dr_edge("help", "train").stdout == dr_edge("train", "-h").stdout == ours.stdout
 
 
 @pytest.mark.parametrize(

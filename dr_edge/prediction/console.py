@@ -77,13 +77,18 @@ class Console:
         if len(answers) < len(self._answers):
             lines.append(f"... and {len(self._answers) - len(answers)} more")
         counts = Counter(answer.status.replace("_", " ") for answer in self._answers)
-        lines.append(f"{len(self._answers)} photographs: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
+        listed = ", ".join(f"{n} {status}" for status, n in counts.items())
+        lines.append(f"{_number(len(self._answers), 'photograph')}: {listed}")
         drawn = sum(answer.overlay is not None for answer in self._answers)
         if drawn:
-            lines.append(f"{drawn} overlays: {self._directory}")
+            lines.append(f"{_number(drawn, 'overlay')}: {self._directory}")
         elif self._directory is not None:
             lines.append("No overlay: no photograph had a crop to draw on.")
         return "\n".join(lines)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _name(answer: Answer) -> str:

@@ -19,7 +19,7 @@ from dr_edge.subcommands import SUBCOMMANDS
 OURS = ("dr_edge", "tfrecord_tools", "export", "android_bench")
 FOREIGN = ("hatchling", "pytest", "venv", "pip", "ruff", "mypy", "mkdocs", "build")
 # Programs of the system, whose own manual is right about them.
-SYSTEM = ("adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git", "mkdir")
+SYSTEM = ("adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git", "mkdir", "test")
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 # Flags that the documents name of other programs.
@@ -30,6 +30,7 @@ OF_OTHERS = {
     "require_full_delegation": "benchmark_model, inside --tool_flags",
     "ntasks-per-node": "srun",
     "gpus-per-task": "srun",
+    "version": "dr-edge, without a command",
     "constraint": "pip",
     "editable": "pip",
     "help": "every command",
@@ -58,7 +59,7 @@ def wrong_with(entry: Command) -> str | None:
     first, *rest = entry.words
     program = first.removeprefix(".venv/bin/").rpartition("/")[2]
     if first == "dr-edge":
-        return None if rest[:1] in (["--help"], ["help"]) else f"dr-edge has no {rest[0]}"
+        return None if rest[:1] in (["--help"], ["--version"], ["help"]) else f"dr-edge has no {rest[0]}"
     if first == ".":
         return None if rest[0].endswith("bin/activate") else "unknown file to source"
     if program == "make":

@@ -99,10 +99,20 @@ def test_the_wheel_says_what_it_is(wheel):
 def test_the_sdist_holds_what_the_wheel_and_the_tests_are_made_of_and_nothing_that_lies_around(wheel):
     with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    for folder in (*TOP, "gin_configs", "tests", "docs"):
+    for folder in (*TOP, "gin_configs", "tests", "docs", ".github"):
         assert files_of(REPOSITORY / folder) <= held
     tops = {name.partition("/")[0] for name in held}
-    allowed = {*TOP, "gin_configs", "tests", "docs", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
+    allowed = {
+        *TOP,
+        "gin_configs",
+        "tests",
+        "docs",
+        ".github",
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
+    }
     allowed |= {"BUILD.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "Makefile", "mkdocs.yml"}
     assert tops <= allowed | {".gitignore", "PKG-INFO"}
 

@@ -111,6 +111,7 @@ def test_what_does_not_exist_is_said_so_and_leaves_no_directory(bundle_dir, tmp_
     (answer,) = json.loads(result.stdout)["answers"]
     assert answer["message"] == "no file: more does not exist." and result.returncode == 1
     assert "more  unreadable: no file" in result.stderr and "No overlay" in result.stderr
+    assert "1 photograph: 1 unreadable" in result.stderr
     assert not list(tmp_path.iterdir())
     (tmp_path / "mine").mkdir()  # what the user made stays
     call("--bundle", bundle_dir, "more", "--overlay", tmp_path / "mine")
