@@ -7,6 +7,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from dr_edge import gin_files
+from dr_edge import extras, gin_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOP = ("dr_edge", "tfrecord_tools", "export", "android_bench")
@@ -192,6 +193,20 @@ def installed(wheel: Path, tmp_path: Path) -> Path:
 def _lend(packages: Path) -> None:
     """Lets an environment see the packages of this one; .pth files in them, which lead to a checkout, are not read."""
     (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+
+
+def test_the_line_that_brings_an_extra_works_where_a_wheel_was_installed(wheel, tmp_path):
+    """No index is asked for dr_edge: pip reads the extra's packages, here lent ones, from the installed wheel."""
+    place = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--no-index"]
+    subprocess.run([*pip, "--quiet", "--no-deps", str(wheel)], check=True, env=environment())
+    _lend(next((place / "lib").glob("python*/site-packages")))
+    line = shlex.split(extras.install("dicom"))[2:]
+    done = subprocess.run([*pip, "--dry-run", *line], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"already satisfied: {line[0]} in {place}" in done.stdout
+    assert "already satisfied: pydicom" in done.stdout
 
 
 @pytest.mark.slow
