@@ -92,7 +92,7 @@ class OpenedBundle:
           `.answer`; `.crop` [S, S, 3] uint8 RGB, None where there is none; `.outputs`: name -> float32 array, such as
           "probabilities" [C], "heatmap" [h, w] 0..1 or "masks" [S, S, C] 0..1; empty where the model did not run.
         """
-        from dr_edge.fundus.image_header import PhotographError
+        from dr_edge.fundus.header_types import PhotographError
         from dr_edge.fundus.photograph import read_file
         from dr_edge.prediction.answer import unreadable
         from dr_edge.prediction.predictor import Result

@@ -111,15 +111,17 @@ def test_nothing_imports_back_up_the_line(found):
         ]
 
 
-def test_what_is_imported_from_fov_is_defined_there():
-    """The rooms below it have their own names; through `fov.py` they came from two places."""
-    module = "dr_edge.fundus.fov"
+@pytest.mark.parametrize("module", ["fov", "image_header", "photograph"])
+def test_what_is_imported_from_the_readers_of_photographs_is_defined_there(module):
+    """What lies below them has its own file; through them a name came from two places."""
+    module = f"dr_edge.fundus.{module}"
     tree = ast.parse((REPOSITORY / modules()[module]).read_text(encoding="utf-8"))
-    defined = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    names = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets}
+    defined = names | {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     asked: dict[str, set[str]] = {}
     for path in (path for top in (*TOP, "tests") for path in (REPOSITORY / top).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module == module:
-                asked.setdefault(path.name, set()).update(alias.name for alias in node.names)
-    assert "locate.py" in asked and "process.py" in asked
-    assert not {name: names - defined for name, names in asked.items() if names - defined}
+                asked.setdefault(path.relative_to(REPOSITORY).as_posix(), set()).update(n.name for n in node.names)
+    assert {path.split("/")[0] for path in asked} >= {"dr_edge", "tfrecord_tools"}
+    assert not {path: found - defined for path, found in asked.items() if found - defined}

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from dr_edge import extras
-from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.header_types import PhotographError, check_size
+from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.jpeg import upright
 from dr_edge.fundus.photograph import decode_photograph
 from dr_edge.fundus.tiff import decode_tiff

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from dr_edge.fundus.crop import FieldOfView
-from dr_edge.fundus.image_header import PhotographError, read_header
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.photograph import decode_photograph
 from tfrecord_tools import mask_checks, mask_files, mask_levels
 from tfrecord_tools.inside import Rejected, one_line, read_inside

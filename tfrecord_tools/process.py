@@ -18,7 +18,7 @@ from dr_edge.fundus.crop import FieldOfView, crop_mask, crop_points, crop_square
 from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
-from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
+from dr_edge.fundus.header_types import MAX_PIXELS, PhotographError
 from dr_edge.fundus.locate import Refusal, locate
 from dr_edge.fundus.quality import quality
 from tfrecord_tools.duplicates import describe

@@ -77,6 +77,7 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
     A file that is no fundus photograph is yielded as Rejected with its reason, and the rest goes on.
     """
     from dr_edge.fundus import graham, photograph
+    from dr_edge.fundus.header_types import PhotographError
     from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
     from dr_edge.fundus.read_crop import read_crop
 
@@ -85,12 +86,12 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
         name = os.path.relpath(path, above)  # full paths say more about a computer than anybody needs
         try:
             data = photograph.read_file(path)
-        except photograph.PhotographError as err:
+        except PhotographError as err:
             yield Rejected(name, err.reason)
             continue
         try:
             found = read_crop(data, run.image_size, pictures=run.pictures)
-        except photograph.PhotographError as err:
+        except PhotographError as err:
             yield Rejected(name, str(err).rstrip("."))  # it says what to do, what to install for instance
             continue
         if found.crop is None:

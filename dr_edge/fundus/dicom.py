@@ -14,7 +14,8 @@ import numpy as np
 from dr_edge import extras
 from dr_edge.fundus.dicom_jpeg import with_colours
 from dr_edge.fundus.dicom_values import check_attributes, eight_bits, grey_levels, grey_table
-from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.header_types import PhotographError, check_size
+from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.packbits import unpacked_length
 
 _JPEG_BASELINE = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")

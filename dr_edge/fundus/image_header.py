@@ -18,12 +18,10 @@ from dataclasses import replace
 
 from dr_edge.fundus.exif import PREFIX, exif_orientation
 from dr_edge.fundus.format_names import HEAD_BYTES, SUPPORTED, file_name, read_format
-from dr_edge.fundus.header_types import MAX_PIXELS, ImageHeader, PhotographError, check_size
+from dr_edge.fundus.header_types import ImageHeader, PhotographError
 from dr_edge.fundus.heif_boxes import parse_heic
 from dr_edge.fundus.tiff_header import parse_tiff
 from dr_edge.fundus.webp_header import parse_webp
-
-__all__ = ["MAX_PIXELS", "ImageHeader", "PhotographError", "check_size", "read_header"]
 
 
 def read_header(data: bytes) -> ImageHeader:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from dr_edge.fundus.image_header import ImageHeader, PhotographError
+from dr_edge.fundus.header_types import ImageHeader, PhotographError
 
 # Encoders leave a few bytes, or padding, between the last block and the end marker: the picture before them is whole.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")

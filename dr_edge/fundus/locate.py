@@ -14,7 +14,7 @@ from dr_edge.fundus.appearance import COLOUR, check_kind
 from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.fov import find
 from dr_edge.fundus.gradability import NotFundusError
-from dr_edge.fundus.image_header import MAX_PIXELS
+from dr_edge.fundus.header_types import MAX_PIXELS
 from dr_edge.fundus.photograph import decode, from_array
 
 LEAST_SPAN = 1 / 3  # of the crop's side must the disc span in the photograph: what is enlarged further shows no lesion

@@ -16,14 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dr_edge.fundus.image_header import MAX_PIXELS, ImageHeader, PhotographError, check_size, read_header
+from dr_edge.fundus.header_types import MAX_PIXELS, ImageHeader, PhotographError, check_size
+from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.jpeg import decode_jpeg, upright
 from dr_edge.fundus.sixteen_bits import check_brightness
-
-__all__ = [
-    "Decoded", "PhotographError", "decode", "decode_photograph", "decode_scaled", "from_array", "read_file",
-    "read_photograph", "read_scaled",
-]  # fmt: skip
 
 BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
 HEADROOM = 1 << 20

@@ -10,7 +10,7 @@ import numpy as np
 
 from dr_edge.fundus.appearance import COLOUR
 from dr_edge.fundus.crop import FieldOfView, crop_square
-from dr_edge.fundus.image_header import MAX_PIXELS, PhotographError
+from dr_edge.fundus.header_types import MAX_PIXELS, PhotographError
 from dr_edge.fundus.locate import Refusal, locate
 from dr_edge.fundus.quality import Quality, quality
 

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from dr_edge import metadata
 from dr_edge.drawing.overlay import POSITIVE, encode_png
-from dr_edge.fundus.image_header import PhotographError
+from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.photograph import read_file
 from dr_edge.prediction import files, pictures
 from dr_edge.prediction.answer import unreadable

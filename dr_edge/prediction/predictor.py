@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dr_edge.fundus.image_header import MAX_PIXELS
+from dr_edge.fundus.header_types import MAX_PIXELS
 from dr_edge.fundus.read_crop import read_crop
 from dr_edge.prediction.answer import check_label, interpret, refused
 from dr_edge.prediction.bundle import Bundle

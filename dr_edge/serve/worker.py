@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from dr_edge.fundus.image_header import PhotographError
+from dr_edge.fundus.header_types import PhotographError
 from dr_edge.prediction import flow, pictures
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
 from dr_edge.prediction.predictor import Predictor

@@ -7,7 +7,8 @@ import io
 import numpy as np
 import pytest
 
-from dr_edge.fundus.photograph import PhotographError, decode_photograph
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.photograph import decode_photograph
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT, JPEG, JPEG_2000 = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"

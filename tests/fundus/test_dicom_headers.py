@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from dicom_files import DEFLATED, JPEG, JPEG_2000, RGB, dicom, reason
 
-from dr_edge.fundus.photograph import PhotographError, decode_photograph
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.photograph import decode_photograph
 
 pydicom = pytest.importorskip("pydicom")
 

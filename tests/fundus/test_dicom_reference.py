@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from dicom_files import JPEG, RGB, dicom, reason
 
-from dr_edge.fundus.photograph import PhotographError, decode, decode_photograph
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.photograph import decode, decode_photograph
 
 pydicom = pytest.importorskip("pydicom")
 Image = pytest.importorskip("PIL.Image")

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.image_header import read_header
-from dr_edge.fundus.photograph import PhotographError, decode, decode_photograph
+from dr_edge.fundus.photograph import decode, decode_photograph
 
 Image = pytest.importorskip("PIL.Image")
 HEIC = Path(__file__).parent / "heic"

@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dr_edge.fundus.photograph import (
-    PhotographError,
-    decode,
-    decode_photograph,
-    decode_scaled,
-    read_photograph,
-)
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.photograph import decode, decode_photograph, decode_scaled, read_photograph
 
 Image = pytest.importorskip("PIL.Image")
 

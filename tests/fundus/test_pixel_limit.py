@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from dr_edge.fundus import photograph
+from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.image_header import read_header
-from dr_edge.fundus.photograph import PhotographError, decode_photograph, decode_scaled
+from dr_edge.fundus.photograph import decode_photograph, decode_scaled
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.image_header import PhotographError
+from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.read_crop import read_crop
 from tfrecord_tools import process
 from tfrecord_tools.items import Item

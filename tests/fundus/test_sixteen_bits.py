@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dr_edge.fundus.photograph import PhotographError, decode_photograph
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.photograph import decode_photograph
 
 Y, X = np.mgrid[:60, :80]
 PICTURE = np.stack([X * 255 / 80, Y * 255 / 60, 128 - X / 2 + 0 * Y], axis=2).astype(np.uint8)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dr_edge.fundus import lzw, packbits
-from dr_edge.fundus.photograph import PhotographError, decode, decode_photograph
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.photograph import decode, decode_photograph
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -15,7 +15,8 @@ from dr_edge.fundus.crop import crop_square, uncrop_mask
 from dr_edge.fundus.fov import find, find_fov
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
-from dr_edge.fundus.photograph import PhotographError, decode_scaled, read_photograph
+from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.photograph import decode_scaled, read_photograph
 from dr_edge.fundus.quality import quality
 
 SETS = {

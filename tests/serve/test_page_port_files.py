@@ -13,7 +13,8 @@ import pytest
 from node_port import run_node
 from photographs import with_orientation
 
-from dr_edge.fundus.image_header import PhotographError, check_size, read_header
+from dr_edge.fundus.header_types import PhotographError, check_size
+from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.photograph import decode_photograph, decode_scaled
 from tfrecord_tools.synthetic.draw import draw_fundus
 

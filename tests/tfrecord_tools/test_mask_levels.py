@@ -10,8 +10,8 @@ import pytest
 from mask_pictures import DISC, GREY, MOST, PIXELS, SIDE, as_pillow, disc, encoded, inside
 from PIL import Image
 
+from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.jpeg import upright
-from dr_edge.fundus.photograph import PhotographError
 from tfrecord_tools.mask_files import half
 from tfrecord_tools.mask_levels import read_levels
 

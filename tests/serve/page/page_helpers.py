@@ -109,7 +109,7 @@ def predicted(bundle_dir: Path, files: list[Path]) -> dict[str, Any]:
 
 
 def python_answers(bundle_dir: Path, files: list[Path]) -> list[dict[str, Any]]:
-    from dr_edge.fundus.image_header import PhotographError
+    from dr_edge.fundus.header_types import PhotographError
 
     predictor, answers = Predictor(open_bundle(bundle_dir)), []
     for file in files:
