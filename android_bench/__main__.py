@@ -1,5 +1,4 @@
-"""Measures how fast the models of a bundle run, on a phone over adb or on this computer, so that one can
-believe it.
+"""Measures how fast the models of a bundle run, on a phone over adb or on this computer, so that one can believe it.
 
     python -m android_bench --bundle=BUNDLE --target=adb --tool=benchmark_model --out=DIR
     python -m android_bench --bundle=BUNDLE --target=host --out=DIR

@@ -1,6 +1,4 @@
-"""Reads a bundle: which artifacts it holds, that their bytes are the stated ones, and their accuracy where
-known.
-"""
+"""Reads a bundle: which artifacts it holds, that their bytes are the stated ones, and their accuracy where known."""
 
 from __future__ import annotations
 
@@ -125,9 +123,7 @@ def _select(directory: Path, artifacts: Sequence[Artifact], only: Sequence[str])
 
 
 def _read_parity(directory: Path) -> tuple[dict[str, dict[str, float]], str | None]:
-    """Returns file -> metric -> value, and what the values were measured on; empty where no parity.json
-    stands.
-    """
+    """Returns file -> metric -> value, and what the values were measured on; empty where no parity.json stands."""
     if not metadata.manifest_path(directory, "parity").is_file():
         return {}, None
     parity = metadata.read_manifest(directory, "parity")

@@ -1,6 +1,4 @@
-"""Compares two reports row by row: what became faster, slower, or stayed within the spread of its own
-sessions.
-"""
+"""Compares two reports row by row: what became faster, slower, or stayed within the spread of its own sessions."""
 
 from __future__ import annotations
 

@@ -20,9 +20,7 @@ from dr_edge import extras
 
 
 def describe() -> dict[str, Any]:
-    """Returns what this computer is: name of the processor, cores that may be used, system, Python,
-    governors, load.
-    """
+    """Returns what this computer is: name of the processor, cores that may be used, system, Python, governors, load."""
     return {
         "kind": "host",
         "label": f"{_processor()} ({platform.system()} {platform.machine()})",
@@ -133,9 +131,7 @@ def _session(cell: Cell, settings: Settings, logs: Path, label: str, points: int
 
 
 def _run(command: Sequence[str], log: Path, limit: float, point: Callable[[], None]) -> None:
-    """Runs a worker with its output in `log`; calls `point` for each 'point' line; kills it at the limit and
-    on error.
-    """
+    """Runs a worker with output in `log`; calls `point` for each 'point' line; kills it at the limit or on error."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     expired = threading.Event()
     with open(log, "w", encoding="utf-8") as errors:

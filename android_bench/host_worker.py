@@ -150,9 +150,7 @@ def _onnx_dtype(name: str) -> str:
 
 
 def _input(shape: Sequence[int], dtype: Any, name: str) -> Any:
-    """Returns a fixed pseudo-random input: [shape] of `dtype`, integers over the type's 8-bit range, floats
-    in 0..1.
-    """
+    """Returns a fixed pseudo-random input: [shape] of `dtype`, integers over the type's 8-bit range, floats in 0..1."""
     import numpy as np
 
     dtype = np.dtype(dtype)
@@ -192,9 +190,7 @@ def _sustain(invoke: Callable[[], object], points: int, seconds: float) -> list[
 
 
 def _resident_mb(field: str = "VmRSS") -> float | None:
-    """Returns this process's memory in MB (`VmRSS` now, `VmHWM` at its highest), None where /proc is not
-    Linux's.
-    """
+    """Returns this process's memory in MB (`VmRSS` now, `VmHWM` at its highest), None where /proc is not Linux's."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return None

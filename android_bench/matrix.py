@@ -92,8 +92,7 @@ class Settings:
 def build(
     artifacts: Sequence[Artifact], threads: Sequence[int], delegates: Sequence[str], core_masks: Sequence[str]
 ) -> list[Cell]:
-    """Returns every combination, artifacts outermost. ONNX Runtime has no delegates, so that ONNX gets 'none'
-    only.
+    """Returns every combination, artifacts outermost. ONNX Runtime has no delegates, so that ONNX gets 'none' only.
 
     Raises:
       ValueError: a thread count, delegate or mask that does not exist, or an empty list.

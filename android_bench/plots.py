@@ -152,9 +152,7 @@ def _label(
     sizes: Sequence[float],
     labels: Sequence[str],
 ) -> None:
-    """Writes a label beside each disc, on the first side where it stays inside and covers no disc or other
-    label.
-    """
+    """Writes a label beside each disc, on the first side where it stays inside and covers no disc or other label."""
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 

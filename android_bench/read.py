@@ -1,6 +1,4 @@
-"""Prints what a benchmark tool left elsewhere (a board, a test laboratory), read by the same parsers as a
-phone's.
-"""
+"""Prints what a benchmark tool left elsewhere (a board, a test laboratory), read by the same parsers as a phone's."""
 
 from __future__ import annotations
 
@@ -21,8 +19,7 @@ def main(arguments: Sequence[str]) -> str:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """Reads a log of either benchmark_model, its result protobuf, or litert-benchmark's JSON, told apart by
-    content.
+    """Reads a log of either benchmark_model, its result protobuf, or litert-benchmark's JSON, told apart by content.
 
     Returns:
       `format`, and what parse.parse_output, parse_files or (for a log with one) parse_profile returns.

@@ -76,9 +76,7 @@ def write(directory: Path, content: Mapping[str, Any]) -> None:
 
 
 def check(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Raises ValueError where rows contradict themselves: a figure without a measurement must never be
-    written.
-    """
+    """Raises ValueError where rows contradict themselves: a figure without a measurement must never be written."""
     for row in rows:
         if row["status"] == "pending" or (row["status"] != "ok" and not row["reason"]):
             raise ValueError(f"Row {row['name']} is unfinished (status {row['status']!r}, reason {row['reason']!r}).")

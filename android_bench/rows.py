@@ -16,9 +16,7 @@ FATAL = (AdbMissing, DeviceLost, DeviceOffline, NoDevice, Unauthorised)
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How the measuring tells where it is: `step` after each session (with the row's name), `note` in
-    between.
-    """
+    """How the measuring tells where it is: `step` after each session (with the row's name), `note` in between."""
 
     step: Callable[[str], None]
     note: Callable[[str], None]
@@ -37,9 +35,7 @@ def setting_aside(row: dict[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def noting(row: dict[str, Any], what: str) -> Iterator[None]:
-    """Turns the failure of something that the row's figure does not need into a note. A lost device is
-    raised.
-    """
+    """Turns the failure of something that the row's figure does not need into a note. A lost device is raised."""
     try:
         yield
     except FATAL:

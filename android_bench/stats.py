@@ -23,9 +23,7 @@ def quantile(samples: Sequence[float], q: float) -> float:
 
 
 def summarise(samples: Sequence[float]) -> dict[str, float | int]:
-    """Returns median, p90, p95, mean, min, max, std (n - 1) and runs of raw samples, in the unit of the
-    samples.
-    """
+    """Returns median, p90, p95, mean, min, max, std (n - 1) and runs of raw samples, in the unit of the samples."""
     return {
         "median": quantile(samples, 0.5),
         "p90": quantile(samples, 0.9),

@@ -43,9 +43,7 @@ def check() -> None:
 
 
 def fits(value: Any, types: list[str]) -> bool:
-    """Says whether a value is of one of the types; [] fits all. 0 and 1 are False and True, a whole number is a
-    number.
-    """
+    """Says whether a value has one of the types; [] fits all. 0 and 1 are False and True, an int is a number."""
     if not types or isinstance(value, choices.REFERENCE):  # what a function returns is known only once it is called
         return True
     if value is None:

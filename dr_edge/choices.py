@@ -111,9 +111,7 @@ def _settle_one(scope: str, selector: str, name: str, value: Any, choice: Choice
 
 
 def macro_value(value: Any) -> Any:
-    """Returns the value behind a macro, or `value` itself; None where the macro is not defined, which gin says
-    later.
-    """
+    """Returns the value behind a macro, or `value` itself; None where it is not defined, which gin says later."""
     while isinstance(value, REFERENCE) and value.selector == MACRO:
         value = gin.config._CONFIG.get((value.scoped_selector.rpartition("/")[0], MACRO), {}).get("value")
     return value
@@ -126,9 +124,7 @@ def _name(text: str, choice: Choice, names: list[str]) -> str | None:
 
 
 def _full(selector: str) -> str:
-    """Returns the whole name of a configurable, as it is where gin does not know it (which it says itself) or knows
-    several.
-    """
+    """Returns the whole name of a configurable, or `name` as it is where gin knows none (and says so) or several."""
     matches = gin.config._REGISTRY.matching_selectors(selector)
     return matches[0] if len(matches) == 1 else selector
 

@@ -168,9 +168,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _read_flags(argv: Sequence[str]) -> list[str]:
-    """Returns what is left beside the flags; ends with 0 after --help, where absl ends with 1, which a script takes for
-    a failure.
-    """
+    """Returns what is left beside the flags; ends with 0 after --help: absl's 1 would be a failure to a script."""
     own = list(argv).index("--") if "--" in argv else len(argv)  # what follows -- are names of files
     try:
         return flags.FLAGS([*("--help" if word == "-h" else word for word in argv[:own]), *argv[own:]])

@@ -99,9 +99,7 @@ def missing_bindings(message: str) -> str:
 
 
 def original(err: BaseException) -> BaseException:
-    """Returns an error without what gin makes of it: a copy that names the call it passed through, and no longer its
-    file.
-    """
+    """Returns an error without what gin makes of it: a copy naming the call it passed, no longer its file."""
     while getattr(type(err).__init__, "__module__", "") == "gin.utils" and err.__context__ is not None:
         err = err.__context__
     return err

@@ -100,9 +100,7 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
 
 
 def fits(dataset: Mapping[str, Any], run: TrainedRun) -> bool:
-    """Says whether records, by their manifest dataset.json, hold what the run's model takes: its size and
-    preprocessing.
-    """
+    """Says whether records, by their dataset.json, hold what the run's model takes: its size and preprocessing."""
     return dataset["image_size"] == run.image_size and dataset["preprocess"] == run.preprocess
 
 
@@ -119,9 +117,7 @@ def check_records(records: str | os.PathLike, run: TrainedRun) -> None:
 
 
 def verdict_of(run: TrainedRun) -> Mapping[str, Any]:
-    """Returns the verdict in RUN/evaluation/test, where that judged the model that the run holds now; else "not
-    evaluated".
-    """
+    """Returns the verdict in RUN/evaluation/test, where that judged the model held now; else "not evaluated"."""
     baseline = CONSTANT if run.task.kind == "segmentation" else GUESSING
     directory = run.directory / "evaluation" / "test"
     if metadata.manifest_path(directory, "evaluation").is_file():

@@ -1,5 +1,4 @@
-"""Searches gin bindings for the best validation metric: a grid, at random, or by TPE (Optuna), one run directory per
-trial.
+"""Searches gin bindings for the best validation metric: a grid, random, or TPE (Optuna), one run directory per trial.
 
   python -m dr_edge.tune --gin_file=F --records=RECORDS --run_dir=DIR \\
       --grid="schedules.constant.learning_rate=[1e-2, 1e-3, 1e-4, 1e-5]" --grid="train.batch_size=[2, 4]"

@@ -61,9 +61,7 @@ def unmeasured(
 
 
 def of_bundle(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns the verdict in a metadata.json (or metrics.json); "unknown" where it states none that this release can
-    read.
-    """
+    """Returns the verdict in a metadata.json (or metrics.json); "unknown" where it states none that is known here."""
     stated = manifest.get("verdict")
     if not isinstance(stated, Mapping) or stated.get("status") not in STATUSES:
         return unmeasured(UNKNOWN, _UNKNOWN_TEXT)

@@ -32,9 +32,7 @@ pytest_plugins = ["made_once", "stand_in", "coloured", "synthetic"]
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The directory of real photographs (DR_EDGE_DATA, by default ../shared/data); the test is skipped
-    without it.
-    """
+    """The directory of real photographs (DR_EDGE_DATA, by default ../shared/data); the test is skipped without it."""
     directory = Path(os.environ.get("DR_EDGE_DATA", REPOSITORY / ".." / "shared" / "data")).resolve()
     if not directory.is_dir():
         pytest.skip(f"no real photographs at {directory}; set DR_EDGE_DATA to a directory that holds them")
@@ -43,9 +41,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def real_weights() -> Path:
-    """The directory of ImageNet weights (DR_EDGE_WEIGHTS, by default ../shared/weights); skipped without
-    it.
-    """
+    """The directory of ImageNet weights (DR_EDGE_WEIGHTS, by default ../shared/weights); skipped without it."""
     directory = Path(os.environ.get("DR_EDGE_WEIGHTS", REPOSITORY / ".." / "shared" / "weights")).resolve()
     if not directory.is_dir():
         pytest.skip(f"no ImageNet weights at {directory}; set DR_EDGE_WEIGHTS to a directory that holds them")

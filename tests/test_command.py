@@ -210,9 +210,13 @@ def test_a_fault_of_the_program_keeps_its_traceback():
 
 def test_log_lines_and_warnings_carry_no_prefix_of_time_and_process(tmp_path):
     (tmp_path / "speaks.py").write_text(
-        "import warnings\nfrom absl import logging\nfrom dr_edge import command\ndef main(argv):\n    logging.info('%d "
-        "epochs', 3)\n    logging.warning('few images')\n    warnings.warn('old form')\n    print('\\u773c "
-        "\\udce9')\ncommand.run(main)\n"
+        "import warnings\nfrom absl import logging\nfrom dr_edge import command\n"
+        "def main(argv):\n"
+        "    logging.info('%d epochs', 3)\n"
+        "    logging.warning('few images')\n"
+        "    warnings.warn('old form')\n"
+        "    print('\\u773c \\udce9')\n"
+        "command.run(main)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
     done = subprocess.run(

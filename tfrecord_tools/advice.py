@@ -1,5 +1,4 @@
-"""The command for a copy of a data set in another layout: renamed tables, resized pictures in class folders, other
-column names.
+"""The command for a copy of a data set in another layout: renamed tables or columns, pictures in class folders.
 
 Mirrors of published data sets are many and change; what they hold is a table and pictures, or class folders, which
 --dataset=csv and --dataset=folder read.
@@ -75,9 +74,7 @@ def _table_commands(root: Path, request: Request) -> list[str]:
 
 
 def _place(files: NamedFiles, names: Sequence[str]) -> Path | None:
-    """Returns the directory in which the most names are found, each as one file: that of `files`, or else the folder of
-    one copy.
-    """
+    """Returns the directory in which the most names are found, each as one file: that of `files`, or a copy's."""
     root = files.root
     found = sum(files.find(name) is not None for name in names)
     if found and not files.ambiguous:

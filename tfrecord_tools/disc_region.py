@@ -1,5 +1,4 @@
-r"""Cuts the optic disc's surroundings out of records, where a segmentation run finds it: classify on what glaucoma
-changes.
+r"""Cuts the optic disc's region out of records, where a segmentation run finds it: classify on what glaucoma changes.
 
   python -m tfrecord_tools.disc_region --records=RECORDS --run_dir=RUN --out=REGIONS --region_size=128
   python -m dr_edge.train --gin_file=... --records=REGIONS --run_dir=RUN2

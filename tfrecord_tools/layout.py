@@ -1,6 +1,4 @@
-"""Reading downloaded directories: find a file under one of its published names, read its tables, match names to
-photographs.
-"""
+"""Reading downloaded directories: files under their published names, tables, names matched to photographs."""
 
 from __future__ import annotations
 
@@ -114,9 +112,7 @@ def read_table(path: Path, *, delimiter: str | None = None) -> list[dict[str, st
 
 
 def named_rows(rows: Iterable[Sequence[object]], path: Path, header: str | None = None) -> list[dict[str, str]]:
-    """Returns table rows as dictionaries under the names of the first row, or of the row that holds the cell
-    `header`.
-    """
+    """Returns table rows as dictionaries under the names of the first row, or of the row with the cell `header`."""
     table = [[_text(value) for value in row] for row in rows]
     table = [row for row in table if any(row)]
     if header is not None:

@@ -16,8 +16,7 @@ PLATEAU = 0.05  # of the structure's area
 
 
 def close_levels(levels: np.ndarray, inside: np.ndarray) -> tuple[int, int] | None:
-    """Returns two levels of plain regions that lie so near to each other that a JPEG's noise may mix them; None where
-    there are none.
+    """Returns two levels of plain regions so near to each other that a JPEG's noise may mix them; else None.
 
     A faint third level (0, 20, 255) is such a one; edges, soft or sharp, and experts' steps of a quarter are not.
 
@@ -53,9 +52,7 @@ def too_close(one: int, other: int) -> str:
 
 
 def cut_region(levels: np.ndarray, inside: np.ndarray, bound: int) -> int | None:
-    """Returns the level of a region whose noise lies on both sides of a bound; None where only edges, sharp or soft,
-    cross it.
-    """
+    """Returns the level of a region whose noise lies on both sides of a bound; None where only edges cross it."""
     level = levels.astype(np.int32)
     near = np.abs(level - bound) <= NOISE
     inner = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8))

@@ -1,5 +1,4 @@
-"""What is inside in a mask file that somebody drew: half of the file's own range, or the grey levels that the user
-names.
+"""What is inside in a mask that somebody drew: half of the file's own range, or the grey levels that the user names.
 
 A mask has two levels: outside and inside, with soft or compressed edges between. Whatever else a file holds (labels 0,
 1, 2; 0, 128, 255; several colours; a photograph) is refused with what to do: a guess would be a wrong mask in silence.
@@ -26,8 +25,7 @@ _VALUE = re.compile(r"(?P<name>.+?)\s*(?:(?P<sign>>=|<=)\s*(?P<bound>\d+)|=\s*(?
 
 
 def parse_values(entries: list[str]) -> dict[str, tuple[int, int]]:
-    """Reads --mask_values: "optic_cup=2", "optic_disc>=1", "optic_disc<=128", "optic_disc=1-2" -> name -> (lowest,
-    highest).
+    """Reads --mask_values: "optic_cup=2", "optic_disc>=1", "optic_disc<=128", "optic_disc=1-2" -> name -> (low, high).
 
     Raises:
       MaskError: an entry that is none of these.
@@ -50,8 +48,7 @@ def parse_values(entries: list[str]) -> dict[str, tuple[int, int]]:
 
 
 def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
-    """Returns [H, W] bool, inside: above the middle of the file's own range. A file that is black everywhere is an
-    empty mask.
+    """Returns [H, W] bool, inside: above the middle of the file's own range. A file that is all black is an empty mask.
 
     Raises:
       MaskError: more than two levels, or no mask at all.
@@ -88,9 +85,7 @@ def half(levels: np.ndarray, lossy: bool, name: str) -> np.ndarray:
 def _third_level(
     position: np.ndarray, between: np.ndarray, inside: np.ndarray, low: float, high: float
 ) -> float | None:
-    """Returns a grey level between the two that fills a region of its own; None where there are edges only, or steps of
-    agreement.
-    """
+    """Returns a grey level between the two that fills a region of its own; None for edges and steps of agreement."""
     levels, counts = np.unique(position[between], return_counts=True)
     if len(levels) == 0:
         return None
@@ -144,9 +139,7 @@ def _hint(name: str, *, numbered: bool, lossy: bool = False) -> str:
 
 
 def refuge_values(lossy: bool) -> str:
-    """Returns the --mask_values of REFUGE's files, in which 0 is cup, 128 the disc's rim and 255 background; lossy:
-    saved as JPEG.
-    """
+    """Returns the --mask_values of REFUGE's files, 0 cup, 128 the disc's rim, 255 background; lossy: saved as JPEG."""
     return f"optic_disc<={128 + APART},optic_cup<={APART}" if lossy else "optic_disc<=128,optic_cup=0"
 
 

@@ -1,6 +1,4 @@
-"""Masks of one photograph from the files that a data set names: grey levels, contours of several experts, or a user's
-own files.
-"""
+"""Masks of one photograph from the files that a data set names: grey levels, experts' contours, or a user's files."""
 
 from __future__ import annotations
 
@@ -118,9 +116,7 @@ def _fill_contour(data_dir: str, path: str, size: tuple[int, int]) -> np.ndarray
 
 
 def mean_shape(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the mean of several experts' shapes, [H, W] bool: where the mean signed distance to their edges is
-    inside.
-    """
+    """Returns the mean of several experts' shapes, [H, W] bool: where their mean signed distance is inside."""
     if len(masks) == 1:
         return masks[0]
     distance = np.zeros(masks[0].shape, np.float32)

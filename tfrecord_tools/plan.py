@@ -124,9 +124,7 @@ def plan_build(options: BuildOptions) -> Plan:
 
 
 def _versions(items: Sequence[Item]) -> dict[str, Any]:
-    """Returns what else decides the bytes of the records; for the formats whose pixels never changed, as earlier
-    releases did.
-    """
+    """Returns what else decides the bytes of the records; where pixels never changed, as in earlier releases."""
     versions: dict[str, Any] = {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__}
     if any(Path(item.path).suffix.lower() not in UNCHANGED for item in items if item.path):
         versions["reader"] = READER_VERSION

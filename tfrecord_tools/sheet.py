@@ -1,6 +1,4 @@
-"""Draws the contact sheet of a directory of records: where each crop lies in its frame, what a model sees, and what is
-marked.
-"""
+"""Draws the contact sheet of a directory of records: crops in their frames, what a model sees, what is marked."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ CONTRAST = 6.0  # of marks to the background, which their names are written on (
 
 
 def palette(names: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """Returns name -> RGB colour: apart in hue, none that of a fundus, and light enough to be read on the
-    background.
-    """
+    """Returns name -> RGB colour: apart in hue, none that of a fundus, and light enough for the background."""
     hues = np.linspace(LIME, PINK, max(len(names), 2))
     apart = [*hues[::2], *hues[1::2]]  # names that follow each other, as disc and cup, often lie in each other
     return {name: _readable(float(hue)) for name, hue in zip(names, apart, strict=False)}

@@ -27,9 +27,7 @@ PRIORITY = {
 
 @dataclasses.dataclass(frozen=True)
 class Fractions:
-    """Shares of the photographs without an official split (or with the official split 'train') that go to val and
-    test.
-    """
+    """Shares of photographs without an official split (or with the official split 'train') that go to val and test."""
 
     val: float
     test: float
@@ -117,9 +115,7 @@ def assign(
 def _settle_copies(
     facts: Sequence[Fact], members: Sequence[int], reasons: dict[int, str], kind: str, *, keep_one: bool
 ) -> None:
-    """Sets aside what must go of a group of copies: training copies of test photographs, contradictions,
-    repetitions.
-    """
+    """Sets aside what must go of some copies: training copies of test photographs, contradictions, repetitions."""
     if len(members) < 2:
         return
     kept = _kept_side(facts, members)
@@ -218,9 +214,7 @@ def _counts(groups: int, fractions: Fractions) -> tuple[int, int]:
 
 
 def count_classes(facts: Iterable[Fact], labels: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-    """Returns label -> class index (as text, '-1' for missing) -> number of photographs; classes that are absent count
-    0.
-    """
+    """Returns label -> class index (as text, '-1' for missing) -> number of photographs; absent classes count 0."""
     counts = {name: {str(index): 0 for index in range(len(classes))} for name, classes in labels.items()}
     for fact in facts:
         for name in labels:

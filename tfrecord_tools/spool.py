@@ -179,9 +179,7 @@ def read_facts(spool: Path, items: int) -> list[Fact]:
 
 
 def accepted_any(spool: Path) -> bool:
-    """Says whether a spool, perhaps of another build, holds a photograph that was not rejected, or what cannot be
-    read.
-    """
+    """Says if a spool, perhaps of another build, holds a photograph that was not rejected, or what cannot be read."""
     for notes in spool.glob(NOTES.replace("{:06d}", "*")):
         try:
             if any(not fact["reason"] for fact in json.loads(notes.read_text(encoding="utf-8"))["facts"]):

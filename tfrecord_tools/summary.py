@@ -1,6 +1,4 @@
-"""What a build tells at its end: photographs per class and split, patients, copies, what was rejected and why, what to
-do next.
-"""
+"""What a build tells at its end: photographs per class and split, patients, copies, rejections, what to do next."""
 
 from __future__ import annotations
 

@@ -239,9 +239,7 @@ def pull(device: Device, remote: str, local: Path, limit: float = 60.0) -> None:
 
 
 def _adb(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str]:
-    """Runs adb in a session of its own: Ctrl-C must reach this process only, which then tidies up through
-    adb.
-    """
+    """Runs adb in a session of its own: Ctrl-C must reach this process only, which then tidies up through adb."""
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

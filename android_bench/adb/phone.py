@@ -1,6 +1,4 @@
-"""What a phone is and how it is at the moment: model, SoC, Android, governor, heat, battery. Read through
-adb.
-"""
+"""What a phone is and how it is at the moment: model, SoC, Android, governor, heat, battery. Read through adb."""
 
 from __future__ import annotations
 
@@ -76,9 +74,7 @@ def state(device: Device) -> dict[str, Any]:
 
 
 def thermal_status(device: Device) -> int | None:
-    """Returns Android's thermal status now: 0 none, 1 light ... 6 shutdown; None where there is no such
-    service.
-    """
+    """Returns Android's thermal status now: 0 none, 1 light ... 6 shutdown; None where there is no such service."""
     answer = shell(device, "dumpsys thermalservice", 30, check=False)
     return parse_thermal(answer.stdout) if answer.status == 0 else None
 
@@ -90,9 +86,7 @@ def parse_thermal(text: str) -> int | None:
 
 
 def parse_battery(text: str) -> dict[str, Any]:
-    """Reads `dumpsys battery`: temperature in degrees Celsius (printed in tenths), level in percent, power
-    source.
-    """
+    """Reads `dumpsys battery`: temperature in degrees Celsius (printed in tenths), level in percent, power source."""
     temperature = re.search(r"^\s*temperature: (-?\d+)\s*$", text, re.MULTILINE)
     level = re.search(r"^\s*level: (\d+)\s*$", text, re.MULTILINE)
     sources = _POWER.findall(text)

@@ -1,6 +1,4 @@
-"""Measures a bundle on a phone: pushes the official tool and the artifacts, runs the matrix, leaves nothing
-behind.
-"""
+"""Measures a bundle on a phone: pushes the official tool and the artifacts, runs the matrix, leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -23,8 +21,7 @@ from dr_edge import metadata
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to measure with: adb program, serial (None: the only device), tool and its SHA-256, flags and
-    files for it.
+    """What to measure with: adb program, serial (None: the only device), tool and its SHA-256, flags and files for it.
 
     Attributes:
       flags: put behind the tool's own; '{dir}' stands for the directory on the phone.
@@ -150,9 +147,7 @@ def _push_artifacts(bench: Bench, pairs: Sequence[tuple[Cell, dict[str, Any]]]) 
 
 
 def _one_session(bench: Bench, cell: Cell, row: dict[str, Any], label: str) -> None:
-    """Cools down, runs one session and appends it to the row; a delegate that took nothing sets the row
-    aside.
-    """
+    """Cools down, runs one session and appends it to the row; a delegate that took nothing sets the row aside."""
     done = session.run(bench, cell, label)
     reason = delegation.missing(cell.delegate, done["actual"])
     row["sessions"].append(rows.without_figure(done) if reason else done)

@@ -128,8 +128,8 @@ def _keep(bench: Bench, cell: Cell, label: str, command: Sequence[str], answer: 
     """Writes the raw log and returns its name in the report."""
     path = bench.logs / f"{cell.name}.{label}.log"
     text = (
-        f"$ {shlex.join(command)}\n--- stdout\n{answer.stdout}\n--- stderr\n{answer.stderr}\n--- status "
-        f"{answer.status}\n"
+        f"$ {shlex.join(command)}\n--- stdout\n{answer.stdout}\n--- stderr\n{answer.stderr}\n"
+        f"--- status {answer.status}\n"
     )
     path.write_text(text, encoding="utf-8")
     return f"{bench.logs.name}/{path.name}"

@@ -1,6 +1,4 @@
-"""A directory on the device that is this measurement's own, the programs that run in it, and their certain
-end.
-"""
+"""A directory on the device that is this measurement's own, the programs that run in it, and their certain end."""
 
 from __future__ import annotations
 
@@ -48,8 +46,7 @@ def leftovers(device: Device) -> list[str]:
 
 
 def run_program(device: Device, directory: str, command: Sequence[str], limit: float) -> Answer:
-    """Runs a program in `directory` on the device in a session of its own, whose number `clear` finds
-    again.
+    """Runs a program in `directory` on the device in a session of its own, whose number `clear` finds again.
 
     Raises:
       DeviceTimeout, DeviceLost, DeviceOffline, Unauthorised. A status other than 0 is the caller's to judge.

@@ -1,6 +1,4 @@
-"""Finds out what really ran: which delegate took how many nodes, from what the tools log while they load a
-model.
-"""
+"""Finds out what really ran: which delegate took how many nodes, from what the tools log while they load a model."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ _FAILED = re.compile(
 
 
 def own_name(name: str) -> str:
-    """Returns 'xnnpack', 'gpu', 'nnapi' or 'npu' for a delegate as the tools call it; the name itself where
-    unknown.
-    """
+    """Returns 'xnnpack', 'gpu', 'nnapi' or 'npu' for a delegate as the tools call it; the name itself where unknown."""
     return next((ours for ours, pattern in _NAMES if pattern.search(name)), name)
 
 

@@ -1,6 +1,4 @@
-"""The official `benchmark_model`: had from a path or an address, told apart by its `--help`, called with its
-own flags.
-"""
+"""The official `benchmark_model`: from a path or an address, told apart by its `--help`, called with its own flags."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Reads what the benchmark tools print. A number is taken only from output that is whole and agrees with
-itself.
+"""Reads what the benchmark tools print. A number is taken only from output that is whole and agrees with itself.
 
 There are two official programs named `benchmark_model`. The *interpreter* tool (TensorFlow Lite) prints INFO
 lines, with times in microseconds; the *compiled_model* tool (LiteRT) adds a block of results in milliseconds.
@@ -164,9 +163,7 @@ def _compiled_model(lines: Sequence[str], block: Sequence[str]) -> dict[str, Any
 
 
 def _find_block(lines: Sequence[str]) -> list[str] | None:
-    """Returns the lines of the one block of results; None where there is none; raises where it is cut or
-    repeated.
-    """
+    """Returns the lines of the one block of results; None where there is none; raises where it is cut or repeated."""
     starts = [number for number, line in enumerate(lines) if _BLOCK_START.fullmatch(line.strip())]
     if not starts:
         return None
@@ -212,9 +209,7 @@ def _stat(line: str) -> dict[str, Any]:
 
 
 def _latency(stat: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns microseconds into the milliseconds of a report; the tool prints no 90th percentile, so there is
-    none.
-    """
+    """Turns microseconds into the milliseconds of a report; the tool prints no 90th percentile, so there is none."""
     scaled = {name: None if stat[name] is None else stat[name] / 1e3 for name in ("median", "p5", "p95", "min", "max")}
     return {**scaled, "p90": None, "mean": stat["avg"] / 1e3, "std": stat["std"] / 1e3, "runs": stat["count"]}
 

@@ -1,6 +1,4 @@
-"""Reads the files that benchmark tools leave: the result protobuf of both official tools, litert-benchmark's
-JSON.
-"""
+"""Reads the files that benchmark tools leave: the result protobuf of both official tools, litert-benchmark's JSON."""
 
 from __future__ import annotations
 

@@ -77,9 +77,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, multilabel: bool = F
 
 
 def _smoothed(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Returns [N, C] target probabilities: (n + 1) / (n + C) for the true class of n images, 1 / (n + C) for the
-    rest.
-    """
+    """Returns [N, C] target probabilities: (n + 1) / (n + C) for the true class of n images, 1 / (n + C) elsewhere."""
     counts = np.bincount(labels, minlength=classes)[labels][:, None]
     return (np.eye(classes)[labels] * counts + 1) / (counts + classes)
 

@@ -89,8 +89,7 @@ def has_own_records(run: TrainedRun) -> bool:
 
 
 def _are_own(run: TrainedRun, records: str | os.PathLike) -> bool:
-    """Says whether records are those of the run, by the digest in run.json: built anew, with other splits, they are
-    others.
+    """Says whether records are those of the run, by the digest in run.json: built anew with other splits, they differ.
 
     A run of an earlier release states the name of its data set only, and what its model takes: built anew at another
     size or with another preprocessing, they are others, too.

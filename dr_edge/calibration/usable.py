@@ -39,8 +39,7 @@ def at_the_end(temperature: float) -> bool:
 
 
 def caution(temperature: float | None, confidences: np.ndarray, correct: np.ndarray, judged_on: str) -> str | None:
-    """Returns why the probabilities must not be read as such, in a sentence or two; None where nothing measured speaks
-    against it.
+    """Returns why the probabilities must not be read as such; None where nothing measured speaks against it.
 
     Args:
       temperature: that the logits were divided by; None where none was fitted.

@@ -199,9 +199,7 @@ def warp(image: tf.Tensor, matrix: tf.Tensor, interpolation: str, fill: float) -
 
 
 def move_points(points: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    """Moves points [N, 2] float32 (x, y, pixel centres at .5) as `warp` moves the image that they lie on; NaN stays
-    NaN.
-    """
+    """Moves points [N, 2] float32 (x, y, pixel centres at .5) as `warp` moves the image they lie on; NaN stays NaN."""
     linear = tf.reshape(tf.gather(matrix, [0, 1, 3, 4]), [2, 2])
     shift = tf.gather(matrix, [2, 5])
     # The matrix counts pixel centres as whole numbers and leads from the output back to the input.

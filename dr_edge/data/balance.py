@@ -1,6 +1,4 @@
-"""Balance of the classes in training: examples drawn alike, or losses weighed alike. Validation and test never see
-it.
-"""
+"""Balance of the classes in training: examples drawn alike, or losses weighed alike. Never in validation and test."""
 
 from __future__ import annotations
 
@@ -40,8 +38,7 @@ def check(balance: str, balance_label: str | None, task: Task, labels: Collectio
 
 
 def class_weights(counts: np.ndarray) -> np.ndarray:
-    """Returns each class's loss weight [C] float64, so that all classes that occur weigh alike and the mean weight is
-    1.
+    """Returns each class's loss weight [C] float64, so that all that occur weigh alike and the mean weight is 1.
 
     Args:
       counts: [C], examples of each class in the training split.

@@ -1,6 +1,4 @@
-"""Which classes the splits of the records hold: a class without a training photograph cannot be learned, nor another be
-judged.
-"""
+"""Which classes the splits of the records hold: none without photographs can be learned or judged."""
 
 from __future__ import annotations
 
@@ -10,9 +8,7 @@ from dr_edge.data.tasks import Task
 
 
 def check_training_classes(info: RecordsInfo, task: Task) -> None:
-    """Raises ValueError where the training split holds no example of a class, or of the presence or absence of a
-    disease.
-    """
+    """Raises ValueError where the training split lacks a class, or the presence or absence of a disease."""
     lacking = _lacking(info, "train", task)
     if lacking:
         elsewhere = [split for split in ("val", "test") if set(lacking) - set(_lacking(info, split, task))]

@@ -1,6 +1,4 @@
-"""What a poor camera or a careless copy does to a photograph: blur, JPEG artefacts, hidden patches. Stateless, for
-tf.data.
-"""
+"""What poor cameras and careless copies do to photographs: blur, JPEG artefacts, patches. Stateless, for tf.data."""
 
 from __future__ import annotations
 

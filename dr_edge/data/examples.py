@@ -1,6 +1,4 @@
-"""From serialised examples to images and what a task wants to know of them; the steps that `pipeline` maps over
-records.
-"""
+"""From serialised examples to images and what a task asks of them; the steps that `pipeline` maps over records."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ from dr_edge.framework import tf
 def with_target(
     parsed: dict[str, tf.Tensor], task: Task, image_size: int, tables: Sequence[Sequence[int]]
 ) -> dict[str, tf.Tensor]:
-    """Adds "label": [] int32 (classification, -1: left out), [L] float32 (multilabel, -1: missing) or [S, S, M]
-    float32.
+    """Adds "label": [] int32 (classification, -1: omitted), [L] float32 (multilabel, -1: missing) or [S, S, M] float32.
 
     Args:
       parsed: from `records.parse`.

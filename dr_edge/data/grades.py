@@ -1,5 +1,4 @@
-"""The grade of diabetic retinopathy that a name states: "2", "grade 2", "moderate NPDR", "No_DR". Standard library
-only.
+"""The grade of diabetic retinopathy in a name: "2", "grade 2", "moderate NPDR", "No_DR". Standard library only.
 
 The International Clinical DR scale (ICDR), Wilkinson et al., 2003. `build` reads the cells of a column and the names of
 folders with it, `train` the names that records hold.
@@ -27,18 +26,14 @@ _DENYING = words_of(
 
 
 def grade_of(name: str) -> int | None:
-    """Returns the grade that a class name states in a number or in words; None where it states none. A number may lie
-    beyond 4.
-    """
+    """Returns the grade that a class name states in number or words; None where it states none. It may exceed 4."""
     plain = plain_name(name)
     number = re.fullmatch(r"(?:[a-z ]*\b)?(\d+)", plain) or re.match(r"(\d+)\b", plain)
     return int(number[1]) if number else grade_in_words(name)
 
 
 def grade_in_words(name: str) -> int | None:
-    """Returns the grade 0..4 that words such as "Moderate NPDR", "No_DR" or "proliferative" state; None of others and
-    of numbers.
-    """
+    """Returns the grade 0..4 that words such as "Moderate NPDR", "No_DR" or "proliferative" state; else None."""
     plain = plain_name(name)
     words = set(plain.split())
     if reads_plain(plain) and words <= HEALTHY | FILLERS | _DENYING:

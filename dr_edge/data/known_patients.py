@@ -34,9 +34,7 @@ def patients_sentence(content: Mapping[str, Any]) -> str:
 
 
 def not_known(content: Mapping[str, Any]) -> list[str]:
-    """Returns [BY_PHOTOGRAPH] for the reader of the figures where nobody said which photographs are of one patient,
-    else [].
-    """
+    """Returns [BY_PHOTOGRAPH], for the reader, where nobody said which photographs are of one patient, else []."""
     return [BY_PHOTOGRAPH] if str(content.get("patients") or "").startswith(NOT_KNOWN) else []
 
 
@@ -46,8 +44,7 @@ def are_known(content: Mapping[str, Any]) -> bool:
 
 
 def counted(images: int, patients: int | None, of: str = "images") -> str:
-    """Returns "48 images of 30 patients", or, where the records do not know the patients, "48 images of unknown
-    patients".
+    """Returns "48 images of 30 patients", or, where the records name no patients, "48 images of unknown patients".
 
     Args:
       images: how many.

@@ -20,9 +20,7 @@ def stated(info: RecordsInfo, label: str) -> tuple[str, ...]:
 
 
 def positive_values(info: RecordsInfo, label: str) -> tuple[int, ...]:
-    """Returns the values of a label that mean the disease, as the records state or name them; () where nobody says
-    it.
-    """
+    """Returns a label's values that mean the disease, as the records state or name them; () where nobody says it."""
     names = info.content["labels"][label]
     found = stated(info, label)
     return positive.indices(names, found) if found else positive.guess(names, label)
@@ -46,9 +44,7 @@ def tables(info: RecordsInfo, task: Task) -> list[list[int]]:
 
 
 def check(info: RecordsInfo, task: Task) -> None:
-    """Raises ValueError where the values of a task's labels in these records mean something else than the task takes
-    them for.
-    """
+    """Raises ValueError where the values of a task's labels in these records are not what the task takes them for."""
     tables(info, task)
 
 
@@ -79,9 +75,7 @@ def _by_name(info: RecordsInfo, task: Task, held: Sequence[str]) -> list[int]:
 
 
 def _check_grades(info: RecordsInfo, held: Sequence[str]) -> None:
-    """Raises ValueError where value n of "dr_grade" is not called grade n: names that a table sorted by the
-    alphabet.
-    """
+    """Raises ValueError where value n of "dr_grade" is not called grade n: names that a table sorted by alphabet."""
     wrong = [f"{index} is {name!r}" for index, name in enumerate(held) if grade_of(name) != index]
     if wrong:
         raise ValueError(
@@ -103,9 +97,7 @@ def _check_reach(info: RecordsInfo, task: Task, held: Sequence[str]) -> None:
 
 
 def _check_order(info: RecordsInfo, task: Task, held: Sequence[str]) -> None:
-    """Raises ValueError where a task that does not know the names of its records would call a class by another's
-    name.
-    """
+    """Raises ValueError where a task that knows no names of its records would call a class by another's name."""
     names = list(task.class_names)
     if sorted(held) == sorted(names) and list(held) != names:
         raise ValueError(
@@ -122,9 +114,7 @@ def _check_order(info: RecordsInfo, task: Task, held: Sequence[str]) -> None:
 
 
 def presence(info: RecordsInfo, label: str) -> list[int]:
-    """Returns 1 for each value of a label that means that its disease is present: of numbers and grades those from 1
-    on.
-    """
+    """Returns 1 for each value of a label that means its disease: of numbers and grades those from 1 on."""
     names = list(info.content["labels"][label])
     ill: Sequence[int] = ()
     if label != positive.GRADE_LABEL or grade_of(names[0]) != 0:

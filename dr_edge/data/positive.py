@@ -103,9 +103,7 @@ def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") 
 
 
 def sentence(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str:
-    """Returns "Disease: glaucoma; healthy: normal", or that no class is known to be the disease; `label`: as for
-    `guess`.
-    """
+    """Returns "Disease: glaucoma; healthy: normal", or that no disease is known; `label`: as for `guess`."""
     ill = [name for index, name in enumerate(class_names) if index in positive]
     others = [name for index, name in enumerate(class_names) if index not in positive]
     if not ill:
@@ -170,8 +168,7 @@ def indices(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...
 
 
 def turned(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Returns operating points of one of two classes as those of the other: the same decisions, told the other way
-    round.
+    """Returns operating points of one class of two as the other's: the same decisions, told the other way round.
 
     Whoever is not called the one is called the other, so that the sensitivity for one is the specificity for the other.
     A point named for the one promise then keeps the other.

@@ -201,9 +201,7 @@ def shard_name(split: str, index: int, count: int) -> str:
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
-    """Returns ids [N] bytes, as TensorFlow reads them from records, as [N] str; numpy's own astype(str) takes ASCII
-    only.
-    """
+    """Returns ids [N] bytes of TensorFlow's reader as [N] str; numpy's own astype(str) takes ASCII only."""
     return np.array([value.decode("utf-8") for value in values], dtype=str)
 
 

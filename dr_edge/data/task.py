@@ -1,6 +1,4 @@
-"""A task: what a model is asked, which labels or masks say it, and which of its classes mean that the disease is
-there.
-"""
+"""A task: what a model is asked, which labels or masks say it, and which of its classes mean the disease."""
 
 from __future__ import annotations
 
@@ -123,9 +121,7 @@ class Task:
 
     @property
     def caution(self) -> str | None:
-        """What to say to whoever reads the answers of a model whose positive class was assumed or reads as healthy;
-        else None.
-        """
+        """What to tell readers of a model's answers whose positive class was assumed or reads as healthy; else None."""
         if self.positive_assumed:
             return positive_lib.assumed_words(self.class_names)
         if self.kind != "classification":

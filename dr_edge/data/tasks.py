@@ -55,8 +55,7 @@ def label(
     positive: str | int | Sequence[str | int] | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> LabelTask:
-    """One class per value of the label `name`, called as the records call them (for folder-per-class data: name =
-    "class").
+    """One class per value of the label `name`, called as in the records (for folder-per-class data: name = "class").
 
     Args:
       name: of the label in the records.

@@ -1,5 +1,4 @@
-"""tf.train.Example and TFRecord as bytes, without TensorFlow: building and checking records then starts at once and
-stays small.
+"""tf.train.Example and TFRecord as bytes, without TensorFlow: building and checking start at once and stay small.
 
 Both formats are fixed and public. An Example is the protocol buffer map<string, Feature>, written with its names
 sorted, as TensorFlow's deterministic serialisation does; a TFRecord frame is length, checksum, data, checksum (CRC-32C,

@@ -1,5 +1,4 @@
-"""Pictures to look at: a photograph beside itself with the heat map on it, a colour bar and the answer in
-words.
+"""Pictures to look at: a photograph beside itself with the heat map on it, a colour bar and the answer in words.
 
 numpy and OpenCV only, so that a phone-side tool can draw the same picture without TensorFlow. OpenCV 5 brings
 its own scalable font, so that the pictures look the same everywhere.
@@ -270,9 +269,7 @@ def _write(
     width: int,
     weight: int = 400,
 ) -> None:
-    """Writes one line of text at the baseline `place`, in place; letters shrink until it fits, then the end
-    is cut.
-    """
+    """Writes one line of text at the baseline `place`, in place; letters shrink until it fits, then the end is cut."""
     words = words.encode(
         "utf-8", "replace"
     ).decode()  # a file name that is no text stops OpenCV with a segmentation fault

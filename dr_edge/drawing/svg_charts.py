@@ -135,8 +135,7 @@ def scatter(
 
 
 def balance(rows: Sequence[tuple[str, Sequence[int]]], names: Sequence[str]) -> Markup:
-    """Draws one horizontal bar per row, divided by class; a name that is too long to stand before its bar stands above
-    it.
+    """Draws one horizontal bar per row, divided by class; a name too long to stand before its bar stands above it.
 
     Args:
       rows: (split, or split and disease; images per class).

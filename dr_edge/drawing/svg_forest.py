@@ -70,9 +70,7 @@ def bars(rows: Sequence[tuple[str, float]], name: str) -> Markup:
 
 
 def shortened(label: str) -> str:
-    """Returns a label of at most MOST_CHARACTERS: a longer one keeps its end, where layers' names differ, and a
-    start.
-    """
+    """Returns a label of at most MOST_CHARACTERS: a longer one keeps its end, where layers differ, and a start."""
     if len(label) <= MOST_CHARACTERS:
         return label
     tail = 2 * MOST_CHARACTERS // 3

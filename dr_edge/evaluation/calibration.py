@@ -1,6 +1,4 @@
-"""Whether "90 %" means nine times out of ten: calibration before and after the run's temperature, which was fitted on
-validation.
-"""
+"""Whether "90 %" means nine times out of ten: calibration before and after the temperature fitted on validation."""
 
 from __future__ import annotations
 

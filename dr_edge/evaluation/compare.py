@@ -130,9 +130,7 @@ def _trained_elsewhere(contents: list[dict[str, Any]]) -> list[str]:
 
 
 def _undefined(task: Task, table: Predictions) -> list[str]:
-    """Returns a sentence on the diseases or classes whose AUC the common images do not define; [] where there is
-    none.
-    """
+    """Returns a sentence on diseases or classes whose AUC the common images leave undefined; [] where there is none."""
     if task.kind == "multilabel":
         answers = table.labels.T
         lacking = [name for name, known in zip(task.class_names, answers, strict=True) if not _both(known)]
@@ -153,9 +151,7 @@ def _both(labels: np.ndarray) -> bool:
 
 
 def _same_task(contents: list[dict[str, Any]], run_a: str | os.PathLike, run_b: str | os.PathLike) -> Task:
-    """Returns run A's task, or raises ValueError where run B answers another one. Of masks, the points beside them
-    may differ.
-    """
+    """Returns run A's task, or raises ValueError where run B has another. The points beside masks may differ."""
     tasks = [Task.from_json(content["task"]) for content in contents]
     asked = [
         (

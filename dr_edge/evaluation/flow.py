@@ -44,8 +44,7 @@ NO_THRESHOLDS = (
 
 
 def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
-    """Writes RUN/evaluation/<split>/{metrics.json, predictions.csv, report.html}; replaces an older
-    evaluation whole.
+    """Writes RUN/evaluation/<split>/{metrics.json, predictions.csv, report.html}; replaces an older evaluation whole.
 
     Returns:
       The content of metrics.json.
@@ -95,9 +94,7 @@ def _check_split(records: str, split: str, run: TrainedRun) -> None:
 
 
 def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging: Path) -> dict[str, Any]:
-    """Evaluates a classification or multilabel run; writes predictions and report, returns metrics.json's
-    content.
-    """
+    """Evaluates a classification or multilabel run; writes predictions and report, returns metrics.json's content."""
     basis = store.basis(run, records)
     fit, task = basis.fit, run.task
     if fit is not None:  # what is judged here is what a bundle will say
@@ -183,9 +180,7 @@ def _operating_points(
 def _validation(
     run: TrainedRun, basis: Basis, records: str, settings: Settings, test: Predictions
 ) -> Predictions | None:
-    """Returns what the run says of the validation images of the records that it is fitted on; None where those are
-    gone.
-    """
+    """Returns what the run says of the validation images of the records it is fitted on; None where they are gone."""
     if basis.records is None or not store.has_split(basis.records, "val"):
         return None
     if settings.split == "val" and Path(records).resolve() == Path(basis.records).resolve():

@@ -44,9 +44,7 @@ def mistakes(task: Task, predictions: Predictions, count: int) -> list[tuple[int
 
 
 def right_answers(task: Task, predictions: Predictions, count: int) -> list[tuple[int, int]]:
-    """Returns (row, answered class) of up to `count` right answers, drawn at random but from each class in
-    turn.
-    """
+    """Returns (row, answered class) of up to `count` right answers, drawn at random but from each class in turn."""
     rows, classes, _, right = _answers(task, predictions)
     drawn = np.random.default_rng(SEED).permutation(np.flatnonzero(right))
     queues = {index: [place for place in drawn if classes[place] == index] for index in range(len(task.class_names))}
@@ -65,9 +63,7 @@ def largest_feature_distance(
 
 
 def _answers(task: Task, predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns row, class, confidence and rightness of every answer (of a disease: where it was found or is
-    there).
-    """
+    """Returns row, class, confidence and rightness of every answer (of a disease: where it was found or is there)."""
     if task.kind == "classification":
         confidence = predictions.probabilities.max(axis=1)
         return (

@@ -47,17 +47,13 @@ def one_line(content: dict[str, Any]) -> str:
 
 
 def said(content: dict[str, Any]) -> list[str]:
-    """Returns what `evaluate` says of a metrics.json: the verdict, the numbers, and whether the probabilities can be
-    used.
-    """
+    """Returns what `evaluate` says of a metrics.json: verdict, numbers, and whether the probabilities can be used."""
     unusable = content.get("calibration", {}).get("caution")  # masks have no calibration
     return [content["verdict"]["text"], one_line(content)] + [unusable] * (unusable is not None)
 
 
 def summary(content: dict[str, Any]) -> list[str]:
-    """Returns the result of a classification or multilabel metrics.json in sentences that need no
-    statistics.
-    """
+    """Returns the result of a classification or multilabel metrics.json in sentences that need no statistics."""
     task, values = Task.from_json(content["task"]), content["metrics"]
     judged = f"{counted(content['images'], values['patients'])} from the {content['split']} split"
     if task.kind == "multilabel":

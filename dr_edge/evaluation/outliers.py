@@ -1,6 +1,4 @@
-"""How far the judged images lie from what the model was trained on (Mahalanobis distance of penultimate
-features).
-"""
+"""How far the judged images lie from what the model was trained on (Mahalanobis distance of penultimate features)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The paired bootstrap: both runs see the same draws of patients, so that what is hard about a draw is hard for both
-and cancels.
-"""
+"""The paired bootstrap: both runs see the same draws of patients, so that a hard draw is hard for both and cancels."""
 
 from __future__ import annotations
 

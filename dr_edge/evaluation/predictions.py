@@ -110,9 +110,7 @@ def predict_split(
 
 
 def with_features(model: Any) -> tuple[Any, bool]:
-    """Returns a model that gives [logits, penultimate features], and True; `model` and False without such a
-    layer.
-    """
+    """Returns a model that gives [logits, penultimate features], and True; `model` and False without such a layer."""
     from dr_edge.framework import keras
 
     if "penultimate" not in {layer.name for layer in model.layers}:
@@ -121,8 +119,7 @@ def with_features(model: Any) -> tuple[Any, bool]:
 
 
 def to_csv(predictions: Predictions, task: Task) -> str:
-    """Returns the table as CSV: id, patient, label(s), p_<class> ..., predicted, laterality, quality, height,
-    width.
+    """Returns the table as CSV: id, patient, label(s), p_<class> ..., predicted, laterality, quality, height, width.
 
     A classification's label and prediction are class names; a disease's are 1, 0 or empty (not known).
     """

@@ -25,9 +25,7 @@ HISTOGRAM_BINS = 20
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Cards of the report: the surest mistakes, right answers drawn at random, images least like those of
-    training.
-    """
+    """Cards of the report: the surest mistakes, right answers drawn at random, images least like those of training."""
 
     mistakes: list[Card]
     right: list[Card]
@@ -41,9 +39,7 @@ def render(
     test: Predictions,
     pictures: Pictures,
 ) -> str:
-    """Returns the report of a classification or multilabel run as HTML that refers to nothing outside
-    itself.
-    """
+    """Returns the report of a classification or multilabel run as HTML that refers to nothing outside itself."""
     task = run.task
     return (
         environment()
@@ -124,9 +120,7 @@ def _score_chart(task: Task, test: Predictions) -> dict[str, Any] | None:
 
 
 def _healthy_first(task: Task) -> list[tuple[int, str]]:
-    """Returns (index, class name), those without the disease first: they get the same colour whatever the folders'
-    names.
-    """
+    """Returns (index, class name), those without the disease first: their colour is the same whatever the names."""
     return sorted(enumerate(task.class_names), key=lambda pair: pair[0] in task.positive)
 
 

@@ -42,9 +42,7 @@ class Settings:
 
 
 def counted_patients(described: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Returns values with "patients" None where the judged records do not know them: a count of photographs is none of
-    patients.
-    """
+    """Returns values with "patients" None where the records do not know them: photographs are not patients."""
     return values if described["patients_known"] else values | {"patients": None}
 
 

@@ -17,8 +17,7 @@ from dr_edge.runs import TrainedRun
 
 
 def judged_on(run: TrainedRun, records: str | os.PathLike, split: str) -> dict[str, Any]:
-    """Returns what decides whether a verdict can be good (`is_unseen`): split, trained_on_these_records,
-    seen_in_training.
+    """Returns what decides if a verdict can be good (`is_unseen`): split, trained_on_these_records, seen_in_training.
 
     Args:
       run: the finished run.

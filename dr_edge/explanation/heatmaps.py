@@ -239,9 +239,7 @@ PIXELWISE = ("saliency", "smoothgrad", "integrated_gradients")  # of the input: 
 
 
 def methods_of(model: Any) -> tuple[str, ...]:
-    """Returns the keys of METHODS that can explain `model`: without a layer `cam_features` (a vision transformer)
-    PIXELWISE.
-    """
+    """Returns the keys of METHODS that can explain `model`: PIXELWISE without `cam_features` (a vision transformer)."""
     return tuple(METHODS) if FEATURE_LAYER in {layer.name for layer in model.layers} else PIXELWISE
 
 
@@ -267,9 +265,7 @@ def _normalised(heat: np.ndarray, pixelwise: bool) -> np.ndarray:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences what tf-keras-vis 0.8.7 does on each call: scipy by an old name, one input passed as a
-    list.
-    """
+    """Silences what tf-keras-vis 0.8.7 does on each call: scipy by an old name, one input passed as a list."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Please import `zoom`", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
@@ -278,9 +274,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _seeded_global_numpy(seed: int) -> Iterator[None]:
-    """SmoothGrad's noise comes from numpy's global generator: seeded for equal maps, and put back
-    afterwards.
-    """
+    """SmoothGrad's noise comes from numpy's global generator: seeded for equal maps, and put back afterwards."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:

@@ -1,5 +1,4 @@
-"""Says what kind of picture a fundus photograph is: in colour, greyscale, normalised already, or with its channels in
-another order.
+"""Says what kind of picture a fundus photograph is: colour, greyscale, normalised, or with channels in another order.
 
 A model answers every picture of the right shape, also one whose channels are swapped or that was Graham-normalised
 before, and its answer is then worth nothing. Both are measured on a 96-pixel copy of the crop, which takes a
@@ -153,9 +152,7 @@ def _local_average(levels: np.ndarray, lit: np.ndarray, sigma: float) -> np.ndar
 
 
 def _flatness_features(levels: np.ndarray, near: np.ndarray, far: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Returns [4]: how far the medians lie from 128, and how much there is of fine, middle and coarse detail, as
-    logarithms.
-    """
+    """Returns [4]: how far the medians lie from 128, and log amounts of fine, middle and coarse detail."""
     median = np.median(levels[inside], axis=0)
     fine, middle, coarse = ((part[inside]).std(axis=0).mean() for part in (levels - near, near - far, far))
     return np.log([np.abs(median - 128).max() + 5, fine + 1, middle + 1, coarse + 1])
@@ -179,9 +176,7 @@ def _channel_features(levels: np.ndarray, near: np.ndarray, lit: np.ndarray) -> 
 
 
 def _order(levels: np.ndarray, near: np.ndarray, lit: np.ndarray) -> str:
-    """Returns the order of the channels that explains the colours far better than red, green, blue; "" where none
-    does.
-    """
+    """Returns the channel order that explains the colours far better than red, green, blue; "" where none does."""
     red, _, blue = levels[lit].mean(axis=0)
     if blue - red > _BLUER:  # inverted colours, which are pale
         return "BGR"

@@ -116,9 +116,7 @@ def _rim(points: np.ndarray, middle: np.ndarray, best: np.ndarray, tolerance: fl
 
 
 def _solve(points: np.ndarray, squashed: bool) -> np.ndarray:
-    """Returns [T, 4] (x, y, radius, aspect): the algebraic least-squares rim of each of [T, N, 2]; NaN for
-    none.
-    """
+    """Returns [T, 4] (x, y, radius, aspect): the algebraic least-squares rim of each of [T, N, 2]; NaN for none."""
     x, y = points[..., 0], points[..., 1]
     one = np.ones_like(x)
     if squashed:  # y^2 = a x^2 + b x + c y + d
@@ -163,9 +161,7 @@ def _distances(points: np.ndarray, rims: np.ndarray) -> np.ndarray:
 def _arcs(
     points: np.ndarray, rim: tuple[float, float, float, float], shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (visible, seen), [180] bool each: two-degree arcs that lie inside the frame; those with a
-    point.
-    """
+    """Returns (visible, seen), [180] bool each: two-degree arcs that lie inside the frame; those with a point."""
     x, y, radius, aspect = rim
     bins = 180
     angles = (np.arange(bins) + 0.5) * (2 * np.pi / bins)

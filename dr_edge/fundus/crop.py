@@ -107,9 +107,7 @@ def crop_points(xy: np.ndarray, fov: FieldOfView, size: int) -> np.ndarray:
 
 
 def uncrop_points(xy: np.ndarray, fov: FieldOfView, size: int) -> np.ndarray:
-    """Carries points (x, y) in pixels of the crop, [N, 2], back to pixels of the image: the inverse of
-    `crop_points`.
-    """
+    """Carries points (x, y) in pixels of the crop, [N, 2], back to pixels of the image: inverse of `crop_points`."""
     top, left, bottom, right = fov.box
     scale = np.array([right - left, bottom - top]) / size
     return (_points(xy) + 0.5) * scale + (left, top) - 0.5
@@ -132,9 +130,7 @@ def uncrop_mask(mask: np.ndarray, fov: FieldOfView, height: int, width: int) -> 
 
 
 def disc_mask(size: int, radius_fraction: float = 1.0) -> np.ndarray:
-    """Returns [size, size] bool, True where a pixel's centre lies inside the disc of `radius_fraction` * size
-    / 2.
-    """
+    """Returns [size, size] bool, True where a pixel's centre lies inside the disc of `radius_fraction` * size / 2."""
     if size < 1:
         raise ValueError(f"size must be at least 1. Received: {size}.")
     offset = np.arange(size) - (size - 1) / 2
@@ -148,17 +144,13 @@ def brightest(image: np.ndarray) -> np.ndarray:
 
 
 def halved(image: np.ndarray) -> np.ndarray:
-    """Returns [H // 2, W // 2, ...] uint8: exact averages of four pixels, which OpenCV does fastest; an odd last line
-    is left out.
-    """
+    """Returns [H // 2, W // 2, ...] uint8: exact averages of four pixels, by OpenCV; an odd last line is left out."""
     height, width = image.shape[0] // 2, image.shape[1] // 2
     return cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
 def border_of(image: np.ndarray) -> np.ndarray:
-    """Returns [2 (H + W), ...], the pixels of the first and the last row and column; those of the corners stand
-    twice.
-    """
+    """Returns [2 (H + W), ...], the pixels of the first and last row and column; the corners' stand twice."""
     return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
 
 
@@ -203,9 +195,7 @@ def _cut(image: np.ndarray, top: int, left: int, bottom: int, right: int) -> np.
 
 
 def _area_average(image: np.ndarray, start: float, stop: float, size: int) -> np.ndarray:
-    """Averages axis 0 over `size` equal intervals of start .. stop (slice bounds); zero outside. Returns
-    float32.
-    """
+    """Averages axis 0 over `size` equal intervals of start .. stop (slice bounds); zero outside. Returns float32."""
     length = image.shape[0]
     sums = np.zeros((length + 1, *image.shape[1:]), np.float32)  # exact: at most 255 * 65,000 < 2 ** 24
     np.cumsum(image, axis=0, dtype=np.float32, out=sums[1:])

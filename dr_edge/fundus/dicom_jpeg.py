@@ -1,5 +1,4 @@
-"""The colours of a JPEG inside a DICOM file: decoders must take for RGB or YCbCr what the data set and the JPEG
-together mean.
+"""The colours of a JPEG inside a DICOM file: RGB or YCbCr is what the data set and the JPEG together mean.
 
 As pydicom decides: component names R, G, B mean RGB, a JFIF segment means YCbCr, an Adobe segment what it says; where
 the JPEG is silent, the data set's photometric interpretation counts. libjpeg would take every silent JPEG for YCbCr.

@@ -1,5 +1,4 @@
-"""From the stored values of a DICOM frame to 8 bits: rescale, window and VOI LUT through pydicom, of grey pictures
-only.
+"""From stored values of a DICOM frame to 8 bits: rescale, window and VOI LUT through pydicom, of grey pictures only.
 
 The standard defines them for no colour picture, and pydicom refuses them there. Where the values' range of display is
 not stated, the picture is refused: it might come out black, or inverted.
@@ -59,8 +58,7 @@ def grey_levels(pixels: np.ndarray, dataset: Any, photometric: str) -> np.ndarra
 
 
 def grey_table(dataset: Any, photometric: str, bits: int) -> np.ndarray | None:
-    """Returns what becomes of each value that a grey frame can hold, [2 ** bits] uint8 from the lowest on; None for no
-    change.
+    """Returns what becomes of each value of a grey frame, [2 ** bits] uint8 from the lowest on; None for no change.
 
     Raises:
       PhotographError: rescaled or signed values without a window: which are black and white is not stated.

@@ -68,9 +68,7 @@ def file_name(head: bytes) -> str:
 
 
 def is_picture(path: str | os.PathLike) -> bool:
-    """Tells by its first bytes whether a regular file is a picture, of a format that is read or of one that is refused
-    by name.
-    """
+    """Tells by its first bytes whether a regular file is a picture, of a format read or refused by name."""
     try:
         if not os.path.isfile(path):  # a pipe would block for ever
             return False

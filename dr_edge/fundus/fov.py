@@ -142,9 +142,7 @@ def _search(brightest_channel: np.ndarray) -> tuple[Rim | None, np.ndarray]:
 
 
 def _is_evident(rim: Rim) -> bool:
-    """Returns whether enough of a rim is seen: a long arc, or the corners of a frame that a larger disc
-    fills.
-    """
+    """Returns whether enough of a rim is seen: a long arc, or the corners of a frame that a larger disc fills."""
     if rim.support < 0.35 or rim.support + rim.explained < 1.0:
         return False
     corners = rim.quarters >= 3 and rim.support > 0.65 and rim.explained > 0.9 and rim.arc >= 12
@@ -168,9 +166,7 @@ def _without_white_frame(brightness: np.ndarray) -> np.ndarray:
 
 
 def _without_neutral_frame(small: np.ndarray) -> np.ndarray:
-    """Returns the picture with the even grey of 128 around it, which normalisation leaves, painted black; else the
-    picture itself.
-    """
+    """Returns the picture with the even grey 128 that normalisation leaves around it painted black; else as it is."""
     high, low = brightest(small), 255 - brightest(255 - small)
     kernel = np.ones((5, 5), np.uint8)
     calm = (

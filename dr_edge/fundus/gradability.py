@@ -92,8 +92,7 @@ def _check_surroundings(small: np.ndarray, rim: Rim | None, region: np.ndarray, 
 
 
 def check_whole(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
-    """Raises NotFundusError when a good part of the disc lies outside the picture or is black: what is there is not
-    seen.
+    """Raises NotFundusError when much of the disc lies outside the picture or is black: what is there is not seen.
 
     Args:
       small: [h, w, 3] uint8 RGB.

@@ -140,8 +140,7 @@ def grey_normalise(crop: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def blur_plan(size: int, sigma_ratio: float) -> tuple[int, np.ndarray]:
-    """Returns (pool, kernel): by how much to reduce a crop of `size`, and the 1-D Gaussian to blur the copy
-    with.
+    """Returns (pool, kernel): by how much to reduce a crop of `size`, and the 1-D Gaussian to blur the copy with.
 
     The kernel, [K] float32 with sum 1, is narrower than the target Gaussian by what averaging over `pool`
     pixels and linear enlarging by `pool` add: a variance of (pool^2 - 1) / 4.
@@ -159,9 +158,7 @@ def blur_plan(size: int, sigma_ratio: float) -> tuple[int, np.ndarray]:
 
 @functools.cache
 def disc_weight(size: int, pool: int) -> np.ndarray:
-    """Returns [size / pool] * 2 float32 0..1: how much of each cell lies in the disc that Graham's average is
-    over.
-    """
+    """Returns [size / pool] * 2 float32 0..1: how much of each cell lies in the disc that Graham's average is over."""
     return _frozen(_reduce(disc_mask(size, GRAHAM["disc"]).astype(np.float32), size // pool))
 
 

@@ -17,8 +17,7 @@ from dr_edge.fundus.graham import EMPTY, GRAHAM, GREY, LUMINANCE, NEUTRAL, blur_
 
 @keras.saving.register_keras_serializable(package="dr_edge")
 class GrahamNormalisation(keras.layers.Layer):
-    """Maps a raw square crop, [B, S, S, 3] float32 0..255, to its Graham normalisation, the same shape and
-    range.
+    """Maps a raw square crop, [B, S, S, 3] float32 0..255, to its Graham normalisation, the same shape and range.
 
     The layer has no weights. S must be known when the layer is built.
 
@@ -98,8 +97,7 @@ class GrahamNormalisation(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="dr_edge")
 class GreyNormalisation(keras.layers.Layer):
-    """Maps a raw square crop, [B, S, S, 3] float32 0..255, to what `grey_normalise` makes of it, same shape
-    and range.
+    """Maps a raw square crop, [B, S, S, 3] float32 0..255, to what `grey_normalise` makes of it, same shape and range.
 
     The layer has no weights. The values of the crop are whole numbers, as in a picture; S must be known.
     """

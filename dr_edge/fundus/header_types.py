@@ -1,6 +1,4 @@
-"""What is said of an image file before it is decoded, and the error of one that cannot be taken. Standard library
-only.
-"""
+"""What is said of an image file before it is decoded, and the error of one not taken. Standard library only."""
 
 from __future__ import annotations
 

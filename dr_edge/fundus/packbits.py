@@ -1,6 +1,4 @@
-"""How many bytes a PackBits stream unpacks to, without unpacking it: strips of TIFFs, and RLE segments of DICOM
-files.
-"""
+"""How many bytes a PackBits stream unpacks to, without unpacking it: strips of TIFFs, RLE segments of DICOM."""
 
 from __future__ import annotations
 

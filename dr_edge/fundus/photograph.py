@@ -71,9 +71,7 @@ def decode_photograph(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: in
 def read_scaled(
     path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS, min_side: int | None = None
 ) -> tuple[np.ndarray, int]:
-    """As `read_photograph`, and returns (image, denominator): pixel edge x of `image` is x * denominator in
-    the file.
-    """
+    """As `read_photograph`, but returns (image, denominator): edge x of `image` is x * denominator in the file."""
     data = read_file(path, max_pixels)
     try:
         return decode_scaled(data, max_pixels=max_pixels, min_side=min_side)
@@ -166,9 +164,7 @@ def _decode_dicom(data: bytes, max_pixels: int, min_side: int | None) -> Decoded
 
 
 def _upright_size(image: np.ndarray, denominator: int, header: ImageHeader) -> tuple[int, int]:
-    """Returns (height, width) of the upright photograph; only a JPEG is reduced, and its header states how EXIF turns
-    it.
-    """
+    """Returns (height, width) of the upright photograph; only JPEG is reduced; its header states how EXIF turns it."""
     if denominator == 1:
         return int(image.shape[0]), int(image.shape[1])
     return (header.width, header.height) if header.orientation > 4 else (header.height, header.width)
@@ -232,9 +228,7 @@ def _decode_deep(data: bytes, header: ImageHeader) -> np.ndarray | None:
 
 
 def _over_black(image: np.ndarray) -> np.ndarray:
-    """Returns [H, W, 3] uint8 RGB of a picture with transparency laid over black; what was hidden stays
-    hidden.
-    """
+    """Returns [H, W, 3] uint8 RGB of a picture with transparency laid over black; what was hidden stays hidden."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.ndim == 2:

@@ -55,9 +55,7 @@ def shows_several(small: np.ndarray, brightness: np.ndarray) -> bool:
 
 
 def _without_bars(small: np.ndarray, standing_out: np.ndarray) -> np.ndarray:
-    """Returns `standing_out` without lit rows and columns of one colour from edge to edge, which stand between
-    pictures.
-    """
+    """Returns `standing_out` without lit lines of one colour from edge to edge, which stand between pictures."""
     kept = standing_out
     for axis in (0, 1):
         even = (small.max(axis=axis).astype(np.int16) - small.min(axis=axis)).max(axis=-1) <= _BAR
@@ -68,9 +66,7 @@ def _without_bars(small: np.ndarray, standing_out: np.ndarray) -> np.ndarray:
 
 
 def _against_border(small: np.ndarray) -> np.ndarray | None:
-    """Returns [h, w] uint8, how far each pixel lies from the colour of an even, lit border; None where there is
-    none.
-    """
+    """Returns [h, w] uint8, how far each pixel lies from the colour of an even lit border; None where there is none."""
     border = border_of(small).astype(np.int16)
     colour = np.median(border, axis=0)
     even = (np.abs(border - colour) <= _EVEN).all(axis=1).mean() >= _BORDER

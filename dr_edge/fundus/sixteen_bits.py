@@ -1,6 +1,4 @@
-"""Pictures with 16 bits a sample of which fewer are used: cameras store 10, 12 or 14 bits so, and decoders give a black
-picture.
-"""
+"""Pictures whose 16-bit samples use 10, 12 or 14 bits, as cameras store them: decoders give a black picture."""
 
 from __future__ import annotations
 

@@ -103,9 +103,7 @@ def _check_data(data: bytes, page: Page) -> None:
 
 
 def _needed(page: Page, index: int) -> tuple[int, ...]:
-    """Returns how many bytes a strip or tile may unpack to, the most last: a last strip may be padded to the full
-    number of rows.
-    """
+    """Returns how many bytes a strip or tile may unpack to, the most last: the last may be padded to its full rows."""
     height, width = page.size
     samples = 1 if page.first(284, 1) == 2 else page.first(277, 1)
     bits = page.first(258, 1)

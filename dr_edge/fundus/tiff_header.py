@@ -1,5 +1,4 @@
-"""What a TIFF says of itself: its pages, which of them is the photograph, and whether it is stored in a way that is
-read right.
+"""What a TIFF says of itself: its pages, which of them is the photograph, and whether its storage is read right.
 
 Standard library only; what is kept of the directories grows with the file, not with what its tags state. Pillow's
 reader of directories is not taken: it reads no big-endian BigTIFF, of a doubled tag it takes the last (libtiff the
@@ -121,9 +120,7 @@ def read_pages(data: bytes) -> list[Page]:
 def _read_directory(
     data: bytes, at: int, order: str, big: bool, kept: int
 ) -> tuple[dict[int, tuple[int, ...]], int, int]:
-    """Returns the values of the tags that are asked for, where the directory ends, and `kept`, the bytes of all values
-    so far.
-    """
+    """Returns the values of the tags asked for, where the directory ends, and `kept`, the bytes of values so far."""
     (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
     at += 8 if big else 2
     length, long = (20, "Q") if big else (12, "I")

@@ -78,8 +78,7 @@ def focal(gamma: float = 2.0, class_weights: Sequence[float] | None = None) -> L
 
 @gin.configurable(module="losses")
 def binary_focal(gamma: float = 2.0, alpha: float | None = 0.25) -> Loss:
-    """Sigmoid focal loss for multilabel and segmentation tasks (Lin et al., 2017); missing targets (-1) count for
-    nothing.
+    """Sigmoid focal loss for multilabel and segmentation tasks (Lin et al., 2017); missing targets (-1) are left out.
 
     Args:
       gamma: >= 0, see `focal`.

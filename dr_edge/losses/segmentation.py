@@ -90,9 +90,7 @@ def _check_positive(name: str, **values: float) -> None:
 
 
 def _parts(label: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns truth and probabilities [B, S, S, M] (0 where the mask is missing), and which are known [B, M],
-    float32.
-    """
+    """Returns truth and probabilities [B, S, S, M] (0 where a mask is missing), which are known [B, M]; float32."""
     known = tf.cast(tf.reduce_all(label >= 0, AXES, keepdims=True), tf.float32)
     drawn = tf.sigmoid(tf.cast(logits, tf.float32)) * known
     return tf.maximum(tf.cast(label, tf.float32), 0.0) * known, drawn, known[:, 0, 0]

@@ -88,9 +88,7 @@ def bootstrap(
 
 
 def percentile_interval(values: np.ndarray, level: float = LEVEL) -> Interval:
-    """Returns the percentile interval of bootstrap `values` [draws]; NaN draws are left out and not
-    counted.
-    """
+    """Returns the percentile interval of bootstrap `values` [draws]; NaN draws are left out and not counted."""
     if not 0 < level < 1:
         raise ValueError(f"An interval's level lies between 0 and 1. Received: {level}.")
     finite = values[np.isfinite(values)]
@@ -124,9 +122,7 @@ def weighted_mean(values: np.ndarray) -> Statistic:
 
 
 def weighted_share(numerator: np.ndarray, denominator: np.ndarray) -> Statistic:
-    """Returns a statistic: the share of images in `denominator` [N] bool that are in `numerator` too
-    (sensitivity ...).
-    """
+    """Returns a statistic: the share of `denominator` [N] bool that is in `numerator` too (sensitivity ...)."""
     below = np.asarray(denominator, dtype=np.float64)
     above = np.asarray(numerator, dtype=np.float64) * below
 
@@ -182,16 +178,12 @@ def mean_of_defined(parts: Sequence[Statistic]) -> Statistic:
 
 
 def on_rows(rows: np.ndarray, part: Statistic) -> Statistic:
-    """Returns `part`, which is of some images only, as a statistic of the weights of all; `rows` [N] bool says
-    which.
-    """
+    """Returns `part`, of some images only, as a statistic of the weights of all; `rows` [N] bool says which."""
     return lambda weights: part(weights[:, rows])
 
 
 def weighted_kappa(labels: np.ndarray, predicted: np.ndarray, classes: int) -> Statistic:
-    """Returns a statistic: Cohen's kappa with quadratic weights of `labels` and `predicted` [N] in
-    0..classes-1.
-    """
+    """Returns a statistic: Cohen's kappa with quadratic weights of `labels` and `predicted` [N] in 0..classes-1."""
     cells = np.eye(classes * classes)[np.asarray(labels) * classes + np.asarray(predicted)]  # [N, C*C]
     grid = np.arange(classes)
     penalty = (grid[:, None] - grid[None, :]) ** 2

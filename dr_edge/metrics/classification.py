@@ -102,9 +102,7 @@ def _check_sums(probabilities: np.ndarray) -> None:
 def _per_class(
     labels: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]:
-    """Returns the metrics of each class against all others, and recall and F1 of the classes, [C], NaN where
-    undefined.
-    """
+    """Returns each class's metrics against all others, and recall and F1 of the classes [C], NaN where undefined."""
     from sklearn.metrics import precision_recall_fscore_support
 
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -178,9 +176,7 @@ def check_labels(labels: np.ndarray, lowest: int, highest: int) -> None:
 def _overall_auc(
     labels: np.ndarray, probabilities: np.ndarray, areas: Sequence[float | None], present: np.ndarray, disease: int
 ) -> tuple[float | None, bootstrap.Statistic | None]:
-    """Returns the AUC of class `disease` (two classes) or the mean one-versus-rest AUC of the classes present, and
-    its statistic.
-    """
+    """Returns the AUC of class `disease` (two classes) or the mean one-versus-rest AUC, and its statistic."""
     if len(present) < 2:
         return None, None
     if len(areas) == 2:
@@ -200,9 +196,7 @@ def bootstrap_intervals(
     draws: int,
     notes: list[str],
 ) -> dict[str, Any]:
-    """Returns {<name>_interval: [low, high] or None, auc_draws: n}; explains a missing AUC interval in
-    `notes`.
-    """
+    """Returns {<name>_interval: [low, high] or None, auc_draws: n}; explains a missing AUC interval in `notes`."""
     result: dict[str, Any] = {f"{name}_interval": None for name in names} | {"auc_draws": 0}
     if draws == 0:
         return result

@@ -1,5 +1,4 @@
-"""What disc and cup say of glaucoma: vertical cup-to-disc ratio (vCDR), fovea distance, and the AUC that the ratio
-gives.
+"""What disc and cup say of glaucoma: vertical cup-to-disc ratio (vCDR), fovea distance, and the ratio's AUC.
 
 numpy and OpenCV only, so that a phone-side tool computes the same numbers without TensorFlow; `glaucoma_auc` alone
 needs scikit-learn. An app's own port has four steps: carry each mask from the model's square crop to the photograph
@@ -151,9 +150,7 @@ class PointError:
 
 
 def fovea_error(found: Sequence[float], true: Sequence[float], disc_mask: np.ndarray | None = None) -> PointError:
-    """Computes the distance between two points (x, y) of one frame, with the true disc [H, W] of that frame as a
-    measure.
-    """
+    """Computes the distance between two points (x, y) of one frame, measured by its true disc [H, W]."""
     pixels = math.dist(tuple(map(float, found)), tuple(map(float, true)))
     diameter = math.nan if disc_mask is None else disc_diameter(disc_mask)
     return PointError(pixels, pixels / diameter)

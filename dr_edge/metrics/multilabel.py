@@ -1,6 +1,4 @@
-"""Metrics of several diseases, each present, absent or not known, as JSON-safe dictionaries (see
-dr_edge.metrics.classification).
-"""
+"""Metrics of several diseases, each present, absent or unknown, JSON-safe (see dr_edge.metrics.classification)."""
 
 from __future__ import annotations
 
@@ -113,9 +111,7 @@ def _disease_metrics(
     threshold: float,
     notes: list[str],
 ) -> dict[str, Any]:
-    """Returns the metrics of one disease from its labelled images ([n] 0 or 1); adds what is undefined to
-    `notes`.
-    """
+    """Returns the metrics of one disease from its labelled images ([n] 0 or 1); adds what is undefined to `notes`."""
     from sklearn import metrics as reference
 
     result: dict[str, Any] = {"images": int(labels.size), "support": int(labels.sum())}

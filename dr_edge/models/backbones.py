@@ -63,8 +63,7 @@ def _trunk(builder: Callable[..., keras.Model], name: str, weights: str | None, 
 
 
 def _cut(trunk: keras.Model, stride: int) -> keras.KerasTensor:
-    """Returns a trunk's last activation whose cells are at most `stride` pixels a side; what lies behind it is left
-    out.
+    """Returns a trunk's last activation whose cells are at most `stride` pixels a side; what follows is left out.
 
     A cut trunk has finer cells and has seen less around each of them: its heat maps show smaller things.
 
@@ -79,9 +78,7 @@ def _cut(trunk: keras.Model, stride: int) -> keras.KerasTensor:
 
 
 def _weights_binding(name: str) -> str:
-    """Returns the gin binding that asked for "imagenet": of the backbone, or of a model that passes its weights on to
-    it.
-    """
+    """Returns the gin binding that asked for "imagenet": of the backbone, or of a model that passes weights to it."""
     used = re.findall(r"^([\w./]+\.weights) = 'imagenet'$", gin.operative_config_str(max_line_length=200), re.MULTILINE)
     return used[-1] if used else f"backbones.{name}.weights"
 

@@ -21,9 +21,7 @@ from dr_edge.models.registry import FLOATS, KERAS, PHONE, SERVER, register
 
 
 class Trunk(NamedTuple):
-    """What stands below the heads: the backbone, whether the attention block stands behind it, and the backbone's
-    registered name.
-    """
+    """What stands below the heads: the backbone, whether attention stands behind it, the backbone's registered name."""
 
     backbone: Callable[..., keras.KerasTensor]
     attended: bool

@@ -178,8 +178,7 @@ def unet(
 
 
 def _with_context(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
-    """Weighs the channels of the bottleneck by what is seen in the whole image: squeeze and excitation (Hu et al.,
-    2018).
+    """Weighs the bottleneck's channels by what is seen in the whole image: squeeze and excitation (Hu et al., 2018).
 
     The squeezed features are `penultimate`. They come from every resolution: training may switch the bottleneck off,
     for the maps behind its skips can say it all, and features of a dead map would tell no photograph from another.

@@ -1,5 +1,4 @@
-"""Opens a bundle for use: the manifest, one `.tflite` artifact whose SHA-256 was checked, and the thresholds that
-apply.
+"""Opens a bundle: the manifest, one `.tflite` artifact whose SHA-256 was checked, and the thresholds that apply.
 
 No TensorFlow import. What was hashed is what runs: the bytes are read once.
 """

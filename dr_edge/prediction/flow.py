@@ -115,9 +115,7 @@ def _close(out: TextIO, tail: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _interrupt_noted() -> Iterator[list[int]]:
-    """Yields a list that Ctrl-C adds to, so that it cannot fall into the middle of a line; a second one stops at
-    once.
-    """
+    """Yields a list that Ctrl-C adds to, so that it cannot fall into the middle of a line; a second stops at once."""
     noted: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,4 @@
-"""Runs a `.tflite` artifact in LiteRT: one square photograph in, the bundle's named outputs out. No TensorFlow
-import.
-"""
+"""Runs a `.tflite` artifact in LiteRT: one square photograph in, the bundle's named outputs out. No TensorFlow."""
 
 from __future__ import annotations
 

@@ -28,8 +28,7 @@ def enlarge(heatmap: np.ndarray, size: int) -> np.ndarray:
 
 
 def heat_is_shown(bundle: Bundle, answer: Answer, outputs: Mapping[str, np.ndarray]) -> bool:
-    """Says whether the heat map is shown that nobody asked for: where the answer is positive, and the map speaks for
-    that.
+    """Says whether the heat map is shown that nobody asked for: where the answer is positive and the map speaks for it.
 
     The graph explains the likeliest class. What speaks against a disease lies over half of a healthy eye.
     """
@@ -106,9 +105,7 @@ def sheet(
 
 
 def laid_over(bundle: Bundle, crop: np.ndarray, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns the crop with the heat map, or masks and points, over it, [S, S, 3] uint8; the crop where there is
-    neither.
-    """
+    """Returns the crop with the heat map, or masks and points, over it, [S, S, 3] uint8; the crop without either."""
     if "masks" in outputs:
         return overlay.draw_found(crop, outputs["masks"], _centres(bundle))
     if "heatmap" in outputs:
@@ -117,9 +114,7 @@ def laid_over(bundle: Bundle, crop: np.ndarray, outputs: Mapping[str, np.ndarray
 
 
 def mask_picture(bundle: Bundle, masks: np.ndarray) -> np.ndarray:
-    """Returns the masks alone on black, [S, S, 3] uint8, without points; later ones lie over earlier ones (the cup in
-    the disc).
-    """
+    """Returns the masks alone on black, [S, S, 3] uint8, without points; later ones on top (the cup in the disc)."""
     picture = np.zeros((*masks.shape[:2], 3), np.uint8)
     for index, name in enumerate(bundle.class_names):
         if name not in bundle.centres:

@@ -65,9 +65,7 @@ REFUSALS = {
 
 @dataclasses.dataclass(frozen=True)
 class UploadAnswer(Answer):
-    """The answer to an upload: that of `python -m dr_edge.predict`, and with `?pictures=1` name -> PNG as a data
-    URL.
-    """
+    """The answer to an upload: that of `python -m dr_edge.predict`, and with `?pictures=1` name -> PNG as data URL."""
 
     schema: str = "dr_edge.prediction"
     schema_version: int = 1

@@ -121,9 +121,7 @@ def artifact_assets(directory: Path, manifest: Mapping[str, Any]) -> dict[str, P
 
 
 class Piecewise(Response):
-    """A response whose body leaves in pieces, so that a slow reader holds one of them in memory and not a copy of it
-    all.
-    """
+    """A response whose body leaves in pieces, so that a slow reader holds one in memory and not a copy of it all."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it."""

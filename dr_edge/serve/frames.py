@@ -1,6 +1,4 @@
-"""The frames that server and worker exchange over pipes: a JSON head, then bytes. No pickle: a worker is not
-trusted.
-"""
+"""The frames server and worker exchange over pipes: a JSON head, then bytes. No pickle: a worker is not trusted."""
 
 from __future__ import annotations
 

@@ -153,9 +153,7 @@ class Pool:
         self._idle.put_nowait(worker)
 
     async def _watch(self, worker: asyncio.subprocess.Process) -> None:
-        """Replaces a worker that ends while it has nothing to do; the death of one at work is `predict`'s to
-        explain.
-        """
+        """Replaces a worker that ends with nothing to do; the death of one at work is `predict`'s to explain."""
         await worker.wait()
         if worker in self._all and worker not in self._busy:
             self._replace(worker, ENDED_IDLE)

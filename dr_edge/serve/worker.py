@@ -65,9 +65,7 @@ def _bundle(head: dict[str, Any], content: bytes) -> Bundle:
 
 
 def _answer(predictor: Predictor, request: dict[str, Any], data: bytes) -> dict[str, Any]:
-    """Returns the reply; {"failed", "trace"} where the fault is not the photograph's, so that nobody is told it
-    were.
-    """
+    """Returns the reply; {"failed", "trace"} where the fault is not the photograph's, so that nobody is told so."""
     try:
         return _graded(predictor, request, data)
     except PhotographError as err:

@@ -24,9 +24,7 @@ _NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
 def _keys(variables: Sequence[keras.Variable]) -> list[str]:
-    """Returns each variable's place and path, without the numbers that Keras gives to names used before in a
-    process.
-    """
+    """Returns each variable's place and path without the numbers that Keras gives to names used before in a process."""
     return [f"{index:05d}/{_NUMBER.sub('', variable.path)}" for index, variable in enumerate(variables)]
 
 

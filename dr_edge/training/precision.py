@@ -38,9 +38,7 @@ def scaled(optimizer: keras.Optimizer, precision: str) -> keras.Optimizer:
 
 
 def float32_twin(network: keras.Model) -> keras.Model:
-    """Returns a network of the same architecture, names and order of weights that computes in float32; weights are not
-    copied.
-    """
+    """Returns a network of the same architecture, names and order of weights in float32; weights are not copied."""
     with policy("float32"):  # for layers that are made of layers
         twin = network.__class__.from_config(_in_float32(network.get_config()))
     if [variable.shape for variable in twin.variables] != [variable.shape for variable in network.variables]:

@@ -98,9 +98,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes what a killed training was writing; by their names, since other commands write into a run directory,
-    too.
-    """
+    """Removes what a killed training was writing; by their names, since other commands write there too."""
     for name in (CONFIG_FILE, OPERATIVE_FILE, METRICS_FILE, metadata.MANIFESTS["run"][0]):
         metadata.remove_leftovers(path, name)
     (path / UNFINISHED_MODEL).unlink(missing_ok=True)

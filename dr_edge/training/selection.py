@@ -9,8 +9,7 @@ LOWER_IS_BETTER = ("loss", "log_loss")
 
 
 def is_better(values: Mapping[str, Any], best: Mapping[str, Any], select_by: str) -> bool:
-    """Says whether the validation `values` beat the best so far; an undefined metric never does, unless it is the
-    first.
+    """Says whether the validation `values` beat the best so far; an undefined one never does, unless it is the first.
 
     Args:
       values: of an epoch's validation.
@@ -47,8 +46,6 @@ def is_exhausted(epoch: int, best: Mapping[str, Any], patience: int | None) -> b
 
 
 def check_direction(metric: str, maximize: bool) -> None:
-    """Raises ValueError where a search for the largest value is made with a metric whose small values are good, or the
-    reverse.
-    """
+    """Raises ValueError where a search for the largest value has a metric that is good when small, or the reverse."""
     if (metric in LOWER_IS_BETTER) == maximize:
         raise ValueError(f"train.select_by is {metric!r}: give {'--nomaximize' if maximize else '--maximize'}.")

@@ -57,8 +57,7 @@ def mirrored() -> tf.distribute.Strategy:
 
 @gin.configurable(module="strategies")
 def multi_worker() -> tf.distribute.Strategy:
-    """All machines that the environment variable TF_CONFIG names, else all tasks of the SLURM job step; each runs the
-    same command.
+    """All machines that the variable TF_CONFIG names, else all tasks of the SLURM job step; each runs the same command.
 
     Batch normalisation uses each worker's own share of the batch. The run directory must be on a file system that all
     workers see: the first one (chief) writes it, all resume from it.

@@ -97,8 +97,7 @@ def config_from_slurm(environment: Mapping[str, str]) -> str | None:
 
 
 def expand_nodes(text: str) -> list[str]:
-    """Returns the host names of a SLURM node list, for example "gpu[01-03,07],login" -> gpu01, gpu02, gpu03, gpu07,
-    login.
+    """Returns the host names of a SLURM node list, such as "gpu[01-03,07],login" -> gpu01, gpu02, gpu03, gpu07, login.
 
     Raises:
       ValueError: brackets that do not close or are empty.
@@ -140,8 +139,7 @@ def expand_counts(text: str) -> list[int]:
 
 @contextmanager
 def named_loss(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Turns the errors with which TensorFlow ends a step whose partner is gone into one that says which, and what to
-    do.
+    """Turns the errors with which TensorFlow ends a step whose partner is gone into one that says which and what to do.
 
     Raises:
       WorkerLost: TensorFlow noticed it, usually 5 to 15 seconds after the loss.

@@ -20,8 +20,7 @@ from dr_edge.tuning import space
 def check(
     gin_files: Sequence[str], gin_params: Sequence[str], dimensions: Sequence[space.Dimension], maximize: bool
 ) -> None:
-    """Raises ValueError where a trial could not read its bindings, or a search goes in the wrong direction for its
-    metric.
+    """Raises ValueError where a trial could not read its bindings, or a search goes the wrong way for its metric.
 
     Args:
       gin_files, gin_params: of all trials.

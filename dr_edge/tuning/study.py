@@ -104,9 +104,7 @@ class Search:
             )
 
     def _all_failed(self) -> bool:
-        """Says whether every trial, of one or more, failed by itself: none finished, is under way, or was
-        interrupted.
-        """
+        """Says whether every trial, of one or more, failed by itself: none finished, runs, or was interrupted."""
         trials = self.study.get_trials(deepcopy=False)
         nothing = (TrialState.PRUNED, TrialState.WAITING)
         return bool(trials) and all(t.state in nothing or (t.state == TrialState.FAIL and not _lost(t)) for t in trials)
@@ -137,9 +135,7 @@ class Search:
             self.study.tell(trial, state=TrialState.PRUNED)  # another process drew the same at the same moment
 
     def _fresh_sampler(self) -> optuna.samplers.BaseSampler:
-        """Returns a sampler whose draws depend on the seed and on how many trials there were: not the same again after
-        a restart.
-        """
+        """Returns a sampler whose draws depend on the seed and the number of trials: new ones after a restart."""
         seed = (self._seed * 1_000_003 + len(self.study.get_trials(deepcopy=False))) % 2**32
         return (
             optuna.samplers.TPESampler(seed=seed)
@@ -228,9 +224,7 @@ def _alive(trial: FrozenTrial) -> bool:
 
 
 def _start_of(pid: int) -> str | None:
-    """Returns when a process started, in the kernel's ticks, so that a number used again is not taken for it; None: not
-    known.
-    """
+    """Returns when a process started, in kernel ticks: its number may be used again; None: not known."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

@@ -91,9 +91,7 @@ def graph(report: Mapping[str, Any]) -> str:
 
 
 def _limit(row: Mapping[str, Any]) -> str:
-    """Returns two cells: the artifact's own threshold of the distance, and the share of the judged photographs beyond
-    it.
-    """
+    """Returns two cells: the artifact's own threshold of the distance, and the share of judged images beyond it."""
     ood = row.get("ood", {})
     if "threshold" not in ood:
         return "– | –"

@@ -93,9 +93,7 @@ def write_vectors(
 
 
 def floating_tolerances(answers: Sequence[Answer]) -> dict[str, float]:
-    """Returns output name -> within what floating-point kernels must agree on photographs and their expected
-    outputs.
-    """
+    """Returns output name -> within what floating-point kernels must agree on photographs and expected outputs."""
     permitted = {name: TOLERANCES[name] for name in answers[0][1]}
     if "ood_distance" in permitted:
         farthest = max(float(outputs["ood_distance"].max()) for _, outputs in answers)

@@ -118,9 +118,7 @@ def _write_triton(
 
 
 def _check_batches(content: bytes, ref: measure.Reference, report: Mapping[str, Any], settings: Settings) -> None:
-    """Raises ParityFailure where the ONNX model of a dynamic batch answers otherwise than the deployable Keras
-    graph.
-    """
+    """Raises ParityFailure where the ONNX model of a dynamic batch answers otherwise than the deployable graph."""
     import onnxruntime
 
     batch = np.concatenate(list(itertools.islice(ref.photographs, triton.MAX_BATCH)))

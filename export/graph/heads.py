@@ -65,8 +65,7 @@ def linear_head(network: keras.Model) -> tuple[LinearHead | None, str]:
 
 
 def block_mask(kernel: np.ndarray) -> np.ndarray | None:
-    """Returns 1 where the kernel of apart heads (dr_edge.models.multitask) may differ from 0, or None for any other
-    kernel.
+    """Returns 1 where the kernel of apart heads (dr_edge.models.multitask) may differ from 0; None for other kernels.
 
     A saved model is plain Keras and has lost its constraint, so the zeros themselves tell.
 
@@ -80,8 +79,7 @@ def block_mask(kernel: np.ndarray) -> np.ndarray | None:
 
 
 def elementwise_tail(network: keras.Model) -> tuple[str, ...]:
-    """Returns the names of the sums and products that `cam_features` ends in, and its own: back to the layers before
-    them.
+    """Returns the names of sums and products that end `cam_features`, and its own: back to the layers before them.
 
     Attention multiplies features by gates near 0: in 8 bits a few large channels leave the rest no resolution, and on
     the last, small map floating point costs next to nothing.

@@ -18,8 +18,7 @@ from export.parity.measure import Reference
 def verdict_of(
     task: Task, ref: Reference, split: str, unseen: bool, patients_known: bool, validation: str | os.PathLike | None
 ) -> dict[str, Any]:
-    """Returns the verdict on the deployable graph. Where `evaluate` says otherwise of the network itself, the text says
-    both.
+    """Returns the verdict on the deployable graph. Where `evaluate` says otherwise of the network, the text says both.
 
     Args:
       task: the run's task.

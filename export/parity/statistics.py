@@ -40,9 +40,7 @@ def shown_metrics(drops: Mapping[str, Any]) -> list[str]:
 
 
 def shown_value(row: Mapping[str, Any], metric: str) -> float | None:
-    """Returns a metric as people read it: of the ratio's accuracy the error. Its drop is then what the error grows
-    by.
-    """
+    """Returns a metric as people read it: of the ratio's accuracy the error. Its drop is what the error grows by."""
     value = row.get(metric)
     return 1 - value if metric == RATIO and value is not None else value
 

@@ -151,9 +151,7 @@ class ForeignOperationsError(FormatNotMadeError):
 
 
 def check_operations(content: bytes) -> None:
-    """Raises ForeignOperationsError where a flatbuffer holds Flex or custom operations, which a phone's runtime
-    lacks.
-    """
+    """Raises ForeignOperationsError where a model holds Flex or custom operations, which a phone's runtime lacks."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     foreign = sorted(

@@ -237,9 +237,7 @@ class Run:
 
 @pytest.fixture
 def measure(adb, make_tool, bundle_files, tmp_path):
-    """measure(settings, artifacts=..., tool=..., after=...): runs runner.measure; `after(number)` after each
-    step.
-    """
+    """measure(settings, artifacts=..., tool=..., after=...): runs runner.measure; `after(number)` after each step."""
 
     def run(
         settings,

@@ -1,5 +1,4 @@
-"""The real adb against Google's real adbd in namespaces: a whole measurement, and everything that can go
-wrong.
+"""The real adb against Google's real adbd in namespaces: a whole measurement, and everything that can go wrong.
 
 What the stand-in phones' getprop, dumpsys, cpufreq and benchmark_model say is made up (standin/phone.py).
 """

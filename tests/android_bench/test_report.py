@@ -14,9 +14,7 @@ from dr_edge import metadata
 
 @pytest.fixture
 def make_row(make_cell):
-    """make_row(centres, ...): an 'ok' row with one session per centre, as a phone without raw samples gives
-    it.
-    """
+    """make_row(centres, ...): an 'ok' row with one session per centre, as a phone without raw samples gives it."""
 
     def make(centres=(10.0, 10.4), environment="phone", median=True, **choice):
         row = matrix.empty_row(make_cell(**choice), environment)

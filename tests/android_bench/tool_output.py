@@ -1,6 +1,4 @@
-"""Writes what the two official tools print, from given times: the reference that the parsers are compared
-with.
-"""
+"""Writes what the two official tools print, from given times: the reference that the parsers are compared with."""
 
 from __future__ import annotations
 

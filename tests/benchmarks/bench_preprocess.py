@@ -84,9 +84,7 @@ def _usual(data: bytes, size: int, crop: Callable[[np.ndarray, np.ndarray], np.n
 
 
 def ours(data: bytes, size: int) -> tuple[Stages, np.ndarray]:
-    """The product's own path, as `tfrecord_tools.build` takes it; quality is timed apart and not in the
-    total.
-    """
+    """The product's own path, as `tfrecord_tools.build` takes it; quality is timed apart and not in the total."""
     times = [time.process_time()]
     image, _ = decode_scaled(data, min_side=round(size * MARGIN))
     times.append(time.process_time())

@@ -61,10 +61,11 @@ class Load:
         p50, p99 = (1e3 * ordered[int(q * (len(ordered) - 1))] for q in (0.5, 0.99))
         sizes = [size for _, size in self.memory]
         return (
-            f"{self.statuses[200] / self.seconds:.1f} photographs/s over {self.seconds:.0f} s; statuses "
-            f"{dict(self.statuses)}\nlatency of answers: median {p50:.0f} ms, p99 {p99:.0f} ms\nresident memory: "
-            f"{sizes[0]:.0f} MiB at first, {max(sizes):.0f} at most, {sizes[-1]:.0f} at last; growth from the second "
-            f"quarter to the last {100 * self.growth():+.1f} %"
+            f"{self.statuses[200] / self.seconds:.1f} photographs/s over {self.seconds:.0f} s; "
+            f"statuses {dict(self.statuses)}\n"
+            f"latency of answers: median {p50:.0f} ms, p99 {p99:.0f} ms\n"
+            f"resident memory: {sizes[0]:.0f} MiB at first, {max(sizes):.0f} at most, {sizes[-1]:.0f} at last; "
+            f"growth from the second quarter to the last {100 * self.growth():+.1f} %"
         )
 
 

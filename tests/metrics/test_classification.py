@@ -61,9 +61,7 @@ def test_five_grades_equal_scikit_learn():
 
 
 def test_published_kappa_by_hand():
-    """Cohen 1968's formula on a table small enough for paper: 4 right, 1 off by one, 1 off by two of three
-    grades.
-    """
+    """Cohen 1968's formula on a table small enough for paper: 4 right, 1 off by one, 1 off by two of three grades."""
     labels = np.array([0, 0, 1, 1, 2, 2])
     probabilities = np.eye(3)[[0, 0, 1, 2, 2, 0]]
     observed = (1 + 4) / 6

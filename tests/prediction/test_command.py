@@ -207,11 +207,16 @@ def test_interrupted_it_leaves_a_whole_document(bundle_dir, photographs):
 def test_an_error_in_the_middle_leaves_a_whole_document(bundle_dir, photographs, tmp_path):
     """The disk is full at the second overlay."""
     code = (
-        "import sys\nfrom dr_edge import metadata\nplain, count = metadata.write_bytes, []\ndef full(path, data):\n "
-        " count.append(path)\n  if len(count) == 2: raise OSError(28, 'No space left on device')\n  return plain(path, "
-        f"data)\nmetadata.write_bytes = full\nsys.argv = ['predict', '--bundle', {str(bundle_dir)!r}, '--overlay', "
-        f"{str(tmp_path / 'out')!r}, {str(photographs)!r}]\nimport runpy\nrunpy.run_module('dr_edge.predict', "
-        "run_name='__main__', alter_sys=True)\n"
+        "import sys\nfrom dr_edge import metadata\n"
+        "plain, count = metadata.write_bytes, []\n"
+        "def full(path, data):\n"
+        "  count.append(path)\n"
+        "  if len(count) == 2: raise OSError(28, 'No space left on device')\n"
+        "  return plain(path, data)\n"
+        "metadata.write_bytes = full\n"
+        f"sys.argv = ['predict', '--bundle', {str(bundle_dir)!r}, '--overlay', {str(tmp_path / 'out')!r}, "
+        f"{str(photographs)!r}]\n"
+        "import runpy\nrunpy.run_module('dr_edge.predict', run_name='__main__', alter_sys=True)\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=REPOSITORY

@@ -64,8 +64,8 @@ def test_uploads_that_wait_take_what_is_counted_of_them(start_server, bundle_dir
     size, count = 16 << 20, 6
     body = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + os.urandom(size) + b"\r\n--b--\r\n"
     head = (
-        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; "
-        b"boundary=b\r\nContent-Length: "
+        b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: "
     )
     with start_server(bundle_dir, "--workers=1") as running, contextlib.ExitStack() as connections:
         statm = Path(f"/proc/{running.process.pid}/statm")

@@ -73,8 +73,7 @@ def _centres(path: Path) -> dict[str, tuple[float, float]]:
 
 
 def read_diagnoses(sheet: Path) -> Mapping[str, tuple[str, int]]:
-    """Returns lower-case photograph name -> (patient, glaucoma); the names end in an apostrophe, the head has several
-    lines.
+    """Returns lower-case photograph name -> (patient, glaucoma); names end in an apostrophe, the head has many lines.
 
     Raises:
       DatasetError: a diagnosis that is neither normal nor glaucomatous.

@@ -255,9 +255,7 @@ def _check_level(photographs: list[_Photograph], root: Path) -> None:
 
 
 def _sub_folders(photographs: list[_Photograph]) -> list[str]:
-    """Returns a note for each class that gathers two or more named sub-folders, unless there are so many that each is a
-    patient.
-    """
+    """Returns a note for each class of two or more named sub-folders, unless so many that each is a patient."""
     notes = []
     for name in sorted({photo.name for photo in photographs}):
         parts = Counter(photo.below.split("/")[0] for photo in photographs if photo.name == name and "/" in photo.below)

@@ -1,6 +1,4 @@
-"""What the readers of graded photographs share: a table with a row per photograph, its grades, and the items made of
-them.
-"""
+"""What the readers of graded photographs share: a table of a row per photograph, grades, and items made of them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""IDRiD, B. Disease Grading: `1. Original Images/{a. Training Set,b. Testing Set}`, a CSV for each in `2.
-Groundtruths`.
+"""IDRiD, B. Disease Grading: `1. Original Images/{a. Training Set,b. Testing Set}`, a CSV each in `2. Groundtruths`.
 
 The official test set is kept. Numbers have gaps and start again in each part, so that rows are joined on part and name.
 """
@@ -39,9 +38,7 @@ def official_parts(root: Path, task: str) -> Iterator[tuple[str, Path, Path]]:
 
 
 def listing(request: Request) -> Listing:
-    """Reads the ICDR grade and the risk of macular oedema; patients are not published, so each photograph is its
-    own.
-    """
+    """Reads the ICDR grade and the risk of macular oedema; patients are unpublished: each photograph is its own."""
     root = checked_directory(request.data_dir, "idrid")
     items: list[Item] = []
     rejected: list[tuple[str, str]] = []

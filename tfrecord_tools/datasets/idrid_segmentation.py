@@ -1,5 +1,4 @@
-"""IDRiD, A. Segmentation: lesion and disc masks `IDRiD_01_MA.tif` in five folders of `2. All Segmentation
-Groundtruths`.
+"""IDRiD, A. Segmentation: lesions and disc `IDRiD_01_MA.tif` in five folders of `2. All Segmentation Groundtruths`.
 
 A photograph without a file for a lesion was looked at and has none: it gets an empty mask. One without a disc mask has
 no disc mask.

@@ -1,5 +1,4 @@
-"""Messidor: twelve archives Base11 .. Base34 of TIFF photographs, each with its `Annotation_BaseNN.xls`, unpacked
-anywhere below.
+"""Messidor: twelve archives Base11 .. Base34 of TIFFs, each with `Annotation_BaseNN.xls`, unpacked anywhere below.
 
 The retinopathy grade is Messidor's own, 0-3, not the ICDR scale, and therefore a label of its own. Patients are not
 published. The doubles in Base33 need no list: exact duplicates are found in every data set.

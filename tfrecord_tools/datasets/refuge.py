@@ -1,5 +1,4 @@
-"""REFUGE 1: Training400 (g0001.jpg, n0001.jpg), Validation400 (V0001.jpg), Test400 (T0001.jpg), unpacked anywhere
-below.
+"""REFUGE 1: Training400 (g0001.jpg, n0001.jpg), Validation400 (V0001.jpg), Test400 (T0001.jpg), unpacked anywhere.
 
 Masks are `Disc_Cup_Masks/**/<name>.bmp`: 0 is cup, 128 disc, 255 neither. Fovea centres (the first pixel counted as 1)
 and, for validation and test, the glaucoma label stand in `Fovea_location*.xlsx` and

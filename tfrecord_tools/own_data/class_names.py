@@ -246,9 +246,7 @@ def _read_words(counts: Mapping[str, int], name: str, where: str) -> tuple[tuple
 
 
 def is_icdr(names: Sequence[str]) -> bool:
-    """Says whether class names are ICDR grades in words, one each, and speak of DR at all ("mild" alone may be of
-    anything).
-    """
+    """Says if class names are ICDR grades in words, one each, and speak of DR at all ("mild" alone may be anything)."""
     grades = [grade_in_words(name) for name in names]
     speaks = any(re.search(r"dr$|retinopathy|prolif|^dr", plain(name)) for name in names)
     return speaks and None not in grades and len(set(grades)) == len(grades) >= 3

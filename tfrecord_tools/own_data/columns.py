@@ -25,9 +25,7 @@ def plain_column(name: str) -> str:
 
 
 def question_of(column: str) -> tuple[tuple[str, ...], bool]:
-    """Returns the words of a column's name that ask, and whether the others name a grader: ("dr",) and True of
-    DR_grader_1.
-    """
+    """Returns the words of a column's name that ask, and if others name a grader: ("dr",), True of DR_grader_1."""
     words = _words(column)
     return tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word)), bool(
         set(words) & _GRADERS
@@ -45,9 +43,7 @@ def _words(column: str) -> list[str]:
 
 
 def find_column(columns: Sequence[str], wanted: str) -> str | None:
-    """Returns the column of that name, else the one that differs in case, blanks or hyphens only; None where there is
-    none.
-    """
+    """Returns the column of that name, else the one that differs in case, blanks or hyphens only; or None."""
     if wanted in columns:
         return wanted
     alike = [name for name in columns if plain_column(name) == plain_column(wanted)]

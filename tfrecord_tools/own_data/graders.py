@@ -1,6 +1,4 @@
-"""Two columns of a table that answer one question, as two graders do: where they differ, which of them was read is
-said.
-"""
+"""Two columns of a table that answer one question, as two graders do: where they differ, it is said which was read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What the columns of a user's own table probably mean, by their names and cells: photograph, labels, masks, patient,
-split, side.
-"""
+"""What a table's columns probably mean, by names and cells: photograph, labels, masks, patient, split, side."""
 
 from __future__ import annotations
 
@@ -109,9 +107,7 @@ def guess(table: Table, there: NamedFiles) -> Guess:
 
 
 def _guess_labels(table: Table, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Returns the ICDR grade, columns called like a label, and all of yes and no (a disease each); else the first of
-    few values.
-    """
+    """Returns the ICDR grade, columns named as labels, all yes and no (a disease each); else first of few values."""
     values = {name: {value for value in table.values(name) if value} for name in columns}
     few = [name for name in columns if 2 <= len(values[name]) <= FEW_VALUES and plain_column(name) not in NO_LABELS]
     grades = sorted(

@@ -1,5 +1,4 @@
-"""Finds the files that a table names: without their folder or extension, in another case, with another machine's path
-before them.
+"""Finds the files that a table names: without folder or extension, in another case, under another machine's path.
 
 A name is taken only where one file can be meant; the rest is counted and told with the place that was looked at.
 """
@@ -38,9 +37,7 @@ class NamedFiles:
         self.ambiguous: dict[str, list[str]] = {}
 
     def without(self, avoid: Iterable[str]) -> NamedFiles:
-        """Returns the same files but for those of `avoid`, with nothing looked for yet; the directory is listed once
-        for both.
-        """
+        """Returns the same files but for those of `avoid`, nothing looked for yet; both share one listing."""
         other = NamedFiles(self.root, avoid)
         other._listed = self._listed
         return other
@@ -66,8 +63,7 @@ class NamedFiles:
         return dict(index)
 
     def find(self, name: str, split: str | None = None) -> str | None:
-        """Returns the file's path relative to the directory, with forward slashes; None where none, or more than one,
-        can be meant.
+        """Returns the file's path relative to the directory, with forward slashes; None where none or several fit.
 
         Args:
           name: as the table writes it.

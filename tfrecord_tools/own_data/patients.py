@@ -19,8 +19,7 @@ from tfrecord_tools.own_data.eyes import Eye, find_mark, group_eyes
 def patients_of_rows(
     files: Sequence[str], names: Sequence[str], cells: Sequence[str] | None, column: str
 ) -> tuple[list[Eye], list[str]]:
-    """Returns patient and side of each row, and notes: the column's patient, where it says more than the name, else as
-    names tell.
+    """Returns patient and side of each row, and notes: the column's patient, where it says more, else the name's.
 
     Args:
       files: path of each row's photograph, with forward slashes.
@@ -66,9 +65,7 @@ def _notes(
 
 
 def without_sides(patients: Sequence[str]) -> dict[str, str]:
-    """Returns each name in a patient column -> the patient: "10" for 10_L and 10_R where both occur, the name itself
-    elsewhere.
-    """
+    """Returns each name in a patient column -> the patient: "10" for 10_L and 10_R where both occur, else the name."""
     names = sorted(set(patients))
     eyes = group_eyes([name.replace("/", "_") for name in names])
     sides: dict[tuple[str, ...], set[str]] = {}
@@ -83,9 +80,7 @@ def without_sides(patients: Sequence[str]) -> dict[str, str]:
 
 
 def one_spelling(patients: Mapping[str, str]) -> dict[str, str]:
-    """Returns the same names -> patients with one spelling for "P 7", "p-7" and "P07", which spreadsheets and people
-    write alike.
-    """
+    """Returns the same names -> patients with one spelling for "P 7", "p-7" and "P07", which people mix."""
     spelled: dict[tuple[str, ...], str] = {}
     found = {}
     for name, patient in sorted(patients.items()):

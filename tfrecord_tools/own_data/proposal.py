@@ -1,6 +1,4 @@
-"""The build command that a user probably means, and the error that proposes it: what is missing, and what the table
-holds.
-"""
+"""The build command a user probably means, and the error that proposes it: what is missing, what the table holds."""
 
 from __future__ import annotations
 

@@ -103,9 +103,7 @@ def find_rows(
 
 
 def _check_once(doubled: Sequence[Sequence[Row]], labels: Sequence[str]) -> None:
-    """Raises DatasetError where photographs stand in several rows (`doubled`); says whether the rows contradict each
-    other.
-    """
+    """Raises DatasetError where photographs stand in several rows (`doubled`); says whether they contradict."""
     if not doubled:
         return
     apart = [(rows, column) for rows in doubled for column in labels if len({row.cells[column] for row in rows}) > 1]

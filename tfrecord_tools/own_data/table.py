@@ -56,9 +56,7 @@ class Table:
 
 
 def table_paths(given: str, root: Path) -> list[Path]:
-    """Returns the files that --csv names, one or several with commas between; each as it stands, or else below
-    `root`.
-    """
+    """Returns the files that --csv names, one or several with commas between; as it stands, or else below `root`."""
 
     def placed(name: str) -> Path:
         path = Path(name).expanduser()
@@ -128,9 +126,7 @@ def _head(rows: Sequence[tuple[int, Sequence[object]]], wanted: Sequence[str]) -
 
 
 def _first_wide(texts: Sequence[tuple[int, Sequence[str]]]) -> int:
-    """Returns the index of the first row that is no title: more than half as many cells are filled as in any of the
-    first rows.
-    """
+    """Returns the index of the first row that is no title: it fills over half as many cells as any of the first."""
     widths = [sum(map(bool, cells)) for _, cells in texts[:TITLE_ROWS]]
     return next((index for index, width in enumerate(widths) if width * 2 > max(widths)), 0)
 

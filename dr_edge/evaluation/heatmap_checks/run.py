@@ -129,8 +129,7 @@ def compared(learned: np.ndarray, other: np.ndarray, inside: np.ndarray) -> dict
 
 
 def rank_correlations(first: np.ndarray, second: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Returns Spearman's rank correlation of each pair of maps, over the cells of a GRID x GRID inside the
-    field of view.
+    """Returns Spearman's rank correlation of each pair of maps, over cells of GRID x GRID inside the field of view.
 
     Args:
       first, second: [B, S, S] float.
@@ -220,9 +219,7 @@ def _lesions(
 def _shares(
     maps: np.ndarray, lesions: Sequence[np.ndarray], fovs: Sequence[np.ndarray], patients: np.ndarray
 ) -> dict[str, Any]:
-    """Returns share, chance, ratio and ratio_interval over the images; a map without heat has a share of
-    0.
-    """
+    """Returns share, chance, ratio and ratio_interval over the images; a map without heat has a share of 0."""
     inside, chance = np.array([heat_share(*each) for each in zip(maps, lesions, fovs, strict=True)]).T
     interval = bootstrap.bootstrap_interval(_ratio_of_means(inside, chance), patients)
     return {

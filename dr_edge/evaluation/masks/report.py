@@ -1,6 +1,4 @@
-"""The report of a segmentation run: overlap, vCDR scatter and Bland-Altman plot, outlines beside the
-labelled ones.
-"""
+"""The report of a segmentation run: overlap, vCDR scatter and Bland-Altman plot, outlines beside the labelled ones."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ def masks_of(task: Task) -> Task:
 def cards(
     run: TrainedRun, records: str | os.PathLike, split: str, scores: Any, rows: list[int], title: str
 ) -> list[Card]:
-    """Draws labelled masks (left) and found masks (right) of the chosen rows of `scores`, with a progress
-    bar.
-    """
+    """Draws labelled masks (left) and found masks (right) of the chosen rows of `scores`, with a progress bar."""
     examples = (
         examples_by_id(run, records, split, {str(scores.ids[row]) for row in rows}, run.task.masks) if rows else {}
     )

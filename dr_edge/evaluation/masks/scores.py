@@ -130,9 +130,7 @@ def _in_photograph(
     box: Sequence[float],
     size: Sequence[int],
 ) -> tuple[float, float, float, float]:
-    """Returns true vCDR, found vCDR, and the fovea's error in pixels and disc diameters of one image; NaN where
-    unknown.
-    """
+    """Returns one image's true and found vCDR, its fovea's error in pixels and disc diameters; NaN where unknown."""
     true_ratio = found_ratio = math.nan
     disc = None
     if DISC in task.masks:

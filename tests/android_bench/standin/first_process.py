@@ -1,5 +1,4 @@
-"""The first process of a stand-in phone: builds its file system, closes its sockets to the outside, becomes
-adbd.
+"""The first process of a stand-in phone: builds its file system, closes its sockets to the outside, becomes adbd.
 
 Runs as root under `unshare --net --mount --pid --fork --mount-proc`, with a JSON description as its argument:
 root (an empty directory to mount on), adbd, library_path, unpacked (packages.unpack), visible (directories that must be
@@ -97,9 +96,7 @@ def bring_up_loopback() -> None:
 
 
 def deny_vsock() -> None:
-    """Refuses AF_VSOCK sockets from here on: adbd also listens there, and network namespaces do not hold
-    vsock.
-    """
+    """Refuses AF_VSOCK sockets from here on: adbd also listens there, and network namespaces do not hold vsock."""
     number = {"x86_64": 41, "aarch64": 198}[platform.machine()]  # socket()
     program = (
         (0x20, 0, 0, 0),  # load the system call's number

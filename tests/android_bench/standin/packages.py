@@ -21,8 +21,7 @@ class Unavailable(Exception):
 
 
 def unpack(directory: Path) -> Path:
-    """Downloads adb and adbd with what they need into `directory`, and returns the root that they are
-    unpacked to.
+    """Downloads adb and adbd with what they need into `directory`, and returns the root that they are unpacked to.
 
     Raises:
       Unavailable: no apt, no Debian source, or no adbd in it.
@@ -73,9 +72,7 @@ def _release() -> str:
 
 
 def _sources(release: str) -> str:
-    """Returns apt source lines for the release and its backports, from where the machine takes its own
-    packages.
-    """
+    """Returns apt source lines for the release and its backports, from where the machine takes its own packages."""
     try:
         listed = _run(["apt-get", "indextargets", "--format", _LOCATION, f"Suite: {release}"]) or _run(
             ["apt-get", "indextargets", "--format", _LOCATION]

@@ -37,9 +37,7 @@ PROPERTIES = {
 
 @dataclasses.dataclass
 class Phone:
-    """A running stand-in phone: its serial, the process that holds its namespaces, and its root as seen from
-    here.
-    """
+    """A running stand-in phone: its serial, the process that holds its namespaces, and its root as seen from here."""
 
     serial: str
     process: subprocess.Popen

@@ -63,9 +63,7 @@ def run(interpreter, count: int, least: float, most: float) -> list[int]:
 
 
 def write_result(path: str, values: dict) -> None:
-    """Writes the tools' BenchmarkResult with Google's own protobuf library, from the message's published
-    fields.
-    """
+    """Writes the tools' BenchmarkResult with Google's own protobuf library, from the message's published fields."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = {"float": 2, "int64": 3, "int32": 5}
