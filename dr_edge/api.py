@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from dr_edge.data.tasks import LabelTask, Task
@@ -56,10 +58,8 @@ class OpenedBundle:
         """Opens the bundle; see `open_bundle`."""
         from dr_edge.prediction import bundle
         from dr_edge.prediction.predictor import Predictor
-        from dr_edge.remote import bundles
 
-        place = bundles.local_directory(os.fsdecode(directory), bundle_sha256)
-        opened = bundle.open_bundle(place, artifact, operating_point, min_quality)
+        opened = bundle.open_bundle(_local(directory, bundle_sha256), artifact, operating_point, min_quality)
         self._predictor = Predictor(opened, threads)
         self.class_names: tuple[str, ...] = opened.class_names
         self.image_size: int = opened.image_size
@@ -129,8 +129,9 @@ def open_bundle(
 
     Raises:
       ManifestError: no bundle, an incomplete one, or files that were changed (a ValueError).
-      DownloadError: it could not be fetched.
-      ValueError: an artifact or operating point that it does not have, or one that LiteRT cannot read.
+      DownloadError: it could not be fetched (a RuntimeError).
+      ValueError: an address without its digest, an artifact or operating point that the bundle does not have, or an
+        artifact that LiteRT cannot read.
     """
     return OpenedBundle(directory, artifact, operating_point, min_quality, threads, bundle_sha256)
 
@@ -192,6 +193,17 @@ def build_model(name: str, image_size: int | None = None, outputs: int | None = 
 
     extras.require("train", "dr_edge.build_model")
     return registry.build(registry.find(name), image_size, outputs, arguments)
+
+
+def _local(directory: str | os.PathLike, bundle_sha256: str | None) -> Path:
+    """Returns the directory of a bundle, fetched where an address was given."""
+    from dr_edge import command
+    from dr_edge.remote import bundles
+
+    try:
+        return bundles.local_directory(os.fsdecode(directory), bundle_sha256)
+    except command.Failure as err:  # ends a command; a program must not take Ctrl-C for a bundle that is missing
+        raise KeyboardInterrupt(str(err)) from err
 
 
 def _content(photograph: Any) -> bytes | np.ndarray:

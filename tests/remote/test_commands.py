@@ -13,7 +13,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+import dr_edge
 from dr_edge import metadata
+from dr_edge.remote import bundles
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -63,6 +65,22 @@ def test_predict_refuses_an_address_without_its_digest(site, bundle_cache, publi
     assert done.stderr.startswith("error: ") and "add --bundle_sha256=DIGEST" in done.stderr
     wrong = call("dr_edge.predict", f"--bundle={published[0]}", f"--bundle_sha256={'0' * 64}", photograph)
     assert wrong.returncode == 1 and "--bundle_sha256 says 000000000000" in wrong.stderr
+
+
+def test_a_program_opens_an_address_as_the_directory(bundle_cache, published, photograph, stand_in_bundle):
+    address, sha256 = published
+    there = dr_edge.open_bundle(address, bundle_sha256=sha256)
+    assert there.answer(photograph).outputs == dr_edge.open_bundle(stand_in_bundle).answer(photograph).outputs
+    assert sha256 in repr(there)
+
+
+def test_ctrl_c_of_a_program_stays_one(bundle_cache, published, monkeypatch):
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bundles, "_fetch", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+        dr_edge.open_bundle(published[0], bundle_sha256=published[1])
 
 
 def test_android_bench_measures_from_an_address(bundle_cache, published, tmp_path):
