@@ -14,7 +14,7 @@ _BINDING_BLANK = re.compile(r"(?<=[0-9]) (?=(?:%|px|pixels|kB|MB|ms|s)(?![A-Za-z
 
 
 def unbroken(text: str) -> str:
-    """Keeps a number and its unit on one line, with a no-break space; as serve/static/js/words.js does."""
+    """Keeps a number and its unit on one line, with a no-break space; as serve/static/js/answer_words.js does."""
     return _BINDING_BLANK.sub("\u00a0", text)
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 import pytest
 from nginx_proxy import NAME, Proxy, find_nginx, proxied
+from page_actions import OFFLINE, compare, complaints, grade, opened, python_answers
 from page_browser import Browser
-from page_helpers import OFFLINE, compare, complaints, grade, opened, python_answers
 from photographs import write_photographs
 from serving import children_of, wait_until
 

@@ -7,8 +7,7 @@ import shutil
 
 import httpx
 import pytest
-from page_browser import Browser
-from page_helpers import (
+from page_actions import (
     OFFLINE,
     READY,
     SHOWN,
@@ -22,6 +21,7 @@ from page_helpers import (
     python_answers,
     saved,
 )
+from page_browser import Browser
 
 pytestmark = pytest.mark.usefixtures("vendored")
 

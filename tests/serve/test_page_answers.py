@@ -41,7 +41,7 @@ PROGRAM = """
 import fs from 'node:fs';
 const {root, input} = JSON.parse(fs.readFileSync(0, 'utf8'));
 const {interpret} = await import(`${root}/answer.js`);
-const words = await import(`${root}/words.js`);
+const words = await import(`${root}/answer_words.js`);
 console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
   const arrays = Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, Float32Array.from(values)]));
   const answer = interpret(manifest, facts, quality, arrays);

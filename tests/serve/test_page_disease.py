@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from page_helpers import SHOWN, compare, complaints, grade, opened, python_answers
+from page_actions import SHOWN, compare, complaints, grade, opened, python_answers
 
 from dr_edge.data import positive
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from page_helpers import compare, complaints, grade, opened, python_answers
+from page_actions import compare, complaints, grade, opened, python_answers
 
 from tfrecord_tools.synthetic.draw import draw_fundus
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from page_helpers import SHOWN, complaints, grade, opened, posts, saved
+from page_actions import SHOWN, complaints, grade, opened, posts, saved
 
 pytestmark = pytest.mark.usefixtures("vendored")
 NAMES = ("ñ 眼 Müller%#.png", '<mark>it\'s & "50%25"</mark>.png'.replace("/", "∕"), "😀\u0301.png")

@@ -100,7 +100,7 @@ return input.map(({rgba, size}) => Array.from(fieldOfView(Uint8ClampedArray.from
 
 
 def test_a_number_stays_on_the_line_of_its_unit_as_in_a_report(node):
-    script = "const {unbroken} = await import(`${root}/words.js`); return input.map(unbroken);"
+    script = "const {unbroken} = await import(`${root}/answer_words.js`); return input.map(unbroken);"
     expected = [unbroken(text) for text in UNITS]
     assert run_node(node, script, UNITS) == expected
     assert expected[:4] == ["77.6\u00a0% of", ">\u00a099\u00a0%", "<\u00a01\u00a0%.", "640 x 480\u00a0px"]

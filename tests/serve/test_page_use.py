@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from page_actions import SHOWN, grade, opened, show_heat
 from page_browser import Tab
-from page_helpers import SHOWN, grade, opened, show_heat
 
 pytestmark = pytest.mark.usefixtures("vendored")
 

@@ -9,8 +9,8 @@ import shutil
 
 import httpx
 import pytest
+from page_actions import OFFLINE, SHOWN, grade, opened, python_answers, saved, show_heat
 from page_browser import Browser
-from page_helpers import OFFLINE, SHOWN, grade, opened, python_answers, saved, show_heat
 
 pytestmark = pytest.mark.usefixtures("vendored")
 
@@ -95,7 +95,7 @@ def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium
         tab.go(server.url)  # from here on the service worker answers
         tab.wait(OFFLINE)
         assert tab.run(names) == 1
-        for path in ("js/words.js", "js/answer.js"):
+        for path in ("js/answer_words.js", "js/answer.js"):
             script = static / path
             script.write_text(script.read_text() + "\nexport const RELEASE = 2;\n")
         release = (
@@ -109,7 +109,7 @@ def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium
         assert tab.run(text) is False  # the open page meets no script of the new release
         other = browser.open(server.url)
         other.wait(OFFLINE)
-        assert other.run(text) is True and other.run(release.format("words")) == 2 and other.run(names) == 2
+        assert other.run(text) is True and other.run(release.format("answer_words")) == 2 and other.run(names) == 2
         assert tab.run(text) is False
         (answer,) = grade(tab, synthetic[1])
         assert answer["status"] == "answered"

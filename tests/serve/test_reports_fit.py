@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from page_actions import READY, grade, opened
 from page_browser import Browser
-from page_helpers import READY, grade, opened
 
 from dr_edge import demo
 from dr_edge.calibration import store

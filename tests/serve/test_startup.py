@@ -38,9 +38,8 @@ def taken() -> int:
 def test_what_cannot_be_served_is_named_with_what_to_do(
     taken: int, bundle_dir: Path, flags: list[str], said: str
 ) -> None:
-    given = [
-        flag.replace("TAKEN", str(taken)) for flag in (f"--bundle={bundle_dir}", *flags)
-    ]  # of a flag the last one counts
+    # Of a flag the last one counts.
+    given = [flag.replace("TAKEN", str(taken)) for flag in (f"--bundle={bundle_dir}", *flags)]
     command = [sys.executable, "-m", "dr_edge.serve", *given]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
     assert result.returncode == 1 and said.replace("TAKEN", str(taken)) in result.stderr

@@ -3,7 +3,7 @@
 import {agreement, isUnreliable, percent} from './answer.js';
 import {fact, make, row} from './elements.js';
 import {cropFigure, photographFigure} from './pictures.js';
-import {explanation, headline, operatingWords, unbroken, whereWords} from './words.js';
+import {explanation, headline, operatingWords, unbroken, whereWords} from './answer_words.js';
 
 /**
  * Makes the card of an answered photograph.

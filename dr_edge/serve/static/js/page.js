@@ -6,7 +6,7 @@ import {BrowserEngine} from './engines.js';
 import {keepOffline} from './offline.js';
 import {savedDocument} from './saved.js';
 import {ServerEngine} from './server_engine.js';
-import {aboutWords, headline, question, unbroken} from './words.js';
+import {aboutWords, headline, question, unbroken} from './answer_words.js';
 
 const $ = (id) => document.getElementById(id);
 // wanted: the first of the photographs that came last, to be shown as soon as it has an answer

@@ -3,7 +3,7 @@
 import {make} from './elements.js';
 import {MASK_COLOURS, OPACITY, enlarge, fieldOfView, heatColour, layHeat, layMasks, layPoints, separate} from './overlay.js';
 import {resizeForShow} from './fundus/crop.js';
-import {cropWords, heatIsShown, heatTitle, heatWords, noHeatWords, unbroken} from './words.js';
+import {cropWords, heatIsShown, heatTitle, heatWords, noHeatWords, unbroken} from './answer_words.js';
 
 const SHOWN = 480; // side of the crop as it is shown, pixels
 const PHOTOGRAPH = [600, 1000]; // longest side of the photograph as it is shown: at least, at most
