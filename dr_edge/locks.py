@@ -24,13 +24,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+# A file system without locks says one of these.
 WITHOUT = {
     errno.ENOLCK,
     errno.ENOSYS,
     errno.EOPNOTSUPP,
     errno.ENOTSUP,
     errno.EINVAL,
-}  # a file system without locks says one of these
+}
 COMMAND_LENGTH = 200  # characters of a command line that are kept
 
 

@@ -52,9 +52,8 @@ class Progress(tqdm):
         if self._in_lines and not self.disable and not self._ended:
             self._ended = True
             if self.leave and self.n and time.time() - self.start_t >= self.delay:
-                self._write_line(
-                    _OPEN if self.total is None else _END, rate=None
-                )  # the mean of all, as tqdm's own last line
+                # Without a rate it states the mean of all, as tqdm's own last line.
+                self._write_line(_OPEN if self.total is None else _END, rate=None)
             self.sp = None  # tqdm has drawn nothing that it must wipe away
         super().close()
 

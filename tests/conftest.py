@@ -24,9 +24,8 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
         signal.signal(number, handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(
-    0, str(Path(__file__).parent / "fixtures")
-)  # some installed packages bring a top-level `tests` of their own
+# Some installed packages bring a top-level `tests` of their own.
+sys.path.insert(0, str(Path(__file__).parent / "fixtures"))
 pytest_plugins = ["made_once", "stand_in", "coloured", "synthetic"]
 
 

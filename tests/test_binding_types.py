@@ -77,7 +77,6 @@ def test_a_macro_that_nothing_defines_is_said_to_be_that():
 
 @pytest.mark.parametrize("path", sorted(path.name for path in gin_files.DIRECTORY.glob("*.gin")))
 def test_every_gin_file_of_the_project_passes(path):
-    config.parse(
-        [f"gin_configs/{path}"], ["train.initial_weights = 'first_stage.keras'"]
-    )  # which the second stage requires
+    # The second stage requires initial weights.
+    config.parse([f"gin_configs/{path}"], ["train.initial_weights = 'first_stage.keras'"])
     assert gin.config_is_locked()

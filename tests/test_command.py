@@ -223,9 +223,8 @@ def test_log_lines_and_warnings_carry_no_prefix_of_time_and_process(tmp_path):
         [sys.executable, str(tmp_path / "speaks.py")], env=environment, capture_output=True, text=True
     )
     assert done.stderr == "3 epochs\nwarning: few images\nwarning: old form\n"
-    assert (
-        done.returncode == 0 and done.stdout == "\\u773c \\udce9\n"
-    )  # what a terminal cannot show is no reason to stop
+    # What a terminal cannot show is no reason to stop.
+    assert done.returncode == 0 and done.stdout == "\\u773c \\udce9\n"
 
 
 def test_unexpected_arguments_hint_at_the_usual_causes():

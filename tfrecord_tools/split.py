@@ -17,12 +17,13 @@ from tfrecord_tools.items import stable_hash
 from tfrecord_tools.spool import Fact
 
 DEFAULT_FRACTION = 0.15
+# What is kept where one group lies in several official splits.
 PRIORITY = {
     "test": 0,
     "val": 1,
     "train": 2,
     None: 3,
-}  # what is kept where one group lies in several official splits
+}
 
 
 @dataclasses.dataclass(frozen=True)

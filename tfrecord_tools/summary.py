@@ -48,9 +48,8 @@ def summary(out: Path, manifest: Mapping[str, Any], rejected: Sequence[tuple[str
     lines += [f"caution: {text}" for text in cautions(manifest)]
     turned = turned_round(manifest["labels"], manifest["positive"])
     lines += [f"CAUTION: {text}" for text in turned]
-    command = (
-        "" if turned else next_command(out, manifest)
-    )  # the caution is the last line, and nothing to copy stands below it
+    # The caution is the last line, and nothing to copy stands below it.
+    command = "" if turned else next_command(out, manifest)
     return "\n".join([*lines, f"next: {command}"] if command else lines)
 
 

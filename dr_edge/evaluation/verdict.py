@@ -173,9 +173,8 @@ def _ratio(true: np.ndarray, found: np.ndarray, people: People, constant: float 
     whose = "their own median" if constant is None else "the median of the validation photographs"
     constant = float(np.median(true[both])) if constant is None else constant
     own, other = np.abs(found - true)[both], np.abs(constant - true)[both]
-    varied = (
-        both.sum() > 2 and np.ptp(true[both]) > 0 and np.ptp(found[both]) > 0
-    )  # a std of equal numbers may round up
+    # A std of equal numbers may round up.
+    varied = both.sum() > 2 and np.ptp(true[both]) > 0 and np.ptp(found[both]) > 0
     correlation = finite_or_none(np.corrcoef(true[both], found[both])[0, 1]) if varied else None
     said = (
         f"off by {number(float(own.mean()), 3)} on average, always answering {number(constant)}, {whose}, by "

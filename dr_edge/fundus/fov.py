@@ -169,9 +169,8 @@ def _without_neutral_frame(small: np.ndarray) -> np.ndarray:
     """Returns the picture with the even grey 128 that normalisation leaves around it painted black; else as it is."""
     high, low = brightest(small), 255 - brightest(255 - small)
     kernel = np.ones((5, 5), np.uint8)
-    calm = (
-        cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM
-    )  # detail is not, though its average is the same grey
+    # Detail is not calm, though its average is the same grey.
+    calm = cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM
     near = ((high <= 136) & (low >= 120)).astype(np.uint8)
     if border_of(near).mean() < _NEUTRAL_BORDER:
         return small

@@ -98,8 +98,7 @@ def _name(answer: Answer) -> str:
 
 def _words(answer: Answer) -> str:
     status = answer.status.replace("_", " ")
-    message = (
-        answer.reason or "" if answer.status == UNREADABLE else answer.message
-    )  # that message repeats the whole path
+    # The message of an unreadable file repeats the whole path.
+    message = answer.reason or "" if answer.status == UNREADABLE else answer.message
     message = "".join(sign if sign.isprintable() else "?" for sign in message.replace("\u00a0", " "))
     return f"{status}: {message}"

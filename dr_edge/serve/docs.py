@@ -18,10 +18,11 @@ from dr_edge.serve.assets import Asset, load_asset
 
 HERE = Path(__file__).parent
 METHODS = ("get", "post")
+# FastAPI describes them; here errors.py answers in its own form.
 FRAMEWORK_ERRORS = (
     "HTTPValidationError",
     "ValidationError",
-)  # FastAPI describes them; here errors.py answers in its own form
+)
 
 
 @functools.cache

@@ -52,9 +52,8 @@ def check_config(text: str) -> list[str]:
     if wrong or len(set(named)) < len(named):
         raise ValueError(f"TF_CONFIG needs different addresses host:port. Received: {named}. {FORM}")
     index = task.get("index")
-    place = (
-        int(index) if isinstance(index, int | str) and re.fullmatch(r"\d+", str(index)) else -1
-    )  # TensorFlow takes text, too
+    # TensorFlow takes text as an index, too.
+    place = int(index) if isinstance(index, int | str) and re.fullmatch(r"\d+", str(index)) else -1
     if not 0 <= place < len(named):
         raise ValueError(
             f"TF_CONFIG needs the index of this worker, a number from 0 to {len(named) - 1}. Received: {index!r}. "

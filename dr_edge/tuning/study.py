@@ -83,9 +83,8 @@ class Search:
         )
         before = self.study.user_attrs.get("search")
         differing = sorted(key for key in wanted if before is not None and before.get(key) != wanted[key])
-        differing += (
-            ["--maximize"] if self.study.direction != direction else []
-        )  # Optuna keeps a study's first direction
+        # Optuna keeps a study's first direction.
+        differing += ["--maximize"] if self.study.direction != direction else []
         if differing and self._all_failed():
             set_aside()
             opened = _storage(storage)

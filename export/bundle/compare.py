@@ -58,9 +58,8 @@ def compare(prepared: Prepared, converted: Converted, directory: Path, settings:
         rows[file] |= {"ood": ood, "ood_beyond": ood_thresholds.share_beyond(outputs[file], ood)}
     report = _report(prepared, converted, rows, threshold, settings)
     training = training_facts(run, basis)
-    measured = any(
-        fmt.calibrated and fmt.name != "qat_int8" for fmt in converted.made
-    )  # that one's ranges are fine-tuned
+    # The ranges of qat_int8 are fine-tuned.
+    measured = any(fmt.calibrated and fmt.name != "qat_int8" for fmt in converted.made)
     report["records"] = records_used(run, basis, training, prepared.source, measured)
     metadata.write_manifest(directory, "parity", report)
     return Compared(report, outputs, training)

@@ -67,9 +67,8 @@ def _drops(report: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
     ]
     kind = {"auc": "auc_drop", statistics.RATIO: None}.get(metric, "dice_drop")  # the ratio has no limit of its own
     limits = [] if kind is None else report["limits"][kind].values()
-    limit = (
-        min(limits) if limits and max(limits) < 0.2 else None
-    )  # a limit that nothing reaches would squeeze the chart
+    # A limit that nothing reaches would squeeze the chart.
+    limit = min(limits) if limits and max(limits) < 0.2 else None
     name = statistics.metric_name(metric)
     axis = f"{name}: {statistics.change_name(metric)}"
     return {"name": name, "svg": svg_forest.forest(rows, axis, limit), "limit": limit} if rows else None

@@ -16,11 +16,12 @@ import sys
 
 import pytest
 
+# System call 158: asm/unistd_64.h; ARCH_REQ_XCOMP_PERM: asm/prctl.h.
 ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = (
     158,
     0x1023,
     18,
-)  # system call 158: asm/unistd_64.h; ARCH_REQ_XCOMP_PERM: asm/prctl.h
+)
 NO_NEW_PRIVILEGES, SET_SECCOMP, FILTER = 38, 22, 2  # linux/prctl.h, linux/seccomp.h
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # classic BPF
 ALLOW, REFUSE = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO with EPERM

@@ -32,9 +32,8 @@ def everything(trained_run_dir, tmp_path_factory):
     with gin.unlock_config():
         gin.bind_parameter("export.qat.epochs", 1)
         gin.bind_parameter("export.qat.batch_size", 8)
-        gin.bind_parameter(
-            "export.qat.learning_rate", 1e-6
-        )  # with 1e-5 three steps lose what the few photographs taught it
+        # With 1e-5 three steps lose what the few photographs taught it.
+        gin.bind_parameter("export.qat.learning_rate", 1e-6)
     loose = Settings(calibration_images=8, max_auc_drop=dict.fromkeys(settings.MAX_AUC_DROP, 1.0))
     try:
         write.export_run(trained_run_dir, out, ["all"], settings=loose)

@@ -106,9 +106,8 @@ def test_run_and_bundle_are_judged_against_the_same_constant_answer(mask_bundle)
     evaluated, exported = flow.evaluate(run, flow.Settings(examples=0))["verdict"], report["verdict"]
     assert [part["name"] for part in evaluated["parts"]] == ["vertical cup-to-disc ratio", "optic disc", "optic cup"]
     (ratio, *own), (exported_ratio, *others) = evaluated["parts"], exported["parts"]
-    assert (
-        ratio["constant"] == exported_ratio["constant"]
-    )  # how far a network that nobody trained is off from it says nothing
+    # How far a network that nobody trained is off from it says nothing.
+    assert ratio["constant"] == exported_ratio["constant"]
     for one, other in zip(own, others, strict=True):
         assert one["baseline_value"] == pytest.approx(other["baseline_value"], abs=1e-6)
         assert one["value"] == pytest.approx(other["value"], abs=0.02) and one["status"] == other["status"]

@@ -55,9 +55,8 @@ def test_five_grades_equal_scikit_learn():
     assert result["macro_f1"] == pytest.approx(
         reference.f1_score(labels, probabilities.argmax(axis=1), average="macro")
     )
-    assert (
-        classification.classification_metrics(labels, probabilities, names, draws=0)["qwk"] is None
-    )  # no order stated
+    # No order is stated.
+    assert classification.classification_metrics(labels, probabilities, names, draws=0)["qwk"] is None
 
 
 def test_published_kappa_by_hand():

@@ -161,9 +161,8 @@ def test_progress_shows_where_it_is_of_use(bundle_dir, photographs, tmp_path, co
                 said += os.read(ours, 65536).decode()
     os.close(ours)
     assert json.loads(out.getvalue())["photographs"] == count
-    shown = (
-        (f"/{count} [", "<") if terminal else (f"photographs: {count} of {count} photograph in ",)
-    )  # a log gets whole lines
+    # A log gets whole lines.
+    shown = (f"/{count} [", "<") if terminal else (f"photographs: {count} of {count} photograph in ",)
     assert all(part in said for part in shown) == bar
     assert ("a.jpg  answered: " in said) == summary
 

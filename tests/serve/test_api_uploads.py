@@ -57,9 +57,8 @@ def test_a_deflated_dicom_bomb_is_refused(server, photograph):
     squeezer = zlib.compressobj(1, zlib.DEFLATED, -15)
     bomb = b"".join(squeezer.compress(bytes(1 << 20)) for _ in range(128)) + squeezer.flush()
     length = head.index(meta.MediaStorageSOPInstanceUID.encode())
-    body = (
-        head[: head.index(b"1.2.840.10008.1.2.1.99", length) + 22] + bomb
-    )  # the file's meta information, then the bomb
+    # The file's meta information, then the bomb.
+    body = head[: head.index(b"1.2.840.10008.1.2.1.99", length) + 22] + bomb
     response = post(server, body)
     assert response.status_code == 415 and refusal(response)["reason"] == "unsupported DICOM"
     assert response.elapsed.total_seconds() < 20

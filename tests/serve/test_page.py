@@ -155,9 +155,8 @@ def test_photographs_are_sent_only_after_consent(server, bundle_dir, browser, sy
     tab.wait("document.querySelectorAll('.item').length === 1")
     tab.run("new Promise((resolve) => setTimeout(resolve, 500))")
     assert posts(server) == before  # chosen, and not sent
-    assert (
-        tab.run("document.querySelector('.item-said').textContent") == "not sent, see above…"
-    )  # no model is on its way
+    # No model is on its way.
+    assert tab.run("document.querySelector('.item-said').textContent") == "not sent, see above…"
     tab.run("document.getElementById('consent-yes').click()")
     (answer,) = grade(tab)
     assert posts(server) == before + 1

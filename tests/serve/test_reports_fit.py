@@ -218,6 +218,5 @@ def test_a_heat_map_of_no_disease_is_shown_on_request(poor_server, browser: Brow
         tab.run(f"{button}.click()")
         assert "Grad-CAM" in tab.run(pictures) and tab.run("document.querySelectorAll('.slider').length") == 1
         heated = tab.run(PIXELS)
-        assert (
-            heated["middle"] != plain["middle"] and max(heated["corner"]) < 30
-        )  # nothing lies on the black around the eye
+        # Nothing lies on the black around the eye.
+        assert heated["middle"] != plain["middle"] and max(heated["corner"]) < 30

@@ -44,9 +44,8 @@ def test_what_is_said():
     (text,) = undecided(TABLE, found)
     assert text.startswith("cataract: the names ei, kyllä do not say") and "--positive=cataract=NAME (" in text
     (text,) = undecided({"DR Stadium": ("keine", "mild")}, {"DR Stadium": []})
-    assert (
-        '--positive="DR Stadium=NAME"' in text and "=keine" not in text
-    )  # copied as it stood, it called the healthy ill
+    # Copied as it stood, it called the healthy ill.
+    assert '--positive="DR Stadium=NAME"' in text and "=keine" not in text
 
 
 def folder_of(save_photo, directory, *classes: str) -> dict[str, Any]:

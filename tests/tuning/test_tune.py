@@ -49,9 +49,8 @@ def test_a_search_leaves_a_table_a_plot_and_a_run_per_trial(coloured_records, tm
 
 @pytest.mark.slow
 def test_a_search_survives_a_kill_and_a_bad_trial(coloured_records, tmp_path):
-    place = (
-        tmp_path / "ñ 眼 Müller%20#{x}?.d"
-    )  # what an address of a database would read as its own stands in names, too
+    # What an address of a database would read as its own stands in names, too.
+    place = tmp_path / "ñ 眼 Müller%20#{x}?.d"
     gin_file, directory = place / "ñ 眼.gin", place / "search ñ"
     place.mkdir()
     gin_file.write_text(SETTINGS)

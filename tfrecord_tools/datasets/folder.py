@@ -240,9 +240,8 @@ def _check_level(photographs: list[_Photograph], root: Path) -> None:
     common = set.intersection(*sets)
     alike = 2 <= len(common) <= MOST_CLASSES and len(common) * 2 >= len(set.union(*sets))
     few = len(common) > 2 and len(photographs) <= FEW_EACH * sum(map(len, sets))
-    eyes = few and any(
-        eye.side for eye in group_eyes([photo.below for photo in photographs])
-    )  # patients, seen in both classes
+    # Eyes of patients that are seen in both classes.
+    eyes = few and any(eye.side for eye in group_eyes([photo.below for photo in photographs]))
     if not alike or eyes or any("" in names for names in sets):
         return
     tops = ", ".join(sorted(below)[:SHOWN])

@@ -134,9 +134,8 @@ def test_rank_correlations():
     heat = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
     everywhere = np.ones(heat.shape, bool)
     assert heatmap_checks.rank_correlations(heat, heat, everywhere)[0] == pytest.approx(1)
-    assert np.isnan(
-        heatmap_checks.rank_correlations(heat, heat * 0, everywhere)[0]
-    )  # a map without heat has no ranking
+    # A map without heat has no ranking.
+    assert np.isnan(heatmap_checks.rank_correlations(heat, heat * 0, everywhere)[0])
     assert heatmap_checks.rank_correlations(heat, 1 - heat, everywhere)[0] == pytest.approx(-1)
 
 

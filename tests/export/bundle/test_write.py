@@ -20,9 +20,8 @@ def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_
     from export.graph import deployable
 
     original = deployable.prepare
-    monkeypatch.setattr(
-        deployable, "prepare", lambda *args: 128.0 + 0.0 * original(*args)
-    )  # every photograph comes out grey
+    # Every photograph comes out grey.
+    monkeypatch.setattr(deployable, "prepare", lambda *args: 128.0 + 0.0 * original(*args))
     # Weights that nobody trained do no better than grey: let the network's own row say what a trained one would.
     rows = measure.reference_rows
 

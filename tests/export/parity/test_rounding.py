@@ -70,9 +70,8 @@ def test_what_8_bit_weights_read_moves_within_its_own_step():
     ].max() > 0.3 * bound.min()
     assert difference[:, : SIDE // 2].max() <= 1e-6
     again = runner(shaken_tflite.shaken(content))
-    np.testing.assert_array_equal(
-        again(grey), runner(shaken_tflite.shaken(content))(grey)
-    )  # the seed decides, so bundles can be made again
+    # The seed decides, so bundles can be made again.
+    np.testing.assert_array_equal(again(grey), runner(shaken_tflite.shaken(content))(grey))
 
 
 def test_an_artifact_that_rounds_nothing_has_no_spread(tmp_path):

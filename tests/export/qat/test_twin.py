@@ -173,9 +173,8 @@ def test_qat_ends_at_least_as_accurate_as_static_int8(tiny_run, records, tmp_pat
         chosen = np.clip(scores[np.arange(len(answers)), np.rint(answers).astype(int)], 1e-6, 1)
         found[name] = (roc_auc_score(answers, scores[:, 1]), -np.log(chosen).mean())
     print(f"AUC and cross-entropy on test: {found}")
-    pair = 1 / (
-        answers.sum() * (1 - answers).sum()
-    )  # training and rounding differ by processor: one pair may swap places
+    # Training and rounding differ by processor: one pair may swap places.
+    pair = 1 / (answers.sum() * (1 - answers).sum())
     assert found["qat"][0] >= found["static"][0] - pair - 1e-9 and found["static"][0] > 0.8
     assert found["qat"][1] <= found["static"][1] + 0.02
 
