@@ -71,7 +71,6 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray, rule: Rule) -> floa
     place = int(best[np.argmax(other[best])])  # of equally good ones, the one that gives the other most
     if place == 0:  # nobody is called positive
         return float(np.nextafter(scores.max(), np.inf))
-    # Half way to the next lower score: the same on these images, and no closer to one side than need be on
-    # others.
+    # Half way to the next lower score: the same on these images, and no closer to one side than need be on others.
     below = thresholds[place + 1] if place + 1 < len(thresholds) else thresholds[place]
     return float((thresholds[place] + below) / 2)

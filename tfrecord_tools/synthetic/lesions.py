@@ -30,8 +30,7 @@ GRADE_LESIONS: dict[int, dict[str, tuple[int, int]]] = {
         ((8, 28), (8, 36), (0, 110), (0, 5), (1, 3), (0, 0), (0, 1)),
     ))
 }  # fmt: skip
-# How common each grade is when none is asked for (in EyePACS about .73 .07 .15 .03 .02; here the ill are
-# more).
+# How common each grade is when none is asked for (in EyePACS about .73 .07 .15 .03 .02; here the ill are more).
 GRADE_SHARES = (0.45, 0.12, 0.25, 0.10, 0.08)
 GLAUCOMA_SHARE = 0.2
 BEADED_GRADES = (3, 4)
