@@ -11,6 +11,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from dicom_jpeg import save_dicom
 
 from dr_edge import metadata
 from dr_edge.data import tasks
@@ -57,7 +58,7 @@ def test_photographs_that_are_no_fundus_are_listed(stand_in_run, photographs, tm
 
 
 def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp_path):
-    """A small disc in a large JPEG, which is decoded whole, and one that is decoded at a quarter of its size."""
+    """A small disc in a large JPEG, which is decoded whole; one decoded at a quarter of its size, and so in a DICOM."""
     from dr_edge.explanation import pictures
     from dr_edge.fundus.read_crop import read_crop
     from dr_edge.runs import load_run
@@ -68,9 +69,11 @@ def test_a_photograph_is_cropped_as_an_answer_and_a_record_are(stand_in_run, tmp
     frame[600:900, 800:1100] = cv2.resize(synthetic, (300, 300), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(tmp_path / "small.jpg"), frame)
     cv2.imwrite(str(tmp_path / "large.jpg"), cv2.resize(synthetic, (2000, 2000)))
+    save_dicom(tmp_path / "large.dcm", cv2.resize(synthetic, (2048, 2048))[..., ::-1])
     paths = sorted(tmp_path.iterdir())
     found = list(pictures.from_photographs(paths, load_run(stand_in_run)))
-    assert [picture.name for picture in found] == ["large.jpg", "small.jpg"]
+    assert [picture.name for picture in found] == ["large.dcm", "large.jpg", "small.jpg"]
+    assert read_crop(paths[0].read_bytes(), 64).size == (2048, 2048)
     for path, picture in zip(paths, found, strict=True):
         np.testing.assert_array_equal(picture.photograph, read_crop(path.read_bytes(), 64).crop)
 

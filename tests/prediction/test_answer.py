@@ -8,6 +8,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from dicom_jpeg import save_dicom
 
 from dr_edge import metadata
 from dr_edge.prediction import pictures
@@ -37,6 +38,16 @@ def test_probabilities_are_those_of_the_keras_graph_on_whole_photographs(bundle_
         distance = np.load(vectors / row["outputs"]["ood_distance"])[0, 0]
         assert answer.outputs.ood_distance == pytest.approx(distance, abs=1e-2, rel=1e-4)
         assert answer.prediction.index == int(expected.argmax())
+
+
+def test_the_jpeg_inside_a_dicom_has_its_true_size(predictor, photographs, tmp_path):
+    """Boxes, masks and points are stated in its pixels, though it is decoded at a fraction of them."""
+    small = cv2.imread(str(photographs / "a.jpg"))[..., ::-1]
+    save_dicom(tmp_path / "eye.dcm", cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
+    answer, plain = answer_of(predictor, tmp_path / "eye.dcm"), answer_of(predictor, photographs / "a.jpg")
+    assert (answer.photograph.height, answer.photograph.width) == (4 * small.shape[0], 4 * small.shape[1])
+    assert min(small.shape[:2]) >= 500
+    np.testing.assert_allclose(answer.crop.box, 4 * np.array(plain.crop.box), atol=24)
 
 
 @pytest.mark.parametrize(("threshold", "positive"), [(0.0, True), (1.0, False)])

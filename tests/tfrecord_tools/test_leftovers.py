@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from dicom_jpeg import save_dicom
 
 from dr_edge.fundus.format_names import is_picture
 from dr_edge.metadata import read_manifest
@@ -40,23 +41,6 @@ def visible(root: Path) -> set[str]:
         for path in paths
         if not any(part.startswith(".") or part in system for part in path.parts)
     }
-
-
-def save_dicom(path: Path, image) -> None:
-    pytest.importorskip("pydicom")
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.encaps import encapsulate
-
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.5.1"
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *image.shape[:2], 3
-    dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "YBR_FULL_422", 0
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.PixelData = encapsulate([cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()])
-    dataset.save_as(path, enforce_file_format=True)
 
 
 @pytest.fixture
