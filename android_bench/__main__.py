@@ -121,12 +121,12 @@ def _measure(argv: Sequence[str]) -> int:
     threads = _THREADS.value or (["1"] if _TARGET.value == "host" else ["1", "4"])
     if not all(count.isdecimal() for count in threads):
         raise ValueError(f"--threads takes whole numbers, as 1,4. Received {','.join(threads)}.")
-    if said := extras.sentence("plots", "Drawing them"):
-        logging.warning("The report will have no plots. %s", said)
     from dr_edge.remote import bundles
 
     bundle = read_bundle(bundles.local_directory(_BUNDLE.value, _BUNDLE_SHA256.value), _ARTIFACTS.value)
     cells = matrix.build(bundle.artifacts, [int(count) for count in threads], _DELEGATES.value, _MASKS.value or [""])
+    if said := extras.sentence("plots", "Drawing them"):
+        logging.warning("The report will have no plots. %s", said)
     # An end by `kill` or a closed terminal tidies the phone up as Ctrl-C does; what nohup ignores stays ignored.
     for number in workspace.ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:

@@ -32,6 +32,7 @@ MANIFESTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "bench": ("bench.json", 1, ("bundle", "target", "device", "rows")),
 }
 
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz")  # that a directory may have been packed into
 # What writes them, for those who point to a directory that is none.
 WRITTEN_BY = {
     "dataset": "python -m tfrecord_tools.build",
@@ -87,7 +88,7 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     if not path.parent.is_dir():
         raise ManifestError(
             f"{path.parent} is no directory. Expected one of the kind {kind!r}, which holds {name}. "
-            f"It is written by: {WRITTEN_BY[kind]}"
+            f"{_instead_of(path.parent, name)}It is written by: {WRITTEN_BY[kind]}"
         )
     if not path.is_file():
         raise ManifestError(
@@ -111,6 +112,13 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     if missing:
         raise ManifestError(f"{path}: {', '.join(missing)} missing. Write the directory again.")
     return content
+
+
+def _instead_of(file: Path, name: str) -> str:
+    """Says what to give in place of a file, where that can be told; `name` is that of the manifest."""
+    if file.is_file() and file.name == name:
+        return "Give the directory that it stands in. "
+    return "Unpack it, and give the directory. " if file.is_file() and file.suffix in ARCHIVES else ""
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

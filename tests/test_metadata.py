@@ -51,6 +51,17 @@ def test_what_is_no_such_directory_is_answered_with_the_command_that_writes_it(k
         assert f"It is written by: python -m {command[2]}" in str(caught.value)
 
 
+def test_a_file_is_answered_with_what_to_do_with_it(tmp_path):
+    for name, says in (("b.zip", "Unpack it, and give"), ("b.tar.gz", "Unpack it, and give"),
+                       ("metadata.json", "Give the directory that it stands in.")):  # fmt: skip
+        (tmp_path / name).write_bytes(b"{}")
+        with pytest.raises(metadata.ManifestError, match=f"{name} is no directory.*{says}"):
+            metadata.read_manifest(tmp_path / name, "bundle")
+    with pytest.raises(metadata.ManifestError) as caught:
+        metadata.read_manifest(tmp_path / "nowhere.zip", "bundle")
+    assert "Unpack" not in str(caught.value)
+
+
 def test_nan_and_missing_keys_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         metadata.write_manifest(tmp_path, "run", {**RUN, "loss": float("nan")})
