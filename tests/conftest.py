@@ -1,6 +1,4 @@
-"""Fixtures that several rooms share; each says what it gives. fixtures/ has those that make records, runs and
-bundles.
-"""
+"""Fixtures that several rooms share; each says what it gives. fixtures/ has those of records, runs, bundles."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A value of another type than its parameter is refused before anything is built: 'False' is a text, which counts as
-true.
-"""
+"""A value of another type than its parameter is refused before anything is built: 'False' is text, so true."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""From folders to the answer: the ill are referred, whatever their folder is called and wherever it stands in the
-alphabet.
-"""
+"""From folders to the answer: the ill are referred, whatever their folder's name and place in the alphabet."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ def chain(
 
 @pytest.fixture(scope="module")
 def run_chain() -> Callable[[Path, tuple[str, ...], str], dict[str, Any]]:
-    """run_chain(directory, class names, the ill one): builds, trains, evaluates and exports; everything that was
-    said.
-    """
+    """run_chain(directory, class names, the ill one): builds, trains, evaluates and exports; all that was said."""
     import gin
 
     from dr_edge.evaluation import flow

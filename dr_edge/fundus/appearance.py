@@ -136,9 +136,7 @@ def appearance(probe: np.ndarray) -> str:
 
 
 def _tints(pixels: np.ndarray) -> float:
-    """Returns how much the colours [N, 3] differ beside light and dark: about the square of second to first principal
-    deviation.
-    """
+    """Returns how colours [N, 3] differ beside light and dark: about (second / first principal deviation) squared."""
     spread = np.cov(pixels, rowvar=False)
     pairs = sum(spread[i, i] * spread[k, k] - spread[i, k] ** 2 for i, k in ((0, 1), (0, 2), (1, 2)))
     return float(pairs / max(np.trace(spread) ** 2, 1e-6))

@@ -101,9 +101,7 @@ def reference(run: TrainedRun, graph: Any, temperature: float, records: str | os
 
 @contextlib.contextmanager
 def whole_float32() -> Iterator[None]:
-    """Keeps Keras from TensorFloat-32, in which recent NVIDIA GPUs multiply by default: of its 10 bits parity would see
-    the rounding.
-    """
+    """Keeps Keras from TensorFloat-32, recent NVIDIA GPUs' default: parity would see the rounding of its 10 bits."""
     from dr_edge.framework import tf
 
     before = tf.config.experimental.tensor_float_32_execution_enabled()

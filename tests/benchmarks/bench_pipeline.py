@@ -38,9 +38,7 @@ SETS: dict[str, dict[str, Any]] = {
 
 
 def batches(records: Path, settings: dict[str, Any]) -> tf.data.Dataset:
-    """An epoch, several times over, so that opening the shards and building the graph count as little as in a long
-    epoch.
-    """
+    """Several epochs, so that opening the shards and building the graph count as little as in a long epoch."""
     return pipeline.training_batches(
         records, tasks.referable_dr(), BATCH, 0, 0, augmentation=augment.augmentation(**settings), balance="oversample"
     ).repeat(PASSES)

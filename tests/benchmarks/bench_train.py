@@ -1,5 +1,4 @@
-"""The training step, in ratios measured side by side in one process: turns alternate, so that a busy machine slows all
-alike.
+"""The training step, in ratios measured side by side in one process: turns alternate, a busy machine slows all alike.
 
     python -m pytest tests/benchmarks/bench_train.py -o python_files='bench_*.py' -s
 
@@ -55,9 +54,7 @@ def our_step(
 def alternate(
     before: Callable[[], object], after: Callable[[], object], turns: int = TURNS
 ) -> list[tuple[float, float]]:
-    """Returns the median (wall seconds, CPU seconds over all threads) of two jobs that take turns, after one warm-up
-    each.
-    """
+    """Returns the median (wall seconds, CPU seconds over all threads) of two jobs in turns, after one warm-up each."""
     seen: list[list[tuple[float, float]]] = [[], []]
     for turn in range(turns + 1):
         for values, job in zip(seen, (before, after), strict=True):

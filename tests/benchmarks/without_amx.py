@@ -1,5 +1,4 @@
-"""Runs a benchmark as on a CPU without AMX: Intel's tiles need a permission, which a filter of system calls refuses
-here.
+"""Runs a benchmark as on a CPU without AMX: its tiles need a permission, which a filter of system calls refuses here.
 
     python tests/benchmarks/without_amx.py tests/benchmarks/bench_export.py
 

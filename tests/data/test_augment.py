@@ -132,9 +132,7 @@ def test_colour_changes_leave_the_outside_of_the_field_of_view_alone():
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_colours_change_as_in_numpy(number):
-    """Contrast about the mean, then saturation about grey, then hue (colorsys), then brightness, by the seed's own
-    draws.
-    """
+    """Contrast about the mean, then saturation about grey, then hue (colorsys), then brightness, as the seed draws."""
     image = np.random.default_rng(number).uniform(70, 180, (12, 12, 3)).astype(np.float32)
     seed = tf.constant([number, 9])
     contrast, saturation, hue, brightness = (

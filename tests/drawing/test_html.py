@@ -20,9 +20,7 @@ def test_a_template_is_escaped_and_an_unknown_name_is_an_error(tmp_path):
 
 
 def test_the_report_of_the_demo_needs_no_tensorflow():
-    """It stands at the end of a long chain, and TensorFlow's start-up lines would stand between the table and the
-    link.
-    """
+    """It ends a long chain, and TensorFlow's start-up lines would stand between the table and the link."""
     code = (
         "import sys; from pathlib import Path; import dr_edge.demo as demo; from dr_edge.drawing import html;"
         "from dr_edge.evaluation import number_text;"

@@ -15,9 +15,7 @@ STATED: dict[str, Any] = {"image_size": 64, "preprocess": "crop", "labels": {}, 
 
 
 def written(directory: Path, rows: dict[str, str], name: str) -> Path:
-    """Writes what is compared of records: dataset.json and splits.csv, with a digest of one letter for each
-    photograph.
-    """
+    """Writes what is compared of records: dataset.json and splits.csv, with a digest of one letter each."""
     directory.mkdir()
     lines = ["image,patient,split,sha256", *(f"{key}.png,{key},{split},{key}" for key, split in rows.items())]
     (directory / "splits.csv").write_text("\n".join(lines), encoding="utf-8")

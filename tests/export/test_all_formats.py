@@ -54,9 +54,7 @@ def test_every_format_is_made_and_compared(everything):
 
 
 def test_every_heat_map_is_that_of_the_network_where_the_answer_is(everything, trained_run_dir):
-    """Where 8 bits turn a probability near 0.5 into the other answer, the map speaks for that one, and may be the
-    opposite.
-    """
+    """Where 8 bits turn a probability near 0.5 over, the map speaks for that one, and may be the opposite."""
     run = runs.load_run(trained_run_dir)
     given = list(StoredPhotographs(run.records, "test", run.task, 16))
     network = [runtime.open_artifact(everything / "model.float32.tflite")(each) for each in given]

@@ -1,6 +1,4 @@
-"""The limit on pixels cannot be got round: a file that says one size to the header's reader and another to the
-decoder.
-"""
+"""The limit on pixels cannot be got round: files that say one size to the header's reader, another to the decoder."""
 
 import io
 import struct

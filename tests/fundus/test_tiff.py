@@ -1,6 +1,4 @@
-"""TIFF: of several pages the photograph, every kind read right or refused by its name, damaged compressed data
-refused.
-"""
+"""TIFF: of several pages the photograph, every kind read right or refused by name, damaged compressed data refused."""
 
 import io
 import struct

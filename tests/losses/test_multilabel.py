@@ -72,9 +72,7 @@ def test_the_tangent_joins_smoothly():
 
 
 def test_where_an_undecided_network_settles():
-    """The constant answer of the smallest expected loss solves p^2 / (1 - p) = W1 q / (W2 (1 - q)): 0.5 for W1 = 2, q =
-    0.2.
-    """
+    """The constant of least expected loss solves p^2 / (1 - p) = W1 q / (W2 (1 - q)): 0.5 for W1 = 2, q = 0.2."""
     z = np.linspace(-2, 2, 4001)
     tiled = tf.constant(z[:, None], tf.float32)
     for weight, answer in ((1.0, 0.39), (2.0, 0.5)):

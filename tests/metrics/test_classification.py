@@ -141,9 +141,7 @@ def test_multilabel_masks_missing_labels():
 
 @pytest.mark.slow
 def test_means_of_several_diseases_have_intervals_by_the_plain_definition():
-    """Against a loop over draws of whole patients, each scored by scikit-learn; one disease is so rare that draws lack
-    it.
-    """
+    """Against a loop over draws of patients, each scored by scikit-learn; one disease is so rare that draws lack it."""
     rng = np.random.default_rng(5)
     labels = (rng.random((60, 3)) < 0.4).astype(int)
     labels[:, 2] = 0

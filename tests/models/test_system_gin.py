@@ -84,9 +84,7 @@ def run(name: str, records: Path, run_dir: Path, *bindings: str) -> dict:
 
 @pytest.mark.slow
 def test_system_c_runs_and_is_evaluated(tmp_path):
-    """From drawn photographs to the report, with a small plain encoder: it finds the disc, the fovea's place is
-    measured.
-    """
+    """Drawn photographs to report, with a small plain encoder: it finds the disc, the fovea's place is measured."""
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 

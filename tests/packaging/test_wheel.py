@@ -1,6 +1,4 @@
-"""The wheel works where no checkout is: it holds what the code opens, and the chain runs from it in an empty
-directory.
-"""
+"""The wheel works where no checkout is: it holds what the code opens, and the chain runs in an empty directory."""
 
 from __future__ import annotations
 

@@ -46,9 +46,7 @@ def test_names_that_somebody_typed_may_be_swapped_and_those_of_a_task_of_ours_ar
 
 
 def test_the_same_decisions_are_told_the_other_way_round_where_the_first_is(old_bundle, bundle_dir, photographs):
-    """Its thresholds are of the healthy class's probability: that of specificity 0.90 there has sensitivity 0.90
-    here.
-    """
+    """Its thresholds are of the healthy probability: that of specificity 0.90 there has sensitivity 0.90 here."""
     before, after = open_bundle(bundle_dir), open_bundle(old_bundle(["glaucoma", "normal"]))
     was = next(point for point in before.manifest["operating_points"] if point["name"] == "specificity_90")
     point = after.operating_point

@@ -44,8 +44,7 @@ def crops(real_data):
 
 @pytest.fixture(scope="module")
 def network(crops, real_weights):
-    """ImageNet's MobileNetV2, trained for a moment: first a logistic regression as its head, then all but the
-    statistics.
+    """ImageNet's MobileNetV2, trained briefly: first a logistic regression as its head, then all but the statistics.
 
     The second step matters to 8 bits: of a trunk that knows ImageNet only the maps are small differences of large
     numbers.

@@ -21,9 +21,7 @@ WEIGHTS = "mobilenet_v2_imagenet_notop.weights.h5"
 
 @pytest.mark.slow
 def test_drishti_from_download_to_report(real_data, real_weights, tmp_path):
-    """system_c.gin at 128 px for 8 epochs: far from its result at 384 px, and far above what an empty or a full mask
-    gets.
-    """
+    """system_c.gin at 128 px for 8 epochs: far from its result at 384 px, far above what an empty or full mask has."""
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 
@@ -57,9 +55,7 @@ def test_drishti_from_download_to_report(real_data, real_weights, tmp_path):
 
 
 def test_vcdr_of_the_stored_masks_is_that_of_the_originals(real_data, tmp_path):
-    """A mask that was cropped to 384 px and carried back gives the vCDR of the experts' own map within a pixel or
-    two.
-    """
+    """A mask that was cropped to 384 px and carried back gives the vCDR of the experts' map within a pixel or two."""
     import cv2
 
     from dr_edge.fundus import fov

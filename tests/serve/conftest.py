@@ -1,6 +1,4 @@
-"""A bundle and running servers for the tests of the API (test_api, test_fuzz, test_load) and of the page
-(test_page).
-"""
+"""Bundle and running servers for tests of the API (test_api, test_fuzz, test_load) and of the page (test_page)."""
 
 from __future__ import annotations
 
@@ -110,9 +108,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., cont
 
 @pytest.fixture(scope="session")
 def fetched() -> str:
-    """Why LiteRT.js for the page could not be fetched, or "" where it is there. A server lists its files when it
-    starts.
-    """
+    """Why LiteRT.js for the page could not be fetched; "" where it is. A server lists its files when it starts."""
     from dr_edge.serve import vendor
 
     try:

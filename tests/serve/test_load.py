@@ -1,6 +1,4 @@
-"""The load test of tests/benchmarks/bench_serve.py for eight seconds: nothing but 200 and 503, answers to their
-askers.
-"""
+"""The load test of tests/benchmarks/bench_serve.py for eight seconds: only 200 and 503, answers to their askers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The page's own arithmetic on a photograph (field of view, crop, quality) against Python's, in Node.js: the same
-numbers.
-"""
+"""The page's own arithmetic on a photograph (field of view, crop, quality) against Python's, in Node.js."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a visitor of the page meets: a busy server, a decision against the likelier class, a release in the middle of a
-visit.
-"""
+"""What a visitor of the page meets: a busy server, a decision against the likelier class, a release in mid-visit."""
 
 from __future__ import annotations
 
@@ -76,9 +74,7 @@ def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, brows
 
 
 def test_a_visit_is_served_out_of_one_release(start_server, bundle_dir, chromium, tmp_path, synthetic) -> None:
-    """The server's scripts change while a page is open: that page keeps its own, the next visit has all of the new
-    ones.
-    """
+    """The server's scripts change while a page is open: it keeps its own, the next visit has all new ones."""
     from dr_edge.serve import assets
 
     static = shutil.copytree(assets.STATIC, tmp_path / "static")

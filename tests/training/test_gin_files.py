@@ -1,6 +1,4 @@
-"""The gin files of systems A and B: strict, with the networks and settings of the reports, and system B's two stages
-run.
-"""
+"""The gin files of systems A and B: strict, as the reports state them, and system B's two stages run."""
 
 from __future__ import annotations
 

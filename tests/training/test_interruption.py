@@ -1,6 +1,4 @@
-"""Interrupted anywhere and started again, a run ends with the weights and the metrics.jsonl of the uninterrupted
-one.
-"""
+"""Interrupted anywhere and started again, a run ends with the weights and metrics.jsonl of the uninterrupted one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Clipping, EMA, weight decay, 16-bit arithmetic, XLA and a second stage: each by its formula, and each resumed
-exactly.
-"""
+"""Clipping, EMA, weight decay, 16-bit arithmetic, XLA and a second stage: each by its formula and resumed exactly."""
 
 from __future__ import annotations
 
@@ -156,9 +154,7 @@ def test_checkpoints_are_due_after_minutes(monkeypatch):
     ids=str,
 )
 def test_each_setting_learns_and_resumes_bit_for_bit_in_mid_epoch(setting, coloured_records, tmp_path, monkeypatch):
-    """Saved after each step (`checkpoint_minutes` near 0) and cut off in the second epoch, it ends as the uninterrupted
-    run.
-    """
+    """Saved each step (`checkpoint_minutes` near 0), cut off in the second epoch, it ends as the uninterrupted run."""
     settings = arguments(coloured_records, tmp_path / "whole", optimizer=functools.partial(optimizers.adamw), **setting)
     loop.train(**settings)
     whole = newest(tmp_path / "whole")

@@ -1,6 +1,4 @@
-"""SLURM's variables against TensorFlow's own reading; a killed worker ends the other with its name, and a restart
-resumes.
-"""
+"""SLURM's variables against TensorFlow's reading; a killed worker ends the other by name, a restart resumes."""
 
 from __future__ import annotations
 

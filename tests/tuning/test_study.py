@@ -1,6 +1,4 @@
-"""The study: every combination once, over restarts, dead processes and several workers, on SQLite and on a journal
-file.
-"""
+"""The study: every combination once, over restarts, dead processes and several workers, on SQLite and a journal."""
 
 from __future__ import annotations
 

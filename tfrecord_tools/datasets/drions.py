@@ -1,5 +1,4 @@
-"""DRIONS-DB: `images/image_001.jpg`, two experts' contours of the disc `experts_anotation/anotExpert1_001.txt` ('x ,
-y').
+"""DRIONS-DB: `images/image_001.jpg`, two contours of the disc `experts_anotation/anotExpert1_001.txt` ('x , y').
 
 The disc is the mean of the two contours. Patients are not published.
 """

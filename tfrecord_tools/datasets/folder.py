@@ -229,9 +229,7 @@ def _splits_below(photographs: list[_Photograph], root: Path) -> list[_Photograp
 
 
 def _check_level(photographs: list[_Photograph], root: Path) -> None:
-    """Raises DatasetError where the classes seem to lie one level deeper: hospital_a/{healthy,sick},
-    hospital_b/{healthy,sick}.
-    """
+    """Raises DatasetError where the classes seem to lie one level deeper: {hospital_a,hospital_b}/{healthy,sick}."""
     below: dict[str, set[str]] = {}
     for photo in photographs:
         first = photo.below.split("/")[0] if "/" in photo.below else ""

@@ -1,6 +1,4 @@
-"""Reads the visible sheets of Excel files: cells, and what their makers say by other means: merged, hidden, struck
-through, computed.
-"""
+"""Reads Excel's visible sheets: cells, and what is said by other means: merged, hidden, struck through, computed."""
 
 from __future__ import annotations
 

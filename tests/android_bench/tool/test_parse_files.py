@@ -1,6 +1,4 @@
-"""android_bench.tool.parse_files: the result protobuf against Google's protobuf library, litert-benchmark's own
-JSON.
-"""
+"""android_bench.tool.parse_files: the result protobuf against Google's protobuf library, litert-benchmark's JSON."""
 
 from __future__ import annotations
 

@@ -68,9 +68,7 @@ def test_a_map_without_heat_does_not_pass(run, test_split, monkeypatch):
 
 
 def measured(gradcam, layercam, ratio, ceiling=3.6):
-    """What the two checks found of two methods: correlations with the last and with all layers shuffled, times
-    chance.
-    """
+    """What the two checks found of two methods: correlations with the last and all layers shuffled, times chance."""
     randomisation = {
         method: {
             name: {

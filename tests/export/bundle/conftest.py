@@ -36,9 +36,7 @@ def exported(run_dir, loose, made_once):
 
 @pytest.fixture(scope="session")
 def elsewhere(run_dir, records, tmp_path_factory):
-    """A run, copied with what is fitted to it to where its records are not; and other records: the splits change
-    places.
-    """
+    """A run, copied with what is fitted, where its records are not; and other records: the splits change places."""
     directory = tmp_path_factory.mktemp("elsewhere")
     run = runs.load_run(run_dir)
     store.basis(run, run.records)  # stores it

@@ -1,6 +1,4 @@
-"""The verdict of a bundle is that of the exported model, and does not contradict the evaluation of its run in
-silence.
-"""
+"""The verdict of a bundle is that of the exported model, and never contradicts the evaluation of its run in silence."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Drives headless Chromium through its DevTools pipe: standard library only, nothing to download, no port to
-collide.
-"""
+"""Drives headless Chromium through its DevTools pipe: standard library only, no download, no port to collide."""
 
 from __future__ import annotations
 

@@ -16,9 +16,7 @@ FLAGS = {"csv": "t.csv", "image_column": "image", "label_columns": ["level"]}
 
 @pytest.fixture(scope="session")
 def listed() -> Callable[..., Listing]:
-    """listed(root, table, names, **flags): lists empty photographs of these names by a table t.csv; None: by what lies
-    there.
-    """
+    """listed(root, table, names, **flags): lists empty photographs so named by t.csv; None: by what lies there."""
 
     def listing(
         root: Path, table: str | bytes | None = None, names: tuple[str, ...] = ("a.png", "b.png"), **flags

@@ -109,9 +109,7 @@ def test_cameras_differ_in_colour() -> None:
 
 
 def _known_work(noise: np.random.Generator, plane: np.ndarray) -> np.ndarray:
-    """Does a fixed amount of what drawing consists of (blurs, exponentials, noise): about 26 ms where a drawing takes
-    46.
-    """
+    """Does a fixed amount of drawing's work (blurs, exponentials, noise): about 26 ms where a drawing takes 46."""
     for sigma in (3, 9):
         plane = cv2.GaussianBlur(plane, (0, 0), sigma)
     return np.clip(255 * np.exp(-plane) + noise.normal(0, 1, plane.shape), 0, 255).astype(np.uint8)
@@ -125,8 +123,7 @@ def _cpu_seconds(work: Callable[[], object]) -> float:
 
 @pytest.mark.slow
 def test_a_512_px_photograph_takes_little_time_of_one_core() -> None:
-    """Median over seeds of each seed's best of three, CPU time, OpenCV on one thread, in units of known work done in
-    between.
+    """Median over seeds of each seed's best of three, CPU time, OpenCV on one thread, in units of known work.
 
     How fast a processor is, and what else it does, moves both: the ratio is 1.8 on AVX512 and 1.0 in an emulator.
     """
