@@ -54,7 +54,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         pytest.param("import dr_edge.data.pipeline", marks=pytest.mark.slow),
         pytest.param("import dr_edge.training.loop", marks=pytest.mark.slow),
         pytest.param("import dr_edge.fundus.graham_layer", marks=pytest.mark.slow),
-        "import export.bundle.write",
+        pytest.param("import export.bundle.write", marks=pytest.mark.slow),
         pytest.param("import export.qat.twin", marks=pytest.mark.slow),
     ],
 )
@@ -106,6 +106,7 @@ from dr_edge import framework
     assert "RuntimeError: Keras was imported with the backend 'torch' before dr_edge" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_typing_error_in_the_choice_of_gpus_is_said():
     code = "from dr_edge import native_output; native_output.import_tensorflow()"
     done = python(code, CUDA_VISIBLE_DEVICES="gpu0")

@@ -23,7 +23,7 @@ from export.parity.delegation import delegation
 
 SIDE = 64
 CROP = {"method": "crop"}
-QUICK = ("resnet_v2_slim", "unet", "alexnet", "plain_encoder")
+QUICK = ("resnet_v2_slim", "alexnet", "plain_encoder")
 # How far an artifact's probabilities may lie from those of the Keras graph, at most and on average. No two sets of
 # float32 kernels were 2e-5 apart. Weights that nobody trained are hard on 16 and on 8 bits, most of all on single
 # pixels of masks.

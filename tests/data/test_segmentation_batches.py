@@ -77,6 +77,7 @@ def test_the_heat_map_moves_with_the_image(eyes):
     assert checked > 10
 
 
+@pytest.mark.slow
 def test_the_rare_class_is_oversampled_by_its_label(eyes):
     """Glaucoma is 2 of 20; drawn alike, it is half. Images without the label count to the healthy, and are drawn."""
     task, rare, total, seen = tasks.optic_disc_and_cup(), 0, 0, set()

@@ -26,7 +26,7 @@ def test_help_teaches_without_tensorflow():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--run_dir=nowhere", "--out=x"], "nowhere is no directory"),
+        pytest.param(["--run_dir=nowhere", "--out=x"], "nowhere is no directory", marks=pytest.mark.slow),
         (["--run_dir=nowhere", "--out=x", "--formats=int4"], "Unknown formats: int4"),
         (["--run_dir=nowhere", "--out=x", "--gin_param=export.settings.spilt='val'"], "split"),
     ],

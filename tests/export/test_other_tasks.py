@@ -114,6 +114,7 @@ def test_run_and_bundle_are_judged_against_the_same_constant_answer(mask_bundle)
     assert evaluated["status"] == exported["status"] and "the median of the validation photographs" in exported["text"]
 
 
+@pytest.mark.slow
 def test_a_bundle_of_several_diseases(run_on_synthetic, tmp_path):
     task = tasks.diseases(("glaucoma",))
     keras.utils.set_random_seed(0)

@@ -91,6 +91,7 @@ def test_a_cut_backbone_ends_before_its_map_becomes_coarser(backbone, arguments,
     assert min(each for each in sides if each > 1) == side  # nothing coarser is left but squeezed vectors of 1 x 1
 
 
+@pytest.mark.slow
 def test_a_cut_backbone_gives_the_whole_ones_inner_map(real_weights):
     """With the weights of a file, against the layers of keras.applications that the paper's table names (conv2d 1x1 of
     blocks 6 and 13)."""

@@ -106,6 +106,7 @@ def test_full_size_photograph_keeps_its_true_size(idrid: Path):
     assert 3300 < right - left < 3700 and bottom - top == pytest.approx(right - left, rel=0.02)
 
 
+@pytest.mark.slow
 def test_aptos_duplicates_are_those_that_are_listed(real_data: Path, tmp_path: Path):
     with open(real_data / "aptos_duplicates.csv", newline="", encoding="utf-8") as file:
         groups = defaultdict(list)

@@ -79,6 +79,7 @@ def folder_with_copies(tmp_path_factory: pytest.TempPathFactory, save_photo: Cal
     return root
 
 
+@pytest.mark.slow
 def test_build_counts_and_inspect_says_them(folder_with_copies: Path, tmp_path: Path, run_build: Callable[..., Path]):
     records = run_build("aptos", folder_with_copies, tmp_path / "records", image_size=96)
     found = read_manifest(records, "dataset")["copies"]

@@ -40,7 +40,8 @@ def moved(network: keras.Model, before: dict, name: str) -> bool:
     return any((a != b).any() for a, b in zip(network.get_layer(name).get_weights(), before[name], strict=True))
 
 
-@pytest.mark.parametrize(("epochs", "backbone_moves"), [(1, False), pytest.param(2, True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("epochs", "backbone_moves"), [(1, False), (2, True)])
 def test_the_backbone_moves_in_the_second_stage_only(epochs, backbone_moves, coloured_records, tmp_path):
     network, before = train(coloured_records, tmp_path / "run", epochs=epochs)
     convolutions = [name for name in network.backbone_layers if name.startswith(("Conv", "block")) and "BN" not in name]

@@ -133,6 +133,7 @@ def test_a_kill_between_the_rows_of_an_epoch_and_its_checkpoint(
     check_equal(whole, tmp_path / "cut")
 
 
+@pytest.mark.slow
 def test_resumed_with_dropout_oversampling_augmentation_and_a_frozen_first_stage(
     coloured_records, tmp_path, at_step, monkeypatch
 ):

@@ -190,6 +190,7 @@ def test_perfect_masks_get_perfect_scores(synthetic_records, tmp_path):
     assert metrics["glaucoma"]["auc"] > 0.9 and metrics["fovea"]["images"] == len(labels)
 
 
+@pytest.mark.slow
 def test_own_records_of_another_size_choose_no_constant_mask(write_run, stand_in_records, synthetic_records, tmp_path):
     """Of a run of an earlier release, whose records were built anew at 96 px; its model takes 64 px."""
     model = unet.unet(64, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=4))

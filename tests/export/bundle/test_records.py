@@ -44,6 +44,7 @@ def test_with_its_records_at_hand_the_bundle_speaks_of_them(run_dir, elsewhere):
     assert used["int8_ranges"] is None and used["parity"] == {"dataset": "hospital", "trained_on": False}
 
 
+@pytest.mark.slow
 def test_what_nobody_knows_of_the_training_is_called_unknown(exported, elsewhere, loose, tmp_path):
     copy = shutil.copytree(elsewhere[0], tmp_path / "run")
     shutil.rmtree(copy / store.DIRECTORY)

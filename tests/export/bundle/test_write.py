@@ -94,6 +94,7 @@ def test_nan_fails():
         measure.check_finite(outputs, "model.static_int8.tflite")
 
 
+@pytest.mark.slow
 def test_an_unknown_operating_point_is_named(run_dir, tmp_path):
     with pytest.raises(ValueError, match="operating_point = 'best'. Known: youden"):
         write.export_run(run_dir, tmp_path / "out", ["float32"], settings=Settings(operating_point="best"))
