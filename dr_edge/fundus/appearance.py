@@ -29,9 +29,10 @@ RED_ALONE: Final = "red alone"  # a greyscale picture in the red channel of a fi
 TAKEN: Final[Mapping[str, tuple[str, ...]]] = {"graham": (COLOUR,), "grey": (COLOUR, GREYSCALE), "crop": KINDS}
 _LEAST_SHARE = 0.1  # of the records: a kind that is rarer was not learned
 _SAID: Final = {
-    COLOUR: "colour photographs", GREYSCALE: "greyscale photographs",
+    COLOUR: "colour photographs",
+    GREYSCALE: "greyscale photographs",
     NORMALISED: "Graham-normalised photographs",
-}  # fmt: skip
+}
 
 _LIT = 12  # grey levels of the brightest channel
 _LEAST_LIT = 0.05  # of the disc: with less nothing can be said

@@ -11,8 +11,7 @@ HEAD_BYTES = 160  # so many tell
 SUPPORTED = "JPEG, PNG, TIFF, BMP, WebP, HEIC, DICOM"
 _READ = (
     (b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"II*\x00", "tiff"), (b"MM\x00*", "tiff"),
-    (b"II+\x00", "tiff"),
-    (b"MM\x00+", "tiff"), (b"BM", "bmp"),
+    (b"II+\x00", "tiff"), (b"MM\x00+", "tiff"), (b"BM", "bmp"),
 )  # fmt: skip
 _PICTURES = (
     (b"GIF87a", "GIF, which holds 256 colours at most"), (b"GIF89a", "GIF, which holds 256 colours at most"),
@@ -24,10 +23,9 @@ _PICTURES = (
 )  # fmt: skip
 _OTHERS = (
     (b"%PDF", "a PDF"), (b"PK\x03\x04", "a ZIP archive, or a document of Word, Excel or PowerPoint"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!", "a RAR archive"),
-    (b"\xd0\xcf\x11\xe0", "an old document of Word or Excel"),
-    (b"<?xml", "XML"), (b"<svg", "SVG"), (b"<!DOCTYPE html", "a web page"), (b"<html", "a web page"), (b"{", "JSON"),
+    (b"\x1f\x8b", "a gzip archive"), (b"7z\xbc\xaf\x27\x1c", "a 7z archive"), (b"Rar!", "a RAR archive"),
+    (b"\xd0\xcf\x11\xe0", "an old document of Word or Excel"), (b"<?xml", "XML"), (b"<svg", "SVG"),
+    (b"<!DOCTYPE html", "a web page"), (b"<html", "a web page"), (b"{", "JSON"),
 )  # fmt: skip
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevm", b"hevs"}
 _BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)

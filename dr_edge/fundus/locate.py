@@ -74,9 +74,8 @@ def locate(
     try:
         _check_span(max(decoded.size), image_size)
         found = find(decoded.image)
-        if (
-            not isinstance(data, np.ndarray) and decoded.denominator > 1 and 2 * found.fov.radius < image_size
-        ):  # a small disc in a large frame
+        # A small disc in a large frame: once more, not reduced. An array never was.
+        if not isinstance(data, np.ndarray) and decoded.denominator > 1 and 2 * found.fov.radius < image_size:
             decoded = decode(data, max_pixels=max_pixels)
             found = find(decoded.image)
         _check_span(2 * found.fov.radius * decoded.denominator, image_size)

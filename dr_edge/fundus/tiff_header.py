@@ -31,11 +31,12 @@ NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32946, 32773
 _COMPRESSIONS = {NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS}
 _NAMES = {
     2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old-style JPEG", 34712: "JPEG 2000", 34887: "LERC",
-    34925: "LZMA",
-    50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
+    34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL",
 }  # fmt: skip
-_COLOURS = {0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 4: "transparency mask", 5: "CMYK", 6: "YCbCr",
-            8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "a camera's colour filter", 34892: "linear raw"}  # fmt: skip
+_COLOURS = {
+    0: "WhiteIsZero", 1: "BlackIsZero", 2: "RGB", 3: "palette", 4: "transparency mask", 5: "CMYK", 6: "YCbCr",
+    8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "a camera's colour filter", 34892: "linear raw",
+}  # fmt: skip
 _READ_COLOURS = {0, 1, 2, 3, 5, 6}
 
 

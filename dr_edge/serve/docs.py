@@ -19,10 +19,7 @@ from dr_edge.serve.assets import Asset, load_asset
 HERE = Path(__file__).parent
 METHODS = ("get", "post")
 # FastAPI describes them; here errors.py answers in its own form.
-FRAMEWORK_ERRORS = (
-    "HTTPValidationError",
-    "ValidationError",
-)
+FRAMEWORK_ERRORS = ("HTTPValidationError", "ValidationError")
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from dr_edge.prediction.files import expand
 
 def test_a_directory_is_taken_by_name_or_by_content(tmp_path: Path):
     pictures = {
-        "a.JPG": b"", "b.jfif": b"", "c.webp": b"", "d.HEIC": b"", "e.dicom": b"",  # by their names
-        # by their content
+        # By their names, and by their content.
+        "a.JPG": b"", "b.jfif": b"", "c.webp": b"", "d.HEIC": b"", "e.dicom": b"",
         "f": bytes(128) + b"DICM", "g.bak": b"\xff\xd8\xff\xe0", "h.gif": b"GIF89a", "i": b"\0\0\0\x0cjP  \r\n",
     }  # fmt: skip
     others = {"notes.xlsx": b"PK\x03\x04", "README": b"how it was taken", "list": b"BMI;age", "nothing": b""}

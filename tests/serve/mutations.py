@@ -247,9 +247,9 @@ def _foreign(_: bytes, rng: random.Random) -> bytes:
             b"", b"\0", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", b"GIF89a\1\0\1\0\0\0\0;",
             b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0" + rng.randbytes(24), b"\0\0\0\x20ftypavif" + rng.randbytes(90),
             b"\0\0\0\x0cjP  \r\n\x87\n" + rng.randbytes(90), rng.randbytes(rng.randint(1, 3000)),
-            b"P6\n9999 9999\n255\n",
-            b"\x76\x2f\x31\x01" + rng.randbytes(80), b"#?RADIANCE\n\n-Y 99999 +X 99999\n", b"../../../etc/passwd\n",
-            bytes(128) + b"DICM" + rng.randbytes(400), b"II*\0\x08\0\0\0\xff\xff" + rng.randbytes(600),
+            b"P6\n9999 9999\n255\n", b"\x76\x2f\x31\x01" + rng.randbytes(80), b"#?RADIANCE\n\n-Y 99999 +X 99999\n",
+            b"../../../etc/passwd\n", bytes(128) + b"DICM" + rng.randbytes(400),
+            b"II*\0\x08\0\0\0\xff\xff" + rng.randbytes(600),
         )
     )  # fmt: skip
 

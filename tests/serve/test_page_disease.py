@@ -28,8 +28,7 @@ def reversed_bundle(bundle_dir, synthetic, tmp_path_factory):
     content = json.loads((out / "metadata.json").read_text())
     content["task"] |= {
         "name": "class", "class_names": names, "positive_class": "glaucoma", "negative_class": "normal",
-        "positive_index": 0,
-        "positive_indices": [0],
+        "positive_index": 0, "positive_indices": [0],
     }  # fmt: skip
     content["operating_points"] = [
         {**point, "threshold": middle} for point in positive.turned(content["operating_points"])

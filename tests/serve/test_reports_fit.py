@@ -99,8 +99,7 @@ def _mask_model():
 
 KINDS = (
     "evaluation of classes", "evaluation of diseases", "evaluation of grades", "evaluation of masks", "parity",
-    "parity of masks",
-    "heat maps", "heat maps of diseases", "demo",
+    "parity of masks", "heat maps", "heat maps of diseases", "demo",
 )  # fmt: skip
 
 
