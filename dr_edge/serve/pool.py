@@ -25,10 +25,6 @@ RETRY_SECONDS = 10
 TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED = "too slow", "too slow to decode", "decoder crashed"
 BROKEN_REPLY, CANCELLED, KILLED, ENDED_IDLE = "broken reply", "cancelled", "killed", "ended while idle"
 REASONS = (TOO_SLOW, TOO_SLOW_TO_DECODE, CRASHED, BROKEN_REPLY, CANCELLED, KILLED, ENDED_IDLE)
-# A worker that dies of one of these at its work was ended by somebody else: by the kernel for want of memory, or with
-# the whole service. Decoders die of other signals, the limits of worker.py are a MemoryError and SIGXCPU, and what this
-# file kills itself it has given up before.
-FROM_OUTSIDE = frozenset(-getattr(signal, name) for name in ("SIGKILL", "SIGTERM") if hasattr(signal, name))
 PIECE = 1 << 18  # bytes written to a worker at once: what its pipe does not take is copied
 
 
@@ -187,9 +183,10 @@ class Pool:
 
     async def _started(self) -> asyncio.subprocess.Process:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "SILENT"}
+        # In a session of its own: Ctrl-C and `kill` of the group reach the server alone, which ends its workers.
         worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "dr_edge.serve.worker",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment,
+            sys.executable, "-m", "dr_edge.serve.worker", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            env=environment, start_new_session=True,
         )  # fmt: skip
         bundle, settings = self._bundle, self._settings
         point = bundle.operating_point
@@ -232,10 +229,17 @@ async def _ask(worker: asyncio.subprocess.Process, head: dict[str, Any], body: b
 async def _reason_of_death(worker: asyncio.subprocess.Process) -> str:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(worker.wait(), 2.0)
-    too_slow = getattr(signal, "SIGXCPU", None)  # not on Windows, where there is no such limit either
-    if too_slow is not None and worker.returncode == -too_slow:
+    if _died_of(worker, "SIGXCPU"):
         return TOO_SLOW_TO_DECODE
-    return KILLED if worker.returncode in FROM_OUTSIDE else CRASHED
+    # Decoders die of other signals, the limit on memory (worker.py) is a MemoryError, and what this file kills it has
+    # given up before: somebody else killed this one, such as the kernel for want of memory.
+    return KILLED if _died_of(worker, "SIGKILL") else CRASHED
+
+
+def _died_of(worker: asyncio.subprocess.Process, name: str) -> bool:
+    """Returns whether a worker died of a signal; Windows has not every one."""
+    number = getattr(signal, name, None)
+    return number is not None and worker.returncode == -number
 
 
 async def _end(worker: asyncio.subprocess.Process) -> None:

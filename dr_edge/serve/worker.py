@@ -32,7 +32,9 @@ MAX_TRACE = 8000  # characters of a traceback that reach the log
 
 def main() -> None:
     """Answers frames from standard input until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes the pipe
+    # The end of a service reaches all its processes (systemd). The server ends its workers, after their photographs.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not get into a frame
     cv2.setNumThreads(1)  # one photograph per process; the processes share the cores
