@@ -15,25 +15,27 @@ Each function imports what it needs when it is called; `import dr_edge` imports 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
 
     from dr_edge.data.tasks import LabelTask, Task
     from dr_edge.framework import keras, tf
-    from dr_edge.prediction.predictor import Result
+    from dr_edge.prediction.predictor import Predictor, Result
     from dr_edge.prediction.schema import Answer
 
     Photograph = str | os.PathLike | bytes | np.ndarray
 
 BYTES = (bytes, bytearray, memoryview)
+_ARGUMENTS = {"--bundle": "directory", "--bundle_sha256": "bundle_sha256"}  # flag -> argument of open_bundle
+_FLAG = re.compile(r"--bundle(_sha256)?\b")
 
 
 class OpenedBundle:
@@ -46,25 +48,13 @@ class OpenedBundle:
       verdict: is the model better than guessing? "status" and "text"; every answer begins with it where it is not.
     """
 
-    def __init__(
-        self,
-        directory: str | os.PathLike,
-        artifact: str | None = None,
-        operating_point: str | None = None,
-        min_quality: float | None = None,
-        threads: int = 1,
-        bundle_sha256: str | None = None,
-    ) -> None:
-        """Opens the bundle; see `open_bundle`."""
-        from dr_edge.prediction import bundle
-        from dr_edge.prediction.predictor import Predictor
-
-        opened = bundle.open_bundle(_local(directory, bundle_sha256), artifact, operating_point, min_quality)
-        self._predictor = Predictor(opened, threads)
-        self.class_names: tuple[str, ...] = opened.class_names
-        self.image_size: int = opened.image_size
-        self.manifest: Mapping[str, Any] = opened.manifest
-        self.verdict: Mapping[str, Any] = opened.verdict
+    def __init__(self, predictor: Predictor) -> None:
+        bundle = predictor.bundle
+        self._predictor = predictor
+        self.class_names: tuple[str, ...] = bundle.class_names
+        self.image_size: int = bundle.image_size
+        self.manifest: Mapping[str, Any] = bundle.manifest
+        self.verdict: Mapping[str, Any] = bundle.verdict
 
     def answer(self, photograph: Photograph) -> Answer:
         """Answers a photograph, as `dr-edge predict` does.
@@ -133,7 +123,13 @@ def open_bundle(
       ValueError: an address without its digest, an artifact or operating point that the bundle does not have, or an
         artifact that LiteRT cannot read.
     """
-    return OpenedBundle(directory, artifact, operating_point, min_quality, threads, bundle_sha256)
+    from dr_edge.prediction import bundle
+    from dr_edge.prediction.predictor import Predictor
+    from dr_edge.remote import bundles
+
+    with _naming_arguments():
+        place = bundles.local_directory(os.fsdecode(directory), bundle_sha256)
+    return OpenedBundle(Predictor(bundle.open_bundle(place, artifact, operating_point, min_quality), threads))
 
 
 def read_records(
@@ -195,15 +191,14 @@ def build_model(name: str, image_size: int | None = None, outputs: int | None = 
     return registry.build(registry.find(name), image_size, outputs, arguments)
 
 
-def _local(directory: str | os.PathLike, bundle_sha256: str | None) -> Path:
-    """Returns the directory of a bundle, fetched where an address was given."""
-    from dr_edge import command
-    from dr_edge.remote import bundles
-
+@contextlib.contextmanager
+def _naming_arguments() -> Iterator[None]:
+    """Has errors that are worded for commands name the arguments of `open_bundle` where they name flags."""
     try:
-        return bundles.local_directory(os.fsdecode(directory), bundle_sha256)
-    except command.Failure as err:  # ends a command; a program must not take Ctrl-C for a bundle that is missing
-        raise KeyboardInterrupt(str(err)) from err
+        yield
+    except (ValueError, RuntimeError) as err:
+        err.args = (_FLAG.sub(lambda found: _ARGUMENTS[found[0]], str(err)),)
+        raise
 
 
 def _content(photograph: Any) -> bytes | np.ndarray:

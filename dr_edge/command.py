@@ -64,7 +64,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
     Args:
       main: returns the exit status, None for 0. It may raise app.UsageError (the command line is wrong), Failure, any
-        of EXPECTED, or KeyboardInterrupt.
+        of EXPECTED, or KeyboardInterrupt, whose message is said where it has one.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal's encoding lacks must not end a command
@@ -87,8 +87,8 @@ def call(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
         return _end(f"{_sentence(str(err))} {_help()}", USAGE)
     except Failure as err:
         return _end(str(err), err.status)
-    except KeyboardInterrupt:
-        return _end("Interrupted.", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _end(str(stop) or "Interrupted.", INTERRUPTED)
     except BrokenPipeError:
         return _seen_enough()
     except Exception as err:

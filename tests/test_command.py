@@ -190,6 +190,7 @@ def test_what_the_system_refuses_is_said_with_what_to_do(err, said):
         (app.UsageError("give one."), 2, "error: give one. See "),
         (command.Failure("it is saved.", 130), 130, "error: it is saved.\n"),
         (KeyboardInterrupt(), 130, "error: Interrupted.\n"),
+        (KeyboardInterrupt("it goes on."), 130, "error: it goes on.\n"),
     ],
 )
 def test_an_exception_becomes_a_line_and_a_status(raised, status, said, capsys):

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dr_edge import command, locks, metadata
+from dr_edge import locks, metadata
 from dr_edge.progress import Progress
 from dr_edge.remote import address, archive
 from dr_edge.remote.address import MANIFEST, Address
@@ -39,7 +39,7 @@ def local_directory(bundle: str, sha256: str | None = None) -> Path:
       ValueError: an address without its digest, or one that is not read here.
       ManifestError: the directory's metadata.json has another digest.
       DownloadError: the bundle could not be fetched, or is not the one that the digest is of.
-      Failure: interrupted; the same command goes on from there.
+      KeyboardInterrupt: Ctrl-C; says that the same command goes on from there.
     """
     if not address.is_address(bundle):
         return _checked_directory(Path(bundle), sha256)
@@ -57,8 +57,8 @@ def local_directory(bundle: str, sha256: str | None = None) -> Path:
                 _fetch(place, parts)
                 _keep(parts, kept)
     except KeyboardInterrupt as stop:
-        message = f"Interrupted while {place.given} was fetched. The same command goes on from there."
-        raise command.Failure(message, command.INTERRUPTED) from stop
+        said = f"Interrupted while {place.given} was fetched. The same command goes on from there."
+        raise KeyboardInterrupt(said) from stop
     return kept
 
 

@@ -139,10 +139,16 @@ def test_a_bundle_is_opened_with_the_choices_of_predict(bundle_dir, photographs,
 def test_a_bundle_is_pinned_by_its_digest_and_an_address_needs_it(bundle_dir):
     digest = metadata.sha256_file(bundle_dir / "metadata.json")
     assert dr_edge.open_bundle(bundle_dir, bundle_sha256=digest).class_names
-    with pytest.raises(metadata.ManifestError):
-        dr_edge.open_bundle(bundle_dir, bundle_sha256="0" * 64)
-    with pytest.raises(ValueError, match="bundle_sha256"):
-        dr_edge.open_bundle("hf://owner/name")
+    for given, sha256, error, said in (
+        (bundle_dir, "0" * 64, metadata.ManifestError, ", bundle_sha256 says 000000000000"),
+        (bundle_dir, "latest", ValueError, "bundle_sha256 takes 64 hexadecimal digits"),
+        ("hf://owner/name", None, ValueError, "directory=hf://owner/name is an address, .* add bundle_sha256=DIGEST"),
+        ("hf://owner/name#sha256=" + "0" * 64, "1" * 64, ValueError, "bundle_sha256 and the #sha256= of directory"),
+        ("file:///bundles/idrid", "0" * 64, ValueError, "directory=file:///bundles/idrid: give a directory"),
+    ):
+        with pytest.raises(error, match=said) as caught:
+            dr_edge.open_bundle(given, bundle_sha256=sha256)
+        assert "--" not in str(caught.value)  # a flag of the commands
 
 
 def test_records_are_read_by_the_name_of_a_task(stand_in_records):
