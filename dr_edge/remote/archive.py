@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import stat
@@ -26,6 +27,7 @@ from dr_edge.remote.download import DownloadError
 MOST_ENTRIES = 10_000
 MOST_MANIFEST = 4 << 20  # bytes of metadata.json
 MOST_MANIFESTS = 100
+MOST_AT_ONCE = 8 << 20  # bytes that are read in one piece
 PIECE = 1 << 20  # bytes
 _DAMAGED = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error, EOFError,
@@ -101,12 +103,12 @@ def opened(path: Path, url: str, limit: int) -> Iterator[Archive]:
         with path.open("rb") as file:
             start = file.read(4)
         if start == b"PK\x03\x04":
-            with zipfile.ZipFile(path) as archive:
+            with _Frugal(path) as file, zipfile.ZipFile(file) as archive:
                 yield Archive(url, _zipped(archive, url))
             return
         if start[:2] == b"\x1f\x8b":
             _gunzip(path, plain, url, limit)
-        with tarfile.open(plain if plain.exists() else path, "r:") as tar:
+        with _Frugal(plain if plain.exists() else path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             yield Archive(url, _in_tar(tar, url))
     except DownloadError:
         raise
@@ -118,6 +120,19 @@ def opened(path: Path, url: str, limit: int) -> Iterator[Archive]:
         ) from err
     finally:
         plain.unlink(missing_ok=True)
+
+
+class _Frugal(io.BufferedReader):
+    """A file that is read in pieces: zipfile and tarfile would take a list of names, or a header, of any size whole."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Returns up to `size` bytes; raises ValueError where that is more than MOST_AT_ONCE."""
+        if size is not None and size > MOST_AT_ONCE:
+            raise ValueError(f"a header of {size / 1e6:,.0f} MB")
+        return super().read(size)
 
 
 def _gunzip(path: Path, plain: Path, url: str, limit: int) -> None:

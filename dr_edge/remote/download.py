@@ -20,6 +20,7 @@ from dr_edge.progress import Progress
 from dr_edge.remote import address
 
 TIMEOUT = 30.0  # seconds without a byte
+LEAST_RATE = 1024  # bytes a second, on the mean, after TIMEOUT: a byte now and then would keep a command for ever
 TRIES = 3  # of a connection that breaks
 PAUSE = 1.0  # seconds before the second try, twice that before the third
 PIECE = 1 << 18  # bytes
@@ -135,6 +136,7 @@ class _File:
 
     def _write(self, answer: Any, have: int, size: int | None) -> None:
         """Writes the body of an answer behind the `have` bytes that stand there; `size` is what that must come to."""
+        until = time.monotonic() + TIMEOUT
         with open(self.path, "ab" if have else "wb") as file:
             try:
                 while piece := answer.read1(PIECE):
@@ -142,6 +144,9 @@ class _File:
                     self._check(have)
                     file.write(piece)
                     self.bar.update(len(piece))
+                    until += len(piece) / LEAST_RATE
+                    if time.monotonic() > until:
+                        raise _BrokeOff(f"less than {LEAST_RATE} bytes a second came")
             except _BROKEN as err:
                 raise _BrokeOff(_reason(err)) from err
             file.flush()

@@ -40,6 +40,20 @@ def manifest(held: dict[str, bytes], **changed: object) -> bytes:
     return json.dumps(content | changed).encode()
 
 
+def kept(directory: Path) -> list[str]:
+    """Returns the names below a kept bundle, after every byte was compared."""
+    names = sorted(path.name for path in directory.iterdir())
+    assert all((directory / name).read_bytes() == FILES[name] for name in names if name != "metadata.json")
+    return names
+
+
+def left(bundle_cache: Path) -> list[str]:
+    """Returns what stands in the cache under a bundle's name."""
+    return (
+        [path.name for path in bundle_cache.iterdir() if not path.name.startswith(".")] if bundle_cache.exists() else []
+    )
+
+
 @dataclasses.dataclass
 class Site:
     """What the server has: path -> bytes, or a function that answers by itself; and what was asked for."""

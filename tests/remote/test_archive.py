@@ -128,6 +128,20 @@ def test_too_many_files_are_refused(site, bundle_cache, monkeypatch):
             fetch(site, kind(WHOLE | many))
 
 
+def test_a_header_that_would_fill_the_memory_is_not_read(site, bundle_cache, monkeypatch):
+    """A .zip lists its names at its end, and a .tar may state anything before a file; both are taken whole."""
+    monkeypatch.setattr(archive, "MOST_AT_ONCE", 1 << 20)
+    listed = zipped(WHOLE | {f"{number:0200}": b"" for number in range(5_000)}, zipfile.ZIP_STORED)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("metadata.json")
+        entry.pax_headers = {"comment": "x" * (2 << 20)}
+        tar.addfile(entry)
+    for content in (listed, out.getvalue()):
+        with pytest.raises(DownloadError, match=r"cannot be unpacked \(a header of [12] MB\)"):
+            fetch(site, content)
+
+
 @pytest.mark.parametrize("kind", [zipped, tarred])
 def test_a_missing_or_changed_file_is_refused(site, bundle_cache, tmp_path, kind):
     name = "parity.json"
