@@ -72,7 +72,7 @@ def take(
       path: the lock file; its directory exists.
       target: what it guards, for the message.
       doing: what is done to `target`, for the message: "written", "trained".
-      wait: until the holder lets go, instead of raising; for what takes a moment.
+      wait: until the holder lets go, with a warning that names it, instead of raising.
       flag: of the command, which names the directory to write, for the message; None where it has none.
 
     Raises:
@@ -84,16 +84,15 @@ def take(
         try:
             if fcntl is None:
                 raise OSError(errno.ENOSYS, "this system has no file locks")
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
-            holder = _holder(descriptor)
-            os.close(descriptor)
-            advice = (
-                "Wait until it ends, or stop it."
-                if flag is None
-                else f"Wait until it ends, stop it, or give another {flag}."
-            )
-            raise InUse(f"{target} is being {doing} by {holder}. {advice}") from err
+            said = f"{target} is being {doing} by {_holder(descriptor)}."
+            if not wait:
+                os.close(descriptor)
+                another = ", or stop it" if flag is None else f", stop it, or give another {flag}"
+                raise InUse(f"{said} Wait until it ends{another}.") from err
+            logging.getLogger(__name__).warning("%s This command waits for it.", said)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError as err:
             if err.errno not in WITHOUT:
                 os.close(descriptor)

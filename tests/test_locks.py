@@ -119,12 +119,13 @@ def test_pictures_of_two_commands_do_not_mix(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_waiting_is_possible_for_what_takes_a_moment(tmp_path):
+def test_waiting_is_possible_and_says_for_whom(tmp_path, caplog):
     with another_writer(tmp_path / "study") as other:
         assert other.stdin is not None
         other.stdin.close()  # it ends, in a moment
-        with locks.held(tmp_path / "study", wait=True) as lock:
+        with locks.held(tmp_path / "study", "opened", wait=True) as lock:
             assert lock.held
+    assert "study is being opened by process" in caplog.text and "This command waits for it." in caplog.text
 
 
 def test_two_evaluations_of_one_split_do_not_mix(stand_in_run, tmp_path):

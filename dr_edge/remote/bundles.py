@@ -47,7 +47,6 @@ def local_directory(bundle: str, sha256: str | None = None) -> Path:
     kept = cache_directory() / place.sha256
     if _is_whole(kept, place.sha256):
         return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
     try:
         with _alone(kept) as parts:
             if not _is_whole(kept, place.sha256):  # another command may have fetched it meanwhile
@@ -113,16 +112,9 @@ def _is_whole(kept: Path, sha256: str) -> bool:
 @contextlib.contextmanager
 def _alone(kept: Path) -> Iterator[Path]:
     """Yields where the parts of a bundle go, while no other process fetches it."""
-    try:
-        lock = locks.take(locks.beside(kept), kept, "fetched")
-    except locks.InUse as err:
-        logging.getLogger(__name__).warning("%s This command waits for it.", str(err).partition(" Wait until")[0])
-        lock = locks.take(locks.beside(kept), kept, "fetched", wait=True)
-    try:
+    with locks.held(kept, "fetched", wait=True) as lock:
         mark = "" if lock.held else f".{uuid.uuid4().hex[:8]}"  # without locks another process may fetch it, too
         yield kept.with_name(f".{kept.name}{mark}.part")
-    finally:
-        lock.release()
 
 
 def _fetch(place: Address, parts: Path) -> None:
