@@ -103,12 +103,12 @@ def opened(path: Path, url: str, limit: int) -> Iterator[Archive]:
         with path.open("rb") as file:
             start = file.read(4)
         if start == b"PK\x03\x04":
-            with _Frugal(path) as file, zipfile.ZipFile(file) as archive:
+            with _BoundedReader(path) as file, zipfile.ZipFile(file) as archive:
                 yield Archive(url, _zipped(archive, url))
             return
         if start[:2] == b"\x1f\x8b":
             _gunzip(path, plain, url, limit)
-        with _Frugal(plain if plain.exists() else path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with _BoundedReader(plain if plain.exists() else path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             yield Archive(url, _in_tar(tar, url))
     except DownloadError:
         raise
@@ -122,7 +122,7 @@ def opened(path: Path, url: str, limit: int) -> Iterator[Archive]:
         plain.unlink(missing_ok=True)
 
 
-class _Frugal(io.BufferedReader):
+class _BoundedReader(io.BufferedReader):
     """A file that is read in pieces: zipfile and tarfile would take a list of names, or a header, of any size whole."""
 
     def __init__(self, path: Path) -> None:
@@ -147,9 +147,9 @@ def _gunzip(path: Path, plain: Path, url: str, limit: int) -> None:
 
 def _zipped(archive: zipfile.ZipFile, url: str) -> dict[str, Opener]:
     files: dict[str, Opener] = {}
-    for entry in archive.infolist():
+    for count, entry in enumerate(archive.infolist()):
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        _check_entry(entry.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR), len(files), url)
+        _check_entry(entry.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR), count, url)
         if not entry.is_dir():
             files[_plain_name(entry.filename)] = lambda entry=entry: archive.open(entry)  # type: ignore[misc, assignment]
     return files

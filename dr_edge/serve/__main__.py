@@ -7,9 +7,9 @@ Then open http://127.0.0.1:8000/ ; the API is described at /docs:
 
   curl -F image=@eye.jpg http://127.0.0.1:8000/v1/predict
 
-Writes nothing: a photograph is held in memory while it is graded. For other computers leave it on loopback and put
-nginx in front, with a password and limits for slow clients: dr_edge/serve/nginx.conf. Browsers give camera and offline
-use to https and localhost only.
+Nothing of a photograph is written: it is held in memory while it is graded. For other computers leave it on loopback
+and put nginx in front, with a password and limits for slow clients: dr_edge/serve/nginx.conf. Browsers give camera and
+offline use to https and localhost only.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from dr_edge.prediction.answer import check_label
 from dr_edge.prediction.bundle import Bundle
-from dr_edge.prediction.schema import Answer
+from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, Answer
 from dr_edge.serve import assets, docs, errors
 from dr_edge.serve.assets import Asset, Assets
 from dr_edge.serve.errors import RequestError
@@ -67,8 +67,8 @@ REFUSALS = {
 class UploadAnswer(Answer):
     """The answer to an upload: that of `python -m dr_edge.predict`, and with `?pictures=1` name -> PNG as data URL."""
 
-    schema: str = "dr_edge.prediction"
-    schema_version: int = 1
+    schema: str = SCHEMA
+    schema_version: int = SCHEMA_VERSION
     bundle: dict[str, Any] = dataclasses.field(default_factory=dict)
     pictures: dict[str, str] | None = None
 
