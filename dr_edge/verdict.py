@@ -55,8 +55,8 @@ def unmeasured(
     """
     return {
         "status": status, "title": title(status, baseline), "text": text, "caution": text, "baseline": baseline,
-        "value": None,
-        "interval": None, "split": None, "images": None, "patients": None, "parts": [dict(part) for part in parts],
+        "value": None, "interval": None, "split": None, "images": None, "patients": None,
+        "parts": [dict(part) for part in parts],
     }  # fmt: skip
 
 

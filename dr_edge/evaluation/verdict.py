@@ -246,9 +246,8 @@ def _whole(parts: Sequence[dict[str, Any]], baseline: str, split: str, people: P
         )
     return {
         "status": status, "title": title(status, baseline), "text": f"{text} {on}", "caution": caution,
-        "baseline": baseline,
-        "value": decisive["value"], "interval": decisive["interval"], "split": split, "images": len(people),
-        "patients": people.stated, "parts": [dict(part) for part in parts],
+        "baseline": baseline, "value": decisive["value"], "interval": decisive["interval"], "split": split,
+        "images": len(people), "patients": people.stated, "parts": [dict(part) for part in parts],
     }  # fmt: skip
 
 

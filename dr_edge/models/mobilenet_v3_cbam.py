@@ -73,13 +73,9 @@ def cbam_classifier(
 
 
 @register(
-    "mobilenet_v3_large_cbam",
-    image_size=512,
-    backbone="mobilenet_v3_large",
-    weights=KERAS,
-    formats=PHONE,
+    "mobilenet_v3_large_cbam", image_size=512, backbone="mobilenet_v3_large", weights=KERAS, formats=PHONE,
     arguments={"variant": "large"},
-)
+)  # fmt: skip
 @register(
     "mobilenet_v3_small_cbam", image_size=512, backbone="mobilenet_v3_small", weights=KERAS, formats=PHONE,
     arguments={"variant": "small"},

@@ -100,14 +100,9 @@ def plain_encoder(
 
 @register("unet", image_size=256, backbone="plain_encoder", task="segmentation", formats=PHONE)
 @register(
-    "unet_mobilenet_v2",
-    image_size=384,
-    backbone="mobilenet_v2_encoder",
-    weights=KERAS,
-    task="segmentation",
-    formats=PHONE,
-    arguments={"encoder": mobilenet_v2_encoder},
-)
+    "unet_mobilenet_v2", image_size=384, backbone="mobilenet_v2_encoder", weights=KERAS, task="segmentation",
+    formats=PHONE, arguments={"encoder": mobilenet_v2_encoder},
+)  # fmt: skip
 @register(
     "unet_mobilenet_v3_large", image_size=384, backbone="mobilenet_v3_large_encoder", weights=KERAS,
     task="segmentation", formats=PHONE, arguments={"encoder": mobilenet_v3_encoder},

@@ -95,14 +95,9 @@ class Trainer:
 
         def of_worker(shard: tuple[int, int]) -> tf.data.Dataset:
             return pipeline.training_batches(
-                settings.records,
-                self._task,
-                settings.batch_size,
-                settings.seed,
-                state.epoch,
-                state.step_in_epoch,
+                settings.records, self._task, settings.batch_size, settings.seed, state.epoch, state.step_in_epoch,
                 shard=shard,
-            )
+            )  # fmt: skip
 
         found = strategies.distribute(self._where, of_worker)
         if self._chief:  # only now have the pipeline and the augmentation been configured, too
@@ -121,8 +116,7 @@ class Trainer:
             freeze(self.parts.network, frozen, settings.freeze_batch_norm)
             self._steps[frozen] = build_train_step(
                 self.parts.network, self.parts.optimizer, self._loss, self._where, settings.batch_size,
-                settings.clip_norm,
-                self.parts.average, settings.xla,
+                settings.clip_norm, self.parts.average, settings.xla,
             )  # fmt: skip
         return self._steps[frozen]
 

@@ -18,8 +18,7 @@ from dr_edge.tuning.study import REASON
 CSV_FILE, PLOT_FILE = "trials.csv", "trials.png"
 STATES = {
     TrialState.COMPLETE: "finished", TrialState.FAIL: "failed", TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-    TrialState.PRUNED: "drawn twice",
+    TrialState.WAITING: "waiting", TrialState.PRUNED: "drawn twice",
 }  # fmt: skip
 
 

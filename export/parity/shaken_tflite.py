@@ -19,8 +19,8 @@ PREPARING = "^deployable[^/]*/(graham|grey|Cast)"
 # Operations whose results are some of the values they read: nothing is rounded, and equal ones stay equal.
 COPYING = (
     "RESHAPE", "PAD", "PADV2", "STRIDED_SLICE", "SLICE", "TRANSPOSE", "EXPAND_DIMS", "SQUEEZE", "SPLIT",
-    "RESIZE_NEAREST_NEIGHBOR",
-    "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "MAXIMUM", "MINIMUM", "RELU", "RELU6", "SIGN", "ABS", "NEG",
+    "RESIZE_NEAREST_NEIGHBOR", "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "MAXIMUM", "MINIMUM", "RELU", "RELU6",
+    "SIGN", "ABS", "NEG",
 )  # fmt: skip
 
 

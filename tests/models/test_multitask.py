@@ -78,8 +78,8 @@ def test_training_by_the_loop_keeps_the_heads_apart(stand_in_records, tmp_path):
     twice = tasks.Task("twice", "multilabel", ("glaucoma", "again"), labels=("glaucoma", "glaucoma"))
     run = loop.train(
         records=str(stand_in_records), run_dir=str(tmp_path / "run"), task=twice, model=small, epochs=2, batch_size=12,
-        learning_rate=optimizers.constant(1e-4),
-        optimizer=lambda rate: optimizers.adamw(rate, weight_decay=5e-4), loss=exp_uwbce(), select_by="mean_f1",
+        learning_rate=optimizers.constant(1e-4), loss=exp_uwbce(), select_by="mean_f1",
+        optimizer=lambda rate: optimizers.adamw(rate, weight_decay=5e-4),
     )  # fmt: skip
     assert run["status"] == "finished" and run["best"]["metric"] == "mean_f1"
     kernel = blocks_of(keras.models.load_model(tmp_path / "run" / "best.keras"), 4, 2)

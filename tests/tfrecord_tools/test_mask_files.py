@@ -37,7 +37,7 @@ def test_black_is_an_empty_mask_and_white_is_none():
         (as_pillow(LABELS, "P", palette=[0, 0, 0, 128, 0, 0, 0, 128, 0]), "which are inside"),
         (encoded(LABELS.astype(np.uint16)), "which are inside"),
     ],
-)  # fmt: skip
+)
 def test_more_than_two_levels_are_asked_about(data: bytes, message: str):
     with pytest.raises(MaskError, match=message):
         inside(data)

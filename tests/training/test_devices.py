@@ -101,7 +101,7 @@ def test_two_processes_end_where_one_ends(one_device, coloured_records, tmp_path
                 env={**os.environ, "TF_CONFIG": config},
                 stderr=subprocess.PIPE,
                 text=True,
-            )  # fmt: skip
+            )
         )
     outputs = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs[0][-3000:] + outputs[1][-3000:]

@@ -28,9 +28,8 @@ def train(records, run_dir, **changes):
 
     arguments = {
         "records": str(records), "run_dir": str(run_dir), "task": tasks.referable_dr(), "model": model,
-        "batch_size": 16,
         "learning_rate": optimizers.two_stage(head_learning_rate=0.01, head_epochs=1, learning_rate=0.001),
-        "frozen_backbone_epochs": 1, "freeze_batch_norm": True,
+        "batch_size": 16, "frozen_backbone_epochs": 1, "freeze_batch_norm": True,
     }  # fmt: skip
     loop.train(**{**arguments, **changes})
     return made

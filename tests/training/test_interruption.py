@@ -164,8 +164,7 @@ def test_resumed_with_dropout_oversampling_augmentation_and_a_frozen_first_stage
 def test_early_stopping_ends_the_run_and_saves_it(coloured_records, tmp_path):
     settings = arguments(
         coloured_records, tmp_path / "run", epochs=9, early_stopping_epochs=2, checkpoint_epochs=4,
-        freeze_batch_norm=True,
-        learning_rate=optimizers.constant(learning_rate=0.0),  # so that no epoch is better than the first
+        freeze_batch_norm=True, learning_rate=optimizers.constant(learning_rate=0.0),  # no epoch beats the first
     )  # fmt: skip
     run = loop.train(**settings)
     assert run["status"] == "finished" and run["epochs_run"] == 3 and run["best"]["epoch"] == 1

@@ -209,18 +209,11 @@ def test_the_optimizers_step_is_left_out_where_float16_overflows(coloured_record
 
 def test_a_second_stage_starts_from_the_first_runs_best_model(coloured_records, tmp_path):
     loop.train(**arguments(coloured_records, tmp_path / "first", epochs=1))
-    run = loop.train(
-        **arguments(
-            coloured_records,
-            tmp_path / "second",
-            epochs=1,
-            initial_weights=str(tmp_path / "first"),
-            seed=5,
-            ema_decay=0.5,
-            learning_rate=optimizers.constant(learning_rate=0.0),
-            loss=classification_losses.cross_entropy(),
-        )  # fmt: skip
-    )
+    settings = arguments(
+        coloured_records, tmp_path / "second", epochs=1, initial_weights=str(tmp_path / "first"), seed=5, ema_decay=0.5,
+        learning_rate=optimizers.constant(learning_rate=0.0), loss=classification_losses.cross_entropy(),
+    )  # fmt: skip
+    run = loop.train(**settings)
     first = keras.models.load_model(tmp_path / "first" / "best.keras")
     second = keras.models.load_model(tmp_path / "second" / "best.keras")
     for left, right in zip(first.trainable_weights, second.trainable_weights, strict=True):

@@ -112,9 +112,8 @@ def of_validation(records: str | os.PathLike | None, task: Task) -> Constant | N
     Returns:
       None where there is no validation split, or no photograph of it has the task's masks.
     """
-    from dr_edge.calibration import (
-        store,  # these two import TensorFlow, which `evaluate compare` does without
-    )
+    # These import TensorFlow, which `evaluate compare` does without.
+    from dr_edge.calibration import store
     from dr_edge.data import pipeline
 
     if records is None or not store.has_split(records, "val"):
