@@ -147,9 +147,10 @@ def build(
       [B, S, S, 3] float32 0..255 -> logits [B, outputs], or [B, S, S, outputs] of a segmentation; of a backbone or an
       encoder its map or maps.
     """
-    side, given = image_size or entry.image_size, {**entry.arguments, **(arguments or {})}
+    side = entry.image_size if image_size is None else image_size
+    given = {**entry.arguments, **(arguments or {})}
     if entry.kind == MODEL:
-        return entry.builder(side, outputs or entry.outputs, **given)
+        return entry.builder(side, entry.outputs if outputs is None else outputs, **given)
     from dr_edge.framework import keras
 
     inputs = keras.Input((side, side, 3), name="image")

@@ -186,6 +186,9 @@ def test_a_model_is_built_by_name():
         dr_edge.build_model("resnet_v2_slin")
     with pytest.raises(TypeError, match="dropuot"):
         dr_edge.build_model("mobilenet_v3_small_cbam", 64, 2, dropuot=0.1)
+    for nothing in ({"image_size": 0}, {"outputs": 0}):
+        with pytest.raises(ValueError, match="0"):
+            dr_edge.build_model("resnet_v2_slim", **nothing)
 
 
 def test_without_tensorflow_the_extra_is_named(monkeypatch, stand_in_records):
