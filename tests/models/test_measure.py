@@ -21,7 +21,6 @@ def test_mobilenet_v2_has_the_known_macs():
     """300.8 M at 224 px with its classifier of 1000 classes (Sandler et al., 2018: 300 M)."""
     model = keras.applications.MobileNetV2(weights=None, input_shape=(224, 224, 3))
     assert measure.macs(model) == 300_774_272
-    assert next(row for row in listing.read() if row["name"] == "mobilenet_v2")["macs"]
 
 
 @pytest.mark.parametrize(
@@ -30,6 +29,7 @@ def test_mobilenet_v2_has_the_known_macs():
         ("resnet50", "backbone", 3.86e9),  # He et al., 2016: 3.8 G; stride in the first convolution of a block
         ("densenet121", "backbone", 2.83e9),  # Huang et al., 2017: 2.9 G with its classifier
         ("efficientnet_b4", "backbone", 4.39e9),  # Tan & Le, 2019: 4.2 G
+        ("mobilenet_v2", "backbone", 0.2995e9),  # Sandler et al., 2018: 300 M with its classifier
         ("mobilenet_v3_large", "backbone", 0.214e9),  # Howard et al., 2019: 219 M with its classifier
         ("vit_b16", "model", 17.56e9),  # torchvision: 17.56 G
     ],
