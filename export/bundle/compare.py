@@ -123,6 +123,9 @@ def _report(
     patients_known = are_known(metadata.read_manifest(prepared.source, "dataset"))
     validation = prepared.basis.records if prepared.basis.own else None
     point = None if threshold is None else {"name": settings.operating_point, "threshold": threshold}
+    references = measure.reference_rows(run.task, ref, threshold, prepared.fit.operating_points)
+    if not patients_known:
+        references["keras"]["patients"] = None
     return {
         **judged_on,
         "images": len(ref.photographs),
@@ -133,7 +136,7 @@ def _report(
         "calibration_caution": _calibration_caution(prepared, settings.split),
         "drop_reference": "graph",
         "operating_point": point,
-        **measure.reference_rows(run.task, ref, threshold, prepared.fit.operating_points),
+        **references,
         "artifacts": dict(rows),
         "not_made": dict(done.not_made),
         "outputs_left_out": dict(prepared.graph.left_out),

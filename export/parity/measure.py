@@ -204,7 +204,7 @@ def measure(
     """
     run = runtime.open_artifact(path, threads)
     progress = Progress(
-        ref.photographs, total=len(ref.photographs), desc=f"{fmt.name} on test", unit="image", leave=False
+        ref.photographs, total=len(ref.photographs), desc=f"parity of {fmt.name}", unit="image", leave=False
     )
     outputs = _stacked([run(photograph) for photograph in progress])
     check_finite(outputs, Path(path).name)

@@ -9,6 +9,7 @@ import pytest
 from dr_edge import metadata, runs
 from dr_edge.calibration import fit as fit_lib
 from dr_edge.calibration import store
+from dr_edge.data.known_patients import NOT_KNOWN
 from export.bundle import manifest, write
 from export.bundle.model_card import model_card
 
@@ -42,6 +43,16 @@ def test_with_its_records_at_hand_the_bundle_speaks_of_them(run_dir, elsewhere):
     used = manifest.records_used(run, basis, facts, other, calibrated=False)
     assert used["fit"] == {"dataset": "drawn", "trained_on": True}
     assert used["int8_ranges"] is None and used["parity"] == {"dataset": "hospital", "trained_on": False}
+
+
+@pytest.mark.slow
+def test_photographs_of_unknown_patients_are_not_counted_as_patients(run_dir, records, loose, tmp_path):
+    strangers = shutil.copytree(records, tmp_path / "records")
+    content = metadata.read_manifest(records, "dataset")
+    metadata.write_manifest(strangers, "dataset", content | {"patients": f"{NOT_KNOWN}: the names tell none."})
+    report = write.export_run(run_dir, tmp_path / "out", ["float32"], strangers, loose)
+    assert report["patients"] is report["keras"]["patients"] is None and report["images"] == 16
+    assert "16 photographs of unknown patients" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
 
 
 @pytest.mark.slow
