@@ -78,7 +78,7 @@ class Settings:
         for name in ("max_auc_drop", "max_dice_drop", "max_probability_difference"):
             _check_limit(name, getattr(self, name))
         for name in ("max_graph_auc_drop", "max_graph_dice_drop"):
-            if not _is_number(getattr(self, name)):
+            if not is_number(getattr(self, name)):
                 raise ValueError(f"export.settings.{name} takes a number. Received: {getattr(self, name)!r}.")
         if self.calibration_images < 1 or self.threads < 1:
             raise ValueError(
@@ -105,7 +105,7 @@ def _by_format(given: Limit, defaults: Mapping[str, float]) -> dict[str, float]:
 def _check_limit(name: str, given: Any) -> None:
     """Raises ValueError where a limit is neither a number nor {known format: number}."""
     values = given.values() if isinstance(given, Mapping) else [given]
-    if not all(_is_number(value) for value in values):
+    if not all(is_number(value) for value in values):
         raise ValueError(
             f"export.settings.{name} takes a number for all formats, or numbers by format such as "
             f"{{'static_int8': 0.05}}. Received: {given!r}."
@@ -115,5 +115,6 @@ def _check_limit(name: str, given: Any) -> None:
         raise ValueError(f"export.settings.{name}: Unknown formats: {', '.join(unknown)}. Known: {', '.join(FORMATS)}.")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Says whether a value is a finite number; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

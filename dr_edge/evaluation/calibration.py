@@ -35,17 +35,14 @@ def decisions(task: Task, labels: np.ndarray, probabilities: np.ndarray) -> tupl
 def caution(
     task: Task, temperature: float | None, labels: np.ndarray, probabilities: np.ndarray, split: str
 ) -> str | None:
-    """Returns why probabilities must not be read as such (see `usable.caution`); None for masks, and where nothing
-    speaks against it.
+    """Returns why probabilities must not be read as such (see `usable.caution`); None where nothing speaks against it.
 
     Args:
-      task: the run's.
+      task: classification or multilabel.
       temperature: that they come from; None where none was fitted.
       labels, probabilities: as in Predictions.
       split: that they are of.
     """
-    if task.kind == "segmentation":
-        return None
     return usable.caution(temperature, *decisions(task, labels, probabilities), f"{len(labels)} {split} images")
 
 

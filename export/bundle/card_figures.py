@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr_edge.evaluation.number_text import interval, number
-from export.parity.statistics import change_name, metric_name, shown_metrics, shown_value
+from export.parity.statistics import (
+    RATIO,
+    change_name,
+    dice_metrics,
+    metric_name,
+    ratio_error,
+    shown_metrics,
+    shown_value,
+)
 
 
 def measured(report: Mapping[str, Any]) -> list[str]:
@@ -20,8 +28,8 @@ def measured(report: Mapping[str, Any]) -> list[str]:
         "mean_f1": "mean F1",
     }
     lines = [f"- {name}: {_value(row, key)}" for key, name in names.items() if row.get(key) is not None]
-    lines += [f"- {metric_name(key)}: {_value(row, key)}" for key in row if _is_dice(key)]
-    if "vcdr_accuracy" in row:
+    lines += [f"- {metric_name(key)}: {_value(row, key)}" for key in dice_metrics(row)]
+    if RATIO in row:
         lines += _ratio(row)
     for name, values in row.get("per_class", {}).items():
         if values.get("recall") is not None and values.get("precision") is not None:
@@ -33,10 +41,6 @@ def measured(report: Mapping[str, Any]) -> list[str]:
     return lines + _points(report)
 
 
-def _is_dice(key: str) -> bool:
-    return key.startswith("dice ") and not key.endswith("_interval")
-
-
 def _value(row: Mapping[str, Any], key: str) -> str:
     """Returns "0.912 (95 % interval 0.840 to 0.960)"."""
     bounds = interval(row.get(f"{key}_interval"), 3)
@@ -46,12 +50,12 @@ def _value(row: Mapping[str, Any], key: str) -> str:
 def _ratio(row: Mapping[str, Any]) -> list[str]:
     """Returns the line of the vertical cup-to-disc ratio."""
     name = "vertical cup-to-disc ratio (height of the cup / height of the disc)"
-    if row["vcdr_accuracy"] is None:
+    error, bounds = ratio_error(row)
+    if error is None:
         return [f"- {name}: no photograph has both labelled"]
-    bounds = row["vcdr_accuracy_interval"]
-    error = {"error": 1 - row["vcdr_accuracy"], "error_interval": bounds and [1 - bounds[1], 1 - bounds[0]]}
+    said = _value({"error": error, "error_interval": bounds}, "error")
     return [
-        f"- {name}: mean absolute error {_value(error, 'error')}; found on {100 * row['vcdr_found']:.1f} % of the "
+        f"- {name}: mean absolute error {said}; found on {100 * row['vcdr_found']:.1f} % of the "
         "photographs with a labelled one, and an error of 1 where it is not"
     ]
 

@@ -6,7 +6,6 @@ repository, so that the same text stands in a bundle under that name, too.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 from dr_edge.data.tasks import Task
 from dr_edge.runs import TrainedRun
 from export import licences
-from export.parity.statistics import metric_name
-from export.settings import Settings
+from export.parity.statistics import dice_metrics, metric_name, ratio_error
+from export.settings import Settings, is_number
 
 PIPELINES = {"classification": "image-classification", "multilabel": "image-classification",
              "segmentation": "image-segmentation"}  # fmt: skip
@@ -81,14 +80,10 @@ def _training_data(training: Mapping[str, Any]) -> dict[str, Any]:
 def _results(task: Task, report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns the network's figures on the records of the parity report; [] where none is a number."""
     row, dataset = report["keras"], report["records"]["parity"]["dataset"]
-    named = METRICS | {key: ("dice", metric_name(key)) for key in row if re.fullmatch(r"dice .+(?<!_interval)", key)}
-    metrics = [_metric(kind, name, row[key], row.get(f"{key}_interval")) for key, (kind, name) in named.items()
-               if _is_number(row.get(key))]  # fmt: skip
-    if _is_number(row.get("vcdr_accuracy")):
-        bounds = row.get("vcdr_accuracy_interval")
-        error = bounds and [1 - bounds[1], 1 - bounds[0]]
-        name = "vertical cup-to-disc ratio, mean absolute error"
-        metrics.append(_metric("mae", name, 1 - row["vcdr_accuracy"], error))
+    named = METRICS | {key: ("dice", metric_name(key)) for key in dice_metrics(row)}
+    found = [(kind, name, row.get(key), row.get(f"{key}_interval")) for key, (kind, name) in named.items()]
+    found.append(("mae", "vertical cup-to-disc ratio, mean absolute error", *ratio_error(row)))
+    metrics = [_metric(kind, name, value, bounds) for kind, name, value, bounds in found if is_number(value)]
     if not metrics:
         return []
     counts = {"images": report["images"]} | ({"patients": report["patients"]} if report["patients"] else {})
@@ -104,13 +99,9 @@ def _results(task: Task, report: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _metric(kind: str, name: str, value: float, bounds: Any) -> dict[str, Any]:
     """Returns one metric, with its 95 % interval where there is one."""
     stated: dict[str, Any] = {"type": kind, "name": name, "value": round(float(value), 4)}
-    if bounds is not None and all(_is_number(bound) for bound in bounds):
+    if bounds is not None and all(is_number(bound) for bound in bounds):
         stated["args"] = {"interval_95": [round(float(bound), 4) for bound in bounds]}
     return stated
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _identifier(text: str) -> str:

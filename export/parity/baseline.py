@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,8 @@ def verdict_of(
     """
     people = verdict.People(ref.groups, patients_known)
     if task.kind == "segmentation":
-        constant = of_validation(validation, task)
-        exported, before = (
-            _of_masks(task, ref.labels, masks, people, split, unseen, constant)
-            for masks in (ref.outputs["masks"], ref.pipeline)
-        )
+        judge = _judge_of_masks(task, ref.labels, of_validation(validation, task), people, split, unseen)
+        exported, before = (judge(masks) for masks in (ref.outputs["masks"], ref.pipeline))
     else:
         exported, before = (
             verdict.of_answers(task, ref.labels, probabilities.astype(np.float64), people, split, unseen)
@@ -50,24 +48,23 @@ def verdict_of(
     return exported | {"text": f"{exported['text']} {both}", "before_export": both}
 
 
-def _of_masks(
-    task: Task,
-    labels: np.ndarray,
-    masks: np.ndarray,
-    people: verdict.People,
-    split: str,
-    unseen: bool,
-    constant: Constant | None,
-) -> dict[str, Any]:
-    """Judges [N, S, S, M] float32 masks; those behind the task's own are heat maps of points."""
+def _judge_of_masks(
+    task: Task, labels: np.ndarray, constant: Constant | None, people: verdict.People, split: str, unseen: bool
+) -> Callable[[np.ndarray], dict[str, Any]]:
+    """Returns what judges [N, S, S, M] float32 masks against `labels`; those behind the task's own are points' heat."""
     count = len(task.masks)
-    truth, found = labels[..., :count], masks[..., :count] >= glaucoma.THRESHOLD
+    truth = labels[..., :count]
     labelled = LabelledMasks()
     labelled.add(truth)
     constant_dice = labelled.dice(None if constant is None else constant.masks)
-    dice, _ = overlap(truth, found)
-    return verdict.of_masks(
-        task.class_names[:count], ratios(task, truth > 0), ratios(task, found), dice, constant_dice, people, split,
-        unseen,
-        None if constant is None else constant.ratio,
-    )  # fmt: skip
+    true_ratios, constant_ratio = ratios(task, truth > 0), None if constant is None else constant.ratio
+
+    def judge(masks: np.ndarray) -> dict[str, Any]:
+        found = masks[..., :count] >= glaucoma.THRESHOLD
+        dice, _ = overlap(truth, found)
+        return verdict.of_masks(
+            task.class_names[:count], true_ratios, ratios(task, found), dice, constant_dice, people, split, unseen,
+            constant_ratio,
+        )  # fmt: skip
+
+    return judge

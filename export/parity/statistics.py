@@ -36,13 +36,24 @@ def shown_metrics(drops: Mapping[str, Any]) -> list[str]:
     """Returns which metrics of a row tables show, the clinical ones: the AUC; of masks each Dice coefficient and the
     error of the vertical cup-to-disc ratio.
     """
-    return ["auc"] if "auc" in drops else [name for name in drops if name.startswith("dice ") or name == RATIO]
+    return ["auc"] if "auc" in drops else dice_metrics(drops) + [RATIO] * (RATIO in drops)
+
+
+def dice_metrics(row: Mapping[str, Any]) -> list[str]:
+    """Returns which keys of a row are Dice coefficients, without their intervals."""
+    return [key for key in row if key.startswith("dice ") and not key.endswith("_interval")]
 
 
 def shown_value(row: Mapping[str, Any], metric: str) -> float | None:
     """Returns a metric as people read it: of the ratio's accuracy the error. Its drop is what the error grows by."""
     value = row.get(metric)
     return 1 - value if metric == RATIO and value is not None else value
+
+
+def ratio_error(row: Mapping[str, Any]) -> tuple[float | None, list[float] | None]:
+    """Returns the mean absolute error of a row's vertical cup-to-disc ratio, and its interval; None for unknown."""
+    bounds = row.get(f"{RATIO}_interval")
+    return shown_value(row, RATIO), None if bounds is None else [1 - bounds[1], 1 - bounds[0]]
 
 
 def class_statistics(
