@@ -6,7 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO ?= demo
-# Three processes, since a third of the time a test waits for a process of its own; each with whole files of tests, so that what a file makes once is made once.
+# Three processes, since a third of the time a test waits for a process of its own; each with whole files of tests, so
+# that what a file makes once is made once.
 PARALLEL ?= -n 3 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 

@@ -31,9 +31,8 @@ def check() -> None:
         parameters = inspect.signature(configurable.wrapped).parameters
         for name, bound in values.items():
             value = choices.macro_value(bound)
-            if name not in parameters or (
-                value is None and value is not bound
-            ):  # an undefined macro, which gin says itself
+            undefined = value is None and bound is not None  # a macro; gin says so itself
+            if name not in parameters or undefined:
                 continue
             types = _types(parameters[name].annotation)
             if not fits(value, types):
@@ -64,9 +63,8 @@ def _types(annotation: Any) -> list[str]:
     """Returns a declaration's types, for example ["Sequence[int]", "None"]; [] where one of them is not known here."""
     found = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     types = [ast.unparse(node) for node in _alternatives(ast.parse(found or "unknown", mode="eval").body)]
-    return (
-        types if all(one in SIMPLE or one == "None" or (_items(one) and _types(_items(one))) for one in types) else []
-    )
+    known = all(one in SIMPLE or one == "None" or (_items(one) and _types(_items(one))) for one in types)
+    return types if known else []
 
 
 def _alternatives(node: ast.expr) -> list[ast.expr]:

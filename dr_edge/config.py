@@ -68,12 +68,10 @@ def require_extras() -> None:
     train = gin.get_bindings("train", resolve_references=False)
     if train.get("wandb_project"):
         extras.require("train.wandb_project")
-    classifier = gin.get_bindings("models.classifier", resolve_references=False)
-    if (
-        str(train.get("model")).removesuffix("()") == "@models.classifier"
-        and classifier.get("architecture") == "vit_b16"
-    ):
-        extras.require("vit_b16")
+    if str(train.get("model")).removesuffix("()") == "@models.classifier":
+        classifier = gin.get_bindings("models.classifier", resolve_references=False)
+        if classifier.get("architecture") == "vit_b16":
+            extras.require("vit_b16")
 
 
 def missing_flags(message: str) -> str:
@@ -90,10 +88,10 @@ def missing_flags(message: str) -> str:
 def missing_bindings(message: str) -> str:
     """Returns ". Bind them: --gin_param='...'" where gin misses bindings that are no flags, or ""."""
     missing = re.search(r"Required bindings for `(.+?)` not provided in config: \[(.*)\]", message)
-    names = (
-        [name for name in re.findall(r"'(\w+)'", missing[2]) if name not in ("records", "run_dir")] if missing else []
-    )
-    if not missing or not names:
+    if not missing:
+        return ""
+    names = [name for name in re.findall(r"'(\w+)'", missing[2]) if name not in ("records", "run_dir")]
+    if not names:
         return ""
     return ". Bind them: " + " ".join(f"--gin_param='{missing[1]}.{name} = VALUE'" for name in names) + "."
 

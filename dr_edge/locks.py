@@ -25,13 +25,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 # A file system without locks says one of these.
-WITHOUT = {
-    errno.ENOLCK,
-    errno.ENOSYS,
-    errno.EOPNOTSUPP,
-    errno.ENOTSUP,
-    errno.EINVAL,
-}
+WITHOUT = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 COMMAND_LENGTH = 200  # characters of a command line that are kept
 
 

@@ -58,15 +58,8 @@ class Progress(tqdm):
         super().close()
 
     def _write_line(self, form: str, **others: Any) -> None:
-        values = (
-            self.format_dict
-            | others
-            | {
-                "bar_format": form,
-                "prefix": (self.desc or "progress").rstrip(": "),
-                "ncols": None,
-            }
-        )
+        line = {"bar_format": form, "prefix": (self.desc or "progress").rstrip(": "), "ncols": None}
+        values = self.format_dict | others | line
         self.fp.write(self.format_meter(**values).lstrip() + "\n")
         self.fp.flush()
 

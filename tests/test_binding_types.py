@@ -55,13 +55,11 @@ def test_another_type_is_one_sentence_that_says_what_it_takes(binding, says):
 @pytest.mark.parametrize(
     "binding",
     [
-        "train.xla = False", "train.xla = 0", "train.early_stopping_epochs = None", "train.clip_norm = 1",
-        "train.ema_decay = 0.99",
-        "train.precision = 'bfloat16'", "train.xla = %FLAG", "models.resnet_v2_slim.channels = (8, 16)",
-        "train.loss = None",
+        "train.xla = False", "train.xla = 0", "train.xla = %FLAG", "train.loss = None", "train.clip_norm = 1",
+        "train.early_stopping_epochs = None", "train.ema_decay = 0.99", "train.precision = 'bfloat16'",
         "tasks.label.positive = 'sick'", "tasks.label.positive = (1, 'sick')", "tasks.label.positive = ()",
+        "models.resnet_v2_slim.channels = (8, 16)", "models.resnet_v2_slim.channels = [8, %WIDTH]",
         "losses.focal.class_weights = (1, 2.5)",
-        "models.resnet_v2_slim.channels = [8, %WIDTH]",
     ],
 )  # fmt: skip
 def test_what_fits_is_taken(binding):

@@ -75,15 +75,14 @@ def run_chain() -> Callable[[Path, tuple[str, ...], str], dict[str, Any]]:
         said = build(
             BuildOptions(
                 dataset="folder", data_dir=photographs, out=directory / "records", image_size=SIDE, preprocess="crop",
-                workers=1,
-                val_fraction=0.3, test_fraction=0.3,
+                workers=1, val_fraction=0.3, test_fraction=0.3,
             )
         )  # fmt: skip
         gin.clear_config()
         trained = loop.train(
             records=str(directory / "records"), run_dir=str(directory / "run"), task=tasks.label("class"),
-            model=small_network,
-            epochs=30, batch_size=8, learning_rate=lambda steps, epochs: 0.01, optimizer=optimizers.adam, seed=2,
+            model=small_network, epochs=30, batch_size=8, learning_rate=lambda steps, epochs: 0.01,
+            optimizer=optimizers.adam, seed=2,
         )  # fmt: skip
         evaluation = flow.evaluate(directory / "run", flow.Settings(examples=2, heatmap_checks=False))
         settings = Settings(max_auc_drop=dict.fromkeys(MAX_AUC_DROP, 1.0), max_graph_auc_drop=1.0)

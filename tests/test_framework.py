@@ -40,8 +40,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("keras")
     (home / "keras.json").write_text(json.dumps(HOSTILE))
     return {
-        "KERAS_HOME": str(home), "KERAS_BACKEND": "torch", "TF_USE_LEGACY_KERAS": "1", "KERAS_MAX_EPOCHS": "1",
-        "KERAS_MAX_STEPS_PER_EPOCH": "1",
+        "KERAS_HOME": str(home), "KERAS_BACKEND": "torch", "TF_USE_LEGACY_KERAS": "1",
+        "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1",
     }  # fmt: skip
 
 

@@ -23,8 +23,8 @@ def make_row(make_cell):
             latency |= {"mean": centre * 1.1, "min": centre * 0.9, "max": centre * 2, "std": 1.0, "runs": 50}
             row["sessions"].append(
                 {
-                    "latency_ms": latency, "samples_ms": [], "runtime": "benchmark_model", "init_ms": 5.0,
-                    "first_ms": None,
+                    "latency_ms": latency, "samples_ms": [], "runtime": "benchmark_model",
+                    "init_ms": 5.0, "first_ms": None,
                     "actual": {"accelerator": "CPU/XNNPACK", "delegated": 58, "total": 60, "partitions": 2},
                     "memory_mb": {"init": 3.0, "overall": 7.0, "peak_process": None},
                 }
@@ -38,12 +38,11 @@ def make_row(make_cell):
 def content(measured, **choice):
     return {
         "bundle": {"name": "bundle", "task": {}, "image_size": 512, "metadata_sha256": "0" * 64,
-        "accuracy_data": "test split"},
+                   "accuracy_data": "test split"},
         "target": "adb", "started": "2026-11-20T00:00:00+00:00", "finished": "2026-11-20T00:10:00+00:00",
-        "incomplete": None,
-        "settings": {"sessions": 2, "runs": 50}, "tool": None,
-        "device": {"label": "Maker Model", "kind": "phone", "before": {"thermal_status": 0},
-        "after": {"thermal_status": None}},
+        "incomplete": None, "settings": {"sessions": 2, "runs": 50}, "tool": None,
+        "device": {"label": "Maker Model", "kind": "phone",
+                   "before": {"thermal_status": 0}, "after": {"thermal_status": None}},
         "rows": measured, **choice,
     }  # fmt: skip
 

@@ -101,18 +101,8 @@ def test_the_sdist_holds_what_the_wheel_and_the_tests_are_made_of_and_nothing_th
     for folder in (*TOP, "gin_configs", "tests", "docs", ".github"):
         assert files_of(REPOSITORY / folder) <= held
     tops = {name.partition("/")[0] for name in held}
-    allowed = {
-        *TOP,
-        "gin_configs",
-        "tests",
-        "docs",
-        ".github",
-        "pyproject.toml",
-        "constraints.txt",
-        "README.md",
-        "LICENSE",
-    }
-    allowed |= {"BUILD.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "Makefile", "mkdocs.yml"}
+    allowed = {*TOP, "gin_configs", "tests", "docs", ".github", "pyproject.toml", "constraints.txt", "LICENSE"}
+    allowed |= {"README.md", "BUILD.md", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "Makefile", "mkdocs.yml"}
     assert tops <= allowed | {".gitignore", "PKG-INFO"}
 
 
@@ -168,16 +158,13 @@ def test_all_that_a_command_may_open_is_found_without_the_checkout(wheel, outsid
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Path:
-    """A new environment into which the wheel is installed. With DR_EDGE_CI it has all that [train] brings, too; else it
-    sees the packages of this environment, dr_edge left out.
-    """
+    """A new environment with the wheel; what [train] brings is installed with DR_EDGE_CI, else lent by this one."""
     place = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     python = place / "bin" / "python"
     whole = bool(os.environ.get("DR_EDGE_CI"))
-    what = (
-        [f"{wheel}[train]", "--constraint", str(REPOSITORY / "constraints.txt")] if whole else ["--no-deps", str(wheel)]
-    )
+    everything = [f"{wheel}[train]", "--constraint", str(REPOSITORY / "constraints.txt")]
+    what = everything if whole else ["--no-deps", str(wheel)]
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", *what]
     done = subprocess.run(install, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stderr
