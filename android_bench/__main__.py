@@ -5,15 +5,18 @@
     python -m android_bench compare DIR_A DIR_B
     python -m android_bench read FILE
 
-Writes DIR/bench.json (everything: device, exact commands, every session and sample), bench.csv, bench.md,
-plots (latency by artifact; the sustained curve; accuracy against latency against size) and logs/ (what the
-tools printed). A row whose delegate took no node has a reason and no figure. `compare` prints what changed
-between two reports. `read` prints as JSON what a benchmark tool left elsewhere: its log, its result protobuf,
-or the JSON of litert-benchmark.
+Writes DIR/bench.json (everything: device, exact commands, every session and sample), bench.csv, bench.md, plots
+(latency by artifact; the sustained curve; accuracy against latency against size) and logs/ (what the tools printed). A
+row whose delegate took no node has a reason and no figure. `compare` prints what changed between two reports. `read`
+prints as JSON what a benchmark tool left elsewhere: its log, its result protobuf, or the JSON of litert-benchmark.
 
-docs/phone.md says how to connect a phone, where `benchmark_model` comes from, and why figures vary.
-Exit status: 0 measured; 1 nothing could be measured, or the device was lost on the way; 130 interrupted (what
-was measured until then is written).
+A phone: switch USB debugging on in its developer options, connect it by USB, accept the question on its screen;
+`adb devices` then lists it as `device`. `benchmark_model` is Google's: a native benchmark binary for android_aarch64 on
+TensorFlow's page "Performance measurement" (interpreter), or for android_arm64 on LiteRT's page "Benchmark
+CompiledModel API"; take the one whose runtime the app uses. Nothing stays on the phone.
+
+Exit status: 0 measured; 1 nothing could be measured, or the device was lost on the way; 2 the command line is wrong;
+130 interrupted (what was measured until then is written).
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import app, flags, logging
 
 from android_bench import compare, host, matrix, read, report, rows
 from android_bench.adb import runner, workspace
@@ -40,7 +43,10 @@ _BUNDLE = flags.DEFINE_string(
     "bundle", None, "The bundle directory that `python -m export` wrote, or its https:// or hf:// address."
 )
 _BUNDLE_SHA256 = flags.DEFINE_string(
-    "bundle_sha256", None, "SHA-256 of the bundle's metadata.json; needed with an address."
+    "bundle_sha256",
+    None,
+    "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
+    "fetched once.",
 )
 _TARGET = flags.DEFINE_enum("target", None, ["adb", "host"], "Where to measure: a connected phone, or this computer.")
 _OUT = flags.DEFINE_string("out", None, "The report directory to write; must not exist, or be empty.")
@@ -110,7 +116,7 @@ def _measure(argv: Sequence[str]) -> int:
     missing = [name for name in ("bundle", "target", "out") if flags.FLAGS[name].value is None]
     if missing or argv[1:]:
         unknown = f" Unknown argument: {argv[1]}." if argv[1:] else ""
-        raise ValueError(f"--bundle, --target and --out are needed.{unknown} See python -m android_bench --help.")
+        raise app.UsageError(f"--bundle, --target and --out are needed.{unknown}")
     if _TARGET.value == "host":
         _refuse_flags(_ADB_ONLY, "--target=host has no phone")
     settings = matrix.Settings(

@@ -134,8 +134,8 @@ def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
     lines += ["", "## Device", "", *_device_lines(device)]
     lines += ["", "## Latency", ""]
     lines += _latency_table(measured, rows) if measured else ["No artifact gave a figure; see below."]
-    if measured and not drawn:
-        lines += ["", f"No plots were drawn. {extras.sentence('plots', 'Drawing them')}"]
+    if measured and (said := extras.sentence("plots", "Drawing them")):
+        lines += ["", f"No plots were drawn. {said}"]
     lines += [line for name in drawn for line in ("", f"![{name}]({name})")]
     for row in measured:
         if row["sustained"]:

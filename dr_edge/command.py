@@ -25,16 +25,15 @@ from typing import Any
 from absl import app, flags, logging
 
 from dr_edge import extras
-from dr_edge.subcommands import as_called
+from dr_edge.subcommands import NAMES, as_called
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 # What a user can act on; any other exception is a fault of the program, and its traceback is of use.
 EXPECTED = (ValueError, RuntimeError, OSError, FloatingPointError, ImportError, MemoryError)
 
 OF_THE_SYSTEM = (
-    "DataLossError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError", "UnavailableError",
-    "UnknownError",
-    "FailedPreconditionError",
+    "DataLossError", "FailedPreconditionError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError",
+    "UnavailableError", "UnknownError",
 )  # fmt: skip
 
 _ADVICE = {
@@ -128,7 +127,9 @@ def name() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is None:
         return f"python {sys.argv[0]}"
-    return as_called(f"python -m {spec.name.removesuffix('.__main__')}")
+    module = spec.name.removesuffix(".__main__")
+    with_first = " ".join((module, *sys.argv[1:2]))
+    return as_called(f"python -m {with_first if with_first in NAMES else module}")
 
 
 def unexpected(arguments: Sequence[str]) -> app.UsageError:
@@ -255,14 +256,9 @@ class _Plain(std_logging.Formatter):
         text = as_called(record.getMessage())
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
-        level = (
-            "error: "
-            if record.levelno >= std_logging.ERROR
-            else "warning: "
-            if record.levelno >= std_logging.WARNING
-            else ""
-        )
-        return level + text
+        if record.levelno >= std_logging.ERROR:
+            return f"error: {text}"
+        return f"warning: {text}" if record.levelno >= std_logging.WARNING else text
 
 
 def _plain_logging() -> None:

@@ -80,7 +80,7 @@ def stages(out: Path, images: int, image_size: int) -> list[Stage]:
         Stage(
             "heat maps", "dr_edge.explain",
             (f"--run_dir={run}", f"--images={records}", "--methods=gradcam,saliency", "--limit=8",
-            f"--out={out / 'heatmaps'}"),
+             f"--out={out / 'heatmaps'}"),
             out / "heatmaps" / "index.html",
         ),
         Stage("export", "export", (f"--run_dir={run}", f"--out={bundle}"), metadata.manifest_path(bundle, "bundle")),
@@ -188,8 +188,7 @@ def write_report(out: Path, rows: list[dict[str, Any]], minutes: float | None) -
         .get_template("demo_report.html.j2")
         .render(
             rows=rows, links=links, run=run, evaluation=evaluation, pictures=pictures, plots=plots, minutes=minutes,
-            number=_number,
-            tiles=number_text.tiles(evaluation),
+            number=_number, tiles=number_text.tiles(evaluation),
         )
     )  # fmt: skip
     metadata.write_text(out / "report.html", page)
@@ -228,18 +227,14 @@ def main(argv: list[str]) -> int:
     report = write_report(out, rows, minutes)
     print(f"\n{as_text(rows)}\n")
     print("On drawn images: the figures show that the chain works, nothing about patients.")
-    print(
-        "Latency: median, one thread, this "
-        f"machine.{'' if minutes is None else f' All of it took {minutes:.1f} minutes.'}"
-    )
+    whole = "" if minutes is None else f" All of it took {minutes:.1f} minutes."
+    print(f"Latency: median, one thread, this machine.{whole}")
     print(f"Report: {report.resolve().as_uri()}")
     if sys.prefix != sys.base_prefix:
         environment = Path(sys.prefix)
-        inside = environment.is_relative_to(Path.cwd())
-        print(
-            "Next, your own photographs (README.md): . "
-            f"{environment.relative_to(Path.cwd()) if inside else environment}/bin/activate"
-        )
+        if environment.is_relative_to(Path.cwd()):
+            environment = environment.relative_to(Path.cwd())
+        print(f"Next, your own photographs: . {environment}/bin/activate; dr-edge build --help")
     return 0
 
 

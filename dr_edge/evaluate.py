@@ -35,23 +35,18 @@ flags.DEFINE_boolean(
 )
 flags.DEFINE_string("out", None, "compare only: also write the comparison to this JSON file.")
 
-flags.DEFINE_alias("honesty", "heatmap_checks")  # its name in 0.1
-OF_AN_EVALUATION = ("records", "batch_size", "examples", "heatmap_checks")  # compare reads what an evaluation has left
+flags.DEFINE_alias("honesty", "heatmap_checks")  # its earlier name
+# Flags that compare does not use: it reads what an evaluation has left.
+OF_AN_EVALUATION = ("run_dir", "records", "batch_size", "examples", "heatmap_checks")
 
 
 def main(argv: list[str]) -> int:
     """Evaluates or compares; returns the exit status."""
-    extras.require("evaluate")
     job, *arguments = argv[1:] or ["evaluate"]
-    if job == "compare" and len(arguments) == 2 and not FLAGS.run_dir:
-        unused = [f"--{name}" for name in OF_AN_EVALUATION if FLAGS[name].present]
-        if unused:
-            raise app.UsageError(
-                f"compare does not use {', '.join(unused)}: it reads evaluations that both runs have already. Leave "
-                "them out, or give them to python -m dr_edge.evaluate --run_dir=RUN and compare then."
-            )
-        _compare(*arguments)
+    if job == "compare":
+        _compare(arguments)
         return 0
+    extras.require("evaluate")
     if job != "evaluate" or arguments or not FLAGS.run_dir:
         received = f" Received: {' '.join(argv[1:])}." if argv[1:] else ""
         raise app.UsageError(f"Give --run_dir=RUN, or compare RUN_A RUN_B [--out=FILE.json].{received}")
@@ -75,10 +70,22 @@ def _evaluate() -> None:
     print(f"next: {next_steps.after_evaluation(FLAGS.run_dir, records, FLAGS.split)}")
 
 
-def _compare(run_a: str, run_b: str) -> None:
+def _compare(runs: list[str]) -> None:
+    extras.require("compare")
+    unused = [f"--{name}" for name in OF_AN_EVALUATION if FLAGS[name].present]
+    if unused:
+        raise app.UsageError(
+            f"compare does not use {', '.join(unused)}: it reads evaluations that both runs have already. Leave them "
+            "out, or give them to python -m dr_edge.evaluate --run_dir=RUN and compare then."
+        )
+    if len(runs) != 2:
+        raise app.UsageError(
+            "compare takes two evaluated runs: RUN_A RUN_B [--split=SPLIT] [--out=FILE.json]. "
+            f"Received: {' '.join(runs) or 'none'}."
+        )
     from dr_edge.evaluation import compare
 
-    result = compare.compare(run_a, run_b, FLAGS.split)
+    result = compare.compare(*runs, FLAGS.split)
     if FLAGS.out:
         metadata.write_json(FLAGS.out, result)
     print(compare.table(result))

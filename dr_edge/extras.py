@@ -51,6 +51,7 @@ _NETWORK = ("tensorflow", "keras", "scipy", "sklearn")
 NEEDS = {
     "train": _NETWORK,
     "evaluate": (*_NETWORK, "tf_keras_vis"),
+    "compare": ("sklearn",),
     "explain": (*_NETWORK, "tf_keras_vis"),
     "export": (*_NETWORK, "tf_keras_vis", "onnx", "tf2onnx", "yaml", "onnxruntime"),
     "disc_region": _NETWORK,

@@ -2,7 +2,7 @@
 
   python -m dr_edge.predict --bundle=BUNDLE eye.jpg
   python -m dr_edge.predict --bundle=BUNDLE --overlay=PICTURES --artifact=static_int8 photographs/ more/*.png
-  python -m dr_edge.predict --bundle=hf://owner/name --bundle_sha256=DIGEST eye.jpg    # fetched once: docs/bundles.md
+  python -m dr_edge.predict --bundle=hf://owner/name --bundle_sha256=DIGEST eye.jpg
 
 Prints one JSON document: "answers" holds a line per photograph with its status ("answered", "out_of_distribution",
 "too_poor_to_grade", "not_a_fundus_photograph", "unreadable"), calibrated probabilities, the decision at the operating
@@ -10,12 +10,12 @@ point (masks, vertical cup-to-disc ratio and the fovea for a segmentation bundle
 training images. Of a model that was worse than guessing on its test photographs, or could not be told from it, every
 message starts with that ("bundle" holds the verdict). Of two classes act on "decision": "prediction" is only the
 likelier class; sensitivity and specificity there are those of the validation images, and --operating_point chooses
-another point. Of a directory, files named as pictures are read, not its subdirectories; what was passed over is said on
-standard error. --overlay leaves a PNG per photograph with its heat map or masks; a heat map where it speaks for a
-disease that was found, with --heatmaps=all in any case. On standard error: progress with the time left, and on a
-terminal or with --overlay a summary, a line per photograph. Exit status 1 when a file was unreadable; the others
-are answered all the same. Where something else fails (a full disk), the document ends with "complete": false and
-"error". Measured on one x86-64 core, 4288x2848 JPEG, 128 px model: 0.25 s to the first answer, then 15 ms each.
+another point. Of a directory, files that are pictures by name or content are read, not its subdirectories; what was
+passed over is said on standard error. --overlay leaves a PNG per photograph with its heat map or masks; a heat map
+where it speaks for a disease that was found, with --heatmaps=all in any case. On standard error: progress with the time
+left, and on a terminal or with --overlay a summary, a line per photograph. Exit status 1 when a file was unreadable;
+the others are answered all the same. Where something else fails (a full disk), the document ends with "complete": false
+and "error". Measured on one x86-64 core, 4288x2848 JPEG, 128 px model: 0.25 s to the first answer, then 15 ms each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "bundle", None, "Directory of a bundle (python -m export), or its https:// or hf:// address.", required=True
 )
-flags.DEFINE_string("bundle_sha256", None, "SHA-256 of the bundle's metadata.json; needed with an address.")
+flags.DEFINE_string(
+    "bundle_sha256",
+    None,
+    "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
+    "fetched once.",
+)
 flags.DEFINE_string("overlay", None, "Directory for pictures; must not exist or be empty.")
 flags.DEFINE_enum(
     "heatmaps",

@@ -45,9 +45,10 @@ SUBCOMMANDS = {
     "demo": Subcommand("dr_edge.demo", "nothing", "the whole chain on drawn images"),
     "models": Subcommand("dr_edge.models", "nothing", "the networks that can be trained, with their sizes"),
 }
-NAMES = {entry.module: name for name, entry in reversed(SUBCOMMANDS.items())}  # of two for a module the first
+# What is typed behind `python -m`: "dr_edge.evaluate compare" is a subcommand of its own.
+NAMES = {" ".join((entry.module, *entry.first)): name for name, entry in SUBCOMMANDS.items()}
 # Not `python -m dr_edge.serve.vendor`, which has no subcommand; a point that ends a sentence may follow.
-_TYPED = re.compile(rf"\bpython -m ({'|'.join(re.escape(module) for module in NAMES)})(?!\.?\w)")
+_TYPED = re.compile(rf"\bpython -m ({'|'.join(map(re.escape, sorted(NAMES, key=len, reverse=True)))})(?!\.?\w)")
 
 
 def as_called(text: str) -> str:

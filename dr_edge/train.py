@@ -24,7 +24,7 @@ flags.DEFINE_multi_string(
     "gin_file", None, "Gin file: a path, or one that comes with dr_edge (demo.gin). May be repeated, later ones win."
 )
 flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'train.epochs = 30'; wins over the files.")
-flags.DEFINE_string("records", None, "Directory that tfrecord_tools.build wrote; overrides train.records.")
+flags.DEFINE_string("records", None, "Directory of records (python -m tfrecord_tools.build); overrides train.records.")
 flags.DEFINE_string("run_dir", None, "Directory of the run; overrides train.run_dir.")
 flags.mark_flag_as_required("gin_file")
 

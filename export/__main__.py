@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     print(report["verdict"]["text"])
     print(f"bundle: {FLAGS.out}")
     digest = metadata.sha256_file(metadata.manifest_path(FLAGS.out, "bundle"))
-    print(f"bundle_sha256: {digest} (state it where you publish the bundle; docs/bundles.md)")
+    print(f"bundle_sha256: {digest} (state it where you publish the bundle: who fetches it needs it)")
     print(next_steps(FLAGS.out))
     return 0
 

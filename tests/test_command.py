@@ -18,9 +18,8 @@ from dr_edge import command
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMANDS = (
     "tfrecord_tools.build", "tfrecord_tools.verify", "tfrecord_tools.inspect", "tfrecord_tools.disc_region",
-    "dr_edge.train",
-    "dr_edge.evaluate", "dr_edge.explain", "dr_edge.predict", "dr_edge.tune", "dr_edge.demo", "dr_edge.serve", "export",
-    "android_bench", "dr_edge.models",
+    "dr_edge.train", "dr_edge.evaluate", "dr_edge.explain", "dr_edge.predict", "dr_edge.tune", "dr_edge.demo",
+    "dr_edge.serve", "dr_edge.models", "export", "android_bench",
 )  # fmt: skip
 build, csv = "tfrecord_tools.build", "--dataset=csv"
 # module, arguments, exit status, what must be said. {tmp} is an empty directory.
@@ -31,16 +30,16 @@ WRONG = [
     (build, ["-dataset", "synthetic", "out={tmp}/r"], 2, "Missing: --out. Did you mean --out={tmp}/r?"),
     (build, ["--dataset=synthetic", "--out="], 2, "--out= has no value"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "limit=4"], 2,
-    "Unexpected arguments: limit=4. Did you mean --limit=4?"),
+     "Unexpected arguments: limit=4. Did you mean --limit=4?"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--limit=many"], 2, "--limit=many: a whole number is needed"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--val_fraction=0,2"], 2, "a number is needed, with a point"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--val_fraction=15"], 1, "--val_fraction must be"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--preprocess=grahm"], 2, "Did you mean 'graham'?"),
     (build, ["--dataset=synthetic", "--out={tmp}/r", "--image_size=3"], 2,
-    "--image_size=3: 3 is not an integer in the range"),
+     "--image_size=3: 3 is not an integer in the range"),
     (build, ["--dataset=synthetic", "--out=/etc/passwd"], 1, "--out=/etc/passwd is no directory"),
     (build, ["--dataset=synthetic", "--out=/proc/x/y"], 1,
-    "/proc/x: No such file or directory. Check the path. What is finished"),
+     "/proc/x: No such file or directory. Check the path. What is finished"),
     (build, ["--dataset=idrid", "--out={tmp}/r"], 1, "--dataset=idrid needs --data_dir"),
     (build, ["--dataset=idrid", "--data_dir={tmp}/nowhere", "--out={tmp}/r"], 1, "{tmp}/nowhere is no directory"),
     (build, ["--dataset=idrid", "--data_dir=/etc/passwd", "--out={tmp}/r"], 1, "/etc/passwd is no directory"),
@@ -54,24 +53,26 @@ WRONG = [
     ("tfrecord_tools.disc_region", ["--records=x"], 2, "Missing: --run_dir, --out."),
     ("dr_edge.train", [], 2, "Missing: --gin_file."),
     ("dr_edge.train", ["gin_configs/demo.gin"], 2,
-    "Received without a flag: gin_configs/demo.gin. Flags are written --name=value."),
+     "Received without a flag: gin_configs/demo.gin. Flags are written --name=value."),
     ("dr_edge.train", ["--gin-file=x"], 2, "Unknown flag: --gin-file. Did you mean --gin_file?"),
     ("dr_edge.train", ["--gin_file"], 2, "Missing value for flag --gin_file"),
     ("dr_edge.train", ["--gin_file=x", "--gin_param", "train.epochs", "=", "3"], 2,
-    "needs quotes: --gin_param='train.epochs = 30'"),
+     "needs quotes: --gin_param='train.epochs = 30'"),
     ("dr_edge.evaluate", [], 2, "Give --run_dir=RUN, or compare RUN_A RUN_B"),
     ("dr_edge.evaluate", ["--run_dir=x", "--split=tset"], 2, "Did you mean 'test'? Known: train, val, test."),
     ("dr_edge.evaluate", ["--run_dir=x", "--batch_size=0"], 2, "--batch_size=0: 0 is not a positive integer"),
     ("dr_edge.evaluate", ["--run_dir=x", "--out=y"], 2, "--out is for compare"),
+    ("dr_edge.evaluate", ["now", "{tmp}/a", "--out=y"], 2,
+     "or compare RUN_A RUN_B [--out=FILE.json]. Received: now {tmp}/a."),
     ("dr_edge.evaluate", ["compare", "{tmp}/a", "--out=y"], 2,
-    "or compare RUN_A RUN_B [--out=FILE.json]. Received: compare {tmp}/a."),
+     "Received: {tmp}/a. See python -m dr_edge.evaluate compare --help."),
     ("dr_edge.evaluate", ["compare", "{tmp}/a", "{tmp}/b"], 1, "{tmp}/a/evaluation/test is no directory"),
     ("dr_edge.explain", ["--run_dir=x"], 2, "Missing: --images, --out."),
     ("dr_edge.explain", ["--run_dir=x", "--images=a.jpg", "b.jpg", "--out=q"], 2,
-    "Unexpected arguments: b.jpg. Quote the pattern"),
+     "Unexpected arguments: b.jpg. Quote the pattern"),
     ("dr_edge.predict", ["eye.jpg"], 2, "Missing: --bundle."),
     ("dr_edge.predict", ["--bundle={tmp}/a", "eye.jpg"], 1,
-    "{tmp}/a is no directory. Expected one of the kind 'bundle'"),
+     "{tmp}/a is no directory. Expected one of the kind 'bundle'"),
     ("dr_edge.predict", ["--bundle={tmp}", "eye.jpg"], 1, "{tmp} holds no metadata.json"),
     ("dr_edge.predict", ["--bundle=x", "--overly=y", "eye.jpg"], 2, "Did you mean --overlay?"),
     ("dr_edge.predict", ["--bundle=x", "--min_quality=7", "eye.jpg"], 2, "not a number in the range [0.0, 1.0]"),
@@ -84,14 +85,15 @@ WRONG = [
     ("dr_edge.serve", ["--bundle={tmp}/a", "--port=0"], 1, "{tmp}/a is no directory"),
     ("dr_edge.serve", ["--bundle={tmp}/a", "--tls_key=k"], 1, "--tls_certificate and --tls_key go together"),
     ("dr_edge.serve.vendor", ["--chek"], 2,
-    "error: unrecognized arguments: --chek. See python -m dr_edge.serve.vendor --help."),
+     "error: unrecognized arguments: --chek. See python -m dr_edge.serve.vendor --help."),
     ("dr_edge.models", ["mobilnet_v2_cbam"], 2, "No network 'mobilnet_v2_cbam'. Did you mean 'mobilenet_v2_cbam'?"),
     ("export", ["--run_dir=x"], 2, "Missing: --out."),
     ("export", ["x", "y"], 2, "Missing: --run_dir, --out. Received without a flag: x y."),
     ("export", ["--run_dir=x", "--out=y", "--format=float32"], 2, "Unknown flag: --format. Did you mean --formats?"),
-    ("android_bench", ["--bundle=x"], 1, "--bundle, --target and --out are needed."),
+    ("android_bench", ["--bundle=x"], 2,
+     "--bundle, --target and --out are needed. See python -m android_bench --help."),
     ("android_bench", ["--bundle=x", "--target=phone", "--out=y"], 2,
-    "--target=phone: no such value. Known: adb, host."),
+     "--target=phone: no such value. Known: adb, host."),
     ("android_bench", ["compare"], 1, "compare takes two report directories. Received: none."),
     ("android_bench", ["read", "{tmp}"], 1, "{tmp} is no file."),
 ]  # fmt: skip
@@ -131,10 +133,11 @@ def test_a_wrong_invocation_is_one_line(answers, number):
 
 
 def test_every_command_shows_its_help_without_the_heavy_libraries():
-    for module, (code, out, _, heavy) in zip(
-        COMMANDS, forked([(module, ["--help"], {}) for module in COMMANDS]), strict=True
-    ):
+    done = forked([(module, ["--help"], {}) for module in COMMANDS])
+    for module, (code, out, _, heavy) in zip(COMMANDS, done, strict=True):
         assert f"python -m {module} " in out and code == 0 and not heavy, (module, code, heavy)
+        # A wheel does not hold them.
+        assert not re.search(r"\bdocs/|\b(README|BUILD)\.md", out), module
 
 
 @pytest.mark.parametrize("arguments", [["dr_edge.train", "--help"], ["dr_edge.serve.vendor", "--check"]])

@@ -117,10 +117,13 @@ def test_the_help_of_a_subcommand_is_its_own_in_the_form_that_was_typed():
         (["train"], 2, "error: Missing: --gin_file. See dr-edge train --help."),
         (["train", "--gin-file=x"], 2, "Unknown flag: --gin-file. Did you mean --gin_file? See dr-edge train --help."),
         (["predict", "--bundle=/nowhere", "eye.jpg"], 1, "dr-edge export --run_dir=RUN --out=BUNDLE"),
-        (["compare", "a"], 2, "Received: compare a. See dr-edge evaluate --help."),
+        (["compare", "a"], 2, "Received: a. See dr-edge compare --help."),
+        (["compare", "a", "b", "--splt=val"], 2, "Did you mean --split? See dr-edge compare --help."),
+        (["compare", "a", "b", "--run_dir=c"], 2, "give them to dr-edge evaluate --run_dir=RUN and compare then."),
+        (["evaluate", "now"], 2, "Received: now. See dr-edge evaluate --help."),
         (["compare", "a", "b", "--split=val"], 1, "a/evaluation/val is no directory"),
         (["verify"], 2, "One directory of records is needed: dr-edge verify RECORDS. See dr-edge verify"),
-        (["bench", "--bundle=x"], 1, "See dr-edge bench --help."),
+        (["bench", "--bundle=x"], 2, "See dr-edge bench --help."),
         (["serve", "--bundle=/nowhere", "--port=0"], 1, "dr-edge export --run_dir=RUN --out=BUNDLE"),
     ],
 )
@@ -137,13 +140,13 @@ def test_python_dash_m_dr_edge_calls_itself_so():
 def test_commands_in_texts_take_the_form_that_was_typed(monkeypatch, tmp_path):
     texts = (
         "Run python -m dr_edge.evaluate.", "python -m dr_edge.serve.vendor", "python -m export --out=a b",
-        "python -m tfrecord_tools.disc_region",
+        "python -m tfrecord_tools.disc_region", "python -m dr_edge.evaluate compare A B",
     )  # fmt: skip
     monkeypatch.delenv(CALLED_AS, raising=False)
     assert [as_called(text) for text in texts] == list(texts)
     monkeypatch.setenv(CALLED_AS, "dr-edge")
     assert [as_called(text) for text in texts] == [
-        "Run dr-edge evaluate.", texts[1], "dr-edge export --out=a b", texts[3],
+        "Run dr-edge evaluate.", texts[1], "dr-edge export --out=a b", texts[3], "dr-edge compare A B",
     ]  # fmt: skip
     assert next_steps.after_explanation("runs/a b") == "dr-edge export '--run_dir=runs/a b' '--out=bundles/a b'"
     assert next_steps.after_evaluation(tmp_path, "r", "test").startswith("dr-edge explain --run_dir=")

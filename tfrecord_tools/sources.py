@@ -157,7 +157,7 @@ def readme_list() -> str:
 
 def help_text() -> str:
     """Returns the table for `tfrecord_tools.build --help`."""
-    lines = ["Data sets, their terms, photographs, and what lies below --data_dir (more in docs/datasets.md):", ""]
+    lines = ["Data sets, their terms, photographs, and what lies below --data_dir:", ""]
     for name, source in SOURCES.items():
         address = f"{source.address}; " if source.address.startswith("http") else ""
         told = f"{address}{source.terms}{f'; {source.size}' if source.size else ''}; {source.layout}".replace("`", "")

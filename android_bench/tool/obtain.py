@@ -18,8 +18,8 @@ from android_bench.matrix import Cell, Settings
 from dr_edge import metadata
 
 _ASK = (
-    "Pass the path of the official benchmark_model with --tool, or its address with --tool and --tool_sha256 (see "
-    "docs/phone.md)."
+    "Pass the path of the official benchmark_model with --tool, or its address with --tool and --tool_sha256: "
+    "TensorFlow's page 'Performance measurement' and LiteRT's 'Benchmark CompiledModel API' have it."
 )
 _ENOUGH = 512 * 1024 * 1024  # no build is near this size; an address that sends more sends something else
 

@@ -30,7 +30,7 @@ NAMED = 5  # of what was passed over
 
 
 def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Returns the files that files and directories stand for, in the order given; of a directory its pictures by name.
+    """Returns the files that files and directories stand for, in the order given; of a directory its pictures.
 
     A file that is named is taken whatever it is called; a name at which nothing stands is kept, so that it is listed
     with its reason.
