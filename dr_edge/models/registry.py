@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -40,7 +41,8 @@ class Entry:
       kind: "model" (image_size, outputs) -> keras.Model; "backbone": [B, S, S, 3] -> the last feature map; "encoder":
         [B, S, S, 3] -> the maps of a UNet's skips, fine to coarse.
       builder: the function, a gin configurable.
-      arguments: that make this network of it; as gin binds them.
+      arguments: that make this network of it, as gin binds them; functools.partial of another configurable binds the
+        arguments of that one, too.
       image_size: default side of the input in pixels, at which MACs are counted.
       outputs: default number of logits of a model; 0 of the others.
       task: of a model, one of TASKS; "" of the others.
@@ -74,8 +76,11 @@ class Entry:
         """The lines of a gin file that ask for a model: train.model and the arguments."""
         lines = [f"train.model = @{self.configurable}"] if self.kind == MODEL else []
         for name, value in self.arguments.items():
-            text = f"@{gin_name(value)}" if callable(value) else repr(value)
+            function = value.func if isinstance(value, functools.partial) else value
+            text = f"@{gin_name(function)}" if callable(function) else repr(value)
             lines.append(f"{self.configurable}.{name} = {text}")
+            if function is not value:
+                lines += [f"{gin_name(function)}.{inner} = {bound!r}" for inner, bound in value.keywords.items()]
         return tuple(lines)
 
 

@@ -8,6 +8,7 @@ Every upsampling is bilinear and doubles a fixed size, so that the converted gra
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -106,6 +107,10 @@ def plain_encoder(
 @register(
     "unet_mobilenet_v3_large", image_size=384, backbone="mobilenet_v3_large_encoder", weights=KERAS,
     task="segmentation", formats=PHONE, arguments={"encoder": mobilenet_v3_encoder},
+)  # fmt: skip
+@register(
+    "unet_mobilenet_v3_small", image_size=384, backbone="mobilenet_v3_small_encoder", weights=KERAS,
+    task="segmentation", formats=PHONE, arguments={"encoder": functools.partial(mobilenet_v3_encoder, variant="small")},
 )  # fmt: skip
 @gin.configurable(module="models")
 def unet(
