@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dr_edge.fundus.header_types import MAX_PIXELS
 from tfrecord_tools import mask_files, mask_levels
 from tfrecord_tools.items import DatasetError, Item, Listing, MaskSource, Request
 from tfrecord_tools.layout import checked_directory
@@ -35,7 +36,7 @@ from tfrecord_tools.own_data.proposal import ask
 from tfrecord_tools.own_data.rows import Row, check_doubtful, find_rows, place
 from tfrecord_tools.own_data.split_names import split_of
 from tfrecord_tools.own_data.table import Table, find_tables, read_own_table, table_paths
-from tfrecord_tools.sources import OWN
+from tfrecord_tools.sources import SOURCES
 
 SINGLE = ("image_column", "patient_column", "split_column", "laterality_column")
 
@@ -78,10 +79,13 @@ def listing(request: Request) -> Listing:
     cells = [row.cells[column] for row in rows] if column else None
     eyes, patient_notes = patients_of_rows([row.file for row in rows], [row.name for row in rows], cells, column)
     graders = differing_graders(whole, flags.labels.values())
-    unused = [] if column else unused_patient_column(whole[0], files)
+    unused = [] if column else unused_patient_column(whole, files)
     return Listing(
         labels=classes,
-        items=[_item(row, flags, indices, sources[row.where], eye) for row, eye in zip(rows, eyes, strict=True)],
+        items=[
+            _item(row, flags, indices, sources[row.table.path, row.number], eye)
+            for row, eye in zip(rows, eyes, strict=True)
+        ],
         masks=list(flags.masks),
         rejected=rejected,
         patients=patients_in_words(eyes, column, table=True),
@@ -94,11 +98,7 @@ def listing(request: Request) -> Listing:
             *patient_notes,
             *unused,
         ],
-        source={
-            "title": ", ".join(table.path.name for table in whole),
-            "address": "local files",
-            "licence": OWN,
-        },
+        source={**SOURCES["csv"].stated(), "title": ", ".join(table.path.name for table in whole)},
         label_files=[table.path for table in whole],
     )
 
@@ -110,7 +110,7 @@ def _read_tables(request: Request, root: Path) -> tuple[list[Table], str]:
       DatasetError: no such file, or no table and several that could be meant.
     """
     given = str(request.table.get("csv") or "")
-    wanted = [str(request.table.get(name)) for name in ("image_column",) if request.table.get(name)]
+    wanted = [str(request.table["image_column"])] if request.table.get("image_column") else []
     if given:
         paths = table_paths(given, root)
         absent = [str(path) for path in paths if not path.is_file()]
@@ -184,13 +184,13 @@ def _entries(request: Request, flag: str) -> list[str]:
 
 def _masks(
     tables: Sequence[Table], flags: _Flags, files: NamedFiles
-) -> tuple[dict[str, dict[str, MaskSource]], list[str]]:
-    """Returns the masks of each row (by its place), and notes.
+) -> tuple[dict[tuple[Path, int], dict[str, MaskSource]], list[str]]:
+    """Returns the masks of each row, by the path of its table and its number, and notes.
 
     Raises:
       DatasetError: one file under two columns without grey levels, or names that mean several files.
     """
-    sources: dict[str, dict[str, MaskSource]] = {}
+    sources: dict[tuple[Path, int], dict[str, MaskSource]] = {}
     for table in tables:
         for number, cells in table.rows:
             found = {name: files.find(cell) or cell for name, column in flags.masks.items() if (cell := cells[column])}
@@ -200,7 +200,7 @@ def _masks(
                     f"{place(table, number)}: {found[doubled[0]]} stands under {' and '.join(doubled)}. Say which grey "
                     f"levels of it are inside: {_levels_flag(files.root / found[doubled[0]], doubled)}."
                 )
-            sources[place(table, number)] = {
+            sources[table.path, number] = {
                 name: (
                     MaskSource((file,), "between", *flags.values[name])
                     if name in flags.values
@@ -216,7 +216,7 @@ def _levels_flag(path: Path, names: Sequence[str]) -> str:
     """Returns the probable --mask_values of one file under several columns, with the levels that it holds."""
     held, flag = "", '--mask_values="optic_disc>=1,optic_cup=2" where 1 is the rim and 2 the cup'
     try:
-        levels, lossy = mask_levels.read_levels(path.read_bytes(), 100_000_000)
+        levels, lossy = mask_levels.read_levels(path.read_bytes(), MAX_PIXELS)
         values, counts = np.unique(levels, return_counts=True)
         held = f" ({path.name} {mask_levels.describe(values, counts)})"
         if values.max() > mask_files.NUMBERED:
@@ -257,8 +257,7 @@ def _labels(
             order = " in alphabetical order" if not classes[name][0].isdigit() else ""
             notes.append(
                 f"{name} has classes of its own{order}. Referable DR, any DR and the five grades are made of dr_grade "
-                f"only: if {column} is the ICDR grade, write "
-                f'--label_columns="dr_grade={column}".'
+                f'only: if {column} is the ICDR grade, write --label_columns="dr_grade={column}".'
             )
     return classes, indices, notes
 

@@ -8,6 +8,7 @@ from dr_edge.data.grades import grade_in_words
 from tfrecord_tools.own_data.class_names import plain, whole_number
 from tfrecord_tools.own_data.columns import find_column, question_of
 from tfrecord_tools.own_data.guess import FEW_VALUES
+from tfrecord_tools.own_data.rows import place
 from tfrecord_tools.own_data.table import Table
 
 
@@ -30,9 +31,7 @@ def differing_graders(tables: Sequence[Table], read: Iterable[str]) -> list[str]
 
 
 def _one_question(one: str, other: str) -> bool:
-    """Says whether two columns are called alike but for a grader, a number or a turn: DR_1 and DR_2, grade A and grade
-    B, DR and final DR.
-    """
+    """Says if two columns differ by a grader, a number or a turn only: DR_1 and DR_2, gradeA and gradeB, final DR."""
     if one == other:
         return False
     (first, by_grader), (second, by_other) = question_of(one), question_of(other)
@@ -42,7 +41,7 @@ def _one_question(one: str, other: str) -> bool:
 def _sentence(tables: Sequence[Table], one: str, other: str, *, both: bool) -> str:
     """Returns what is to be said of two columns; "" where they never differ, or hold answers of two kinds."""
     held = [
-        (f"{table.path.name}, row {number}", cells[one], cells[other])
+        (place(table, number), cells[one], cells[other])
         for table in tables
         for number, cells in table.rows
         if cells.get(one) and cells.get(other)

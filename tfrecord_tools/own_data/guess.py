@@ -14,7 +14,7 @@ from dr_edge.data.positive import NOT_A_DISEASE
 from dr_edge.next_steps import quoted
 from tfrecord_tools.layout import IMAGE_SUFFIXES
 from tfrecord_tools.own_data.class_names import DR_GRADE, whole_number
-from tfrecord_tools.own_data.columns import is_settled, plain_column, question_of
+from tfrecord_tools.own_data.columns import find_column, is_settled, plain_column, question_of
 from tfrecord_tools.own_data.eyes import find_mark, side_of
 from tfrecord_tools.own_data.named_files import NamedFiles
 from tfrecord_tools.own_data.split_names import split_of
@@ -24,23 +24,11 @@ LOOKED_AT = 40  # rows, where a column's meaning is guessed
 FEW_VALUES = 12
 IMAGE_NAMES = (
     "image", "imagename", "imageid", "imgname", "img", "file", "filename", "filepath", "path", "photo", "photograph",
-    "idcode", "name", "id",
-    "fundus", "imagepath", "picture",
+    "idcode", "name", "id", "fundus", "imagepath", "picture",
 )  # fmt: skip
 PICTURE_WORDS = (
-    "image",
-    "img",
-    "photo",
-    "picture",
-    "file",
-    "fundus",
-    "bild",
-    "datei",
-    "foto",
-    "imagen",
-    "archivo",
-    "fichier",
-)
+    "image", "img", "photo", "picture", "file", "fundus", "bild", "datei", "foto", "imagen", "archivo", "fichier",
+)  # fmt: skip
 PATIENT_NAME = re.compile(
     r"(patient|patienten|subject|person|proband|probanden|participant|paziente?|pacientes?|case|fall|pat|nhs|hospital|chart|record)"
     r"(id|ids|nr|no|num|number|nummer|code|key|kennung|name|hash)|patient(en)?|patients|subject|person|proband|paziente|paciente|pid|mrn|who"
@@ -52,16 +40,13 @@ DR_NAME = re.compile(
 )
 LABEL_NAMES = (
     "label", "class", "target", "disease", "finding", "findings", "glaucoma", "referable", "category", "outcome",
-    "result", "amd", "cataract",
-    "klasse", "befund", "diagnose", "krankheit", "erkrankung", "glaukom", "katarakt",
+    "result", "amd", "cataract", "klasse", "befund", "diagnose", "krankheit", "erkrankung", "glaukom", "katarakt",
 )  # fmt: skip
 NO_LABELS = (
     "age", "sex", "gender", "date", "camera", "usage", "device", "site", "hospital", "note", "notes", "comment",
-    "comments", "reader", "grader", "set",
-    "visit", "visitdate", "visitno", "eye", "eyes", "laterality", "side", "auge", "seite", "ojo", "oeil", "alter",
-    "geschlecht", "datum", "kamera",
-    "klinik", "besuch", "bemerkung", "untersucher", "smoker", "smoking", "raucher", "dilated", "mydriasis", "mydriatic",
-    "consent", "einwilligung",
+    "comments", "reader", "grader", "set", "visit", "visitdate", "visitno", "eye", "eyes", "laterality", "side", "auge",
+    "seite", "ojo", "oeil", "alter", "geschlecht", "datum", "kamera", "klinik", "besuch", "bemerkung", "untersucher",
+    "smoker", "smoking", "raucher", "dilated", "mydriasis", "mydriatic", "consent", "einwilligung",
 )  # fmt: skip
 
 
@@ -82,9 +67,8 @@ def guess(table: Table, there: NamedFiles) -> Guess:
     files = there.without(())
     head = {name: [value for value in table.values(name)[:LOOKED_AT] if value] for name in table.columns}
     pictures = [name for name in table.columns if _names_pictures(name, head[name], files)]
-    pictures = [
-        name for name in pictures if not _names_patients(name, head[name])
-    ] or pictures  # 007 is a patient, and may be a file, too
+    # 007 is a patient, and may be a file, too.
+    pictures = [name for name in pictures if not _names_patients(name, head[name])] or pictures
     image = next(
         (name for known in IMAGE_NAMES for name in pictures if plain_column(name) == known),
         pictures[0] if pictures else "",
@@ -153,12 +137,11 @@ def _names_patients(name: str, values: Sequence[str]) -> bool:
     return PATIENT_NAME.fullmatch(plain_column(name)) is not None and not _has_suffix(values)
 
 
-def unused_patient_column(table: Table, there: NamedFiles) -> list[str]:
-    """Returns [a sentence] on the column of a table that probably is the patient's, where several photographs share
-    one; [] where none does.
-    """
-    column = guess(table, there).patient
-    held = Counter(value.casefold() for value in table.values(column) if value) if column else Counter()
+def unused_patient_column(tables: Sequence[Table], there: NamedFiles) -> list[str]:
+    """Returns [a sentence] on the column of tables that probably is the patient's, if rows share one; else []."""
+    column = guess(tables[0], there).patient
+    holding = [(table, found) for table in tables if column and (found := find_column(table.columns, column))]
+    held = Counter(value.casefold() for table, found in holding for value in table.values(found) if value)
     several = sum(count > 1 for count in held.values())
     if not several:
         return []

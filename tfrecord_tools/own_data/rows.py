@@ -17,18 +17,25 @@ class Row:
     """A row of a table with the file that it names.
 
     Attributes:
-      where: "labels.csv, row 7", for messages.
+      table: that it stands in.
+      number: of the row, as a spreadsheet shows it.
       name: of the photograph, as the table writes it; its path where the tables call two photographs alike.
       cells: column -> cell.
       file: path of the photograph relative to the data directory.
       split: of the row's table; None where its name says none.
     """
 
-    where: str
+    table: Table
+    number: int
     name: str
     cells: Mapping[str, str]
     file: str
     split: str | None
+
+    @property
+    def where(self) -> str:
+        """How messages name it: "labels.csv, row 7"."""
+        return place(self.table, self.number)
 
 
 def place(table: Table, number: int) -> str:
@@ -74,14 +81,14 @@ def find_rows(
     rejected: list[tuple[str, str]] = []
     for table, split in zip(tables, splits, strict=True):
         for number, cells in table.rows:
-            where, name = place(table, number), cells[image]
+            name, official = cells[image], split if by_table else None
             if not name:
-                raise DatasetError(f"{where}: the photograph's name is empty. Remove the row.")
-            file = files.find(name, split if by_table else None)
+                raise DatasetError(f"{place(table, number)}: the photograph's name is empty. Remove the row.")
+            file = files.find(name, official)
             if file is None:
-                rejected.append((name, f"{where}: {files.missing_reason(name)}"))
+                rejected.append((name, f"{place(table, number)}: {files.missing_reason(name)}"))
             else:
-                found.setdefault(file, []).append(Row(where, name, cells, file, split if by_table else None))
+                found.setdefault(file, []).append(Row(table, number, name, cells, file, official))
     files.check_ambiguous(f"the column {image}")
     _check_once([rows for rows in found.values() if len(rows) > 1], labels)
     if not found:

@@ -57,6 +57,17 @@ def test_several_tables_are_splits_where_their_names_say_so(tmp_path: Path, list
     assert any("train_1.csv = train, valid.csv = val" in note for note in listing.notes)
 
 
+def test_two_tables_of_one_name_keep_their_own_masks(tmp_path: Path, listed):
+    """Rows were known by the table's name and their number: the masks of the second were given to the first, too."""
+    for site in ("a", "b"):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / "t.csv").write_text(f"image,mask\n{site}/1.png,{site}/m1.png\n", encoding="utf-8")
+    names = ("a/1.png", "a/m1.png", "b/1.png", "b/m1.png")
+    listing = listed(tmp_path, None, names, csv="a/t.csv,b/t.csv", label_columns=[], mask_columns=["optic_disc=mask"])
+    masks = {item.path: item.masks["optic_disc"].paths for item in listing.items}
+    assert masks == {"a/1.png": ("a/m1.png",), "b/1.png": ("b/m1.png",)}
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [(("No DR", "no dr"), "'No DR' .* and 'no dr'"), (("0", "999"), "1000 classes"), (("1", "NA"), "A missing label")],

@@ -62,6 +62,13 @@ def test_patients_that_look_like_files_are_proposed_as_patients(tmp_path: Path, 
     assert not any("was not used" in note for note in told.notes) and len({item.patient for item in told.items}) == 5
 
 
+def test_a_patient_who_stands_in_two_tables_is_said(tmp_path: Path, listed):
+    for name, rows in (("train.csv", "a.png,0,p1\nb.png,1,p2\n"), ("test.csv", "c.png,0,p1\nd.png,1,p3\n")):
+        (tmp_path / name).write_text(f"image,level,patient\n{rows}", encoding="utf-8")
+    notes = listed(tmp_path, None, ("a.png", "b.png", "c.png", "d.png"), csv="train.csv,test.csv").notes
+    assert any("The column patient was not used: 1 of its 3 values" in note for note in notes), notes
+
+
 def test_a_photograph_called_by_its_patient_stays_the_photograph(tmp_path: Path, listed):
     with pytest.raises(DatasetError, match="--image_column=patient --label_columns=glaucoma --out"):
         listed(
