@@ -100,8 +100,7 @@ TABLE_FLAGS = (
 # What a command that a message proposes keeps as it was typed; the rest of it the message says itself.
 KEPT_FLAGS = (
     "image_size", "preprocess", "val_fraction", "test_fraction", "workers", "limit", "seed", "min_quality",
-    "shard_examples", "max_megapixels",
-    "mask_values", "positive", "runner", "beam_option",
+    "shard_examples", "max_megapixels", "mask_values", "positive", "runner", "beam_option",
 )  # fmt: skip
 flags.mark_flags_as_required(["dataset", "out"])
 

@@ -147,8 +147,10 @@ def with_readable_names(listing: Listing) -> Listing:
             raise DatasetError(
                 f"The name {readable(name)} is no UTF-8 text. Rename the folder or file, and build again."
             )
-    taken = [item for item in listing.items if all(map(_is_text, (item.image_id, item.path, item.patient)))]
-    left = [item for item in listing.items if item not in taken] if len(taken) < len(listing.items) else []
+    taken: list[Item] = []
+    left: list[Item] = []
+    for item in listing.items:
+        (taken if all(map(_is_text, (item.image_id, item.path, item.patient))) else left).append(item)
     rejected = [(readable(file), readable(reason)) for file, reason in listing.rejected]
     rejected += [
         (readable(item.path), "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it")

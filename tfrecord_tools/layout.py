@@ -14,8 +14,7 @@ from tfrecord_tools.items import DatasetError, LayoutError
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".gif", ".jp2",
-    ".avif", ".ppm",
-    ".dcm", ".dicom",
+    ".avif", ".ppm", ".dcm", ".dicom",
 )  # fmt: skip
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 
@@ -55,9 +54,10 @@ def relative(path: Path, root: Path) -> str:
 
 
 def list_images(directory: Path, *, recursive: bool = False) -> Iterator[Path]:
-    """Yields the image files of `directory` in the order of their names: by their suffix, or by their content (a DICOM
-    export has no suffixes); also those of formats that are refused by name. Hidden ones (.DS_Store, ._x) and what
-    archivers and file servers add (__MACOSX) are skipped.
+    """Yields the image files of `directory` in the order of their names.
+
+    They are known by their suffix, or by their content (a DICOM export has no suffixes); formats that are refused by
+    name are among them. Hidden ones (.DS_Store, ._x) and what archivers and file servers add (__MACOSX) are skipped.
     """
     for path in sorted(directory.rglob("*") if recursive else directory.iterdir()):
         parts = path.relative_to(directory).parts

@@ -7,10 +7,10 @@ import numpy as np
 
 NOISE = 16  # grey levels by which a JPEG moves those of a plain region
 APART = 40  # from a region's level: beyond its noise, and not yet within that of the next one
-# grey levels between the extremes of 5 x 5 pixels of a plain region; a soft edge and the ringing at a sharp one vary
-# more
+# Grey levels between the extremes of 5 x 5 pixels of a plain region; soft edges, and the ringing at sharp ones, vary
+# more.
 PLAIN = 6
-# grey levels between a faint region and the level it is taken for; beyond, it counts as a third level
+# Grey levels between a faint region and the level it is taken for; beyond, it counts as a third level.
 BESIDE = (8, 36)
 PLATEAU = 0.05  # of the structure's area
 
@@ -37,14 +37,14 @@ def close_levels(levels: np.ndarray, inside: np.ndarray) -> tuple[int, int] | No
         if len(beside) <= max(9.0, PLATEAU * smaller):
             continue
         level = int(np.median(beside))
-        if (
-            np.abs(beside.astype(np.int32) - level) <= PLAIN
-        ).mean() > 0.8:  # of one level; a very soft edge has all of them
+        # Of one level; a very soft edge has all of them.
+        if (np.abs(beside.astype(np.int32) - level) <= PLAIN).mean() > 0.8:
             return commonest, level
     return None
 
 
 def too_close(one: int, other: int) -> str:
+    """Returns what is said of two levels that `close_levels` found."""
     return (
         f"its compression changes levels, and those near {one} and near {other} cannot be told apart. Save it as PNG "
         "from the original"

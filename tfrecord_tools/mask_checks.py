@@ -32,8 +32,7 @@ def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
         if share > MOST_COVERED:
             raise MaskError(
                 f"{name} covers {min(share, 1.0):.0%} of the field of view. Is the mask inverted? Then say what is "
-                "inside: "
-                f'--mask_values="{name}<=127" (or {name}=0)'
+                f'inside: --mask_values="{name}<=127" (or {name}=0)'
             )
     disc, cup = masks.get("optic_disc"), masks.get("optic_cup")
     if disc is not None and cup is not None and cup.any():
@@ -41,8 +40,7 @@ def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
         if outside > MOST_OUTSIDE:
             raise MaskError(
                 f"{outside:.0%} of optic_cup lies outside optic_disc. The mask of the disc takes in the cup: of one "
-                "file with levels 1 (rim) and 2 (cup) that "
-                f'is --mask_values="optic_disc>=1,optic_cup=2"'
+                'file with levels 1 (rim) and 2 (cup) that is --mask_values="optic_disc>=1,optic_cup=2"'
             )
         if (cup == disc).all():
             raise MaskError(
@@ -52,9 +50,7 @@ def check_masks(masks: Mapping[str, np.ndarray], field: float) -> None:
 
 
 def _check_shapes(masks: Mapping[str, np.ndarray]) -> None:
-    """Raises MaskError where a disc or a cup has a hole, or lies in several places: an outline, a rim, two eyes,
-    letters beside it.
-    """
+    """Raises MaskError where a disc or a cup has a hole or lies in several places: outline, rim, two eyes, letters."""
     for name, mask in masks.items():
         if name not in ONE_REGION or not mask.any():
             continue
@@ -62,9 +58,8 @@ def _check_shapes(masks: Mapping[str, np.ndarray]) -> None:
         if hole > MOST_HOLE and name == "optic_disc":
             raise MaskError(
                 f"optic_disc is a ring: {hole:.0%} of it is a hole. Fill an outline; and the mask of the disc takes in "
-                "the cup: of one file with cup 0, "
-                f'rim 128 and background 255 that is --mask_values="optic_disc<=128", with rim 1 and cup 2'
-                f' "optic_disc>=1"'
+                "the cup: of one file with cup 0, rim 128 and background 255 that is "
+                '--mask_values="optic_disc<=128", with rim 1 and cup 2 "optic_disc>=1"'
             )
         if hole > MOST_HOLE:
             raise MaskError(f"{name} is a ring: {hole:.0%} of it is a hole. Fill the outline")

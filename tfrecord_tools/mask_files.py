@@ -109,9 +109,7 @@ def _third_level(
 
 
 def _faint_level(levels: np.ndarray, values: np.ndarray, inside: np.ndarray) -> float | None:
-    """Returns a level close to one of the two that fills a region of its own (0, 25, 255; 0, 1, 255); None where there
-    are even steps.
-    """
+    """Returns a level near one of the two that fills a region of its own (0, 25, 255); None where steps are even."""
     steps = np.diff(values.astype(np.float64))
     if len(values) > 3 and steps.max() - steps.min() <= 2:
         return None

@@ -21,8 +21,7 @@ OWN_RULES = ("half", "between")  # rules for masks of a user's own table
 def read_masks(
     data_dir: str, max_pixels: int, sources: Mapping[str, MaskSource], size: tuple[int, int], fov: FieldOfView
 ) -> dict[str, np.ndarray]:
-    """Returns the [H, W] bool masks of a photograph; those of files that somebody drew are checked against each other
-    and the field of view.
+    """Returns the [H, W] bool masks of a photograph; a user's own are checked with each other and the field of view.
 
     Raises:
       Rejected: a mask that cannot be read or cannot be true.

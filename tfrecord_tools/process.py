@@ -153,7 +153,7 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
         "denominator": found.denominator,
         "size": size,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "pixels": hashlib.sha256(repr(size).encode() + found.image.tobytes()).hexdigest(),
+        "pixels": _pixels_digest(size, found.image),
         "laterality": item.laterality,
         "labels": item.labels,
         "masks": read_masks(
@@ -161,6 +161,12 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
         ),
         "centres": dict(item.centres),
     }
+
+
+def _pixels_digest(size: tuple[int, int], image: np.ndarray) -> str:
+    digest = hashlib.sha256(repr(size).encode())
+    digest.update(np.ascontiguousarray(image))  # the pixels themselves: two copies of them would cost as much again
+    return digest.hexdigest()
 
 
 def _draw(seed: int, settings: Settings) -> dict[str, Any]:

@@ -74,12 +74,7 @@ def _is_whole(spool: Path, index: int) -> bool:
     try:
         digests = json.loads(notes.read_text(encoding="utf-8"))["sha256"]
         return all(sha256_file(spool / name) == digest for name, digest in digests.items())
-    except (
-        json.JSONDecodeError,
-        KeyError,
-        UnicodeDecodeError,
-        FileNotFoundError,
-    ):  # a power failure: made again
+    except (json.JSONDecodeError, KeyError, UnicodeDecodeError, FileNotFoundError):  # a power failure: made again
         return False
 
 

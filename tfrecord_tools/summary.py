@@ -16,8 +16,8 @@ from tfrecord_tools.positive_classes import disease_lines, turned_round, undecid
 TOP_REASONS = 5
 # What differs between two photographs that are rejected for one reason: quoted names, paths, numbers.
 _PARTICULARS = re.compile(
-    r"(?<=duplicate of )\S+(?:, \S+)*|(?<=belongs with "
-    r")\S+|'[^']*'|\"[^\"]*\"|\S*[/\\]\S*|\S+\.[A-Za-z]\w{1,4}\b|\d+(?:\.\d+)?"
+    r"(?<=duplicate of )\S+(?:, \S+)*|(?<=belongs with )\S+|'[^']*'"
+    r"|\"[^\"]*\"|\S*[/\\]\S*|\S+\.[A-Za-z]\w{1,4}\b|\d+(?:\.\d+)?"
 )
 GIN_FILES = {
     "synthetic": "demo.gin", "idrid": "idrid_referable.gin", "eyepacs": "eyepacs_referable.gin",

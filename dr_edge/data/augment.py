@@ -66,8 +66,7 @@ def augmentation(
     """
     strengths = {
         "rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear, "brightness": brightness,
-        "contrast": contrast,
-        "saturation": saturation, "hue": hue, "blur": blur, "jpeg": jpeg, "cutout": cutout,
+        "contrast": contrast, "saturation": saturation, "hue": hue, "blur": blur, "jpeg": jpeg, "cutout": cutout,
     }  # fmt: skip
     _check_strengths(strengths)
     moves = flip or any((rotation, shift, zoom, shear))

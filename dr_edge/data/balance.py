@@ -50,9 +50,7 @@ def class_weights(counts: np.ndarray) -> np.ndarray:
 def oversampled(
     labelled: tf.data.Dataset, stratum: str, counts: np.ndarray, sample_seed: int, class_seeds: list[int]
 ) -> tf.data.Dataset:
-    """Draws each value of `stratum` that occurs with the same probability, for as long as it is asked; a missing one
-    (-1) counts to the most frequent.
-    """
+    """Draws each value of `stratum` that occurs alike often, without end; a missing one (-1) as the commonest."""
     present = [index for index, count in enumerate(counts) if count]
     most_frequent = int(np.argmax(counts))
 

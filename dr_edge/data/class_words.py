@@ -1,6 +1,6 @@
-"""How the name of a class reads: without the disease, with one, or neither. Nothing is guessed: a name that may mean
-both says nothing.
+"""How the name of a class reads: without the disease, with one, or neither.
 
+Nothing is guessed: a name that may mean both says nothing.
 Standard library only, so that `build`, `train` and the readers of bundles share it.
 """
 
@@ -11,6 +11,7 @@ import unicodedata
 
 
 def words_of(text: str) -> frozenset[str]:
+    """Returns the words of a text with blanks between, as a set."""
     return frozenset(text.split())
 
 
@@ -56,10 +57,8 @@ NO_FINDING = words_of(
 # "non-..." of these names another disease (non-proliferative DR, non-exudative AMD) or says nothing.
 SUBTYPES = (
     "prolif", "exud", "neovasc", "isch", "arter", "perfus", "infect", "granul", "rhegm", "cent", "clinical", "cystoid",
-    "severe",
-    "advanced", "sight", "vision", "mydri", "insulin", "specific", "penetr", "macula", "high risk", "active", "age",
-    "diabetic ",
-    "standard", "stereo", "compress",
+    "severe", "advanced", "sight", "vision", "mydri", "insulin", "specific", "penetr", "macula", "high risk", "active",
+    "age", "diabetic ", "standard", "stereo", "compress",
 )  # fmt: skip
 _DENIED = re.compile(
     r"(?:(no|not|non|without|w o|free of|free from|absence of|ohne|keine?|sin|sans|senza|sem) "

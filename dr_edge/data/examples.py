@@ -63,8 +63,9 @@ def labelled(
 
 
 def illness(label: tf.Tensor, task: Task) -> tf.Tensor:
-    """Returns [] int32, 1 where the class of a classification shows a disease, else 0; 1 where none of its classes is
-    known to be a disease. Other labels stay as they are.
+    """Returns [] int32, 1 where the class of a classification shows a disease, else 0; other labels as they are.
+
+    Where none of its classes is known to be a disease, every one counts as 1.
     """
     if task.kind != "classification":
         return label

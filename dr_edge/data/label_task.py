@@ -45,10 +45,8 @@ class LabelTask:
             new = {names[0]: "its new name"}
             raise ValueError(
                 f"The label {self.name!r} holds the classes {list(names)}, and no {', '.join(map(repr, unknown))}. "
-                "Leave out "
-                f"tasks.label.class_names: the names come from the records. To call them otherwise, say which is "
-                f"which: "
-                f'--gin_param="tasks.label.rename = {new!r}"'
+                "Leave out tasks.label.class_names: the names come from the records. To call them otherwise, say which "
+                f'is which: --gin_param="tasks.label.rename = {new!r}"'
             )
         if sorted(given) == sorted(names) and given != names:
             raise ValueError(
@@ -79,8 +77,7 @@ class LabelTask:
         flag = "tasks.label.positive = "
         raise ValueError(
             f"Which class is the disease? The label {self.name!r} holds {', '.join(map(repr, shown))}, and the names do"
-            " not say "
-            f'it safely. Name the class, or the classes, for example --gin_param="{flag}({shown[0]!r},)"; where no'
-            " class is a "
-            f'disease: --gin_param="{flag}()". It decides which eyes are referred.'
+            " not say it safely. Name the class, or the classes, for example "
+            f'--gin_param="{flag}({shown[0]!r},)"; where no class is a disease: --gin_param="{flag}()". It decides '
+            "which eyes are referred."
         )

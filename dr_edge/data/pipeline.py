@@ -215,7 +215,7 @@ def training_batches(
         labelled = balance_lib.oversampled(labelled, stratum, strata, sample_seed, class_seeds)
     else:
         labelled = labelled.shuffle(balance_lib.SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
-    weights = balance_lib.class_weights(class_counts(info, "train", task)) if balance == "loss_weights" else None
+    weights = balance_lib.class_weights(strata) if balance == "loss_weights" else None
     finished = examples_lib.for_training(task, info.image_size, info.background, augmentation, weights)
     steps = examples // batch_size
     dataset = labelled.enumerate().take(steps * batch_size).skip(first_step * batch_size).shard(workers, index)

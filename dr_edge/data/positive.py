@@ -81,18 +81,15 @@ def guess(class_names: Sequence[str], label: str = "") -> tuple[int, ...]:
 
 
 def named(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str:
-    """Returns the positive classes in words: "glaucoma", "glaucoma or cataract", "glaucoma yes", "dr_grade >= 2"; ""
-    where there are none.
-    """
+    """Returns the positive classes in words: "glaucoma or cataract", "glaucoma yes", "dr_grade >= 2"; "" for none."""
     names, chosen = list(class_names), sorted(positive)
     if not chosen:
         return ""
     tail = chosen == list(range(chosen[0], len(names)))
     if all(name.isdecimal() for name in names):
-        what = label or "class"
-        return f"{what} {names[chosen[0]]}" if len(chosen) == 1 else f"{what} >= {names[chosen[0]]}" if tail else (
-            f"{what} {' or '.join(names[index] for index in chosen)}"
-        )  # fmt: skip
+        from_one_on = tail and len(chosen) > 1
+        what = f">= {names[chosen[0]]}" if from_one_on else " or ".join(names[index] for index in chosen)
+        return f"{label or 'class'} {what}"
     if label == GRADE_LABEL and tail and len(chosen) > 1:
         return f"grade >= {chosen[0]}"
     if label and label != "class" and len(chosen) == 1 and plain_name(names[chosen[0]]) in BARE:
@@ -124,8 +121,7 @@ def assumed_words(class_names: Sequence[str]) -> str:
 
 
 def reversed_words(class_names: Sequence[str], positive: Sequence[int], label: str = "") -> str | None:
-    """Returns the caution where a class that reads as healthy is called the disease, beside one that reads as a
-    disease; else None.
+    """Returns the caution where what reads as healthy is called the disease, beside one that reads as it; else None.
 
     Args:
       class_names, label: as for `guess`.
@@ -216,8 +212,9 @@ def _is_disease(label: str) -> bool:
 
 
 def _may_be_good_news(plain: str) -> bool:
-    """Says whether yes may mean that nothing is wrong: "is normal", "glaucoma ruled out", or a letter ("n" beside "d"
-    and "g" is normal, "o. B." without findings).
+    """Says whether yes may mean that nothing is wrong: "is normal", "glaucoma ruled out", or a letter.
+
+    "n" beside "d" and "g" is normal, "o. B." without findings.
     """
     return all(len(word) == 1 for word in plain.split()) or (
         bool(set(plain.split()) & GOOD_NEWS) and not NORMAL_DISEASE.search(plain)

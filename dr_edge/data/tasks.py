@@ -61,9 +61,8 @@ def label(
       name: of the label in the records.
       class_names: None; or the names of the records, in their order: others are refused.
       positive: the classes that mean that the disease is there; () where none does, so that there is no operating
-        point. None: as the records state it, else as the names say ("normal", "no_dr", "non-referable", "0": the others
-          are the disease);
-        training asks where they do not.
+        point. None: as the records state it, else as the names say ("normal", "no_dr", "non-referable", "0": the
+        others are the disease); training asks where they do not.
       rename: {name in the records: how to call it}.
 
     Raises:

@@ -168,12 +168,12 @@ def _without_white_frame(brightness: np.ndarray) -> np.ndarray:
 def _without_neutral_frame(small: np.ndarray) -> np.ndarray:
     """Returns the picture with the even grey 128 that normalisation leaves around it painted black; else as it is."""
     high, low = brightest(small), 255 - brightest(255 - small)
+    near = (high <= 136) & (low >= 120)
+    if border_of(near).mean() < _NEUTRAL_BORDER:
+        return small
     kernel = np.ones((5, 5), np.uint8)
     # Detail is not calm, though its average is the same grey.
     calm = cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM
-    near = ((high <= 136) & (low >= 120)).astype(np.uint8)
-    if border_of(near).mean() < _NEUTRAL_BORDER:
-        return small
     even = calm & (high <= 144) & (low >= 112)
     framed = cv2.copyMakeBorder(even.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     cv2.floodFill(framed, None, (0, 0), 2)

@@ -15,7 +15,7 @@ from dr_edge.fundus.crop import FieldOfView
 from dr_edge.fundus.fov import find
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.header_types import MAX_PIXELS
-from dr_edge.fundus.photograph import decode, from_array
+from dr_edge.fundus.photograph import Decoded, decode, from_array
 
 LEAST_SPAN = 1 / 3  # of the crop's side must the disc span in the photograph: what is enlarged further shows no lesion
 MIN_SIDE_MARGIN = 1.1  # scaled decoding keeps a little more than the crop needs, for the area filter to work on
@@ -67,16 +67,12 @@ def locate(
       ValueError: an array of another shape or dtype.
       cv2.error, MemoryError: OpenCV cannot work on it.
     """
-    if isinstance(data, np.ndarray):
-        decoded = from_array(data, max_pixels)
-    else:
-        decoded = decode(data, max_pixels=max_pixels, min_side=round(image_size * MIN_SIDE_MARGIN))
+    decoded = _decoded(data, max_pixels, round(image_size * MIN_SIDE_MARGIN))
     try:
         _check_span(max(decoded.size), image_size)
         found = find(decoded.image)
-        # A small disc in a large frame: once more, not reduced. An array never was.
-        if not isinstance(data, np.ndarray) and decoded.denominator > 1 and 2 * found.fov.radius < image_size:
-            decoded = decode(data, max_pixels=max_pixels)
+        if decoded.denominator > 1 and 2 * found.fov.radius < image_size:  # a small disc in a large frame
+            decoded = _decoded(data, max_pixels)
             found = find(decoded.image)
         _check_span(2 * found.fov.radius * decoded.denominator, image_size)
         check_kind(found.kind, pictures)
@@ -84,6 +80,12 @@ def locate(
         refusal = Refusal(err.reason, err.detail)
         return Located(decoded.image, decoded.denominator, decoded.size, refusal)
     return Located(decoded.image, decoded.denominator, decoded.size, found.fov, found.kind)
+
+
+def _decoded(data: bytes | np.ndarray, max_pixels: int, min_side: int | None = None) -> Decoded:
+    if isinstance(data, np.ndarray):
+        return from_array(data, max_pixels)
+    return decode(data, max_pixels=max_pixels, min_side=min_side)
 
 
 def _check_span(span: float, image_size: int) -> None:

@@ -179,10 +179,8 @@ def _denominator(header: ImageHeader, min_side: int | None) -> int:
 
 def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
     # OpenCV turns a picture by its EXIF, but not where it leaves the channels as they are; a WebP's EXIF it does not
-    # always find.
-    unchanged = (
-        header.alpha and header.format != "tiff"
-    ) or header.format == "webp"  # of a TIFF it lays alpha over black itself
+    # always find. Of a TIFF it lays alpha over black itself.
+    unchanged = (header.alpha and header.format != "tiff") or header.format == "webp"
     flags = cv2.IMREAD_UNCHANGED if unchanged else cv2.IMREAD_COLOR_RGB
     try:
         if header.format == "jpeg":
@@ -206,11 +204,9 @@ def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
             "unsupported format",
             f"the {header.format} decodes to {image.dtype} {image.shape}. Convert it to 8-bit RGB.",
         )
+    # The limit was held against what the header states; EXIF may turn it.
     stated = -(-header.height // denominator), -(-header.width // denominator)
-    if image.shape[:2] not in (
-        stated,
-        stated[::-1],
-    ):  # the limit was held against what the header states; EXIF may turn it
+    if image.shape[:2] not in (stated, stated[::-1]):
         raise PhotographError(
             "corrupt",
             f"the {header.format}'s header states {header.width}x{header.height}; at 1/{denominator} of it, "

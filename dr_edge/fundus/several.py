@@ -25,9 +25,8 @@ _COLD = 20  # ... by so many grey levels
 _FLAT = 0.45  # of a part has one of its 24 commonest colours: a logo, a chart
 _COMMONEST, _COMMONEST_GREY = 24, 6  # a part without colour has 256 at most
 _GREY = 12  # grey levels between the channels on average
-_ROUND = (
-    0.93  # of its box is a part at most: without colour a panel, a ramp or an OCT scan looks like a retina otherwise
-)
+# Of its box is a part at most: without colour a panel, a ramp or an OCT scan looks like a retina otherwise.
+_ROUND = 0.93
 _GREY_SIDE = 0.35  # of the frame's shorter side are its sides at least: a layer of an OCT scan falls into round pieces
 _EVEN = 10  # grey levels around a border's colour
 _BAR, _BAR_LIT = 16, 25  # grey levels between the extremes of a bar, also after JPEG; and its least

@@ -90,8 +90,7 @@ def test_train_refuses_before_it_writes(thinned: Path, tmp_path: Path):
     with pytest.raises(ValueError, match=r"no training photograph of 'referable' \(val hold some\)"):
         loop.train(
             records=str(thinned), run_dir=str(tmp_path / "run"), task=tasks.referable_dr(), model=lambda *_: None,
-            epochs=1, batch_size=4,
-            learning_rate=optimizers.constant,
+            epochs=1, batch_size=4, learning_rate=optimizers.constant,
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
 

@@ -1,6 +1,4 @@
-"""Grades of diabetic retinopathy in words and numbers: one reader for the cells of a column, folders, and the names in
-records.
-"""
+"""Grades of DR in words and numbers: one reader for the cells of a column, folders, and the names in records."""
 
 from __future__ import annotations
 
@@ -25,8 +23,7 @@ def test_words_state_a_grade():
     "name",
     [
         "NPDR", "DR", "referable", "non-referable", "glaucoma", "diabetic retinopathy", "no cataract", "no severe NPDR",
-        "non-proliferative DR",
-        "mild to moderate", "mild glaucoma", "ungradable", "",
+        "non-proliferative DR", "mild to moderate", "mild glaucoma", "ungradable", "",
     ],
 )  # fmt: skip
 def test_what_states_no_grade(name):

@@ -105,11 +105,12 @@ def test_what_the_label_is_called_counts():
         == (2, 3, 4)
         == positive.guess(tasks.GRADE_NAMES, "dr_grade")
     )
-    for label in ("normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok",
-    "fundus_visible", "no_dr", "N",
-                  "gesund", "Normalbefund", "Bildqualität", "auswertbar", "Auge", "scharf", "o. B.",
-                  "Glaukom ausgeschlossen", "DR ruled out", "glaucome exclu", "ohne Befund",
-                  "unremarkable", "macula intact"):  # fmt: skip
+    for label in (
+        "normal", "image_quality", "gradable", "laterality", "is_normal", "normality", "image quality ok",
+        "fundus_visible", "no_dr", "N", "gesund", "Normalbefund", "Bildqualität", "auswertbar", "Auge", "scharf",
+        "o. B.", "Glaukom ausgeschlossen", "DR ruled out", "glaucome exclu", "ohne Befund", "unremarkable",
+        "macula intact",
+    ):  # fmt: skip
         for names in (("0", "1"), ("no", "yes"), ("false", "true"), ("ja", "nein")):
             assert positive.guess(names, label) == (), (label, names)
     for label in ("eye_disease", "right_eye_glaucoma", "normal_tension_glaucoma", "has_dr", "is_referable"):

@@ -120,10 +120,13 @@ def test_drishti_soft_maps(tmp_path: Path, save_photo: Save, save_grey, draw, ru
     if layout == "archive":
         save_sheet(
             tmp_path / "data" / "Drishti-GS1_diagnosis.xlsx",
-            [["Diagnosis"], ["Patient ID", "Drishti-GS File", "Marking 1", "Total"],
-            ["P1", "drishtiGS_002'", 1, "Glaucomatous"],
-             ["P2", "drishtiGS_001'", -1, "Normal"]],
-        )  # fmt: skip
+            [
+                ["Diagnosis"],
+                ["Patient ID", "Drishti-GS File", "Marking 1", "Total"],
+                ["P1", "drishtiGS_002'", 1, "Glaucomatous"],
+                ["P2", "drishtiGS_001'", -1, "Normal"],
+            ],
+        )
     examples = built(run_build("drishti", tmp_path / "data", tmp_path / "out", val_fraction=0.0))
     split, example = examples["drishtiGS_002"]
     assert split == "train" and examples["drishtiGS_001"][0] == "test"

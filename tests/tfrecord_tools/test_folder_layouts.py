@@ -63,10 +63,11 @@ def test_splits_on_top_or_below(tmp_path: Path):
 
 
 def test_split_names():
-    names = {"train": "train", "Training Set": "train", "a. Training Set": "train", "train_images": "train",
-    "valid": "val", "Validation": "val",
-             "val_images": "val", "testing": "test", "test": "test", "train_1": "train", "trained": None,
-             "testis": None, "healthy": None}  # fmt: skip
+    names = {
+        "train": "train", "Training Set": "train", "a. Training Set": "train", "train_images": "train",
+        "train_1": "train", "valid": "val", "Validation": "val", "val_images": "val", "testing": "test",
+        "test": "test", "trained": None, "testis": None, "healthy": None,
+    }  # fmt: skip
     assert {name: split_of(name) for name in names} == names
 
 

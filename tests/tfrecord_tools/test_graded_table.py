@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import openpyxl
 import pytest
+from built_data import save_sheet
 
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import DatasetError
@@ -26,10 +26,7 @@ def save(root: Path, suffix: str, *rows: tuple) -> Path:
     if suffix == ".csv":
         table.write_text("\n".join(",".join(map(str, row)) for row in (("Name", "Grade"), *rows)))
     else:
-        book = openpyxl.Workbook()
-        for row in (("Name", "Grade"), *rows):
-            book.active.append(row)
-        book.save(table)
+        save_sheet(table, [["Name", "Grade"], *map(list, rows)])
     return table
 
 

@@ -1,6 +1,4 @@
-"""Nothing is dropped in silence: every visible file of an own folder or table is taken by its content, or named with
-its reason.
-"""
+"""Nothing is dropped in silence: each visible file of own data is taken by its content, or named with its reason."""
 
 from __future__ import annotations
 
@@ -64,11 +62,9 @@ def folder(tmp_path: Path, save_photo, draw) -> Path:
     save_photo(root / "beside.png", 24)
     for name, content in {
         "notes.xlsx": b"PK\x03\x04" + bytes(40), "sick/readme.txt": b"BMI;age\n20;30\n",
-        "sick/list": b"BMI;age\n20;30\n",
-        "empty_class/paper.pdf": b"%PDF-1.7\n", "sick/Thumbs.db": b"\xd0\xcf\x11\xe0",
-        "sick/.DS_Store": b"\0\0\0\1Bud1",
-        "healthy/desktop.ini": b"[.ShellClassInfo]\n", "__MACOSX/sick/._1.png": b"\0\5\x16\7",
-        "sick/film.mp4": b"\0\0\0\x18ftypmp42" + bytes(12),
+        "sick/list": b"BMI;age\n20;30\n", "empty_class/paper.pdf": b"%PDF-1.7\n", "sick/Thumbs.db": b"\xd0\xcf\x11\xe0",
+        "sick/.DS_Store": b"\0\0\0\1Bud1", "healthy/desktop.ini": b"[.ShellClassInfo]\n",
+        "__MACOSX/sick/._1.png": b"\0\5\x16\7", "sick/film.mp4": b"\0\0\0\x18ftypmp42" + bytes(12),
         "sick/nothing.png": b"",
     }.items():  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -86,10 +82,8 @@ def test_a_folder(folder: Path, tmp_path: Path, run_build: Run):
     assert "exact duplicate" in said.pop("sick/no_suffix")
     for file, words in {
         "sick/eye.gif": "GIF", "healthy/eye.jp2": "JPEG 2000", "healthy/eye.avif": "AVIF", "notes.xlsx": "Excel",
-        "sick/readme.txt": "a text",
-        "sick/list": "a text", "empty_class/paper.pdf": "a PDF", "sick/film.mp4": "film",
-        "sick/nothing.png": "empty file",
-        "beside.png": "no class folder",
+        "sick/readme.txt": "a text", "sick/list": "a text", "empty_class/paper.pdf": "a PDF", "sick/film.mp4": "film",
+        "sick/nothing.png": "empty file", "beside.png": "no class folder",
     }.items():  # fmt: skip
         assert words in said[file], file
     assert "a text" in said["sick/M\\xfcller.txt"]

@@ -18,6 +18,12 @@ from tfrecord_tools.mask_levels import read_levels
 COLOUR = np.dstack([np.zeros_like(GREY), np.zeros_like(GREY), GREY])
 
 
+def one_pixel_of(level: int, picture: np.ndarray) -> np.ndarray:
+    changed = picture.copy()
+    changed[0, 7] = level
+    return changed
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -35,21 +41,16 @@ COLOUR = np.dstack([np.zeros_like(GREY), np.zeros_like(GREY), GREY])
         ("dark grey", encoded(GREY // 3)),
         ("blurred", encoded(cv2.GaussianBlur(GREY, (0, 0), 2))),
         ("very soft", encoded(cv2.GaussianBlur(GREY, (0, 0), 4))),
-        ("antialiased",
-        encoded(cv2.resize(cv2.resize(GREY, (960, 960), interpolation=cv2.INTER_LINEAR), (SIDE, SIDE),
-        interpolation=cv2.INTER_AREA))),
+        ("antialiased", encoded(cv2.resize(cv2.resize(GREY, (960, 960)), (SIDE, SIDE), interpolation=cv2.INTER_AREA))),
         ("palette", as_pillow(DISC.astype(np.uint8), "P", palette=[0, 0, 0, 128, 0, 0])),
         ("grey palette", as_pillow(DISC.astype(np.uint8), "P", palette=[0, 0, 0, 255, 255, 255])),
         ("opacity", encoded(np.dstack([np.full_like(GREY, 255)] * 3 + [GREY]))),
         ("black with opacity", encoded(np.dstack([np.zeros_like(GREY)] * 3 + [GREY]))),
         ("opaque", encoded(np.dstack([GREY] * 3 + [np.full_like(GREY, 255)]))),
-        ("four experts",
-        encoded(sum((disc(r).astype(int) for r in (19, 20, 20, 21)),
-        np.zeros((SIDE, SIDE), int)).astype(np.uint8) * 63)),
-        ("a stray third level",
-        encoded(np.where(np.arange(SIDE * SIDE).reshape(SIDE, SIDE) == 7, 128, GREY).astype(np.uint8))),
+        ("four experts", encoded(np.sum([disc(r) for r in (19, 20, 20, 21)], axis=0, dtype=np.uint8) * 63)),
+        ("a stray third level", encoded(one_pixel_of(128, GREY))),
     ],
-)  # fmt: skip
+)
 def test_about_the_same_pixels_in_every_form(name: str, data: bytes):
     assert inside(data) == pytest.approx(PIXELS, rel=0.05), name
 
@@ -80,9 +81,8 @@ def test_of_a_tiff_the_photographs_page_is_the_mask_and_a_damaged_one_is_refused
     pages = [Image.fromarray(cv2.resize(GREY, (60, 60))), Image.fromarray(GREY)]
     buffer = io.BytesIO()
     pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
-    assert (
-        half(*read_levels(buffer.getvalue(), MOST), "optic_disc") == DISC
-    ).all()  # the thumbnail came first, and was taken
+    # The thumbnail came first, and was taken.
+    assert (half(*read_levels(buffer.getvalue(), MOST), "optic_disc") == DISC).all()
     data = bytearray(as_tiff_lzw(GREY))
     data[60:80] = bytes(20)
     with pytest.raises(PhotographError, match="damaged TIFF data"):

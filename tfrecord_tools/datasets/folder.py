@@ -1,5 +1,6 @@
-"""Folder per class: `DIR/<class>/<photograph>`, also `DIR/{train,val,test}/<class>/...` or
-`DIR/<class>/{train,val,test}/...`, whose split is kept.
+"""Folder per class: `DIR/<class>/<photograph>`.
+
+Also `DIR/{train,val,test}/<class>/...` or `DIR/<class>/{train,val,test}/...`, whose split is kept.
 
 The classes are the names of the folders that hold photographs, in alphabetical order; the label is called `class`.
 Folders named after the five grades of DR give `dr_grade`, too. Eyes of one patient are told by their names, see
@@ -35,11 +36,9 @@ MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # wi
 # What people call folders that stand beside the classes; each would be taken for a disease.
 NO_CLASSES = (
     "augmented", "augmentation", "original", "thumb", "thumbnail", "new folder", "untitled folder", "neuer ordner",
-    "nouveau dossier",
-    "nueva carpeta", "backup", "raw", "processed", "preprocessed", "resized", "cropped", "output", "result", "image",
-    "label", "picture",
-    "photo", "photograph", "tmp", "temp", "unsorted", "todo", "heatmap", "overlay", "download", "export", "archive",
-    "trash", "old", "new",
+    "nouveau dossier", "nueva carpeta", "backup", "raw", "processed", "preprocessed", "resized", "cropped", "output",
+    "result", "image", "label", "picture", "photo", "photograph", "tmp", "temp", "unsorted", "todo", "heatmap",
+    "overlay", "download", "export", "archive", "trash", "old", "new",
 )  # fmt: skip
 _COPY = re.compile(
     r"(?P<of>.+?)[\s_-]*(?:\(\d+\)|[\s_-](?:copy|copie|kopie|copia|backup)(?:\s*\(?\d+\)?)?)", re.IGNORECASE

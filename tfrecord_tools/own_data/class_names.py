@@ -20,8 +20,8 @@ DR_GRADE = "dr_grade"  # the label that tasks.referable_dr, any_dr and dr_grade 
 ICDR = "dr_grade is the ICDR scale: 0 no DR, 1 mild NPDR, 2 moderate NPDR, 3 severe NPDR, 4 PDR"
 WIDEST_SCALE = 4  # up to here a number without a photograph is a grade that happens not to occur
 MISSING_WORDS = (
-    "na", "n/a", "nan", "null", "-", "--", "?", "missing", "unknown", "not available", "nicht bekannt", "unbekannt",
-    "fehlt", "k.a.",
+    "na", "n/a", "nan", "null", "-", "--", "?", "missing", "unknown", "not available",
+    "nicht bekannt", "unbekannt", "fehlt", "k.a.",
     "#n/a", "#div/0!", "#ref!", "#value!", "#name?", "#num!", "#null!",
 )  # fmt: skip
 # Letters of other alphabets that nobody can tell from Latin ones.

@@ -27,9 +27,8 @@ def plain_column(name: str) -> str:
 def question_of(column: str) -> tuple[tuple[str, ...], bool]:
     """Returns the words of a column's name that ask, and if others name a grader: ("dr",), True of DR_grader_1."""
     words = _words(column)
-    return tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word)), bool(
-        set(words) & _GRADERS
-    )
+    asking = tuple(word for word in words if word not in _GRADERS | _TURNS and not _LETTERS.fullmatch(word))
+    return asking, bool(set(words) & _GRADERS)
 
 
 def is_settled(column: str) -> bool:

@@ -31,8 +31,8 @@ _MARK = re.compile(
 _SEPARATORS = " _-.,;()[]"
 # The day of a visit is no part of the patient: P7-20240501-L and P7-20250612-R are two eyes of one.
 _DAY = re.compile(
-    r"(?<!\d)(?:(?:19|20)\d\d([-._ "
-    r"]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|(?:0[1-9]|[12]\d|3[01])([-._])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)(?!\d)"
+    r"(?<!\d)(?:(?:19|20)\d\d([-._ ]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])"
+    r"|(?:0[1-9]|[12]\d|3[01])([-._])(?:0[1-9]|1[0-2])\2(?:19|20)\d\d)(?!\d)"
 )
 MANY = 12  # photographs of one patient; a reading of names that gives more is wrong, not generous
 PATIENT_FOLDERS, MEDIAN_PHOTOGRAPHS, MOST_PHOTOGRAPHS = 10, 8, 40
@@ -56,9 +56,7 @@ class Eye:
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """Where a name states an eye: the side, the word that states it, and what stands before and after it, without
-    separators and days.
-    """
+    """Where a name states an eye: side, word, and what stands before and after it, without separators and days."""
 
     side: str
     word: str

@@ -30,9 +30,8 @@ class NamedFiles:
         self.root = root
         self._avoid = set(avoid)
         self._listed = functools.cache(lambda: [relative(path, root) for path in list_images(root, recursive=True)])
-        self.completed: dict[
-            tuple[str, str | None], str
-        ] = {}  # name in the table, its split -> file, where they differ
+        # (name in the table, its split) -> file, where they differ.
+        self.completed: dict[tuple[str, str | None], str] = {}
         self._by_split = False
         self.ambiguous: dict[str, list[str]] = {}
 

@@ -31,12 +31,11 @@ def patients_of_rows(
     if cells is None:
         return by_name, []
     cells = [re.sub(r"(?<=\d)[.,]0+$", "", cell) for cell in cells]
-    unknown = [cell for cell in cells if cell.casefold() in MISSING_WORDS]
-    own = [
-        cell in unknown or cell in (name, file, Path(name).stem)
+    unknown = [cell for cell in cells if _is_missing(cell)]
+    known = [
+        "" if _is_missing(cell) or cell in (name, file, Path(name).stem) else cell
         for cell, name, file in zip(cells, names, files, strict=True)
     ]
-    known = ["" if nothing else cell for cell, nothing in zip(cells, own, strict=True)]
     people = one_spelling(without_sides([cell for cell in known if cell]))
     eyes = [Eye(people[cell], eye.side, True) if cell else eye for cell, eye in zip(known, by_name, strict=True)]
     spelled: dict[str, str] = {}
@@ -44,6 +43,10 @@ def patients_of_rows(
         spelled.setdefault(eye.patient.casefold(), eye.patient)
     eyes = [dataclasses.replace(eye, patient=spelled[eye.patient.casefold()]) for eye in eyes]
     return eyes, _notes(files, eyes, by_name, unknown, column)
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.casefold() in MISSING_WORDS
 
 
 def _notes(

@@ -24,9 +24,9 @@ def build_command(table: str, found: Guess, data_dir: Path, request: Request) ->
 
     parts = [
         ("data_dir", str(data_dir)), ("csv", table), ("image_column", found.image or "COLUMN"),
-        ("label_columns", named(found.labels)),
-        ("mask_columns", named(found.masks)), ("patient_column", found.patient), ("split_column", found.split),
-        ("laterality_column", found.laterality), ("out", str(request.out or "records/own")),
+        ("label_columns", named(found.labels)), ("mask_columns", named(found.masks)),
+        ("patient_column", found.patient), ("split_column", found.split), ("laterality_column", found.laterality),
+        ("out", str(request.out or "records/own")),
     ]  # fmt: skip
     flags = " ".join(f"--{name}={quoted(value)}" for name, value in parts if value)
     return " ".join(["python -m tfrecord_tools.build --dataset=csv", flags, *request.typed])

@@ -32,9 +32,7 @@ def split_of(name: str) -> str | None:
 
 
 def split_within(name: str) -> str | None:
-    """Returns the one split that words of a longer name say ("IDRiD_Disease Grading_Training Labels"); None where none
-    or two are said.
-    """
+    """Returns the split that words of a longer name say ("IDRiD_Training Labels"); None where none or two are said."""
     whole = split_of(name)
     found = {split for word in re.split(r"[\W_]+", name) if (split := split_of(word))}
     return whole or (found.pop() if len(found) == 1 else None)

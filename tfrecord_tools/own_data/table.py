@@ -1,6 +1,4 @@
-"""Reads a user's own table as spreadsheets and their exports are: one sheet of several, titles above the head, trailing
-cells left out.
-"""
+"""Reads a user's own table as people make them: one sheet of several, titles above the head, last cells left out."""
 
 from __future__ import annotations
 
@@ -163,8 +161,7 @@ def _by_column(path: Path, names: Sequence[str], number: int, cells: Sequence[st
     if beyond:
         raise DatasetError(
             f"{path.name}, row {number} has {len(cells)} cells, the head {len(names)}: {beyond[0]!r} is too many. A "
-            "separator within a text "
-            f'needs quotes: "a, b".'
+            'separator within a text needs quotes: "a, b".'
         )
     padded = [*cells, *[""] * (len(names) - len(cells))]
     return {name: cell for name, cell in zip(names, padded, strict=False) if name}

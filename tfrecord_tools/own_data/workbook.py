@@ -85,11 +85,18 @@ def _xlsx_rows(sheet: Any, formulas: Any | None) -> SheetRows:
                 doubtful[y + 1, x] = NOT_COMPUTED
     for merged in sheet.merged_cells.ranges:  # a patient's cell merged over the rows of both eyes
         top, left = merged.min_row - 1, merged.min_col - 1
-        for y in range(top, merged.max_row):
-            rows[y][left] = rows[top][left]
-            doubtful |= {(y + 1, left): doubtful[top + 1, left]} if (top + 1, left) in doubtful else {}
+        _spread(rows, doubtful, range(top, merged.max_row), left)
     hidden = [number for number, row in sheet.row_dimensions.items() if row.hidden]
     return SheetRows(list(enumerate(rows, 1)), hidden, doubtful)
+
+
+def _spread(rows: list[list[object]], doubtful: dict[tuple[int, int], str], covered: range, column: int) -> None:
+    """Gives the value of a merged cell, and what is doubtful of it, to each of the rows (from 0) that it covers."""
+    why = doubtful.get((covered.start + 1, column))
+    for y in covered:
+        rows[y][column] = rows[covered.start][column]
+        if why is not None:
+            doubtful[y + 1, column] = why
 
 
 def _struck_within(value: object) -> bool:
@@ -121,9 +128,7 @@ def _xls_rows(book: Any, sheet: Any) -> SheetRows:
         )
     }
     for top, bottom, left, _ in sheet.merged_cells:
-        for y in range(top, min(bottom, len(rows))):
-            rows[y][left] = rows[top][left]
-            doubtful |= {(y + 1, left): doubtful[top + 1, left]} if (top + 1, left) in doubtful else {}
+        _spread(rows, doubtful, range(top, min(bottom, len(rows))), left)
     hidden = [y + 1 for y, row in sheet.rowinfo_map.items() if row.hidden]
     return SheetRows(list(enumerate(rows, 1)), hidden, doubtful)
 

@@ -15,9 +15,8 @@ WHERE = "t.csv, column stage"
     ("one", "other"),
     [
         ("healthy", "Healthy"), ("No DR", "no dr"), ("No DR", "no_dr"), ("No DR", "No-DR"), ("no dr", "no  dr"),
-        ("nodr", "no dr"),
-        ("no dr ", "no dr"), ("caf\u00e9", "cafe\u0301"), ("\uff2e\uff2f\u3000\uff24\uff32", "NO DR"),
-        ("sick", "si\u00adck"), ("no\u2010dr", "no-dr"),
+        ("nodr", "no dr"), ("no dr ", "no dr"), ("caf\u00e9", "cafe\u0301"),
+        ("\uff2e\uff2f\u3000\uff24\uff32", "NO DR"), ("sick", "si\u00adck"), ("no\u2010dr", "no-dr"),
         ("STRASSE", "stra\u00dfe"), ("no.dr", "no_dr"), ("sick", "sick_"), ("sick", "\u200bsick"),
         ("normal", "n\u043ermal"), ("\u0410\u041c\u0414", "A\u041c\u0414"),
     ],

@@ -50,9 +50,10 @@ def test_both_eyes_are_of_one_patient_and_strangers_are_not(names: tuple[str, st
 
 @pytest.mark.parametrize(
     "name",
-    ["bright.jpg", "copyright.png", "red.png", "20051020_38557_0100_PP.png", "0024cdab0c1e.png", "IDRiD_001.jpg",
-    "drishtiGS_001.png",
-     "g0001.jpg", "ordinary.png", "oslo.png", "models.png"],
+    [
+        "bright.jpg", "copyright.png", "red.png", "20051020_38557_0100_PP.png", "0024cdab0c1e.png", "IDRiD_001.jpg",
+        "drishtiGS_001.png", "g0001.jpg", "ordinary.png", "oslo.png", "models.png",
+    ],
 )  # fmt: skip
 def test_other_names_say_nothing(name: str):
     assert group_eyes([name])[0].told is False and group_eyes([name])[0].patient == name
@@ -120,8 +121,8 @@ def test_patients_in_words():
     "names",
     [
         ("P7-20240501-L.jpg", "P7-20250612-R.jpg"), ("2024-05-01_P7_OD.jpg", "2025-06-12_P7_OS.jpg"),
-        ("P7_01.05.2024_L.jpg", "P7_12.06.2025_R.jpg"),
-        ("P7_L_20240501.jpg", "P7_R_20250612.jpg"), ("P7_left_20240501_2.jpg", "P7_right_2.jpg"),
+        ("P7_01.05.2024_L.jpg", "P7_12.06.2025_R.jpg"), ("P7_L_20240501.jpg", "P7_R_20250612.jpg"),
+        ("P7_left_20240501_2.jpg", "P7_right_2.jpg"),
     ],
 )  # fmt: skip
 def test_the_day_of_a_visit_is_no_part_of_the_patient(names):

@@ -18,9 +18,8 @@ def differing(listed, root: Path, one: str, other: str, *answers: tuple[str, str
     ("one", "other"),
     [
         ("grader1", "grader2"), ("DR_1", "DR_2"), ("DR grade A", "DR grade B"), ("level", "adjudicated level"),
-        ("reader_1_glaucoma", "reader_2_glaucoma"),
-        ("Befunder 1", "Befunder 2"), ("dr", "DR final"), ("Glaukom Arzt", "Glaukom Konsens"), ("gradeA", "gradeB"),
-        ("1st reader", "2nd reader"),
+        ("reader_1_glaucoma", "reader_2_glaucoma"), ("Befunder 1", "Befunder 2"), ("dr", "DR final"),
+        ("Glaukom Arzt", "Glaukom Konsens"), ("gradeA", "gradeB"), ("1st reader", "2nd reader"),
     ],
 )  # fmt: skip
 def test_two_graders_that_differ_are_said(tmp_path: Path, listed, one: str, other: str):

@@ -46,9 +46,8 @@ def test_hidden_rows_of_a_workbook_are_read_and_counted(tmp_path: Path, listed, 
     assert not read_own_table(path).notes
     book = openpyxl.load_workbook(path)
     sheet = book["A"]
-    sheet.row_dimensions[3].hidden = sheet.row_dimensions[4].hidden = sheet.row_dimensions[5].hidden = (
-        True  # row 5 is empty
-    )
+    for number in (3, 4, 5):  # row 5 is empty
+        sheet.row_dimensions[number].hidden = True
     book.save(path)
     table = read_own_table(path)
     assert len(table.rows) == 3 and len(table.notes) == 1
