@@ -58,7 +58,8 @@ def test_systems_d_and_e_with_the_backbone_of_a_phone(settings):
 
 def test_your_own_folders(settings):
     train = settings("folder", "backbones.mobilenet_v2.weights = None")
-    assert train["task"].resolve(("glaucoma", "normal")).class_names == ("glaucoma", "normal")
+    task = train["task"].resolve(("glaucoma", "normal"))
+    assert (task.name, task.class_names) == ("class", ("glaucoma", "normal"))
     assert train["model"](64, 2).name == "mobilenet_v2_cbam"
 
 

@@ -60,7 +60,8 @@ def test_what_it_listens_at_is_told_and_reached() -> None:
     try:
         ports = {one.getsockname()[1] for one in listening}
         assert len(ports) == 1 and 0 not in ports  # one port, at 127.0.0.1 and ::1
-        assert startup.url("localhost", ports.pop(), secure=True).startswith("https://localhost:")
+        port = ports.pop()
+        assert startup.url("localhost", port, secure=True) == f"https://localhost:{port}/"
         assert startup.url("::1", 8000, secure=False) == "http://[::1]:8000/"
         for one in listening:
             with socket.create_connection(one.getsockname()[:2], timeout=5):
