@@ -119,21 +119,24 @@ def appearance(probe: np.ndarray) -> str:
         raise ValueError(
             f"appearance needs [{PROBE_SIDE}, {PROBE_SIDE}, 3] uint8. Received: {probe.shape} {probe.dtype}."
         )
-    lit = disc_mask(PROBE_SIDE, 0.9) & (brightest(probe) > _LIT)
+    high, low = brightest(probe), 255 - brightest(255 - probe)
+    lit = disc_mask(PROBE_SIDE, 0.9) & (high > _LIT)
     if lit.sum() < _LEAST_LIT * disc_mask(PROBE_SIDE).sum():
         return COLOUR
     levels = probe.astype(np.float32)
     near, far = (_local_average(levels, lit, sigma) for sigma in (0.08 * PROBE_SIDE / 2, 0.25 * PROBE_SIDE / 2))
     inside = levels[lit]
-    high = inside.max(axis=1)
-    red, green, blue = inside.mean(axis=0)
+    saturation = (high - low)[lit] / high[lit].astype(np.float32)
+    red, green, blue = mean = inside.mean(axis=0)
     if green < _ONE_CHANNEL * red and blue < _ONE_CHANNEL * red:
         return RED_ALONE
-    if float(((high - inside.min(axis=1)) / high).mean()) < _GREY or _tints(inside) < _ONE_TINT:
+    if float(saturation.mean()) < _GREY or _tints(inside) < _ONE_TINT:
         return GREYSCALE  # normalised or not: without colour that cannot be told
     if _flatness(levels, near, far, lit & disc_mask(PROBE_SIDE, 0.65)) > _FLAT_LIMIT:
         return NORMALISED
-    return _order(levels, near, lit) or COLOUR
+    clear = lit & (high < _CLIPPED)
+    detail = np.abs(levels - near)[clear].mean(axis=0) if clear.sum() >= 0.25 * lit.sum() else None
+    return _order(mean, detail) or COLOUR
 
 
 def _tints(pixels: np.ndarray) -> float:
@@ -163,26 +166,20 @@ def _flatness(levels: np.ndarray, near: np.ndarray, far: np.ndarray, inside: np.
     return float(np.dot(_FLAT, _flatness_features(levels, near, far, inside)) + _FLAT_OFFSET)
 
 
-def _channel_features(levels: np.ndarray, near: np.ndarray, lit: np.ndarray) -> np.ndarray:
-    """Returns [2, 3]: the logarithms of level and of detail of each channel. Detail that is burnt out says nothing and
-    is equal in all.
+def _order(mean: np.ndarray, detail: np.ndarray | None) -> str:
+    """Returns the channel order that explains the colours far better than red, green, blue; "" where none does.
+
+    Args:
+      mean: [3] level of each channel.
+      detail: [3] mean deviation of each channel from its local average; None where most is burnt out, and detail says
+        nothing.
     """
-    mean = np.log(levels[lit].mean(axis=0) + 30)
-    clear = lit & (levels.max(axis=2) < _CLIPPED)
-    if clear.sum() < 0.25 * lit.sum():
-        return np.stack([mean, np.zeros(3)])
-    return np.stack([mean, np.log(np.abs(levels - near)[clear].mean(axis=0) + 1)])
-
-
-def _order(levels: np.ndarray, near: np.ndarray, lit: np.ndarray) -> str:
-    """Returns the channel order that explains the colours far better than red, green, blue; "" where none does."""
-    red, _, blue = levels[lit].mean(axis=0)
-    if blue - red > _BLUER:  # inverted colours, which are pale
+    if mean[2] - mean[0] > _BLUER:  # inverted colours, which are pale
         return "BGR"
-    features = _channel_features(levels, near, lit)
+    features = np.stack([np.log(mean + 30), np.zeros(3) if detail is None else np.log(detail + 1)])
     weights = np.array([_LEVEL, _DETAIL])
     as_it_is = float((weights * features).sum())
-    limits = _DARK_LIMITS if levels[lit].mean(axis=0).max() < _DARK else _ORDER_LIMITS
+    limits = _DARK_LIMITS if mean.max() < _DARK else _ORDER_LIMITS
     gains = []
     for order, limit in zip(ORDERS, limits, strict=True):
         put_right = features[:, [order.index(channel) for channel in "RGB"]]

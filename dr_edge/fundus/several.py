@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from dr_edge.fundus.crop import border_of, halved
+from dr_edge.fundus.crop import border_of, brightest, halved
 
 _STEPS = (5, 12, 25)  # thresholds above the border's brightness, grey levels
 _LEAST_AREA = 0.05  # of the largest part: a disc of 0.22 times its radius
@@ -57,8 +57,11 @@ def _without_bars(small: np.ndarray, standing_out: np.ndarray) -> np.ndarray:
     """Returns `standing_out` without lit lines of one colour from edge to edge, which stand between pictures."""
     kept = standing_out
     for axis in (0, 1):
-        even = (small.max(axis=axis).astype(np.int16) - small.min(axis=axis)).max(axis=-1) <= _BAR
-        bars = even & (standing_out.min(axis=axis) > _BAR_LIT)
+        lit = cv2.reduce(standing_out, axis, cv2.REDUCE_MIN).ravel() > _BAR_LIT
+        if not lit.any():
+            continue
+        extent = cv2.subtract(cv2.reduce(small, axis, cv2.REDUCE_MAX), cv2.reduce(small, axis, cv2.REDUCE_MIN))
+        bars = lit & (brightest(extent).ravel() <= _BAR)
         if bars.any() and not bars.all():
             kept = np.where(bars[None, :] if axis == 0 else bars[:, None], 0, kept).astype(np.uint8)
     return kept
