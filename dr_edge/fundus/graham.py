@@ -41,6 +41,7 @@ PREPROCESS: dict[str, dict[str, Any]] = {"graham": GRAHAM, "crop": {}, "grey": G
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue
 NEUTRAL = 128  # what an output pixel outside the field of view holds
 EMPTY = 1e-3  # weight below which no lit pixel lies in the blur's reach
+_STRIP = 64  # rows that are worked on at once: what stays in the cache of a core
 
 
 def background(method: str) -> float:
@@ -109,9 +110,13 @@ def graham_normalise(
     if pool > 1:
         average = cv2.resize(average, (size, size), interpolation=cv2.INTER_LINEAR)
         inside = cv2.resize(inside, (size, size), interpolation=cv2.INTER_LINEAR)
-    detail = cv2.subtract(crop, average, dst=average, dtype=cv2.CV_32F)  # in place: fresh pages cost more than sums
-    detail = cv2.multiply(detail, cv2.merge([inside] * 3), dst=detail, scale=gain)
-    return cv2.add(detail, (NEUTRAL,) * 4, dtype=cv2.CV_8U)  # type: ignore[call-overload]
+    out = np.empty_like(crop)
+    for top in range(0, size, _STRIP):  # fresh pages for the whole picture cost more than the sums
+        rows = slice(top, top + _STRIP)
+        detail = cv2.subtract(crop[rows], average[rows], dtype=cv2.CV_32F)
+        detail = cv2.multiply(detail, cv2.merge([inside[rows]] * 3), dst=detail, scale=gain)
+        cv2.add(detail, (NEUTRAL,) * 4, dst=out[rows], dtype=cv2.CV_8U)  # type: ignore[call-overload]
+    return out
 
 
 def grey_normalise(crop: np.ndarray) -> np.ndarray:
