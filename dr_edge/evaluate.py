@@ -85,7 +85,8 @@ def _compare(runs: list[str]) -> None:
         )
     from dr_edge.evaluation import compare
 
-    result = compare.compare(*runs, FLAGS.split)
+    one, other = runs
+    result = compare.compare(one, other, FLAGS.split)
     if FLAGS.out:
         metadata.write_json(FLAGS.out, result)
     print(compare.table(result))

@@ -165,7 +165,7 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
 
 def _pixels_digest(size: tuple[int, int], image: np.ndarray) -> str:
     digest = hashlib.sha256(repr(size).encode())
-    digest.update(np.ascontiguousarray(image))  # the pixels themselves: two copies of them would cost as much again
+    digest.update(np.ascontiguousarray(image).data)  # not a copy of the pixels, which would cost as much again
     return digest.hexdigest()
 
 
