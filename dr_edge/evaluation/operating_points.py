@@ -105,6 +105,19 @@ def apply_threshold(
     }
 
 
+def share_interval(hit: np.ndarray, among: np.ndarray, groups: np.ndarray) -> list[float] | None:
+    """Returns the 95 % interval of the share of `among` [N] bool that is `hit`, by patient; None with fewer than two.
+
+    Args:
+      hit, among: [N] bool.
+      groups: [N] patient.
+    """
+    if np.unique(groups).size < 2:
+        return None
+    drawn = bootstrap.bootstrap({"share": bootstrap.weighted_share(hit, among)}, groups)["share"]
+    return _interval(drawn, hit, among, groups)
+
+
 def _interval(drawn: np.ndarray, hit: np.ndarray, among: np.ndarray, groups: np.ndarray) -> list[float] | None:
     """Returns the bootstrap's interval of a share, or Wilson's over patients where every draw gave the same.
 

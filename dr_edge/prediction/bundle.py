@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def open_bundle(
     quality = DEFAULT_MIN_QUALITY if min_quality is None else min_quality
     if not 0 <= quality <= 1:
         raise ValueError(f"The smallest quality must lie in 0..1. Received: {quality}.")
-    point = _operating_point(directory, manifest.get("operating_points") or [], operating_point)
+    point = deciding_point(directory, manifest.get("operating_points") or [], operating_point)
     return Bundle(directory, manifest, name, actual, content, point, quality)
 
 
@@ -192,7 +192,19 @@ def _choose(directory: Path, artifacts: Mapping[str, Any], wanted: str | None) -
     )
 
 
-def _operating_point(directory: Path, listed: list[Mapping[str, Any]], wanted: str | None) -> OperatingPoint | None:
+def deciding_point(
+    directory: Path, listed: Sequence[Mapping[str, Any]], wanted: str | None = None
+) -> OperatingPoint | None:
+    """Returns the operating point that decides: `wanted`, or the first of DEFAULT_OPERATING_POINTS that is listed.
+
+    Args:
+      directory: of the bundle or run, for the error.
+      listed: of a metadata.json, or as they were fitted.
+      wanted: a name; None for the default.
+
+    Raises:
+      ValueError: `wanted` is not listed.
+    """
     points = {point["name"]: point for point in listed}
     if wanted is not None and wanted not in points:
         known = ", ".join(points) or "none (its task has none, or its validation images were of one class)"

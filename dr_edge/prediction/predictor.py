@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dr_edge.fundus.header_types import MAX_PIXELS
-from dr_edge.fundus.read_crop import read_crop
+from dr_edge.fundus.read_crop import Photograph, read_crop
 from dr_edge.prediction.answer import check_label, interpret, refused
 from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.model import Model
@@ -63,16 +63,28 @@ class Predictor:
         if label is not None:
             check_label(self.bundle, label)
         start = time.perf_counter()
-        photograph = read_crop(data, self.bundle.image_size, self._max_pixels, self.bundle.pictures)
+        photograph = self.read(data)
         cropped = time.perf_counter()
+        result = self.answer(photograph, label)
+        took = {"crop": _ms(cropped - start)}
+        if photograph.crop is not None:
+            took["model"] = _ms(time.perf_counter() - cropped)
+        return dataclasses.replace(result, answer=dataclasses.replace(result.answer, milliseconds=took))
+
+    def read(self, data: bytes | np.ndarray) -> Photograph:
+        """Does the first half of `predict`: decodes, finds, crops; several threads may do so at the same time.
+
+        Raises:
+          PhotographError, ValueError: as `predict`.
+        """
+        return read_crop(data, self.bundle.image_size, self._max_pixels, self.bundle.pictures)
+
+    def answer(self, photograph: Photograph, label: str | None = None) -> Result:
+        """Does the second half of `predict`: runs the graph, and says what its outputs mean."""
         if photograph.crop is None:
-            answer = refused(photograph)
-            return Result(dataclasses.replace(answer, milliseconds={"crop": _ms(cropped - start)}))
+            return Result(refused(photograph))
         outputs = self._model.run(photograph.crop)
-        done = time.perf_counter()
-        answer = interpret(self.bundle, photograph, outputs, label)
-        took = {"crop": _ms(cropped - start), "model": _ms(done - cropped)}
-        return Result(dataclasses.replace(answer, milliseconds=took), photograph.crop, outputs)
+        return Result(interpret(self.bundle, photograph, outputs, label), photograph.crop, outputs)
 
 
 def _ms(seconds: float) -> float:
