@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dr_edge import locks
+from dr_edge import durable, locks
 
 # kind -> (file name, schema version, keys that must be there)
 MANIFESTS: dict[str, tuple[str, int, tuple[str, ...]]] = {
@@ -73,7 +73,9 @@ def write_manifest(directory: str | os.PathLike, kind: str, content: Mapping[str
     missing = [key for key in required if key not in content]
     if missing:
         raise ManifestError(f"{path}: a {kind} manifest needs {', '.join(missing)}, which the writer did not give.")
+    durable.sync(directory)  # the names of what it speaks for
     write_json(path, {"schema": f"dr_edge.{kind}", "version": version, **content})
+    durable.sync(directory)
     return path
 
 
@@ -156,7 +158,8 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 def staged_directory(final: str | os.PathLike, flag: str | None = "--out") -> Iterator[Path]:
     """Yields a new directory beside `final`; on success it takes the name `final`, on failure it is removed.
 
-    One process at a time: the next one is told who writes there. What a killed process left is removed.
+    By then all that is in it is on the disk. One process at a time: the next one is told who writes there. What a
+    killed process left is removed.
 
     Args:
       final: the directory to write.
@@ -176,9 +179,11 @@ def staged_directory(final: str | os.PathLike, flag: str | None = "--out") -> It
         staging.mkdir()
         try:
             yield staging
+            durable.sync_tree(staging)
             if final.is_dir():
                 final.rmdir()
             os.replace(staging, final)
+            durable.sync(final.parent)
         finally:
             if staging.exists():
                 shutil.rmtree(staging)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
-from dr_edge import metadata
+from dr_edge import durable, metadata
 from dr_edge.data.tasks import Task
 from dr_edge.fundus import graham
 from dr_edge.fundus.appearance import wanted
@@ -80,6 +81,7 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
         )
     with path.open("rb"):  # Keras calls a file that may not be read one that is not there
         pass
+    _check_model(path, content["best"].get("sha256"))
     from dr_edge.framework import keras
 
     try:
@@ -97,6 +99,25 @@ def load_run(run_dir: str | os.PathLike) -> TrainedRun:
         str(content["records"]),
         model,
     )
+
+
+def _check_model(path: Path, sha256: str | None) -> None:
+    """Raises ValueError where best.keras is not the file that training wrote.
+
+    Args:
+      path: the file.
+      sha256: as run.json states it; None: the run is of an earlier release.
+    """
+    if sha256 is not None:
+        if metadata.sha256_file(path) != sha256:
+            raise metadata.ManifestError(
+                f"{path} is not the file that training wrote (run.json states another sha256): it is damaged, or was "
+                "replaced. Restore it from a copy, or train again in another run directory."
+            )
+        return
+    if damage := durable.zip_damage(path):
+        raise ValueError(f"{path} cannot be read as a Keras model: {damage}. Train again, or restore the file.")
+    logging.warning("%s is of an earlier release, which kept no digest of it: damage to it may go unnoticed.", path)
 
 
 def fits(dataset: Mapping[str, Any], run: TrainedRun) -> bool:

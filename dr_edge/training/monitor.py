@@ -11,7 +11,7 @@ import numpy as np
 from dr_edge import extras
 from dr_edge.framework import tf
 from dr_edge.progress import Progress
-from dr_edge.training.run_directory import MetricsLog
+from dr_edge.training.metrics_log import MetricsLog
 
 
 class Monitor:

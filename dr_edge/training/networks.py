@@ -36,11 +36,16 @@ class Parts:
         """All that a checkpoint holds, in a fixed order."""
         return [*self.network.variables, *self.optimizer.variables, *(self.average.variables if self.average else ())]
 
-    def resume(self, directory: Path) -> State:
-        """Restores the newest checkpoint in `directory`, if there is one, and returns where the run stands."""
-        saved = checkpoints.existing(directory)
-        if saved:
-            state = State(**checkpoints.restore(saved[-1], self.variables))
+    def resume(self, directory: Path, own: bool) -> State:
+        """Restores the newest checkpoint in `directory` that reads, if there is one, and returns where the run stands.
+
+        Args:
+          directory: the run's `checkpoints/`.
+          own: whether this process writes the run, and so may set aside what does not read.
+        """
+        saved = checkpoints.restore_newest(directory, self.variables, own)
+        if saved is not None:
+            state = State(**saved)
             logging.info("Resuming %s after epoch %d, step %d.", directory.parent, state.epoch, state.step_in_epoch)
             return state
         if self.average is not None:

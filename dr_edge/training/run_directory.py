@@ -18,9 +18,10 @@ from absl import logging
 
 from dr_edge import locks, metadata
 from dr_edge.framework import keras, tf
-from dr_edge.training import checkpoints
+from dr_edge.runs import MODEL_FILE
+from dr_edge.training import checkpoints, metrics_log
 
-CONFIG_FILE, OPERATIVE_FILE, METRICS_FILE = "config.gin", "operative_config.gin", "metrics.jsonl"
+CONFIG_FILE, OPERATIVE_FILE = "config.gin", "operative_config.gin"
 UNFINISHED_MODEL = ".best.tmp.keras"  # what best.keras is written as
 LOCK_FILE = ".lock"
 _HELD: dict[Path, locks.Lock] = {}  # run directory -> its lock
@@ -99,21 +100,27 @@ def _is_empty(path: Path) -> bool:
 
 def _remove_leftovers(path: Path) -> None:
     """Removes what a killed training was writing; by their names, since other commands write there too."""
-    for name in (CONFIG_FILE, OPERATIVE_FILE, METRICS_FILE, metadata.MANIFESTS["run"][0]):
+    for name in (CONFIG_FILE, OPERATIVE_FILE, metrics_log.FILE, metrics_log.DAMAGED_FILE, metadata.MANIFESTS["run"][0]):
         metadata.remove_leftovers(path, name)
     (path / UNFINISHED_MODEL).unlink(missing_ok=True)
-    if (path / "checkpoints").is_dir():
-        metadata.remove_leftovers(path / "checkpoints")
+    if (path / checkpoints.DIRECTORY).is_dir():
+        metadata.remove_leftovers(path / checkpoints.DIRECTORY)
 
 
 def _holds_training(path: Path) -> bool:
     """Says whether a run has left something that was trained."""
-    return is_finished(path) or (path / "best.keras").exists() or bool(checkpoints.existing(path / "checkpoints"))
+    return is_finished(path) or (path / MODEL_FILE).exists() or bool(checkpoints.existing(path / checkpoints.DIRECTORY))
 
 
 def is_finished(run_dir: str | Path) -> bool:
-    """Says whether `run_dir` holds a run that has ended as its configuration says."""
-    if not metadata.manifest_path(run_dir, "run").is_file():
+    """Says whether `run_dir` holds a run that has ended as its configuration says, by a run.json that reads."""
+    path = metadata.manifest_path(run_dir, "run")
+    if not path.is_file():
+        return False
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        logging.warning("%s is damaged. It is written again where this run goes on.", path)
         return False
     return metadata.read_manifest(run_dir, "run")["status"] == "finished"
 
@@ -127,34 +134,3 @@ def write_run(run_dir: str | Path, content: dict[str, Any]) -> None:
         "numpy": np.__version__,
     }
     metadata.write_manifest(run_dir, "run", {**content, "versions": versions})
-
-
-class MetricsLog:
-    """metrics.jsonl: one JSON object per line, in the order of the steps."""
-
-    def __init__(self, run_dir: str | Path, epochs: int) -> None:
-        """Opens the log and drops the rows after the finished `epochs`, which a resumed run writes again.
-
-        Epochs, not steps: a run that was stopped between the last step of an epoch and its validation writes both rows
-        again.
-        """
-        self._path = Path(run_dir) / METRICS_FILE
-        rows = read_metrics(run_dir) if self._path.is_file() else []
-        kept = [row for row in rows if row["epoch"] <= epochs]
-        metadata.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Adds a row; it needs an "epoch"."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
-
-
-def read_metrics(run_dir: str | Path) -> list[dict[str, Any]]:
-    """Returns the rows of metrics.jsonl; a last line that was cut off is left out."""
-    rows = []
-    for line in (Path(run_dir) / METRICS_FILE).read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows

@@ -5,6 +5,7 @@ The one loop runs under each of them, because its step is `strategy.run` inside 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Any
@@ -85,6 +86,28 @@ def worker(strategy: tf.distribute.Strategy) -> tuple[int, int]:
         return 0, 1
     resolver = strategy.cluster_resolver
     return int(resolver.task_id), len(resolver.cluster_spec().as_dict()["worker"])
+
+
+def check_same(strategy: tf.distribute.Strategy, text: str, place: str | os.PathLike) -> None:
+    """Raises ValueError, on every worker, where the workers do not all read the same in the run directory.
+
+    Each restores the variables by itself: from different checkpoints they would train on with different weights.
+
+    Args:
+      strategy: where the step runs.
+      text: what this worker reads.
+      place: the run directory, for the message.
+    """
+    index, count = worker(strategy)
+    if count == 1:
+        return
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+    told = strategy.run(lambda: tf.constant([number], tf.int64))
+    if len(set(strategy.gather(told, axis=0).numpy().tolist())) > 1:
+        raise ValueError(
+            f"The workers do not see the same {place}: worker {index} of {count} stands at {text}, another elsewhere. "
+            "All of them need one file system that they share. Run the same command on every machine again."
+        )
 
 
 def first_local(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:

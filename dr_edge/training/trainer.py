@@ -14,8 +14,8 @@ from dr_edge import metadata
 from dr_edge.data import pipeline
 from dr_edge.framework import keras, tf
 from dr_edge.losses import classification as classification_losses
-from dr_edge.training import checkpoints, initial, networks, run_directory, strategies
-from dr_edge.training.epoch import DIVERGED
+from dr_edge.training import best_model, checkpoints, initial, networks, run_directory, strategies
+from dr_edge.training.epoch import DIVERGED, State
 from dr_edge.training.freezing import freeze
 from dr_edge.training.monitor import Monitor
 from dr_edge.training.preflight import Examples, Settings, as_schedule
@@ -67,16 +67,40 @@ class Trainer:
         if settings.initial_weights is not None:
             origin = initial.load(self.parts.network, settings.initial_weights)
         self._variables = self.parts.variables  # before anything is frozen
-        self.state = self.parts.resume(self._run_path / "checkpoints")
-        self._description = describe(settings, examples, self.parts.network, origin, self.state.best)
+        self._description = describe(settings, examples, self.parts.network, origin)
+        self.state = self._resumed()
         if chief:
-            run_directory.write_run(self._run_path, self._description)
+            run_directory.write_run(self._run_path, {**self._description, "best": self.state.best})
         self._steps: dict[bool, Callable[..., tf.Tensor]] = {}
         self._predict_step = build_predict_step(self.parts.shown)
         self.monitor = Monitor(
             self._run_path if chief else None, self._step(), self.state.epoch, self.steps_per_epoch * settings.epochs,
             settings.batch_size, settings.wandb_project, self._description,
         )  # fmt: skip
+
+    def _resumed(self) -> State:
+        """Takes the run up at its newest checkpoint that reads; returns where it stands, the same for every worker.
+
+        Raises:
+          ValueError: a checkpoint of another network, a best model that is lost, or workers that see another one.
+        """
+        state = self.parts.resume(self._run_path / checkpoints.DIRECTORY, self._chief)
+        state.best = best_model.recover(self._run_path, state.best, lambda: self._rebuilt(state.best))
+        place = f"epoch {state.epoch}, step {state.step_in_epoch}, best epoch {state.best.get('epoch')}"
+        strategies.check_same(self._where, place, self._run_path)
+        return state
+
+    def _rebuilt(self, best: dict[str, Any]) -> dict[str, Any] | None:
+        """Writes best.keras anew from a checkpoint of the epoch that gave it; see `best_model.recover`."""
+        directory = self._run_path / checkpoints.DIRECTORY
+        path = checkpoints.at_epoch(directory, best["epoch"])
+        if path is None or not self._chief:
+            return None if path is None else best
+        checkpoints.restore(path, self.parts.variables)
+        self.parts.show()
+        written = best_model.write(self._run_path, self.parts.shown, best, {**self._description, "best": best})
+        checkpoints.restore_newest(directory, self.parts.variables, own=True)
+        return written
 
     def _step(self) -> int:
         """Returns how many steps the run has made."""
@@ -140,10 +164,11 @@ class Trainer:
         """Writes the network that is shown to best.keras where its validation `values` are the best so far."""
         state, select_by = self.state, self._settings.select_by
         if is_better(values, state.best, select_by):
-            state.best = {"metric": select_by, "value": values[select_by], "epoch": state.epoch, "step": self._step()}
+            best = {"metric": select_by, "value": values[select_by], "epoch": state.epoch, "step": self._step()}
             if self._chief:
-                _save_model(self.parts.shown, self._run_path / "best.keras")
-                run_directory.write_run(self._run_path, {**self._description, "best": state.best})
+                before = {**self._description, "best": state.best}
+                best = best_model.write(self._run_path, self.parts.shown, best, before)
+            state.best = best
         if state.best["value"] is None and self._chief:
             logging.warning("Epoch %d: %s", state.epoch, undefined(select_by, values))
 
@@ -155,7 +180,7 @@ class Trainer:
         """
         if not self._chief:
             return
-        directory, state = self._run_path / "checkpoints", self.state
+        directory, state = self._run_path / checkpoints.DIRECTORY, self.state
         try:
             checkpoints.save(
                 directory, self._step(), self._variables, dataclasses.asdict(state), self._settings.keep_checkpoints
@@ -175,15 +200,14 @@ class Trainer:
 
 
 def describe(
-    settings: Settings, examples: Examples, network: keras.Model, origin: dict[str, Any] | None, best: dict[str, Any]
+    settings: Settings, examples: Examples, network: keras.Model, origin: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Returns the content of run.json while the run lives.
+    """Returns the content of run.json while the run lives, all but "best".
 
     Args:
       settings, examples: of the run.
       network: what is trained.
       origin: what `initial.load` loaded; None: nothing.
-      best: as State keeps it.
     """
     info = examples.info
     return {
@@ -201,12 +225,4 @@ def describe(
         "batch_size": settings.batch_size,
         "seed": settings.seed,
         "initial_weights": origin,
-        "best": best,
     }
-
-
-def _save_model(model: keras.Model, path: Path) -> None:
-    """Writes a Keras model whole: under a temporary name, then renamed."""
-    temporary = path.with_name(run_directory.UNFINISHED_MODEL)
-    model.save(temporary)
-    temporary.replace(path)

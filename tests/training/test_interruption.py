@@ -3,86 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
+from plain_training import STEPS, arguments, ask_to_stop, check_equal, die, weights
 
 from dr_edge import locks, metadata
-from dr_edge.data import augment, pipeline, tasks
+from dr_edge.data import augment, pipeline
 from dr_edge.training import checkpoints, loop, optimizers, trainer
-from dr_edge.training.run_directory import read_metrics
-
-STEPS = 3  # of an epoch: 48 images, batch 16
-
-
-def plain(image_size: int, outputs: int) -> keras.Model:
-    """Two layers of a "backbone" with batch normalisation, dropout, and a head: compiled in a second."""
-    inputs = keras.Input((image_size, image_size, 3))
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = keras.layers.Conv2D(4, 5, strides=4, name="trunk_conv")(x)
-    x = keras.layers.BatchNormalization(name="trunk_norm")(x)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
-    model = keras.Model(inputs, keras.layers.Dense(outputs, name="logits")(keras.layers.Dropout(0.4)(x)))
-    model.backbone_layers = ("trunk_conv", "trunk_norm")
-    return model
-
-
-def arguments(records: Path, run_dir: Path, **changes) -> dict:
-    settings = {
-        "records": str(records), "run_dir": str(run_dir), "task": tasks.referable_dr(), "model": plain, "epochs": 2,
-        "batch_size": 16, "learning_rate": optimizers.constant(learning_rate=0.01),
-    }  # fmt: skip
-    return {**settings, **changes}
-
-
-def weights(run_dir: Path) -> dict[str, np.ndarray]:
-    with np.load(checkpoints.existing(run_dir / "checkpoints")[-1] / "variables.npz") as arrays:
-        return {key: arrays[key] for key in arrays.files}
-
-
-@pytest.fixture
-def at_step(monkeypatch) -> Callable[[int, Callable[[], None]], None]:
-    """at_step(n, do): calls `do` in the n-th training step from now, before it is made."""
-    real = trainer.build_train_step
-
-    def arm(number: int, do: Callable[[], None]) -> None:
-        calls = [0]
-
-        def build(*positional, **named):
-            step = real(*positional, **named)
-
-            def counted(batch):
-                calls[0] += 1
-                if calls[0] == number:
-                    do()
-                return step(batch)
-
-            return counted
-
-        monkeypatch.setattr(trainer, "build_train_step", build)
-
-    return arm
-
-
-def die() -> None:
-    raise KeyboardInterrupt
-
-
-def ask_to_stop() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def check_equal(expected: Path, actual: Path) -> None:
-    left, right = weights(expected), weights(actual)
-    assert left.keys() == right.keys() and len(left) > 4
-    for key in left:
-        np.testing.assert_array_equal(right[key], left[key], err_msg=key)
-    assert (actual / "metrics.jsonl").read_text() == (expected / "metrics.jsonl").read_text()
+from dr_edge.training.metrics_log import read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +31,7 @@ def test_a_checkpoint_at_the_last_step_of_an_epoch_is_brought_up_to_date_after_v
     with pytest.raises(KeyboardInterrupt):
         loop.train(**again)
     newest = checkpoints.existing(tmp_path / "cut" / "checkpoints")[-1]
-    assert newest.name == f"step-{STEPS:08d}" and '"epoch": 1' in (newest / "state.json").read_text()
+    assert newest.name == f"step-{STEPS:08d}" and '"epoch": 1' in (newest / "checkpoint.json").read_text()
     at_step(100, die)
     loop.train(**again)
     check_equal(whole, tmp_path / "cut")
@@ -170,7 +100,7 @@ def test_early_stopping_ends_the_run_and_saves_it(coloured_records, tmp_path):
     assert run["status"] == "finished" and run["epochs_run"] == 3 and run["best"]["epoch"] == 1
     saved = checkpoints.existing(tmp_path / "run" / "checkpoints")
     assert [path.name for path in saved] == [f"step-{3 * STEPS:08d}"]
-    assert '"epoch": 3' in (saved[0] / "state.json").read_text()
+    assert '"epoch": 3' in (saved[0] / "checkpoint.json").read_text()
 
 
 def test_a_failed_first_training_does_not_block_its_corrected_command(coloured_records, tmp_path, clean_gin):

@@ -67,7 +67,7 @@ def final_arrays(run_dir: Path) -> dict[str, np.ndarray]:
 
 def test_a_run_learns_and_leaves_what_it_promises(finished_run):
     from dr_edge import metadata
-    from dr_edge.training.run_directory import read_metrics
+    from dr_edge.training.metrics_log import read_metrics
 
     run = metadata.read_manifest(finished_run, "run")
     assert run["dataset_sha256"] == metadata.sha256_file(metadata.manifest_path(run["records"], "dataset"))
@@ -91,7 +91,7 @@ def test_tensorboard_holds_scalars_augmented_inputs_and_a_confusion_matrix_per_v
     import cv2
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from dr_edge.training.run_directory import read_metrics
+    from dr_edge.training.metrics_log import read_metrics
 
     events = EventAccumulator(str(finished_run / "tensorboard"), size_guidance={"tensors": 0})
     events.Reload()

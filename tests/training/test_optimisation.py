@@ -14,7 +14,7 @@ from dr_edge.data import pipeline, tasks
 from dr_edge.losses import classification as classification_losses
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from dr_edge.training import averaging, checkpoints, epoch, loop, optimizers, precision, step, trainer
-from dr_edge.training.run_directory import read_metrics
+from dr_edge.training.metrics_log import read_metrics
 
 SMALL = functools.partial(resnet_v2_slim, channels=(4,), stem_channels=4)
 

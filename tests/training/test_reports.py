@@ -55,7 +55,7 @@ def test_the_bar_shows_loss_metrics_speed_and_the_time_left(coloured_records, tm
     loop.train(**arguments(coloured_records, tmp_path / "run"))
     bar = bars[0]
     assert bar.total == bar.n == 12 and bar.desc == "epoch 2/2: "
-    from dr_edge.training.run_directory import read_metrics
+    from dr_edge.training.metrics_log import read_metrics
 
     rows = read_metrics(tmp_path / "run")
     last = bar.postfixes[-1]
@@ -73,7 +73,7 @@ def test_the_bar_shows_loss_metrics_speed_and_the_time_left(coloured_records, tm
 
 def test_an_epoch_shorter_than_a_look_at_the_loss_shows_its_mean(coloured_records, tmp_path, capsys):
     loop.train(**arguments(coloured_records, tmp_path / "run", batch_size=16, epochs=1))
-    from dr_edge.training.run_directory import read_metrics
+    from dr_edge.training.metrics_log import read_metrics
 
     assert f"loss={read_metrics(tmp_path / 'run')[0]['loss']:.4f}" in capsys.readouterr().err
 
@@ -104,7 +104,7 @@ def masks_batches(task, found: bool):
 
 
 def test_dice_of_a_mask_that_no_validation_image_has_is_undefined(tmp_path):
-    from dr_edge.training.run_directory import MetricsLog
+    from dr_edge.training.metrics_log import MetricsLog
 
     task, loss = tasks.optic_disc_and_cup(), classification_losses.binary_cross_entropy()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -156,8 +157,10 @@ def free_job_number(workers_of_node: int) -> int:
     raise RuntimeError("no free ports")
 
 
-def start(records: Path, run_dir: Path, settings: Path, logs: Path) -> list[subprocess.Popen]:
-    """Starts two tasks as srun would on one node."""
+def start(
+    records: Path, run_dir: Path, settings: Path, logs: Path, other: Path | None = None
+) -> list[subprocess.Popen]:
+    """Starts two tasks as srun would on one node; the second sees `other` in place of `run_dir`."""
     logs.mkdir()
     number = free_job_number(2)
     processes = []
@@ -172,7 +175,7 @@ def start(records: Path, run_dir: Path, settings: Path, logs: Path) -> list[subp
             "dr_edge.train",
             f"--gin_file={settings}",
             f"--records={records}",
-            f"--run_dir={run_dir}",
+            f"--run_dir={other if other is not None and index else run_dir}",
         ]
         with open(logs / f"{index}.log", "w") as log:
             processes.append(subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=log, stdout=log))
@@ -182,6 +185,40 @@ def start(records: Path, run_dir: Path, settings: Path, logs: Path) -> list[subp
 def rows(run_dir: Path) -> int:
     log = run_dir / "metrics.jsonl"
     return len(log.read_text().splitlines()) if log.is_file() else 0
+
+
+@pytest.mark.slow
+def test_two_workers_go_on_from_the_same_checkpoint_or_not_at_all(coloured_records, tmp_path):
+    settings, run_dir = tmp_path / "small.gin", tmp_path / "run"
+    settings.write_text(SETTINGS.replace("EPOCHS", "24"))
+    processes = start(coloured_records, run_dir, settings, tmp_path / "logs")
+    deadline = time.monotonic() + 200
+    while rows(run_dir) < 6 and time.monotonic() < deadline and all(process.poll() is None for process in processes):
+        time.sleep(0.05)
+    for process in processes:
+        process.kill()
+    before, newest = sorted((run_dir / "checkpoints").glob("step-*"))[-2:]
+
+    other = shutil.copytree(run_dir, tmp_path / "other")
+    shutil.rmtree(other / "checkpoints" / newest.name)
+    processes = start(coloured_records, run_dir, settings, tmp_path / "apart", other)
+    codes = [process.wait(timeout=200) for process in processes]
+    for index in range(2):
+        said = " ".join((tmp_path / "apart" / f"{index}.log").read_text().split())
+        assert codes[index] == 1 and f"worker {index} of 2 stands at epoch" in said, said[-3000:]
+        assert "The workers do not see the same" in said and "Traceback" not in said
+
+    content = bytearray((newest / "variables.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (newest / "variables.npz").write_bytes(content)
+    processes = start(coloured_records, run_dir, settings, tmp_path / "again")
+    codes = [process.wait(timeout=300) for process in processes]
+    said = [" ".join((tmp_path / "again" / f"{index}.log").read_text().split()) for index in range(2)]
+    assert codes == [0, 0], said[0][-3000:]
+    assert f"set aside as damaged-{newest.name}, and the run goes on from {before.name}" in said[0]
+    assert f"damaged-{newest.name}" not in said[1], "a worker that does not write the run moved its checkpoint"
+    run = json.loads((run_dir / "run.json").read_text())
+    assert run["status"] == "finished" and run["epochs_run"] == 24 and rows(run_dir) == 48
 
 
 @pytest.mark.slow

@@ -90,6 +90,32 @@ def test_a_search_survives_a_kill_and_a_bad_trial(coloured_records, tmp_path):
     assert "of another search: gin_params differ" in tune(*arguments, "--gin_param=train.seed = 1").stderr
 
 
+@pytest.mark.slow
+def test_a_damaged_checkpoint_of_a_killed_trial_is_set_aside(coloured_records, tmp_path):
+    (tmp_path / "small.gin").write_text(SETTINGS)
+    directory = tmp_path / "search"
+    arguments = [
+        f"--gin_file={tmp_path / 'small.gin'}", f"--records={coloured_records}", f"--run_dir={directory}",
+        "--grid=schedules.constant.learning_rate=[1e-2]",
+    ]  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "dr_edge.tune", *arguments], cwd=REPOSITORY)
+    deadline = time.monotonic() + 120
+    while len(list(directory.glob("trials/*/checkpoints/step-*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before, newest = sorted(directory.glob("trials/*/checkpoints/step-*"))[-2:]
+    os.truncate(newest / "variables.npz", 100)
+
+    done = tune(*arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (log,) = directory.glob("logs/*.log")
+    said = " ".join(log.read_text().split())
+    assert f"set aside as damaged-{newest.name}, and the run goes on from {before.name}" in said
+    (row,) = csv.DictReader((directory / "trials.csv").read_text().splitlines())
+    assert row["state"] == "finished"
+
+
 def test_help_and_bad_flags_need_no_tensorflow(tmp_path):
     blocked = {**os.environ, "PYTHONPATH": str(tmp_path)}
     (tmp_path / "tensorflow.py").write_text("raise RuntimeError('TensorFlow was imported')")
