@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import gin
 from absl import logging
 
-from dr_edge import binding_types, choices, extras, gin_files
+from dr_edge import binding_types, choices, extras, gin_files, gin_imports
 
 UNREADABLE = (ValueError, SyntaxError, AttributeError, OSError, tokenize.TokenError)
 
@@ -28,7 +28,7 @@ def parse(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
 
     Raises:
       ValueError: a file is missing, or a binding names nothing that exists or is of another type; says the nearest
-        name, or what it takes.
+        name, or what it takes. A file imports a module that was not asked for; see `gin_imports`.
     """
     # gin's own readers take 'gin_configs/base.gin' for a Python package where one lies on the import path; plain files,
     # found by dr_edge's rules, are all that is read here.
@@ -36,11 +36,14 @@ def parse(paths: Sequence[str], bindings: Sequence[str] = ()) -> None:
     gin.config._FILE_READERS[:] = [(reader.open, reader.exists)]
     found = [os.fspath(gin_files.find(path)) for path in paths]
     try:
-        gin.parse_config_files_and_bindings(found, None, finalize_config=False)
-        for binding in bindings:  # one by one, so that an error can name its binding
-            _parse_binding(binding)
+        with gin_imports.checked():
+            gin.parse_config_files_and_bindings(found, None, finalize_config=False)
+            for binding in bindings:  # one by one, so that an error can name its binding
+                _parse_binding(binding)
     except UnicodeDecodeError as err:
         raise ValueError(f"{' or '.join(paths)} is no UTF-8 text ({err.reason}). Save it as UTF-8.") from err
+    except gin_imports.Refused as err:
+        raise ValueError(f"{_first_line(err)}{_place(str(err))}") from err
     except UNREADABLE as err:
         raise ValueError(f"{_first_line(err)}{_suggestion(str(err))}{_place(str(err))}") from err
     choices.settle()

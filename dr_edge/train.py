@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from dr_edge import command, extras
+from dr_edge import command, extras, gin_imports
 from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
@@ -24,6 +24,7 @@ flags.DEFINE_multi_string(
     "gin_file", None, "Gin file: a path, or one that comes with dr_edge (demo.gin). May be repeated, later ones win."
 )
 flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'train.epochs = 30'; wins over the files.")
+flags.DEFINE_multi_string("gin_import", [], gin_imports.HELP)
 flags.DEFINE_string("records", None, "Directory of records (python -m tfrecord_tools.build); overrides train.records.")
 flags.DEFINE_string("run_dir", None, "Directory of the run; overrides train.run_dir.")
 flags.mark_flag_as_required("gin_file")
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> int:
     bindings += [f"train.records = {FLAGS.records!r}"] if FLAGS.records else []
     bindings += [f"train.run_dir = {FLAGS.run_dir!r}"] if FLAGS.run_dir else []
     try:
+        gin_imports.allow(FLAGS.gin_import)
         config.parse(FLAGS.gin_file, bindings)
         config.require_extras()
         trained_before = FLAGS.run_dir is not None and run_directory.is_finished(FLAGS.run_dir)

@@ -21,12 +21,13 @@ from urllib.parse import quote
 
 from absl import flags, logging
 
-from dr_edge import command, extras, locks
+from dr_edge import command, extras, gin_imports, locks
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_multi_string("gin_file", None, "Gin file of the runs; may be repeated, later ones win.")
 flags.DEFINE_multi_string("gin_param", [], "A gin binding of all runs; wins over the files.")
+flags.DEFINE_multi_string("gin_import", [], gin_imports.HELP)
 flags.DEFINE_multi_string("grid", [], 'Values of a binding: "NAME=[value, ...]". May be repeated: all combinations.')
 flags.DEFINE_multi_string(
     "search", [], 'Range of a binding: "NAME=loguniform(a,b)", uniform, int, logint or choice([...]).'
@@ -64,9 +65,10 @@ def _search() -> int:
     storage = FLAGS.storage or f"sqlite:///{quote(str(directory / 'study.db'))}"
     sampler = FLAGS.sampler or ("tpe" if FLAGS.search else "grid")
     study_lib.check_sampler(sampler, dimensions, FLAGS.trials)
-    settings.check(FLAGS.gin_file, FLAGS.gin_param, dimensions, FLAGS.maximize)
+    settings.check(FLAGS.gin_file, FLAGS.gin_param, FLAGS.gin_import, dimensions, FLAGS.maximize)
     directory.mkdir(parents=True, exist_ok=True)
     content = {"gin_files": list(FLAGS.gin_file), "gin_params": list(FLAGS.gin_param), "records": FLAGS.records}
+    content |= {"gin_imports": list(FLAGS.gin_import)} if FLAGS.gin_import else {}
     with locks.held(directory / "study", "opened", wait=True):  # two that start at once would both make the study
         search = study_lib.Search(
             storage, directory.name, sampler, dimensions, FLAGS.trials, FLAGS.seed, FLAGS.maximize, content,
@@ -89,7 +91,9 @@ def _search() -> int:
         run_dir = directory / "trials" / name
         started = time.monotonic()
         with study_lib.beating(trial):
-            line = trials.command(FLAGS.gin_file, [*FLAGS.gin_param, *bindings], FLAGS.records, run_dir)
+            line = trials.command(
+                FLAGS.gin_file, [*FLAGS.gin_param, *bindings], FLAGS.gin_import, FLAGS.records, run_dir
+            )
             try:
                 outcome = trials.run(line, run_dir, directory / "logs" / f"{name}.log")
             except trials.Stopped as stop:

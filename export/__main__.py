@@ -21,7 +21,7 @@ from typing import Any
 
 from absl import flags
 
-from dr_edge import command, extras
+from dr_edge import command, extras, gin_imports
 from dr_edge.subcommands import as_called
 
 FLAGS = flags.FLAGS
@@ -34,6 +34,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_multi_string("gin_file", [], "Gin file with bindings of export.settings; may be repeated.")
 flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'export.settings.threads = 2'.")
+flags.DEFINE_multi_string("gin_import", [], gin_imports.HELP)
 flags.mark_flags_as_required(["run_dir", "out"])
 
 
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> int:
     from export.bundle import write
 
     try:
+        gin_imports.allow(FLAGS.gin_import)
         config.parse(FLAGS.gin_file, FLAGS.gin_param)
         asked = config.bound()  # fine-tuning adds the run's own bindings, of which it uses a part
         report = write.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records)

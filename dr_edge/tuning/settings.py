@@ -18,12 +18,13 @@ from dr_edge.tuning import space
 
 
 def check(
-    gin_files: Sequence[str], gin_params: Sequence[str], dimensions: Sequence[space.Dimension], maximize: bool
-) -> None:
+    gin_files: Sequence[str], gin_params: Sequence[str], gin_imports: Sequence[str],
+    dimensions: Sequence[space.Dimension], maximize: bool,
+) -> None:  # fmt: skip
     """Raises ValueError where a trial could not read its bindings, or a search goes the wrong way for its metric.
 
     Args:
-      gin_files, gin_params: of all trials.
+      gin_files, gin_params, gin_imports: of all trials.
       dimensions: what is searched.
       maximize: whether a higher value is better.
 
@@ -31,7 +32,11 @@ def check(
       ValueError: says which binding is wrong, or which flag to give.
       RuntimeError: the process that reads them ended without an answer.
     """
-    question = {"gin_files": list(gin_files), "bindings": [[*gin_params, *one] for one in candidates(dimensions)]}
+    question = {
+        "gin_files": list(gin_files),
+        "gin_imports": list(gin_imports),
+        "bindings": [[*gin_params, *one] for one in candidates(dimensions)],
+    }
     line = [sys.executable, "-m", "dr_edge.tuning.settings"]
     done = subprocess.run(line, input=json.dumps(question), capture_output=True, text=True)
     try:
@@ -61,10 +66,14 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
     """Returns {"error": text or None, "metrics": the values of train.select_by that are plain text}."""
     import gin
 
-    from dr_edge import config
+    from dr_edge import config, gin_imports
     from dr_edge.training import loop
 
     config.import_names()
+    try:
+        gin_imports.allow(question.get("gin_imports", []))
+    except ValueError as err:
+        return {"error": str(err), "metrics": []}
     default = inspect.signature(loop.train).parameters["select_by"].default
     metrics = set()
     for bindings in question["bindings"]:

@@ -52,10 +52,13 @@ def set_aside(directory: Path) -> None:
         path.rename(aside / path.name)
 
 
-def command(gin_files: Sequence[str], bindings: Sequence[str], records: str | None, run_dir: Path) -> list[str]:
-    """Returns the training command of a trial."""
+def command(
+    gin_files: Sequence[str], bindings: Sequence[str], imports: Sequence[str], records: str | None, run_dir: Path
+) -> list[str]:
+    """Returns the training command of a trial; `imports` are modules that its gin files may import."""
     found = [sys.executable, "-m", "dr_edge.train", *(f"--gin_file={path}" for path in gin_files)]
     found += [f"--gin_param={binding}" for binding in bindings]
+    found += [f"--gin_import={module}" for module in imports]
     return [*found, *([f"--records={records}"] if records else []), f"--run_dir={run_dir}"]
 
 

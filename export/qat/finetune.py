@@ -13,6 +13,7 @@ import gin
 import numpy as np
 from absl import logging
 
+from dr_edge import gin_imports
 from dr_edge.calibration import fit as fit_lib
 from dr_edge.calibration.fit import Fit
 from dr_edge.data import augment, pipeline  # noqa: F401  (augment: gin names)
@@ -152,7 +153,7 @@ def _configured_loss(run: TrainedRun) -> Callable[[Any, Any], Any]:
     path = Path(run.directory) / RUN_CONFIGURATION
     chosen = None
     if path.is_file():
-        with gin.unlock_config():
+        with gin.unlock_config(), gin_imports.checked():
             # Models and whatever else fine-tuning does not build are skipped; training has checked the names.
             gin.parse_config(path.read_text(encoding="utf-8"), skip_unknown=True)
         # Copying resolves the reference to the loss, and only that one; models are not needed here.
