@@ -15,6 +15,8 @@ from dr_edge.fundus.appearance import COLOUR
 from dr_edge.progress import Progress
 from tfrecord_tools.copies import count_copies
 from tfrecord_tools.duplicates import near_pairs
+from tfrecord_tools.fingerprints import TABLE, check_records, listed, write_files
+from tfrecord_tools.inside import CHANGED
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.plan import BuildOptions, Plan, plan_build
 from tfrecord_tools.pool import process_all
@@ -22,6 +24,7 @@ from tfrecord_tools.split import Assignment, assign, count_classes
 from tfrecord_tools.spool import Fact, fill, read_coarse_pictures, read_facts, read_fine_picture
 from tfrecord_tools.summary import summary, top_reasons
 from tfrecord_tools.writer import (
+    BuildError,
     ShardTask,
     finish,
     is_built,
@@ -45,14 +48,16 @@ def build(options: BuildOptions) -> str:
     plan = plan_build(options)
     staging_left = options.out.parent / f".{options.out.name}.building"
     if is_built(options.out, plan.key):
+        said = nothing_to_do(options, plan)
         if staging_left.is_dir():
             shutil.rmtree(staging_left)
-        return f"{options.out} holds this build already: nothing to do."
+        return said
     engine = LocalEngine() if options.runner == "local" else _beam_engine()
     with staging_directory(options.out, plan.key, plan.arguments) as staging:
         if is_built(options.out, plan.key):  # by another process, since this one looked first
+            said = nothing_to_do(options, plan)
             shutil.rmtree(staging)
-            return f"{options.out} holds this build already: nothing to do."
+            return said
         with Progress(total=len(plan.items), desc="photographs", unit="img", mininterval=0.5) as bar:
             engine.fill_spool(staging / "spool", plan, options, bar.update)
         facts = read_facts(staging / "spool", len(plan.items))
@@ -68,12 +73,38 @@ def build(options: BuildOptions) -> str:
     return summary(options.out, manifest, rejected)
 
 
+def nothing_to_do(options: BuildOptions, plan: Plan) -> str:
+    """Says that `out` holds the records of this very build already.
+
+    Raises:
+      BuildError: a file that they were made of is another one now.
+    """
+    with Progress(desc="compared", unit="file", delay=2.0) as bar:
+        named, count, cautions = check_records(
+            options.out, plan.settings.data_dir, plan.items, options.workers, bar.update
+        )
+    if count:
+        raise BuildError(
+            f"--out={options.out} holds another build: other files. Changed since these records were made: "
+            f"{listed(named, count)}. Remove the records and build again, or write elsewhere."
+        )
+    lines = [f"{options.out} holds this build already: nothing to do.", *(f"caution: {text}" for text in cautions)]
+    return "\n".join(lines)
+
+
 class LocalEngine:
     """Spawned processes on this machine; the default."""
 
     def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Advance) -> None:
         """Processes every photograph whose chunk is not in the spool yet."""
-        fill(spool, plan.items, lambda items: process_all(items, plan.settings, options.workers), on_progress)
+        fill(
+            spool,
+            plan.items,
+            lambda items: process_all(items, plan.settings, options.workers),
+            on_progress,
+            plan.settings.data_dir,
+            options.workers,
+        )
 
     def write_shards(
         self, staging: Path, tasks: Sequence[ShardTask], options: BuildOptions, on_progress: Advance
@@ -125,6 +156,17 @@ def _picture_notes(taken: Sequence[Fact], image_size: int) -> list[str]:
     return notes
 
 
+def _changed_notes(reasons: Sequence[str]) -> list[str]:
+    """Returns what the user should do about photographs that somebody changed under the build."""
+    count = sum(CHANGED in reason for reason in reasons)
+    if not count:
+        return []
+    return [
+        f"{count} photographs were left out because they or their masks were changed while the build ran. Wait until "
+        "nobody writes there, remove the records and build again."
+    ]
+
+
 def write_tables_and_describe(
     records: Path,
     plan: Plan,
@@ -132,7 +174,7 @@ def write_tables_and_describe(
     assignment: Assignment,
     shards: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Writes splits.csv and rejected.csv; returns the content of dataset.json and the rows of rejected.csv."""
+    """Writes the tables; returns the content of dataset.json and the rows of rejected.csv."""
     taken = {index: facts[index] for index in assignment.splits}
     rows = [(fact.image_id, fact.patient, assignment.splits[index], fact.sha256) for index, fact in taken.items()]
     write_table(records / "splits.csv", ("image", "patient", "split", "sha256"), rows)
@@ -142,6 +184,7 @@ def write_tables_and_describe(
         if index not in taken
     ]
     write_table(records / "rejected.csv", ("file", "reason"), rejected)
+    write_files(records / TABLE, (pair for fact in facts for pair in fact.files.items()))
     scores = np.asarray([fact.quality for fact in taken.values()])
     histogram, edges = np.histogram(scores, bins=QUALITY_BINS, range=(0.0, 1.0))
     splits = {}
@@ -166,7 +209,11 @@ def write_tables_and_describe(
         "splits": splits,
         "rejected": len(rejected),
         "patients": plan.listing.patients,
-        "notes": [*plan.listing.notes, *_picture_notes(list(taken.values()), plan.settings.image_size)],
+        "notes": [
+            *plan.listing.notes,
+            *_picture_notes(list(taken.values()), plan.settings.image_size),
+            *_changed_notes([reason for _, reason in rejected]),
+        ],
         "pictures": dict(Counter(fact.kind for fact in taken.values())),
         "copies": assignment.copies,
         "quality": {

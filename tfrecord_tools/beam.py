@@ -39,7 +39,7 @@ class BeamEngine:
     def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Callable[[int], None]) -> None:
         """Processes every photograph whose chunk is not in the spool yet."""
         items = plan.items
-        done = set(finished_chunks(spool, len(items)))
+        done = set(finished_chunks(spool, len(items), plan.settings.data_dir, options.workers))
         on_progress(sum(len(chunk_items(items, index)) for index in done))
         todo = [index for index in range(chunk_count(len(items))) if index not in done]
         work = [(str(spool), index, list(chunk_items(items, index)), plan.settings) for index in todo]

@@ -8,6 +8,8 @@ leaves in --out:
   dataset.json    counts per split and class, copies, preprocessing, sha256 of each shard, quality histogram
   splits.csv      image, patient, split, sha256
   rejected.csv    file, reason: nothing is dropped in silence
+  files.csv       photographs, masks and contours that were read, with their sha256: a changed one is never overlooked
+  records.sha256  digests of dataset.json and the tables, which verify compares
 
 Killed or interrupted, the same command goes on where it was. Check with python -m tfrecord_tools.verify,
 look with python -m tfrecord_tools.inspect.

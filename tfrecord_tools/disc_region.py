@@ -26,6 +26,7 @@ from dr_edge import command, extras, metadata
 from dr_edge.data.records import SPLITS, Record, encode, shard_name
 from dr_edge.fundus.crop import FieldOfView, crop_square
 from dr_edge.metrics import glaucoma
+from tfrecord_tools import digests
 from tfrecord_tools.reading import Example, read_examples
 from tfrecord_tools.writer import write_table
 
@@ -156,7 +157,8 @@ def cut_records(records: Path, run: TrainedRun, out: Path, size: int, margin: fl
                 "model_sha256": metadata.sha256_file(run.directory / "best.keras"),
             },
         }
-        metadata.write_manifest(staging, "dataset", content)
+        metadata.write_manifest(staging, "dataset", {**content, digests.STATED: digests.FILE})
+        digests.write_digests(staging)
     return content
 
 

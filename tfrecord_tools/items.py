@@ -63,6 +63,7 @@ class Item:
       masks: structure name -> source.
       centres: name -> (x, y) in source pixels, as in annotation files: the centre of the first pixel is (0, 0).
       seed: seed of a drawn image, else None.
+      stamps: path -> size and modification time (ns) of its files when the build was planned; no part of its identity.
     """
 
     image_id: str
@@ -74,6 +75,7 @@ class Item:
     masks: Mapping[str, MaskSource] = dataclasses.field(default_factory=dict)
     centres: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     seed: int | None = None
+    stamps: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.image_id or not self.patient or (not self.path and self.seed is None):
@@ -132,6 +134,12 @@ class Request:
     table: Mapping[str, str | Sequence[str]] = dataclasses.field(default_factory=dict)
     out: Path | None = None
     typed: Sequence[str] = ()
+
+
+def item_paths(item: Item) -> list[str]:
+    """Returns the files of an item relative to the data directory, its photograph first, each once."""
+    masks = (path for source in item.masks.values() for path in source.paths)
+    return list(dict.fromkeys([*([item.path] if item.path else []), *masks]))
 
 
 def with_readable_names(listing: Listing) -> Listing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -12,21 +12,23 @@ from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.photograph import decode_photograph
 from tfrecord_tools import mask_checks, mask_files, mask_levels
-from tfrecord_tools.inside import Rejected, one_line, read_inside
+from tfrecord_tools.inside import Rejected, one_line
 from tfrecord_tools.items import MaskSource
 
 OWN_RULES = ("half", "between")  # rules for masks of a user's own table
 
+Read = Callable[[str], bytes]  # the content of a file of the data directory; raises Rejected, see `inside.ItemFiles`
+
 
 def read_masks(
-    data_dir: str, max_pixels: int, sources: Mapping[str, MaskSource], size: tuple[int, int], fov: FieldOfView
+    read: Read, max_pixels: int, sources: Mapping[str, MaskSource], size: tuple[int, int], fov: FieldOfView
 ) -> dict[str, np.ndarray]:
     """Returns the [H, W] bool masks of a photograph; a user's own are checked with each other and the field of view.
 
     Raises:
       Rejected: a mask that cannot be read or cannot be true.
     """
-    masks = {name: read_mask(data_dir, max_pixels, source, size, name) for name, source in sources.items()}
+    masks = {name: read_mask(read, max_pixels, source, size, name) for name, source in sources.items()}
     top, left, bottom, right = fov.box
     shown = (min(bottom, size[0]) - max(top, 0)) * (min(right, size[1]) - max(left, 0))
     field = min(shown, np.pi / 4 * (bottom - top) * (right - left))
@@ -39,7 +41,7 @@ def read_masks(
     return masks
 
 
-def check_turns(data_dir: str, sources: Mapping[str, MaskSource], size: tuple[int, int], photograph: bytes) -> None:
+def check_turns(read: Read, sources: Mapping[str, MaskSource], size: tuple[int, int], photograph: bytes) -> None:
     """Checks that masks that somebody drew lie on the photograph as its EXIF turns it, where the size cannot tell.
 
     Raises:
@@ -53,7 +55,7 @@ def check_turns(data_dir: str, sources: Mapping[str, MaskSource], size: tuple[in
         return
     for path in (path for source in own for path in source.paths):
         try:
-            mask_turn = read_header(read_inside(data_dir, path)).orientation
+            mask_turn = read_header(read(path)).orientation
         except (Rejected, PhotographError):
             continue  # read_masks says it
         if mask_turn != turn:
@@ -64,20 +66,18 @@ def check_turns(data_dir: str, sources: Mapping[str, MaskSource], size: tuple[in
             )
 
 
-def read_mask(
-    data_dir: str, max_pixels: int, source: MaskSource, size: tuple[int, int], name: str = "mask"
-) -> np.ndarray:
+def read_mask(read: Read, max_pixels: int, source: MaskSource, size: tuple[int, int], name: str = "mask") -> np.ndarray:
     """Returns the [H, W] bool mask of a structure in pixels of the photograph.
 
     Raises:
       Rejected: a mask file is missing, unreadable or not of the photograph's size.
     """
     if source.rule == "contours":
-        return mean_shape([_fill_contour(data_dir, path, size) for path in source.paths])
+        return mean_shape([_fill_contour(read, path, size) for path in source.paths])
     union = np.zeros(size, bool)
     for path in source.paths:
         try:
-            data = read_inside(data_dir, path)
+            data = read(path)
             inside = _inside(data, source, max_pixels, name)
         except (Rejected, PhotographError) as err:
             raise Rejected(f"mask {path}: {one_line(err)}") from err
@@ -99,10 +99,10 @@ def _inside(data: bytes, source: MaskSource, max_pixels: int, name: str) -> np.n
     return level >= source.value if source.rule == "at_least" else level <= source.value
 
 
-def _fill_contour(data_dir: str, path: str, size: tuple[int, int]) -> np.ndarray:
+def _fill_contour(read: Read, path: str, size: tuple[int, int]) -> np.ndarray:
     """Returns [H, W] bool inside a closed contour given as one 'x, y' per line, in pixels."""
     try:
-        lines = read_inside(data_dir, path).decode("utf-8", "replace").splitlines()
+        lines = read(path).decode("utf-8", "replace").splitlines()
         points = [[float(part) for part in line.replace(",", " ").split()] for line in lines if line.strip()]
         contour = np.asarray(points, np.float64).reshape(-1, 2)
     except ValueError as err:  # Rejected is one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 from dr_edge.fundus.graham import PREPROCESS
 from dr_edge.progress import Progress
 from tfrecord_tools.catalogue import list_dataset
-from tfrecord_tools.items import Item, Listing, Request, sample, stable_hash
+from tfrecord_tools.inside import stamp
+from tfrecord_tools.items import Item, Listing, Request, item_paths, sample, stable_hash
 from tfrecord_tools.leftovers import leftovers
 from tfrecord_tools.positive_classes import positive_classes
 from tfrecord_tools.process import Settings
@@ -57,7 +59,8 @@ class Plan:
       positive: label -> names of its classes that mean the disease; [] where nobody says it.
       items: sorted by image id.
       arguments: everything that decides the bytes of the records, but the files themselves.
-      key: hash of the arguments and of the names and sizes of the files.
+      key: hash of the arguments, of what is declared of each photograph, and of their sizes. Whether the bytes are the
+        same is compared file by file, see `fingerprints`.
     """
 
     listing: Listing
@@ -88,7 +91,8 @@ def plan_build(options: BuildOptions) -> Plan:
     request = Request(options.data_dir, options.limit, options.seed, options.table, options.out, options.typed)
     listing = list_dataset(options.dataset, request)
     positive = positive_classes(listing.labels, options.positive)
-    items = sample(listing.items, options.limit, options.seed)
+    listed = Progress(sample(listing.items, options.limit, options.seed), desc="files", unit="file", delay=2.0)
+    items = [_stamped(item, options.data_dir) for item in listed]  # slow only where the file system is
     fractions = choose_fractions({item.split for item in items}, options.val_fraction, options.test_fraction)
     settings = Settings(
         data_dir="" if options.data_dir is None else str(options.data_dir),
@@ -131,13 +135,20 @@ def _versions(items: Sequence[Item]) -> dict[str, Any]:
     return versions
 
 
+def _stamped(item: Item, data_dir: Path | None) -> Item:
+    """Returns the item with size and time of its files: what a worker reads later must be what was listed."""
+    if data_dir is None:
+        return item
+    stamps = {}
+    for path in item_paths(item):
+        with contextlib.suppress(OSError, ValueError):  # the worker says what is wrong with it
+            stamps[path] = stamp(data_dir / path)
+    return dataclasses.replace(item, stamps=stamps)
+
+
 def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, data_dir: Path | None) -> str:
     def size(item: Item) -> int:
-        try:
-            return os.stat(data_dir / item.path).st_size if data_dir is not None else 0
-        except OSError:
-            return -1
+        return 0 if data_dir is None else item.stamps.get(item.path, (-1, 0))[0]
 
     parts = [repr(sorted(arguments.items())), repr(sorted(listing.rejected)), repr(dict(listing.labels))]
-    sized = Progress(items, desc="files", unit="file", delay=2.0)  # only where the file system is slow
-    return stable_hash(*parts, *(f"{item} {size(item)}" for item in sized))
+    return stable_hash(*parts, *(f"{item} {size(item)}" for item in items))

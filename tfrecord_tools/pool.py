@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 
-from tfrecord_tools.items import Item
+from tfrecord_tools.inside import digest_inside
+from tfrecord_tools.items import Item, item_paths
 from tfrecord_tools.process import Outcome, Settings, process
 
 IN_FLIGHT_PER_WORKER = 4
@@ -61,7 +62,8 @@ def _process_alone(item: Item, settings: Settings) -> Outcome:
     try:
         return executor.submit(_work, item).result()
     except BrokenProcessPool:
-        return Outcome(item, reason=DEATH)
+        files = {path: digest_inside(settings.data_dir, path) for path in item_paths(item)}
+        return Outcome(item, reason=DEATH, files=files)
     finally:
         _stop(executor)
 

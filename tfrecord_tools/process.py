@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -22,7 +23,7 @@ from dr_edge.fundus.header_types import MAX_PIXELS, PhotographError
 from dr_edge.fundus.locate import Refusal, locate
 from dr_edge.fundus.quality import quality
 from tfrecord_tools.duplicates import describe
-from tfrecord_tools.inside import Rejected, one_line, read_inside
+from tfrecord_tools.inside import ItemFiles, Rejected, one_line
 from tfrecord_tools.items import Item
 from tfrecord_tools.masks import check_turns, read_masks
 
@@ -62,6 +63,7 @@ class Outcome:
       enlarged: whether the photograph's field of view spans fewer pixels than the record.
       picture: small pictures of the crop by which near-duplicates are found, see `duplicates.describe`.
       empty_masks: names of the structures whose mask is empty.
+      files: path -> SHA-256 of each file that was read for it, "" where that could not be; also of a rejected item.
     """
 
     item: Item
@@ -72,12 +74,18 @@ class Outcome:
     kind: str = COLOUR
     enlarged: bool = False
     empty_masks: tuple[str, ...] = ()
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def process(item: Item, settings: Settings) -> Outcome:
     """Makes the record of one item; whatever is wrong with its files becomes the reason of its rejection."""
+    files = ItemFiles(settings.data_dir, item.stamps)
+    return dataclasses.replace(_checked(item, settings, files), files=files.digests)
+
+
+def _checked(item: Item, settings: Settings, files: ItemFiles) -> Outcome:
     try:
-        return _process(item, settings)
+        return _process(item, settings, files)
     except Rejected as err:
         return Outcome(item, reason=str(err))
     except (PhotographError, NotFundusError) as err:
@@ -90,8 +98,8 @@ def process(item: Item, settings: Settings) -> Outcome:
         return Outcome(item, reason=f"unexpected {type(err).__name__}: {one_line(err)}")
 
 
-def _process(item: Item, settings: Settings) -> Outcome:
-    source = _read(item, settings) if item.seed is None else _draw(item.seed, settings)
+def _process(item: Item, settings: Settings, files: ItemFiles) -> Outcome:
+    source = _read(item, settings, files) if item.seed is None else _draw(item.seed, settings)
     fov = source["fov"]
     size = settings.image_size
     crop = crop_square(source["image"], fov, size)
@@ -134,13 +142,13 @@ def _crop_centres(
     return {name: (float(x) + 0.5, float(y) + 0.5) for name, (x, y) in zip(names, points, strict=True)}
 
 
-def _read(item: Item, settings: Settings) -> dict[str, Any]:
-    data = read_inside(settings.data_dir, item.path)
+def _read(item: Item, settings: Settings, files: ItemFiles) -> dict[str, Any]:
+    data = files.read(item.path)
     found = locate(data, settings.image_size, settings.max_pixels, TAKEN[settings.method])
     if isinstance(found.fov, Refusal):
         raise Rejected(one_line(f"{found.fov.reason}: {found.fov.detail}"))
     size = found.size
-    check_turns(settings.data_dir, item.masks, size, data)
+    check_turns(files.read, item.masks, size, data)
     for name, (x, y) in item.centres.items():
         if not (0 <= x < size[1] and 0 <= y < size[0]):
             raise Rejected(
@@ -152,13 +160,11 @@ def _read(item: Item, settings: Settings) -> dict[str, Any]:
         "kind": found.kind,
         "denominator": found.denominator,
         "size": size,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": files.digests[item.path],
         "pixels": _pixels_digest(size, found.image),
         "laterality": item.laterality,
         "labels": item.labels,
-        "masks": read_masks(
-            settings.data_dir, settings.max_pixels, item.masks, size, found.fov.scaled(found.denominator)
-        ),
+        "masks": read_masks(files.read, settings.max_pixels, item.masks, size, found.fov.scaled(found.denominator)),
         "centres": dict(item.centres),
     }
 

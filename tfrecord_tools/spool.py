@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from dr_edge.data.records import encode
 from dr_edge.data.wire import frame
 from dr_edge.fundus.appearance import COLOUR
 from dr_edge.metadata import sha256_file, write_bytes, write_json
+from dr_edge.progress import Progress
 from tfrecord_tools.duplicates import COARSE_BYTES, FINE_SIDE, PICTURE_BYTES
+from tfrecord_tools.fingerprints import NAMED, changed, in_threads, listed
 from tfrecord_tools.items import Item
 from tfrecord_tools.process import Outcome
 
@@ -34,7 +37,7 @@ class Fact:
     Attributes:
       reason: why it was rejected; "" where taken, and then the rest is filled.
       split: the official split or None.
-      pixels, kind, enlarged: see `process.Outcome`.
+      pixels, kind, enlarged, files: see `process.Outcome`.
       chunk, offset, length: where its TFRecord frame stands.
     """
 
@@ -55,6 +58,7 @@ class Fact:
     chunk: int = 0
     offset: int = 0
     length: int = 0
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def chunk_count(items: int) -> int:
@@ -62,20 +66,55 @@ def chunk_count(items: int) -> int:
     return -(-items // CHUNK_ITEMS)
 
 
-def finished_chunks(spool: Path, items: int) -> list[int]:
-    """Returns the indices of the chunks that stand whole in `spool`: their bytes have the digest that was noted."""
-    return [index for index in range(chunk_count(items)) if _is_whole(spool, index)]
+def finished_chunks(spool: Path, items: int, data_dir: str, threads: int = 1) -> list[int]:
+    """Returns the indices of the chunks that stand whole in `spool`, made of files that are still what was read.
+
+    A chunk of which a file has changed is told of, and left to be made again; so is one of an earlier release, which
+    kept no digests of what it read.
+
+    Args:
+      spool: a directory, perhaps empty.
+      items: of the build.
+      data_dir: absolute path of the data directory, "" where images are drawn.
+      threads: that read files at once.
+    """
+    standing = [index for index in range(chunk_count(items)) if (spool / NOTES.format(index)).is_file()]
+    if not standing:
+        return []
+    finished: list[int] = []
+    named: list[str] = []
+    count = 0
+    looked_at = in_threads(lambda index: _changed_files(spool, index, data_dir), standing, threads)
+    bar = Progress(looked_at, total=len(standing), desc="finished chunks", unit="chunk", delay=2.0)
+    for index, stale in zip(standing, bar, strict=True):
+        if stale is None:
+            continue
+        if not stale:
+            finished.append(index)
+        count += len(stale)
+        named += stale if len(named) < NAMED else []
+    if count:
+        logging.warning(
+            "%d of the files that this build has read were changed since: %s. What was made of them is made again.",
+            count,
+            listed(named, count),
+        )
+    return finished
 
 
-def _is_whole(spool: Path, index: int) -> bool:
-    notes = spool / NOTES.format(index)
-    if not notes.is_file():
-        return False
+def _changed_files(spool: Path, index: int, data_dir: str) -> list[str] | None:
+    """Returns which files of a chunk have changed since it was made; None where the chunk is not whole."""
     try:
-        digests = json.loads(notes.read_text(encoding="utf-8"))["sha256"]
-        return all(sha256_file(spool / name) == digest for name, digest in digests.items())
+        notes = json.loads((spool / NOTES.format(index)).read_text(encoding="utf-8"))
+        if any(sha256_file(spool / name) != digest for name, digest in notes["sha256"].items()):
+            return None
+        if not data_dir:
+            return []
+        if not all(fact["files"] for fact in notes["facts"]):
+            return None
+        return changed(data_dir, (pair for fact in notes["facts"] for pair in fact["files"].items()))
     except (json.JSONDecodeError, KeyError, UnicodeDecodeError, FileNotFoundError):  # a power failure: made again
-        return False
+        return None
 
 
 def fill(
@@ -83,16 +122,19 @@ def fill(
     items: Sequence[Item],
     work: Callable[[Iterable[Item]], Iterator[Outcome]],
     on_progress: Callable[[int], None],
+    data_dir: str = "",
+    threads: int = 1,
 ) -> None:
-    """Writes the chunks that are not there yet.
+    """Writes the chunks that are not there yet, or whose files have changed since.
 
     Args:
       spool: an existing directory.
       items: all items of the build, sorted.
       work: maps items to Outcomes in their order, lazily.
       on_progress: told how many items are done, finished chunks included.
+      data_dir, threads: see `finished_chunks`.
     """
-    done = set(finished_chunks(spool, len(items)))
+    done = set(finished_chunks(spool, len(items), data_dir, threads))
     on_progress(sum(len(chunk_items(items, index)) for index in done))
     todo = [index for index in range(chunk_count(len(items))) if index not in done]
     outcomes = work(item for index in todo for item in chunk_items(items, index))
@@ -137,7 +179,7 @@ def write_chunk(
 def _fact(outcome: Outcome, chunk: int, offset: int, length: int) -> Fact:
     item, record = outcome.item, outcome.record
     if record is None:
-        return Fact(item.image_id, item.path, reason=outcome.reason)
+        return Fact(item.image_id, item.path, reason=outcome.reason, files=outcome.files)
     return Fact(
         image_id=item.image_id,
         path=item.path,
@@ -155,6 +197,7 @@ def _fact(outcome: Outcome, chunk: int, offset: int, length: int) -> Fact:
         chunk=chunk,
         offset=offset,
         length=length,
+        files=outcome.files,
     )
 
 

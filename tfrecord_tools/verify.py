@@ -2,9 +2,9 @@ r"""Checks a directory of records and says what is wrong where.
 
   python -m tfrecord_tools.verify /tmp/records/idrid
 
-Exit status 0: every shard is there, whole, and what dataset.json says; every example parses and decodes; no patient and
-no image id stands in two splits. Exit status 1: a list of what is wrong. --nodecode skips decoding the pictures
-(faster).
+Exit status 0: every shard is there, whole, and what dataset.json says; dataset.json and the tables are as they were
+written (records.sha256); every example parses and decodes; no patient and no image id stands in two splits. Exit status
+1: a list of what is wrong. --nodecode skips decoding the pictures (faster).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from absl import app, flags
 from dr_edge import command
 from dr_edge.data.wire import WireError, parse_example, read_frames
 from dr_edge.metadata import MANIFESTS, ManifestError, read_manifest, sha256_file
+from tfrecord_tools import digests
 
 FLAGS = flags.FLAGS
 flags.DEFINE_bool("decode", True, "decode every picture and mask")
@@ -72,7 +73,7 @@ def verify(records: Path, *, decode: bool = True, on_progress: Callable[[int], N
             for split, content in manifest["splits"].items()
             for shard in content["shards"]
         }
-        _check_files(records, set(listed), findings)
+        _check_files(records, set(listed), manifest, findings)
         for name, (split, shard) in sorted(listed.items()):
             if (records / name).is_file():
                 _check_shard(records / name, split, shard, manifest, decode, findings, on_progress)
@@ -80,15 +81,16 @@ def verify(records: Path, *, decode: bool = True, on_progress: Callable[[int], N
         _check_table(records / "splits.csv", findings)
     except (KeyError, TypeError, AttributeError) as err:
         findings.add(f"{records}/dataset.json: {type(err).__name__} {err}: not as this release writes it. Build again.")
-    return findings.problems
+    return [*findings.problems, *digests.check_digests(records, manifest)]
 
 
-def _check_files(records: Path, shards: set[str], findings: Findings) -> None:
+def _check_files(records: Path, shards: set[str], manifest: Mapping[str, Any], findings: Findings) -> None:
+    known = {digests.FILE, *digests.TABLES} if digests.STATED in manifest else set()
     expected = shards | {MANIFESTS["dataset"][0], "splits.csv", "rejected.csv"}
     found = {path.name for path in records.iterdir()}
     for name in sorted(expected - found):
         findings.add(f"{name}: missing")
-    for name in sorted(found - expected):
+    for name in sorted(found - expected - known):
         findings.add(f"{name}: foreign, dataset.json does not list it")
 
 
@@ -228,13 +230,16 @@ def main(argv: list[str]) -> None:
     from dr_edge.progress import Progress
 
     records = Path(argv[1]).expanduser()
+    manifest = read_manifest(records, "dataset")
     try:
-        splits = read_manifest(records, "dataset")["splits"]
+        splits = manifest["splits"]
         total = sum(content["examples"] for content in splits.values())
     except (KeyError, TypeError) as err:
         raise command.Failure(f"{records}/dataset.json: {err}: not as this release writes it. Build again.") from err
     with Progress(total=total, desc="verify", unit="img", mininterval=0.5) as bar:
         problems = verify(records, decode=FLAGS.decode, on_progress=bar.update)
+    for text in digests.unchecked(records, manifest):
+        print(f"caution: {text}")
     if not problems:
         print(f"{records}: {total} examples, all is well.")
         return

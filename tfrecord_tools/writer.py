@@ -1,7 +1,7 @@
 """Shards, their manifest, and the staging directory from which a killed build goes on.
 
 `.NAME.building/` stands beside the records while they are made: `build.json` (whose build it is), `lock`, `spool/`
-(finished images) and `records/` (what becomes NAME in one rename, dataset.json last).
+(finished images) and `records/` (what becomes NAME in one rename, dataset.json and its digest last).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dr_edge.metadata import (
     write_manifest,
     write_text,
 )
+from tfrecord_tools import digests
 from tfrecord_tools.items import stable_hash
 from tfrecord_tools.spool import Fact, accepted_any, read_frame
 
@@ -165,12 +166,13 @@ def write_table(path: Path, header: Sequence[str], rows: Sequence[tuple[str, ...
 
 
 def finish(staging: Path, out: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes dataset.json, gives the records their name, and removes the staging directory."""
+    """Writes dataset.json and the digests, gives the records their name, and removes the staging directory."""
     records = staging / "records"
     for path in records.iterdir():
         if path.name.endswith(".tmp"):
             path.unlink()
-    write_manifest(records, "dataset", manifest)
+    write_manifest(records, "dataset", {**manifest, digests.STATED: digests.FILE})
+    digests.write_digests(records)
     if out.is_dir():
         out.rmdir()
     os.replace(records, out)

@@ -68,6 +68,47 @@ def test_missing_files_are_named(records: Path, name: str):
     assert any(path.name in problem for problem in verify(records))
 
 
+@pytest.mark.parametrize("name", ["dataset.json", "splits.csv", "rejected.csv", "files.csv"])
+def test_a_changed_byte_of_the_manifest_or_a_table_is_found(records: Path, name: str):
+    path = records / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    (problem,) = [problem for problem in verify(records, decode=False) if "sha256 differs" in problem]
+    assert problem.startswith(f"{name}: ") and problem.endswith("or build them again")
+
+
+def test_records_whose_digests_are_gone_or_garbled_do_not_pass(records: Path):
+    digests = records / "records.sha256"
+    text = digests.read_text(encoding="utf-8")
+    digests.write_text(text.replace("splits.csv", "split.csv"), encoding="utf-8")
+    problems = verify(records, decode=False)
+    assert any(problem.startswith("records.sha256: no digest of splits.csv") for problem in problems)
+    assert any(problem.startswith("split.csv: missing, although") for problem in problems)
+    digests.write_text("what a tool left\n" + text, encoding="utf-8")
+    assert any("is no line of digest and file name" in problem for problem in verify(records, decode=False))
+    digests.unlink()
+    assert verify(records, decode=False) == [
+        "records.sha256: missing. Copy it again from where the records were built, or build them again"
+    ]
+
+
+def test_sha256sum_reads_the_digests(records: Path):
+    if shutil.which("sha256sum") is None:
+        pytest.skip("sha256sum of coreutils is not here")
+    done = subprocess.run(["sha256sum", "--check", "--strict", "records.sha256"], cwd=records, capture_output=True)
+    assert done.returncode == 0 and done.stdout.count(b": OK") == 4
+
+
+def test_records_of_an_earlier_release_pass_with_a_caution(records: Path):
+    for name in ("records.sha256", "files.csv"):
+        (records / name).unlink()
+    manifest = json.loads((records / "dataset.json").read_text(encoding="utf-8"))
+    del manifest["digests"]
+    (records / "dataset.json").write_text(json.dumps(manifest), encoding="utf-8")
+    found = run("verify", str(records), "--nodecode")
+    assert found.returncode == 0 and "all is well" in found.stdout
+    assert "caution:" in found.stdout and "written by an earlier release, which kept no digests" in found.stdout
+
+
 def test_extra_and_foreign_files_are_named(records: Path):
     (records / "notes.txt").touch()
     shutil.copy(first_shard(records), records / "train-00099-of-00100.tfrecord")
