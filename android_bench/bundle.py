@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import metadata
+from dr_edge.bundle_files import read as bundle_files
 
 FORMATS = ("tflite", "onnx")
 
@@ -65,12 +66,10 @@ def read_bundle(directory: str | Path, only: Sequence[str] = ()) -> Bundle:
         there.
     """
     directory = Path(directory)
-    manifest = metadata.read_manifest(directory, "bundle")
-    listed = manifest["artifacts"]
-    if not isinstance(listed, dict) or not listed:
-        raise metadata.ManifestError(f"{directory}: metadata.json lists no artifact. Export the bundle again.")
-    accuracy, data = _read_parity(directory)
-    artifacts = [_artifact(directory, key, entry, accuracy) for key, entry in listed.items()]
+    manifest = bundle_files.read_bundle(directory)
+    of_it = "digests" not in manifest or "parity.json" in manifest["files"]  # else somebody put it there
+    accuracy, data = _read_parity(directory) if of_it else ({}, None)
+    artifacts = [_artifact(directory, key, entry, accuracy) for key, entry in manifest["artifacts"].items()]
     if only:
         artifacts = _select(directory, artifacts, only)
     metadata.check_files(directory, {artifact.file: artifact.sha256 for artifact in artifacts})
@@ -84,17 +83,10 @@ def accuracy_metric(accuracies: Sequence[Mapping[str, float]]) -> str | None:
     return next(iter(shared or some), None)
 
 
-def _artifact(directory: Path, key: str, entry: Any, accuracy: Mapping[str, Mapping[str, float]]) -> Artifact:
-    missing = [name for name in ("file", "sha256", "bytes", "variant", "format") if name not in entry]
-    if missing:
-        raise metadata.ManifestError(
-            f"{directory}: artifact {key!r} in metadata.json lacks {', '.join(missing)}. Export the bundle again."
-        )
+def _artifact(
+    directory: Path, key: str, entry: Mapping[str, Any], accuracy: Mapping[str, Mapping[str, float]]
+) -> Artifact:
     name, kind = entry["file"], entry["format"]
-    if Path(name).name != name:
-        raise metadata.ManifestError(
-            f"{directory}: artifact {key!r} names {name!r}, which is not beside metadata.json."
-        )
     if kind not in FORMATS:
         raise metadata.ManifestError(
             f"{directory}: artifact {key!r} has format {kind!r}; known: {', '.join(FORMATS)}. "
@@ -106,7 +98,7 @@ def _artifact(directory: Path, key: str, entry: Any, accuracy: Mapping[str, Mapp
         entry["variant"],
         kind,
         entry["sha256"],
-        int(entry["bytes"]),
+        entry["bytes"],
         accuracy.get(name, {}),
     )
 

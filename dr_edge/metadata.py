@@ -80,27 +80,48 @@ def write_manifest(directory: str | os.PathLike, kind: str, content: Mapping[str
 
 
 def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
-    """Reads and checks the manifest of `kind` in `directory`.
+    """Reads and checks the manifest of `kind` in `directory`; of a bundle, `dr_edge.bundle_files.read` checks more.
 
     Raises:
       ManifestError: missing, not JSON, of another kind or version, or incomplete; says what to do.
     """
+    return parse_manifest(manifest_path(directory, kind), kind, manifest_bytes(directory, kind))
+
+
+def manifest_bytes(directory: str | os.PathLike, kind: str) -> bytes:
+    """Returns the bytes of the manifest of `kind` in `directory`; raises ManifestError where there is none."""
     path = manifest_path(directory, kind)
-    name, version, required = MANIFESTS[kind]
     if not path.parent.is_dir():
         raise ManifestError(
-            f"{path.parent} is no directory. Expected one of the kind {kind!r}, which holds {name}. "
-            f"{_instead_of(path.parent, name)}It is written by: {WRITTEN_BY[kind]}"
+            f"{path.parent} is no directory. Expected one of the kind {kind!r}, which holds {path.name}. "
+            f"{_instead_of(path.parent, path.name)}It is written by: {WRITTEN_BY[kind]}"
         )
     if not path.is_file():
         raise ManifestError(
-            f"{path.parent} holds no {name}: it is unfinished or not a {kind} directory. "
+            f"{path.parent} holds no {path.name}: it is unfinished or not a {kind} directory. "
             "Run the command that writes it again, or point to another directory. "
             f"It is written by: {WRITTEN_BY[kind]}"
         )
+    return path.read_bytes()
+
+
+def parse_manifest(path: Path, kind: str, data: bytes, strict: bool = False) -> dict[str, Any]:
+    """Reads and checks the bytes of a manifest.
+
+    Args:
+      path: where they stand, for messages.
+      kind: a key of MANIFESTS.
+      data: the bytes.
+      strict: refuse NaN, Infinity and a field that stands twice, which are no JSON or may mean two things.
+
+    Raises:
+      ManifestError: not JSON, of another kind or version, or incomplete; says what to do.
+    """
+    _, version, required = MANIFESTS[kind]
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        hooks: dict[str, Any] = {"parse_constant": _no_number, "object_pairs_hook": _once} if strict else {}
+        content = json.loads(data.decode("utf-8-sig"), **hooks)
+    except (ValueError, RecursionError) as err:
         raise ManifestError(f"{path} is not valid JSON ({err}). Write the directory again.") from err
     if not isinstance(content, dict) or content.get("schema") != f"dr_edge.{kind}":
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
@@ -113,6 +134,19 @@ def read_manifest(directory: str | os.PathLike, kind: str) -> dict[str, Any]:
     missing = [key for key in required if key not in content]
     if missing:
         raise ManifestError(f"{path}: {', '.join(missing)} missing. Write the directory again.")
+    return content
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the fields of an object; raises ValueError where one stands twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
     return content
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import metadata, verdict
+from dr_edge.bundle_files.read import read_bundle
 from dr_edge.fundus.appearance import wanted
 from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
 from dr_edge.prediction import disease
@@ -20,7 +21,6 @@ from dr_edge.prediction import disease
 DEFAULT_ARTIFACTS = ("float32", "float16", "static_int8", "qat_int8", "dynamic_int8", "int16x8")
 # For screening a missed disease costs more than a visit too many; the first of these that the bundle states decides.
 DEFAULT_OPERATING_POINTS = ("sensitivity_90", "sensitivity_87", "youden")
-KINDS = ("classification", "multilabel", "segmentation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,13 +134,9 @@ def open_bundle(
       ValueError: the artifact or the operating point is not in it; names those that are.
     """
     directory = Path(directory)
-    manifest = metadata.read_manifest(directory, "bundle")
-    _check_task(directory, manifest)
-    manifest = disease.stated(directory, manifest)
+    manifest = disease.stated(read_bundle(directory))
     entry = _choose(directory, manifest["artifacts"], artifact)
     name, expected = entry["file"], entry["sha256"]
-    if Path(name).name != name:
-        raise metadata.ManifestError(f"{directory}: metadata.json names {name!r}, which is not beside it.")
     path = directory / name
     if not path.is_file():
         raise metadata.ManifestError(f"{path} is missing, although metadata.json lists it. Export the bundle again.")
@@ -156,27 +152,14 @@ def open_bundle(
     quality = DEFAULT_MIN_QUALITY if min_quality is None else min_quality
     if not 0 <= quality <= 1:
         raise ValueError(f"The smallest quality must lie in 0..1. Received: {quality}.")
-    point = deciding_point(directory, manifest.get("operating_points") or [], operating_point)
+    point = deciding_point(directory, manifest.get("operating_points", []), operating_point)
     return Bundle(directory, manifest, name, actual, content, point, quality)
-
-
-def _check_task(directory: Path, manifest: Mapping[str, Any]) -> None:
-    task = manifest["task"]
-    if task.get("kind") not in KINDS or not task.get("class_names"):
-        raise metadata.ManifestError(
-            f"{directory}: metadata.json states the task {task!r}; a kind of {', '.join(KINDS)} and class names are "
-            "needed. Export the bundle again."
-        )
 
 
 def _choose(directory: Path, artifacts: Mapping[str, Any], wanted: str | None) -> Mapping[str, Any]:
     """Returns the manifest's entry of the `.tflite` artifact that `wanted` names."""
     usable = {key: entry for key, entry in artifacts.items() if entry.get("format") == "tflite"}
     known = ", ".join(entry["variant"] for entry in usable.values()) or "none"
-    for entry in usable.values():
-        missing = [key for key in ("file", "sha256", "variant") if key not in entry]
-        if missing:
-            raise metadata.ManifestError(f"{directory}: an artifact in metadata.json lacks {', '.join(missing)}.")
     if wanted is not None:
         for key, entry in usable.items():
             if wanted in (key, entry["variant"], entry["file"]):

@@ -8,35 +8,28 @@ with a caution for whoever reads the answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from dr_edge import metadata
 from dr_edge.data import positive
 
 CHOSEN_FOR = (1,)  # what earlier releases chose thresholds for
 OWN_NAMES = ("referable_dr", "any_dr", "messidor_any_dr", "dr_grade")  # tasks whose class names nobody typed
 
 
-def stated(directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def stated(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a manifest whose classification says which classes are the disease.
 
     Args:
-      directory: of the bundle, for errors.
-      manifest: the content of metadata.json.
+      manifest: the content of metadata.json, checked (`dr_edge.bundle_files`).
 
     Returns:
       The same with task.positive_class, negative_class, positive_index and positive_indices, operating points of that
       disease, and a warning where something had to be assumed.
-
-    Raises:
-      ManifestError: the indices are not some, but not all, of the classes.
     """
     task = manifest["task"]
     if task["kind"] != "classification":
         return dict(manifest)
     if "positive_indices" in task:
-        _check(directory, task)
         return dict(manifest)
     names, label = task["class_names"], str(task.get("name", ""))
     read = positive.guess(names, label)
@@ -55,17 +48,6 @@ def stated(directory: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "artifacts": {key: _told(entry, ill) for key, entry in manifest["artifacts"].items()},
         "warning": " ".join(text for text in warnings if text) or None,
     }
-
-
-def _check(directory: Path, task: Mapping[str, Any]) -> None:
-    """Raises ManifestError where positive_indices are not some, but not all, of the classes."""
-    found = task["positive_indices"]
-    known = range(len(task["class_names"]))
-    if not isinstance(found, list) or any(index not in known for index in found) or len(set(found)) == len(known):
-        raise metadata.ManifestError(
-            f"{directory}: metadata.json says that the classes {found} of {task['class_names']} are the disease. Export"
-            " the bundle again."
-        )
 
 
 def _told(content: Mapping[str, Any], ill: tuple[int, ...]) -> dict[str, Any]:

@@ -53,6 +53,16 @@ class Archive:
             if len(content) <= MOST_MANIFEST:
                 yield name.removesuffix(MANIFEST), content
 
+    def read(self, name: str, limit: int) -> bytes:
+        """Returns the content of a small file; raises DownloadError where it is not there, or has more than `limit`."""
+        if name not in self._files:
+            raise DownloadError(f"{self._url} lacks {name}, which its metadata.json says is there. {_ASK}")
+        with self._files[name]() as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise DownloadError(f"{self._url}: {name} is larger than permitted. {_ASK}")
+        return content
+
     def extract(self, name: str, path: Path, sha256: str, limit: int) -> int:
         """Writes one file; returns its bytes.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -19,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import locks, metadata
+from dr_edge.bundle_files import digests
+from dr_edge.bundle_files.read import checked_manifest
+from dr_edge.bundle_files.schema import DIGESTS
 from dr_edge.progress import Progress
 from dr_edge.remote import address, archive
 from dr_edge.remote.address import MANIFEST, Address
@@ -68,19 +70,9 @@ def cache_directory() -> Path:
 
 
 def wanted_files(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Returns name -> SHA-256 of the files that are kept beside metadata.json.
-
-    Raises:
-      ManifestError: the manifest lists no files, or a name that is none.
-    """
-    files = manifest["files"]
-    if not isinstance(files, dict) or not files:
-        raise metadata.ManifestError(f"{MANIFEST} lists no files. The bundle must be exported again.")
-    for name, sha256 in files.items():
-        odd = set(name) & set("\\:\0") or {"", ".", ".."} & set(name.split("/")) or name == MANIFEST
-        if odd or not isinstance(sha256, str):
-            raise metadata.ManifestError(f"{MANIFEST} lists {name!r}, which is no file of a bundle.")
-    return {name: sha256 for name, sha256 in files.items() if "/" not in name and name not in _LEFT_OUT}
+    """Returns name -> SHA-256 of the files of a checked manifest that are kept beside metadata.json."""
+    files = manifest["files"].items()
+    return {name: sha256 for name, sha256 in files if "/" not in name and name not in _LEFT_OUT}
 
 
 def _checked_directory(directory: Path, sha256: str | None) -> Path:
@@ -103,7 +95,9 @@ def _is_whole(kept: Path, sha256: str) -> bool:
         return False
     try:
         metadata.check_files(kept, {MANIFEST: sha256})
-        metadata.check_files(kept, wanted_files(metadata.read_manifest(kept, "bundle")))
+        manifest, _ = checked_manifest(kept)
+        metadata.check_files(kept, wanted_files(manifest))
+        digests.check_list(kept, manifest, sha256, digests.content(kept))
     except metadata.ManifestError:
         return False
     return True
@@ -145,12 +139,15 @@ def _fetch_files(place: Address, parts: Path, first: Path) -> None:
         )
     os.replace(first, parts / MANIFEST)
     manifest, files = _listed(parts)
-    sizes = {entry.get("file"): int(entry.get("bytes") or 0) for entry in manifest["artifacts"].values()}
+    sizes = {entry["file"]: entry["bytes"] for entry in manifest["artifacts"].values()}
     left = LIMIT
     with Progress(total=sum(sizes.values()), unit="B", unit_scale=True, desc="bundle") as bar:
         for name, sha256 in files.items():
             download(place.file(name), parts / name, left, bar, sha256, name in sizes)
             left -= (parts / name).stat().st_size
+        if "digests" in manifest:
+            download(place.file(DIGESTS), parts / DIGESTS, digests.LIMIT, bar)
+    _check_list(place, parts, manifest)
 
 
 def _unpack(place: Address, parts: Path, first: Path) -> None:
@@ -163,8 +160,12 @@ def _unpack(place: Address, parts: Path, first: Path) -> None:
             folder, content = found[place.sha256]
             metadata.write_bytes(parts / MANIFEST, content)
             left = LIMIT
-            for name, sha256 in _listed(parts)[1].items():
+            manifest, files = _listed(parts)
+            for name, sha256 in files.items():
                 left -= packed.extract(folder + name, parts / name, sha256, left)
+            if "digests" in manifest:
+                metadata.write_bytes(parts / DIGESTS, packed.read(folder + DIGESTS, digests.LIMIT))
+        _check_list(place, parts, manifest)
     finally:
         first.unlink(missing_ok=True)
 
@@ -186,15 +187,25 @@ def _not_in_it(place: Address, first: Path, found: list[str]) -> str:
 def _listed(parts: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the manifest, whose digest was checked, and name -> SHA-256 of the files to fetch."""
     try:
-        manifest = metadata.read_manifest(parts, "bundle")
-        return manifest, wanted_files(manifest)
-    except (metadata.ManifestError, json.JSONDecodeError) as err:
+        manifest, _ = checked_manifest(parts)
+    except metadata.ManifestError as err:
+        raise DownloadError(f"The bundle was fetched and cannot be used: {err}") from err
+    return manifest, wanted_files(manifest)
+
+
+def _check_list(place: Address, parts: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises DownloadError where the bundle.sha256 that came is not that of metadata.json."""
+    try:
+        digests.check_list(parts, manifest, place.sha256, digests.content(parts))
+    except metadata.ManifestError as err:
+        (parts / DIGESTS).unlink(missing_ok=True)
         raise DownloadError(f"The bundle was fetched and cannot be used: {err}") from err
 
 
 def _keep(parts: Path, kept: Path) -> None:
     """Gives a whole bundle its name."""
-    names = {MANIFEST, *_listed(parts)[1]}
+    manifest, files = _listed(parts)
+    names = {MANIFEST, *files, *([DIGESTS] if "digests" in manifest else [])}
     for path in parts.iterdir():  # of an earlier try, when something else lay there
         if path.name not in names:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -113,9 +113,6 @@ def artifact_assets(directory: Path, manifest: Mapping[str, Any]) -> dict[str, P
       ManifestError: one is missing or differs.
     """
     listed = {entry["file"]: entry["sha256"] for entry in manifest["artifacts"].values() if entry["format"] == "tflite"}
-    for name in listed:
-        if Path(name).name != name:
-            raise metadata.ManifestError(f"{directory}: metadata.json names {name!r}, which is not beside it.")
     metadata.check_files(directory, listed)
     return {name: directory / name for name in listed}
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import metadata
+from dr_edge.bundle_files import digests
+from dr_edge.bundle_files.read import read_bundle
+from dr_edge.bundle_files.schema import DIGESTS
 from dr_edge.calibration import store
 from dr_edge.calibration.fit import Fit
 from dr_edge.calibration.store import Basis
@@ -54,7 +57,7 @@ def write_metadata(
     training: Mapping[str, Any],
     report: Mapping[str, Any],
 ) -> None:
-    """Writes metadata.json; every other file of the bundle must stand in `directory` already.
+    """Writes metadata.json and bundle.sha256; every other file of the bundle must stand in `directory` already.
 
     Args:
       directory: of the bundle.
@@ -64,6 +67,9 @@ def write_metadata(
       formats: of which those with a file are listed.
       training: from `training_facts`.
       report: the content of parity.json.
+
+    Raises:
+      ManifestError: what stands there would not be read.
     """
     files = {
         path.relative_to(directory).as_posix(): metadata.sha256_file(path)
@@ -78,6 +84,7 @@ def write_metadata(
         **_tensors(run.image_size, graph),
         "artifacts": _artifacts(directory, files, fit, formats, report),
         "files": files,
+        "digests": DIGESTS,
         "calibration": fit.calibration | {"caution": report["calibration_caution"]},
         "operating_points": fit.operating_points,
         "ood": fit.ood,
@@ -95,6 +102,8 @@ def write_metadata(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     metadata.write_manifest(directory, "bundle", content)
+    digests.write(directory)
+    read_bundle(directory)
 
 
 def _artifacts(

@@ -106,13 +106,13 @@ def bundle_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directory,
         "bundle",
         {
-            "task": {"name": "referable_dr", "kind": "binary", "class_names": ["no", "yes"]},
+            "task": {"name": "referable_dr", "kind": "classification", "class_names": ["no", "yes"]},
             "image_size": IMAGE_SIZE,
             "preprocess": {"method": "crop"},
-            "inputs": [],
-            "outputs": [],
+            "inputs": [{"name": "image", "shape": [1, IMAGE_SIZE, IMAGE_SIZE, 3], "dtype": "uint8"}],
+            "outputs": [{"name": "probabilities", "shape": [1, 2], "dtype": "float32"}],
             "artifacts": artifacts,
-            "files": {},
+            "files": {entry["file"]: entry["sha256"] for entry in artifacts.values()},
         },
     )
     return directory

@@ -54,7 +54,7 @@ def test_an_artifact_that_is_not_asked_for_may_be_missing(copy):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"file": "../model.float32.tflite"}, "not beside metadata.json"),
+        ({"file": "../model.float32.tflite"}, "the name of a file beside metadata.json"),
         ({"format": "mlmodel"}, "format 'mlmodel'"),
         ({"sha256": None}, "lacks sha256"),
     ],

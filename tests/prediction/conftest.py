@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from resealed import reseal
 from stand_in import STAND_IN_SIZE, export
 
 SIDE = STAND_IN_SIZE
@@ -19,8 +20,8 @@ DISC_FROM, CUP_FROM = 130.0, 215.0  # red level from which the segmentation stan
 
 @pytest.fixture(scope="session")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """changed(bundle, path=value ...): a copy whose metadata.json differs, "artifacts.float32~tflite.note" for nested
-    keys ("~": a dot); "*" for all keys that there are.
+    """changed(bundle, {path: value ...}): a copy exported with another metadata.json, "artifacts.float32~tflite.note"
+    for nested keys ("~": a dot); "*" for all keys that there are.
     """
 
     def change(bundle: Path, values: dict[str, Any]) -> Path:
@@ -33,8 +34,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 places = [inner for place in places for inner in (place.values() if key == "*" else [place[key]])]
             for place in places:
                 place[last] = value
-        (copy / "metadata.json").write_text(json.dumps(content))
-        return copy
+        return reseal(copy, content)
 
     return change
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import pytest
+from resealed import reseal
 
 from dr_edge import metadata
 from dr_edge.drawing import overlay
@@ -74,12 +76,11 @@ def test_a_picture_that_is_passed_on_says_it_too(changed, bundle_dir, mask_bundl
         assert stated["caution"] not in caption.headline + caption.detail
 
 
-def test_an_older_bundle_is_read_and_not_known(changed, bundle_dir, photographs):
-    old = changed(bundle_dir, {"verdict": None})
-    path = old / "metadata.json"
-    content = json.loads(path.read_text())
+def test_an_older_bundle_is_read_and_not_known(bundle_dir, photographs, tmp_path):
+    old = shutil.copytree(bundle_dir, tmp_path / "old")
+    content = json.loads((old / "metadata.json").read_text())
     del content["verdict"]
-    path.write_text(json.dumps(content))
+    reseal(old, content)
     said, notes, _ = document(old, photographs)
     assert said["bundle"]["verdict"]["status"] == "unknown" and "Not known how good this model is" in notes
     assert "Not known" not in said["answers"][0]["message"]

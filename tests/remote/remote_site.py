@@ -33,8 +33,11 @@ def manifest(held: dict[str, bytes], **changed: object) -> bytes:
     name = "model.float32.tflite"
     entry = {"file": name, "sha256": digest(held[name]), "bytes": len(held[name]), "variant": "float32"}
     content = {
-        "schema": "dr_edge.bundle", "version": 1, "task": {}, "image_size": 64, "preprocess": {}, "inputs": [],
-        "outputs": [], "artifacts": {"float32.tflite": entry | {"format": "tflite"}},
+        "schema": "dr_edge.bundle", "version": 1, "image_size": 64, "preprocess": {"method": "crop"},
+        "task": {"name": "referable_dr", "kind": "classification", "class_names": ["no", "yes"]},
+        "inputs": [{"name": "image", "shape": [1, 64, 64, 3], "dtype": "uint8"}],
+        "outputs": [{"name": "probabilities", "shape": [1, 2], "dtype": "float32"}],
+        "artifacts": {"float32.tflite": entry | {"format": "tflite"}},
         "files": {name: digest(data) for name, data in held.items()},
     }  # fmt: skip
     return json.dumps(content | changed).encode()

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from remote_site import FILES, KEPT, digest, kept, left, manifest, start
+from remote_site import FILES, KEPT, digest, kept, left, manifest, start, zipped
 
 from dr_edge import locks, metadata
+from dr_edge.bundle_files import digests
+from dr_edge.bundle_files.read import read_bundle
 from dr_edge.remote import bundles, download
 from dr_edge.remote.download import DownloadError
 
@@ -192,3 +194,69 @@ def test_a_second_command_waits_for_the_first_and_fetches_nothing(site, bundle_c
     lock.release()
     out = process.communicate(timeout=30)[0]
     assert process.returncode == 0 and kept(Path(out.strip())) == KEPT
+
+
+PROTECTED = {name: data for name, data in FILES.items() if name != "README.md"}
+
+
+def protected(site, folder="b", listed=None):
+    """Puts a bundle with bundle.sha256 at `folder`; returns the digest of its metadata.json."""
+    content = manifest(PROTECTED, digests="bundle.sha256")
+    sha256 = site.put(folder, PROTECTED, content)
+    lines = [f"{digest(data)}  {name}\n" for name, data in sorted((PROTECTED | {"metadata.json": content}).items())]
+    site.files[f"/{folder}/bundle.sha256"] = "".join(lines).encode() if listed is None else listed
+    return sha256
+
+
+def test_the_list_of_digests_comes_with_the_bundle(site, bundle_cache):
+    sha256 = protected(site)
+    found = bundles.local_directory(f"{site.url}/b/", sha256)
+    assert (found / "bundle.sha256").read_bytes() == site.files["/b/bundle.sha256"]
+    assert read_bundle(found)["digests"] == "bundle.sha256"
+    asked = len(site.asked)
+    assert bundles.local_directory(f"{site.url}/b/", sha256) == found and len(site.asked) == asked
+    (found / "bundle.sha256").unlink()  # what was removed is fetched again
+    assert bundles.local_directory(f"{site.url}/b/", sha256) == found and (found / "bundle.sha256").is_file()
+    packed = zipped({f"x/{name.removeprefix('/b/')}": data for name, data in site.files.items()})
+    shutil.rmtree(bundle_cache)
+    site.files = {"/b.zip": packed}
+    assert read_bundle(bundles.local_directory(f"{site.url}/b.zip", sha256))
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        (b"", "cannot be used: .*line 1 is no line of sha256sum"),
+        (
+            f"{'0' * 64}  metadata.json\n".encode(),
+            r"metadata\.json: sha256 .* differs from 000000000000\.\.\. in bundle",
+        ),
+        (b"x" * (digests.LIMIT + 1), "larger than the 4 MB"),
+        (None, r"bundle\.sha256 could not be fetched: HTTP 404"),
+    ],
+)
+def test_another_list_of_digests_is_refused(site, bundle_cache, listed, said):
+    sha256 = protected(site, listed=listed or b"")
+    if listed is None:
+        del site.files["/b/bundle.sha256"]
+    with pytest.raises(DownloadError, match=said):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    assert left(bundle_cache) == []
+    protected(site)
+    assert read_bundle(bundles.local_directory(f"{site.url}/b/", sha256))
+
+
+def test_an_archive_without_its_list_is_refused(site, bundle_cache):
+    sha256 = protected(site)
+    del site.files["/b/bundle.sha256"]
+    site.files = {"/b.zip": zipped({name.removeprefix("/b/"): data for name, data in site.files.items()})}
+    with pytest.raises(DownloadError, match=r"lacks bundle\.sha256, which its metadata\.json says is there"):
+        bundles.local_directory(f"{site.url}/b.zip", sha256)
+    assert left(bundle_cache) == []
+
+
+def test_a_field_that_makes_no_sense_is_said_before_the_models_are_fetched(site, bundle_cache):
+    sha256 = site.put("b", FILES, manifest(FILES, image_size=0))
+    with pytest.raises(DownloadError, match="cannot be used: .* says image_size = 0; a whole number from 8 to 4096"):
+        bundles.local_directory(f"{site.url}/b/", sha256)
+    assert site.names() == ["/b/metadata.json"]

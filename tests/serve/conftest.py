@@ -20,6 +20,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from resealed import reseal
 
 if TYPE_CHECKING:
     from page_browser import Browser
@@ -88,8 +89,7 @@ def bundle_dir(stand_in_bundle: Path, tmp_path_factory: pytest.TempPathFactory) 
     content = json.loads((out / "metadata.json").read_text())
     for entry in content["artifacts"].values():
         entry["ood"]["threshold"] = 1e6
-    (out / "metadata.json").write_text(json.dumps(content))
-    return out
+    return reseal(out, content)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from page_actions import (
     saved,
 )
 from page_browser import Browser
+from resealed import reseal
 
 pytestmark = pytest.mark.usefixtures("vendored")
 
@@ -111,7 +112,7 @@ def test_an_unusual_photograph_gets_no_answer(start_server, bundle_dir, tmp_path
     content = json.loads((unusual / "metadata.json").read_text())
     for entry in content["artifacts"].values():
         entry["ood"]["threshold"] = 1e-6
-    (unusual / "metadata.json").write_text(json.dumps(content))
+    reseal(unusual, content)
     with start_server(unusual, "--workers=1") as server, opened(browser, server.url) as tab:
         (answer,) = grade(tab, synthetic[0])
         assert answer["status"] == "out_of_distribution" and answer["decision"] is None

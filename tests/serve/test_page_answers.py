@@ -121,7 +121,7 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
         "artifacts": {},
         "verdict": POOR if case["poor"] else POOR | {"status": "better", "title": "Better than guessing"},
     }
-    return disease.stated(Path("bundle"), content) | {"operating_points": [point] if decided else []}
+    return disease.stated(content) | {"operating_points": [point] if decided else []}
 
 
 def python_title(case: dict[str, Any], content: dict[str, Any], answer: Answer) -> str:

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from page_actions import SHOWN, compare, complaints, grade, opened, python_answers
+from resealed import reseal
 
 from dr_edge.data import positive
 
@@ -34,8 +35,7 @@ def reversed_bundle(bundle_dir, synthetic, tmp_path_factory):
         {**point, "threshold": middle} for point in positive.turned(content["operating_points"])
     ]
     content["verdict"] = {"status": "better", "title": "Better than guessing", "text": "", "caution": ""}
-    (out / "metadata.json").write_text(json.dumps(content))
-    return out
+    return reseal(out, content)
 
 
 def test_the_disease_is_never_green(start_server, reversed_bundle, browser, synthetic):

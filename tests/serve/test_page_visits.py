@@ -9,6 +9,7 @@ import httpx
 import pytest
 from page_actions import OFFLINE, SHOWN, grade, opened, python_answers, saved, show_heat
 from page_browser import Browser
+from resealed import reseal
 
 pytestmark = pytest.mark.usefixtures("vendored")
 
@@ -56,7 +57,7 @@ def test_the_heat_map_says_whose_it_is(start_server, bundle_dir, tmp_path, brows
     content = json.loads((other / "metadata.json").read_text())
     for point in content["operating_points"]:  # what is decided is the class that is less likely
         point["threshold"] = 0.0 if unlikely == content["task"]["class_names"][1] else 1.0
-    (other / "metadata.json").write_text(json.dumps(content))
+    reseal(other, content)
     with start_server(other, "--workers=1") as server, opened(browser, server.url) as tab:
         (answer,) = grade(tab, synthetic[0])
         assert answer["decision"]["class_name"] == unlikely

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from page_actions import READY, grade, opened
 from page_browser import Browser
+from resealed import reseal
 
 from dr_edge import demo
 from dr_edge.calibration import store
@@ -158,9 +159,7 @@ def poor_server(start_server, vendored: Path, bundle_dir: Path, tmp_path_factory
     content = json.loads((poor / "metadata.json").read_text())
     for point in content["operating_points"]:
         point["threshold"] = 1.0  # no answer is positive
-    (poor / "metadata.json").write_text(
-        json.dumps(content | {"verdict": POOR, "calibration": content["calibration"] | {"caution": UNUSABLE}})
-    )
+    reseal(poor, content | {"verdict": POOR, "calibration": content["calibration"] | {"caution": UNUSABLE}})
     with start_server(poor, "--workers=1") as running:
         yield running
 

@@ -38,7 +38,7 @@ def test_the_bundle_says_what_it_holds(exported):
     assert content["ood"]["threshold"] > 0 and content["calibration"]["temperature"] > 0
     assert content["artifacts"]["static_int8.tflite"]["minimum_runtime"].startswith("TensorFlow Lite ")
     standing = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert standing == set(content["files"]) | {"metadata.json"}
+    assert standing == set(content["files"]) | {"metadata.json", "bundle.sha256"}
     metadata.check_files(out, content["files"])
 
 

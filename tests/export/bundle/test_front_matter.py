@@ -135,7 +135,8 @@ def test_a_bundle_without_front_matter_is_still_read(exported, tmp_path):
     copy = shutil.copytree(exported[0], tmp_path / "old")
     (copy / "README.md").unlink()
     content = metadata.read_manifest(copy, "bundle")
-    del content["files"]["README.md"], content["training"]["source"]
+    del content["files"]["README.md"], content["training"]["source"], content["digests"]
+    (copy / "bundle.sha256").unlink()
     (copy / "metadata.json").write_text(json.dumps(content))
     (copy / "MODEL_CARD.md").write_text("# Model card\n")
     assert open_bundle(copy).artifact == "model.float32.tflite"
