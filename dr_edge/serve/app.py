@@ -15,6 +15,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
+from dr_edge.bundle_files.schema import DIGESTS
 from dr_edge.prediction.answer import check_label
 from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, Answer
@@ -91,6 +92,7 @@ class Server:
         self._artifacts = assets.artifact_assets(bundle.directory, bundle.manifest)
         self._loaded: dict[str, Asset] = {}
         self._loading = asyncio.Lock()  # forty clients at the same time must not each read the file
+        self.stated = assets.stated_assets(bundle.directory)
         self.manifest = self._manifest()
         self.metrics.watch("workers", "Workers that are alive.", lambda: self.pool.ready)
         self.metrics.watch("uploads", "Uploads that wait or are graded.", lambda: self.gate.admitted)
@@ -106,6 +108,7 @@ class Server:
             "operating_point": None if point is None else point.name,
             "max_upload_bytes": self.settings.max_upload_bytes,
             "max_pixels": self.settings.max_pixels,
+            "digests": DIGESTS in self.stated,
         }
         content = json.dumps(
             {**self.bundle.manifest, "verdict": dict(self.bundle.verdict), "serve": serve}, allow_nan=False
@@ -206,6 +209,18 @@ def _add_api(app: FastAPI, server: Server) -> None:
     @app.get("/v1/bundle", summary="metadata.json of the bundle", operation_id="bundle")
     async def bundle(request: Request) -> Response:
         return assets.respond(request, server.manifest)
+
+    @app.head("/v1/bundle/{name}", include_in_schema=False)
+    @app.get(
+        "/v1/bundle/{name}",
+        summary="metadata.json and bundle.sha256, byte for byte",
+        operation_id="bundle_file",
+        responses={404: {"description": "no such file, as bundle.sha256 of a bundle of an earlier release"}},
+    )
+    async def bundle_file(request: Request, name: str) -> Response:
+        if name not in server.stated:
+            raise RequestError(404, "not found", f"It hands out: {', '.join(server.stated)}.")
+        return assets.respond(request, server.stated[name])
 
     @app.head("/v1/model/{name}", include_in_schema=False)
     @app.get(

@@ -18,6 +18,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dr_edge import metadata
+from dr_edge.bundle_files.digests import MANIFEST
+from dr_edge.bundle_files.schema import DIGESTS
 from dr_edge.serve.errors import RequestError
 
 STATIC = Path(__file__).parent / "static"
@@ -33,6 +35,7 @@ TYPES = {
     ".png": "image/png",
     ".ico": "image/x-icon",
     ".txt": "text/plain; charset=utf-8",
+    ".sha256": "text/plain; charset=utf-8",
     ".tflite": "application/octet-stream",
 }
 SQUEEZED = (".html", ".css", ".js", ".mjs", ".json", ".wasm", ".webmanifest", ".svg", ".txt")
@@ -115,6 +118,12 @@ def artifact_assets(directory: Path, manifest: Mapping[str, Any]) -> dict[str, P
     listed = {entry["file"]: entry["sha256"] for entry in manifest["artifacts"].values() if entry["format"] == "tflite"}
     metadata.check_files(directory, listed)
     return {name: directory / name for name in listed}
+
+
+def stated_assets(directory: Path) -> dict[str, Asset]:
+    """Returns name -> file of what a bundle says of itself, for those who compare it: metadata.json, bundle.sha256."""
+    paths = [directory / MANIFEST, directory / DIGESTS]
+    return {path.name: load_asset(path) for path in paths if path.is_file()}
 
 
 class Piecewise(Response):

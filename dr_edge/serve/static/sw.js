@@ -16,18 +16,21 @@ const MODEL = address.searchParams.get('model');
 const [HEAVY_CACHE, LIGHT_CACHES] = [`heavy:${BUNDLE}`, `light:${BUNDLE}:`];
 const COMPLETE = '/complete'; // is put last into a generation
 const PIN = '/pin/'; // with the id of a page or worker: which generation it began with
+const DIGESTS = address.searchParams.has('digests'); // a bundle of an earlier release has none
 const WASM = '/static/vendor/litert/wasm/';
 const NETWORK_WAIT = 4000; // ms; then what is kept is shown
 
 const LIGHT = [
   '/',
   '/v1/bundle',
+  ...(DIGESTS ? ['/v1/bundle/metadata.json', '/v1/bundle/bundle.sha256'] : []),
   '/manifest.webmanifest',
   '/static/style.css',
   ...['icon.svg', 'icon-192.png', 'icon-512.png', 'icon-maskable-512.png'].map((name) => `/static/icons/${name}`),
   ...[
     'page',
     'card',
+    'digests',
     'elements',
     'engines',
     'server_engine',

@@ -1,6 +1,7 @@
 // The page: takes photographs, asks this browser (or, with the user's consent, the server), shows the answers.
 
 import {card} from './card.js';
+import {exportedManifest} from './digests.js';
 import {make} from './elements.js';
 import {BrowserEngine} from './engines.js';
 import {keepOffline} from './offline.js';
@@ -16,7 +17,7 @@ async function start() {
   try {
     const response = await fetch('/v1/bundle');
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    state.manifest = await response.json();
+    state.manifest = await exportedManifest(await response.json());
   } catch (error) {
     say('failed', `The model's description cannot be loaded: ${error.message}. Reload the page.`);
     return;
