@@ -19,7 +19,10 @@ from dr_edge.subcommands import SUBCOMMANDS
 OURS = ("dr_edge", "tfrecord_tools", "export", "android_bench")
 FOREIGN = ("hatchling", "pytest", "venv", "pip", "ruff", "mypy", "mkdocs", "build")
 # Programs of the system, whose own manual is right about them.
-SYSTEM = ("adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git", "mkdir", "test")
+SYSTEM = (
+    "adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git", "mkdir", "test", "sha256sum", "openssl",
+    "chmod",
+)  # fmt: skip
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 # Flags that the documents name of other programs.
