@@ -6,7 +6,7 @@
 
 Leaves in BUNDLE: model.<variant>.tflite and .onnx (one file takes the square photograph and gives probabilities, heat
 map and out-of-distribution distance), parity.json and parity.html (each artifact against Keras on the test split),
-metadata.json (inputs, outputs, thresholds, sha256), MODEL_CARD.md (and README.md, the same, which a hub shows),
+metadata.json (inputs, outputs, thresholds, sha256), MODEL_CARD.md (twice: under the name that a hub shows, too),
 labels.txt, test_vectors/ and triton/. With --records=OTHER integer formats are calibrated and artifacts compared on
 OTHER; temperature, thresholds and what the bundle says of its training stay those of the run. Exit status 1 and no
 bundle where the deployable graph or an artifact differs from the trained model by more than permitted

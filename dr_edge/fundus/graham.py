@@ -110,7 +110,7 @@ def graham_normalise(
     if pool > 1:
         average = cv2.resize(average, (size, size), interpolation=cv2.INTER_LINEAR)
         inside = cv2.resize(inside, (size, size), interpolation=cv2.INTER_LINEAR)
-    out = np.empty_like(crop)
+    out = np.empty((size, size, 3), np.uint8)
     for top in range(0, size, _STRIP):  # fresh pages for the whole picture cost more than the sums
         rows = slice(top, top + _STRIP)
         detail = cv2.subtract(crop[rows], average[rows], dtype=cv2.CV_32F)

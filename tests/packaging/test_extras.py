@@ -194,7 +194,7 @@ def test_every_import_is_declared():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            for module in {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - set(TOP):
+            for module in {full.partition(".")[0] for full in names} - set(sys.stdlib_module_names) - set(TOP):
                 if module not in extras.PACKAGES and not {name(one) for one in provided.get(module, [module])} & BASE:
                     undeclared.add(f"{module} in {path.relative_to(REPOSITORY)}")
     assert not undeclared

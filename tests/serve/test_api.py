@@ -132,7 +132,8 @@ def test_what_is_no_http_is_refused(server, line):
                 received += data
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ") and b"content-type: text/plain" in head
-    assert b"connection: close" in head and b"server:" not in head and b"Invalid HTTP request received." in body
+    fields = head.lower()
+    assert b"connection: close" in fields and b"server:" not in fields and b"Invalid HTTP request received." in body
 
 
 def test_the_documentation_needs_no_network_and_no_script(server):
