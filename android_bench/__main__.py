@@ -48,6 +48,11 @@ _BUNDLE_SHA256 = flags.DEFINE_string(
     "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
     "fetched once.",
 )
+_REQUIRE_SIGNATURE = flags.DEFINE_string(
+    "require_signature",
+    None,
+    "PEM file of a public key: a bundle that was not signed with its private key (export --sign) is refused.",
+)
 _TARGET = flags.DEFINE_enum("target", None, ["adb", "host"], "Where to measure: a connected phone, or this computer.")
 _OUT = flags.DEFINE_string("out", None, "The report directory to write; must not exist, or be empty.")
 _ARTIFACTS = flags.DEFINE_list("artifacts", [], "Artifacts to measure, by key, file or variant. Default: all.")
@@ -98,8 +103,8 @@ _ADB_ONLY = (
     "adb", "serial", "tool", "tool_sha256", "tool_flags", "tool_files", "op_profile", "cooldown_secs", "pause_secs",
 )  # fmt: skip
 _ALL = (
-    *_ADB_ONLY, "bundle", "bundle_sha256", "target", "out", "artifacts", "threads", "delegates", "core_masks",
-    "sessions", "runs", "min_secs", "warmup_runs", "warmup_secs", "sustained", "timeout_secs",
+    *_ADB_ONLY, "bundle", "bundle_sha256", "require_signature", "target", "out", "artifacts", "threads", "delegates",
+    "core_masks", "sessions", "runs", "min_secs", "warmup_runs", "warmup_secs", "sustained", "timeout_secs",
 )  # fmt: skip
 
 
@@ -129,7 +134,9 @@ def _measure(argv: Sequence[str]) -> int:
         raise ValueError(f"--threads takes whole numbers, as 1,4. Received {','.join(threads)}.")
     from dr_edge.remote import bundles
 
-    bundle = read_bundle(bundles.local_directory(_BUNDLE.value, _BUNDLE_SHA256.value), _ARTIFACTS.value)
+    key = _REQUIRE_SIGNATURE.value
+    directory = bundles.local_directory(_BUNDLE.value, _BUNDLE_SHA256.value, key)
+    bundle = read_bundle(directory, _ARTIFACTS.value, key)
     cells = matrix.build(bundle.artifacts, [int(count) for count in threads], _DELEGATES.value, _MASKS.value or [""])
     if said := extras.sentence("plots", "Drawing them"):
         logging.warning("The report will have no plots. %s", said)

@@ -54,19 +54,20 @@ class Bundle:
     accuracy_data: str | None
 
 
-def read_bundle(directory: str | Path, only: Sequence[str] = ()) -> Bundle:
+def read_bundle(directory: str | Path, only: Sequence[str] = (), require_signature: str | None = None) -> Bundle:
     """Reads and checks the bundle in `directory`.
 
     Args:
       directory: holds metadata.json and the artifacts it lists; parity.json where accuracy is known.
       only: keys, files or variants to keep; empty keeps all.
+      require_signature: PEM file of the public key that must have signed the bundle; None: none.
 
     Raises:
-      ValueError: no bundle, a file is missing or its SHA-256 differs, or `only` names something that is not
-        there.
+      ValueError: no bundle, a file is missing or its SHA-256 differs, the key did not sign it, or `only` names
+        something that is not there.
     """
     directory = Path(directory)
-    manifest = bundle_files.read_bundle(directory)
+    manifest = bundle_files.read_bundle(directory, require_signature)
     of_it = "digests" not in manifest or "parity.json" in manifest["files"]  # else somebody put it there
     accuracy, data = _read_parity(directory) if of_it else ({}, None)
     artifacts = [_artifact(directory, key, entry, accuracy) for key, entry in manifest["artifacts"].items()]

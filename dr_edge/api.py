@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     Photograph = str | os.PathLike | bytes | np.ndarray
 
 BYTES = (bytes, bytearray, memoryview)
-_ARGUMENTS = {"--bundle": "directory", "--bundle_sha256": "bundle_sha256"}  # flag -> argument of open_bundle
-_FLAG = re.compile(r"--bundle(_sha256)?\b")
+_ARGUMENTS = {  # flag -> argument of open_bundle
+    "--bundle": "directory",
+    "--bundle_sha256": "bundle_sha256",
+    "--require_signature": "require_signature",
+}
+_FLAG = re.compile(r"--(?:bundle(?:_sha256)?|require_signature)\b")
 
 
 class OpenedBundle:
@@ -106,6 +110,7 @@ def open_bundle(
     min_quality: float | None = None,
     threads: int = 1,
     bundle_sha256: str | None = None,
+    require_signature: str | os.PathLike | None = None,
 ) -> OpenedBundle:
     """Opens a bundle to answer photographs with. Imports LiteRT and OpenCV, no TensorFlow.
 
@@ -116,9 +121,12 @@ def open_bundle(
       min_quality: photographs below it (0..1) are not graded; None: 0.2.
       threads: of the model's arithmetic.
       bundle_sha256: SHA-256 of the bundle's metadata.json; needed with an address.
+      require_signature: PEM file of the public key that must have signed the bundle (`dr-edge export --sign`); needs
+        the extra `sign`.
 
     Raises:
-      ManifestError: no bundle, an incomplete one, or files that were changed (a ValueError).
+      ManifestError: no bundle, an incomplete one, files that were changed, or not signed with that key (a ValueError).
+      ImportError: the extra `sign` is needed and not installed.
       DownloadError: it could not be fetched (a RuntimeError).
       ValueError: an address without its digest, an artifact or operating point that the bundle does not have, or an
         artifact that LiteRT cannot read.
@@ -128,8 +136,9 @@ def open_bundle(
     from dr_edge.remote import bundles
 
     with _naming_arguments():
-        place = bundles.local_directory(os.fsdecode(directory), bundle_sha256)
-    return OpenedBundle(Predictor(bundle.open_bundle(place, artifact, operating_point, min_quality), threads))
+        place = bundles.local_directory(os.fsdecode(directory), bundle_sha256, require_signature)
+        opened = bundle.open_bundle(place, artifact, operating_point, min_quality, require_signature)
+    return OpenedBundle(Predictor(opened, threads))
 
 
 def read_records(
@@ -196,8 +205,11 @@ def _naming_arguments() -> Iterator[None]:
     """Has errors that are worded for commands name the arguments of `open_bundle` where they name flags."""
     try:
         yield
-    except (ValueError, RuntimeError) as err:
-        err.args = (_FLAG.sub(lambda found: _ARGUMENTS[found[0]], str(err)),)
+    except (ValueError, RuntimeError, ImportError) as err:
+        said = _FLAG.sub(lambda found: _ARGUMENTS[found[0]], str(err))
+        err.args = (said,)
+        if isinstance(err, ImportError):
+            err.msg = said
         raise
 
 

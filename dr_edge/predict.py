@@ -37,6 +37,11 @@ flags.DEFINE_string(
     "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
     "fetched once.",
 )
+flags.DEFINE_string(
+    "require_signature",
+    None,
+    "PEM file of a public key: a bundle that was not signed with its private key (export --sign) is refused.",
+)
 flags.DEFINE_string("overlay", None, "Directory for pictures; must not exist or be empty.")
 flags.DEFINE_enum(
     "heatmaps",
@@ -59,9 +64,11 @@ def main(argv: list[str]) -> int:
     from dr_edge.prediction import bundle, flow
     from dr_edge.remote import bundles
 
-    directory = bundles.local_directory(FLAGS.bundle, FLAGS.bundle_sha256)
+    directory = bundles.local_directory(FLAGS.bundle, FLAGS.bundle_sha256, FLAGS.require_signature)
     try:
-        opened = bundle.open_bundle(directory, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
+        opened = bundle.open_bundle(
+            directory, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality, FLAGS.require_signature
+        )
         failed = flow.predict_files(
             opened, argv[1:], sys.stdout, FLAGS.overlay, FLAGS.threads, sys.stderr, FLAGS.heatmaps
         )

@@ -7,8 +7,9 @@
 Leaves in BUNDLE: model.<variant>.tflite and .onnx (one file takes the square photograph and gives probabilities, heat
 map and out-of-distribution distance), parity.json and parity.html (each artifact against Keras on the test split),
 metadata.json (inputs, outputs, thresholds, sha256), MODEL_CARD.md (twice: under the name that a hub shows, too),
-labels.txt, test_vectors/ and triton/. With --records=OTHER integer formats are calibrated and artifacts compared on
-OTHER; temperature, thresholds and what the bundle says of its training stay those of the run. Exit status 1 and no
+labels.txt, test_vectors/, triton/, and bundle.sha256 over all of them (sha256sum -c); with --sign=KEY also
+bundle.sha256.sig, the signature over that. With --records=OTHER integer formats are calibrated and artifacts compared
+on OTHER; temperature, thresholds and what the bundle says of its training stay those of the run. Exit status 1 and no
 bundle where the deployable graph or an artifact differs from the trained model by more than permitted
 (max_graph_auc_drop, max_auc_drop, max_probability_difference and others in export/settings.py).
 """
@@ -32,6 +33,11 @@ flags.DEFINE_list("formats", [], "Formats of export/formats.py, or all; the defa
 flags.DEFINE_string(
     "records", None, "Records for the ranges of integer formats and for parity; the run's own if not given."
 )
+flags.DEFINE_string(
+    "sign",
+    None,
+    "PEM file of an Ed25519 private key without a password, with which the bundle is signed.",
+)
 flags.DEFINE_multi_string("gin_file", [], "Gin file with bindings of export.settings; may be repeated.")
 flags.DEFINE_multi_string("gin_param", [], "One gin binding, for example 'export.settings.threads = 2'.")
 flags.DEFINE_multi_string("gin_import", [], gin_imports.HELP)
@@ -53,7 +59,7 @@ def main(argv: list[str]) -> int:
         gin_imports.allow(FLAGS.gin_import)
         config.parse(FLAGS.gin_file, FLAGS.gin_param)
         asked = config.bound()  # fine-tuning adds the run's own bindings, of which it uses a part
-        report = write.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records)
+        report = write.export_run(FLAGS.run_dir, FLAGS.out, FLAGS.formats, FLAGS.records, sign=FLAGS.sign)
     except write.ParityFailure as err:
         print(summary(err.report))
         raise command.Failure(str(err)) from err
@@ -63,6 +69,8 @@ def main(argv: list[str]) -> int:
     print(f"bundle: {FLAGS.out}")
     digest = metadata.sha256_file(metadata.manifest_path(FLAGS.out, "bundle"))
     print(f"bundle_sha256: {digest} (state it where you publish the bundle: who fetches it needs it)")
+    if FLAGS.sign is not None:
+        print("signed: --require_signature=PUBLIC_KEY of predict, serve and bench checks it")
     print(next_steps(FLAGS.out))
     return 0
 

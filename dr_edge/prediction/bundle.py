@@ -119,6 +119,7 @@ def open_bundle(
     artifact: str | None = None,
     operating_point: str | None = None,
     min_quality: float | None = None,
+    require_signature: str | os.PathLike | None = None,
 ) -> Bundle:
     """Opens the bundle in `directory`.
 
@@ -128,13 +129,15 @@ def open_bundle(
         of DEFAULT_ARTIFACTS.
       operating_point: name of one of the manifest's; None for the first that there is of DEFAULT_OPERATING_POINTS.
       min_quality: 0..1; None for DEFAULT_MIN_QUALITY.
+      require_signature: PEM file of the public key that must have signed the bundle; None: none.
 
     Raises:
-      ManifestError: no bundle, an incomplete one, or a file that is not the one that was exported.
+      ManifestError: no bundle, an incomplete one, a file that is not the one that was exported, a field of
+        metadata.json that makes no sense, or a bundle that this key did not sign.
       ValueError: the artifact or the operating point is not in it; names those that are.
     """
     directory = Path(directory)
-    manifest = disease.stated(read_bundle(directory))
+    manifest = disease.stated(read_bundle(directory, require_signature))
     entry = _choose(directory, manifest["artifacts"], artifact)
     name, expected = entry["file"], entry["sha256"]
     path = directory / name

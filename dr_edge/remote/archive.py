@@ -56,7 +56,7 @@ class Archive:
     def read(self, name: str, limit: int) -> bytes:
         """Returns the content of a small file; raises DownloadError where it is not there, or has more than `limit`."""
         if name not in self._files:
-            raise DownloadError(f"{self._url} lacks {name}, which its metadata.json says is there. {_ASK}")
+            raise DownloadError(f"{self._url} lacks {name}. {_ASK}")
         with self._files[name]() as file:
             content = file.read(limit + 1)
         if len(content) > limit:

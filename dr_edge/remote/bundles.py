@@ -21,24 +21,28 @@ from dr_edge import locks, metadata
 from dr_edge.bundle_files import digests
 from dr_edge.bundle_files.read import checked_manifest
 from dr_edge.bundle_files.schema import DIGESTS
+from dr_edge.bundle_files.signature import SIGNATURE, public_key
 from dr_edge.progress import Progress
 from dr_edge.remote import address, archive
 from dr_edge.remote.address import MANIFEST, Address
 from dr_edge.remote.download import DownloadError, download
 
 LIMIT = 4 << 30  # bytes of a bundle; those of the largest network here come to a quarter of it
+SIGNATURE_LIMIT = 1 << 20  # bytes; whoever checks it says what is none
 _LEFT_OUT = ("README.md",)
 
 
-def local_directory(bundle: str, sha256: str | None = None) -> Path:
+def local_directory(bundle: str, sha256: str | None = None, require_signature: str | os.PathLike | None = None) -> Path:
     """Returns the directory of a bundle; one at an address is fetched where it is not here yet.
 
     Args:
       bundle: a directory, or an address as `remote.address` reads them.
       sha256: of the bundle's metadata.json, 64 hexadecimal digits; needed with an address, checked with a directory.
+      require_signature: PEM file of the public key that must have signed it: the signature is fetched, too, and checked
+        by whoever reads the bundle; None: none.
 
     Raises:
-      ValueError: an address without its digest, or one that is not read here.
+      ValueError: an address without its digest, or one that is not read here, or a key that cannot be used.
       ManifestError: the directory's metadata.json has another digest.
       DownloadError: the bundle could not be fetched, or is not the one that the digest is of.
       KeyboardInterrupt: Ctrl-C; says that the same command goes on from there.
@@ -46,16 +50,19 @@ def local_directory(bundle: str, sha256: str | None = None) -> Path:
     if not address.is_address(bundle):
         return _checked_directory(Path(bundle), sha256)
     place = address.parse(bundle, sha256)
+    signed = require_signature is not None
+    if require_signature is not None:
+        public_key(require_signature)  # before anything is fetched
     kept = cache_directory() / place.sha256
-    if _is_whole(kept, place.sha256):
+    if _is_whole(kept, place.sha256, signed):
         return kept
     try:
         with _alone(kept) as parts:
-            if not _is_whole(kept, place.sha256):  # another command may have fetched it meanwhile
-                if kept.exists():
+            if not _is_whole(kept, place.sha256, signed):  # another command may have fetched it meanwhile
+                if kept.exists() and not _is_whole(kept, place.sha256):
                     logging.getLogger(__name__).warning("%s was changed: the bundle is fetched again.", kept)
                 parts.mkdir(exist_ok=True)
-                _fetch(place, parts)
+                _fetch(place, parts, signed)
                 _keep(parts, kept)
     except KeyboardInterrupt as stop:
         said = f"Interrupted while {place.given} was fetched. The same command goes on from there."
@@ -89,9 +96,9 @@ def _checked_directory(directory: Path, sha256: str | None) -> Path:
     return directory
 
 
-def _is_whole(kept: Path, sha256: str) -> bool:
-    """Tells whether a bundle is kept, every byte of it."""
-    if not kept.is_dir():
+def _is_whole(kept: Path, sha256: str, signed: bool = False) -> bool:
+    """Tells whether a bundle is kept, every byte of it, and a signature where it must be `signed`."""
+    if not kept.is_dir() or (signed and not (kept / SIGNATURE).is_file()):
         return False
     try:
         metadata.check_files(kept, {MANIFEST: sha256})
@@ -111,7 +118,7 @@ def _alone(kept: Path) -> Iterator[Path]:
         yield kept.with_name(f".{kept.name}{mark}.part")
 
 
-def _fetch(place: Address, parts: Path) -> None:
+def _fetch(place: Address, parts: Path, signed: bool) -> None:
     """Fetches the files of a bundle into `parts`, where those of an interrupted call may stand."""
     first = parts / ".first"
     with Progress(total=None, unit="B", unit_scale=True, desc="bundle", delay=1.0) as bar:
@@ -119,16 +126,16 @@ def _fetch(place: Address, parts: Path) -> None:
     with first.open("rb") as file:
         start = file.read(512).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start[:1] == b"{":
-        _fetch_files(place, parts, first)
+        _fetch_files(place, parts, first, signed)
     elif start[:1] == b"<":
         raise DownloadError(
             f"{place.url} is a web page, and no bundle. Give the address of metadata.json or of an archive itself."
         )
     else:
-        _unpack(place, parts, first)
+        _unpack(place, parts, first, signed)
 
 
-def _fetch_files(place: Address, parts: Path, first: Path) -> None:
+def _fetch_files(place: Address, parts: Path, first: Path, signed: bool) -> None:
     """Fetches what lies beside a metadata.json, which came as `first`."""
     actual = metadata.sha256_file(first)
     if actual != place.sha256:
@@ -147,10 +154,12 @@ def _fetch_files(place: Address, parts: Path, first: Path) -> None:
             left -= (parts / name).stat().st_size
         if "digests" in manifest:
             download(place.file(DIGESTS), parts / DIGESTS, digests.LIMIT, bar)
+        if signed:
+            download(place.file(SIGNATURE), parts / SIGNATURE, SIGNATURE_LIMIT, bar)
     _check_list(place, parts, manifest)
 
 
-def _unpack(place: Address, parts: Path, first: Path) -> None:
+def _unpack(place: Address, parts: Path, first: Path, signed: bool) -> None:
     """Takes the bundle with the digest out of an archive, which came as `first`."""
     try:
         with archive.opened(first, place.url, LIMIT) as packed:
@@ -165,6 +174,8 @@ def _unpack(place: Address, parts: Path, first: Path) -> None:
                 left -= packed.extract(folder + name, parts / name, sha256, left)
             if "digests" in manifest:
                 metadata.write_bytes(parts / DIGESTS, packed.read(folder + DIGESTS, digests.LIMIT))
+            if signed:
+                metadata.write_bytes(parts / SIGNATURE, packed.read(folder + SIGNATURE, SIGNATURE_LIMIT))
         _check_list(place, parts, manifest)
     finally:
         first.unlink(missing_ok=True)
@@ -205,7 +216,7 @@ def _check_list(place: Address, parts: Path, manifest: Mapping[str, Any]) -> Non
 def _keep(parts: Path, kept: Path) -> None:
     """Gives a whole bundle its name."""
     manifest, files = _listed(parts)
-    names = {MANIFEST, *files, *([DIGESTS] if "digests" in manifest else [])}
+    names = {MANIFEST, SIGNATURE, *files, *([DIGESTS] if "digests" in manifest else [])}
     for path in parts.iterdir():  # of an earlier try, when something else lay there
         if path.name not in names:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -32,6 +32,11 @@ flags.DEFINE_string(
     "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
     "fetched once.",
 )
+flags.DEFINE_string(
+    "require_signature",
+    None,
+    "PEM file of a public key: a bundle that was not signed with its private key (export --sign) is refused.",
+)
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network that this computer is in.")
 flags.DEFINE_integer("port", 8000, "Port to listen on.", 0, 65535)
 flags.DEFINE_string(
@@ -81,8 +86,8 @@ def main(argv: list[str]) -> int:
         allowed_hosts=startup.allowed_hosts(FLAGS.host, FLAGS.allowed_hosts),
     )
     listening = startup.listen(FLAGS.host, FLAGS.port)
-    directory = bundles.local_directory(FLAGS.bundle, FLAGS.bundle_sha256)
-    bundle = open_bundle(directory, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality)
+    directory = bundles.local_directory(FLAGS.bundle, FLAGS.bundle_sha256, FLAGS.require_signature)
+    bundle = open_bundle(directory, FLAGS.artifact, FLAGS.operating_point, FLAGS.min_quality, FLAGS.require_signature)
     Model(bundle)  # what LiteRT cannot read is said here, and not by each worker
     application = create_app(bundle, settings)
     config = startup.uvicorn_config(application, settings, FLAGS.tls_certificate, FLAGS.tls_key)

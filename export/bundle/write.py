@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge import metadata
+from dr_edge.bundle_files import signature
 from export.bundle import front_matter, model_card, test_vectors, triton
 from export.bundle.artifacts import Converted, Prepared, convert, prepare
 from export.bundle.compare import Compared, compare
@@ -46,6 +47,7 @@ def export_run(
     formats: Sequence[str] = (),
     records: str | os.PathLike | None = None,
     settings: Settings | None = None,
+    sign: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Exports a finished run to a bundle directory.
 
@@ -57,6 +59,7 @@ def export_run(
         is; None for the one that the run was trained on. What is fitted to the run stays that of its own records, also
         where these are gone (`calibration.store.basis`).
       settings: None for those that gin binds.
+      sign: PEM file of the Ed25519 private key that signs the bundle; None: it is not signed.
 
     Returns:
       The content of parity.json.
@@ -65,19 +68,22 @@ def export_run(
       FileExistsError: `out` holds something.
       ParityFailure: a limit is passed; says what helps, and nothing is left at `out`.
       FloatingPointError: an output is not finite.
-      RuntimeError: qat_int8 is wanted and its extra is not installed.
-      ValueError: bad input.
+      RuntimeError: qat_int8 or a signature is wanted and its extra is not installed.
+      ValueError: bad input, such as a key that cannot sign.
     """
     settings = settings or Settings()
     wanted = parse_formats(formats)
     if any(fmt.name == "qat_int8" for fmt in wanted):
         finetune.check_installed()  # before minutes of work
+    key = None if sign is None else signature.signing_key(sign)
     with measure.whole_float32(), metadata.staged_directory(out) as directory:
         prepared = prepare(run_dir, records, settings)
         converted = convert(prepared, wanted, directory, settings)
         compared = compare(prepared, converted, directory, settings)
         _check_limits(compared.report, wanted, settings)
         _write(prepared, converted, compared, directory, settings)
+        if key is not None:
+            signature.sign(directory, key)
     return compared.report
 
 

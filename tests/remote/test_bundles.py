@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from remote_site import FILES, KEPT, digest, kept, left, manifest, start, zipped
 
 from dr_edge import locks, metadata
@@ -250,7 +252,7 @@ def test_an_archive_without_its_list_is_refused(site, bundle_cache):
     sha256 = protected(site)
     del site.files["/b/bundle.sha256"]
     site.files = {"/b.zip": zipped({name.removeprefix("/b/"): data for name, data in site.files.items()})}
-    with pytest.raises(DownloadError, match=r"lacks bundle\.sha256, which its metadata\.json says is there"):
+    with pytest.raises(DownloadError, match=r"lacks bundle\.sha256\. Ask"):
         bundles.local_directory(f"{site.url}/b.zip", sha256)
     assert left(bundle_cache) == []
 
@@ -260,3 +262,27 @@ def test_a_field_that_makes_no_sense_is_said_before_the_models_are_fetched(site,
     with pytest.raises(DownloadError, match="cannot be used: .* says image_size = 0; a whole number from 8 to 4096"):
         bundles.local_directory(f"{site.url}/b/", sha256)
     assert site.names() == ["/b/metadata.json"]
+
+
+def test_a_signature_is_fetched_where_one_is_required(site, bundle_cache, tmp_path):
+    """A kept bundle without it is fetched again; one that has none is refused before it is used."""
+    private = Ed25519PrivateKey.generate()
+    key = tmp_path / "public_key.pem"
+    key.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    sha256 = protected(site)
+    assert not (bundles.local_directory(f"{site.url}/b/", sha256) / "bundle.sha256.sig").exists()
+    with pytest.raises(DownloadError, match=r"bundle\.sha256\.sig could not be fetched: HTTP 404"):
+        bundles.local_directory(f"{site.url}/b/", sha256, key)
+    site.files["/b/bundle.sha256.sig"] = private.sign(site.files["/b/bundle.sha256"])
+    found = bundles.local_directory(f"{site.url}/b/", sha256, key)
+    assert read_bundle(found, key) and bundles.local_directory(f"{site.url}/b/", sha256) == found
+    asked = len(site.asked)
+    assert bundles.local_directory(f"{site.url}/b/", sha256, key) == found and len(site.asked) == asked
+    shutil.rmtree(bundle_cache)
+    site.files["/b.zip"] = zipped({f"x/{name[3:]}": data for name, data in site.files.items()})
+    assert read_bundle(bundles.local_directory(f"{site.url}/b.zip", sha256, key), key)
+    key.write_text("no key")
+    asked = len(site.asked)
+    with pytest.raises(ValueError, match="holds no PEM"):
+        bundles.local_directory(f"{site.url}/c/", sha256, key)
+    assert len(site.asked) == asked  # what is wrong here is said before anything is fetched
