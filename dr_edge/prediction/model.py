@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from dr_edge.native_output import held_back
@@ -64,11 +67,20 @@ class Model:
         """Returns the name of the input; raises where signature and metadata.json differ."""
         inputs, outputs = self._runner.get_input_details(), self._runner.get_output_details()
         expected = (1, self._side, self._side, 3)
-        stated = sorted(row["name"] for row in bundle.manifest["outputs"])
-        taken = {name: (tuple(row["shape"].tolist()), np.dtype(row["dtype"]).name) for name, row in inputs.items()}
-        if list(taken.values()) != [(expected, "uint8")] or sorted(outputs) != stated:
+        stated = {row["name"]: (tuple(row["shape"]), row["dtype"]) for row in bundle.manifest["outputs"]}
+        taken, given = _tensors(inputs), _tensors(outputs)
+        if list(taken.values()) != [(expected, "uint8")] or given != stated:
             raise ValueError(
-                f"{bundle.directory / bundle.artifact} takes {taken} and gives {sorted(outputs)}; metadata.json states "
-                f"{expected} uint8 and {stated}. Export the bundle again."
+                f"{bundle.directory / bundle.artifact} takes {_said(taken)} and gives {_said(given)}; metadata.json "
+                f"states {list(expected)} uint8 and {_said(stated)}. Export the bundle again."
             )
         return next(iter(taken))
+
+
+def _tensors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Returns name -> (shape, dtype) of what LiteRT says of a signature's tensors."""
+    return {name: (tuple(row["shape"].tolist()), np.dtype(row["dtype"]).name) for name, row in details.items()}
+
+
+def _said(tensors: Mapping[str, tuple[tuple[int, ...], str]]) -> str:
+    return ", ".join(f"{name} {list(shape)} {dtype}" for name, (shape, dtype) in sorted(tensors.items()))

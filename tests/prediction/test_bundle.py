@@ -109,6 +109,15 @@ def test_the_model_refuses_other_inputs_and_other_graphs(stand_in_bundle, mask_b
         Model(dataclasses.replace(opened, content=b"TFL3 and then nothing that could be one"))
 
 
+def test_names_that_are_not_as_many_as_the_outputs_of_the_artifact_are_refused(stand_in_bundle, changed):
+    """metadata.json agrees with itself, and not with the network: a third name would have no probability."""
+    manifest = json.loads((stand_in_bundle / "metadata.json").read_text())
+    outputs = [row | ({"shape": [1, 3]} if row["name"] == "probabilities" else {}) for row in manifest["outputs"]]
+    opened = open_bundle(changed(stand_in_bundle, {"task.class_names": ["a", "b", "c"], "outputs": outputs}))
+    with pytest.raises(ValueError, match=r"gives .*probabilities \[1, 2\] float32; .* probabilities \[1, 3\] float32"):
+        Model(opened)
+
+
 def test_an_artifacts_own_thresholds_win(stand_in_bundle, changed):
     point = {"name": "sensitivity_90", "threshold": 0.123, "sensitivity": 0.9, "specificity": 0.5, "split": "val"}
     manifest = json.loads((stand_in_bundle / "metadata.json").read_text())

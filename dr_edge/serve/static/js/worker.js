@@ -74,10 +74,12 @@ async function run(crop) {
   const named = await model.run({[model.getInputDetails()[0].name]: input});
   input.delete();
   const outputs = {};
-  for (const {name} of manifest.outputs) {
+  for (const {name, shape} of manifest.outputs) {
     const tensor = named[name];
     if (tensor === undefined) throw new Error(`the model gives no output ${name}, which metadata.json lists`);
     outputs[name] = Float32Array.from(await tensor.data());
+    if (outputs[name].length !== shape.reduce((product, size) => product * size, 1))
+      throw new Error(`the model gives ${outputs[name].length} values of ${name}, metadata.json states [${shape}]`);
     if (!outputs[name].every(Number.isFinite)) throw new Error(`the model's output ${name} is not finite`);
   }
   for (const tensor of Object.values(named)) tensor.delete();
