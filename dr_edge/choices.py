@@ -45,9 +45,10 @@ CHOICES = {
     "backbone": Choice("backbones", False, "backbone"),
     "encoder": Choice("encoders", False, "encoder"),
     "augmentation": Choice("augment", True, "augmentation"),
+    "photograph": Choice("degrade", True, "degradation of photographs"),
 }
 # Elsewhere these names mean something else: schedules.constant.learning_rate is a number.
-CHOOSERS = ("training.train", "pipeline.training_batches", "models.")
+CHOOSERS = ("training.train", "pipeline.training_batches", "augment.augmentation", "models.")
 REFERENCE = gin.config.ConfigurableReference  # gin has no public name for it
 MACRO = "gin.macro"
 

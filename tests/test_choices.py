@@ -35,6 +35,8 @@ pytestmark = pytest.mark.usefixtures("clean_gin")
         ("models.corn.model = 'cbam_classifier'", "corn.model = @models.cbam_classifier"),
         ("models.unet.encoder = 'mobilenet_v2_encoder'", "unet.encoder = @encoders.mobilenet_v2_encoder"),
         ("training_batches.augmentation = 'augmentation'", "training_batches.augmentation = @augment.augmentation()"),
+        ("augment.augmentation.photograph = @degrade.photograph", "augmentation.photograph = @degrade.photograph()"),
+        ("augment.augmentation.photograph = None", "augmentation.photograph = None"),
     ],
 )
 def test_what_can_mean_one_thing_only_is_that(binding, is_now):

@@ -1,12 +1,14 @@
 """Augmentation of training examples, inside tf.data, with stateless seeds.
 
-One random affine map per example (rotation, shift, zoom, shear, flips) is applied to the image, with nearest neighbours
-to its masks, and to its centres; then colour is varied, and sharpness, compression and holes are (degrade.py). The same
-seed gives the same example, so a resumed run repeats what the uninterrupted one saw.
+What phones and archives do to the photograph comes first, before normalisation (degraded.py). Then, on what the model
+takes: one random affine map per example (rotation, shift, zoom, shear, flips) is applied to the image, with nearest
+neighbours to its masks, and to its centres; then colour is varied, and sharpness, compression and holes are
+(degrade.py). The same seed gives the same example, so a resumed run repeats what the uninterrupted one saw.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,12 +16,55 @@ from typing import Any
 import gin
 
 from dr_edge.data import degrade
+from dr_edge.data.degraded import Photograph
 from dr_edge.framework import tf
 
 LIMITS = {
     "rotation": 180.0, "shift": 0.5, "zoom": 0.9, "shear": 45.0, "brightness": 1.0, "contrast": 1.0, "saturation": 1.0,
     "hue": 0.5, "blur": 0.05, "jpeg": 0.95, "cutout": 0.5,
 }  # fmt: skip
+
+
+Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, float, tf.Tensor | None], tuple[Any, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What `augmentation` returns; called, it changes what the model takes.
+
+    Attributes:
+      change: (image, label, seed, background, centres) -> (image, label, centres), see `augmentation`.
+      photograph: (crop, seed) -> crop, before normalisation; None: the stored normalised image is used as it is.
+      only_unhealthy: neither happens to examples that show no disease.
+    """
+
+    change: Change
+    photograph: Photograph | None
+    only_unhealthy: bool
+
+    def __call__(
+        self, image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, background: float, centres: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, ...]:
+        """Returns (image, label), and the moved centres where some were given."""
+        points = tf.zeros([0, 2]) if centres is None else centres
+        changed = self._if_wanted(
+            label, lambda: self.change(image, label, seed, background, points), lambda: (image, label, points)
+        )
+        return changed if centres is not None else changed[:2]
+
+    def degraded(self, crop: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Returns the photograph [S, S, 3] float32 0..255, not normalised, as phones and archives would have it."""
+        degrade_photograph = self.photograph
+        if degrade_photograph is None:
+            return crop
+        return self._if_wanted(label, lambda: degrade_photograph(crop, seed), lambda: crop)
+
+    def _if_wanted(self, label: tf.Tensor, change: Callable[[], Any], leave: Callable[[], Any]) -> Any:
+        if not self.only_unhealthy:
+            return change()
+        if label.shape.rank == 3:
+            raise ValueError("augmentation.only_unhealthy needs labels that say what is healthy; masks do not.")
+        return tf.cond(tf.reduce_any(label > 0), change, leave)
 
 
 @gin.configurable(module="augment")
@@ -37,7 +82,8 @@ def augmentation(
     jpeg: float = 0.0,
     cutout: float = 0.0,
     only_unhealthy: bool = False,
-) -> Callable[..., tuple[Any, ...]]:
+    photograph: Photograph | None = None,
+) -> Augmentation:
     """Returns the function that `pipeline.training_batches` calls on each example.
 
     Args:
@@ -54,37 +100,28 @@ def augmentation(
       jpeg: half of the examples are compressed again as JPEG, at a quality of 100 down to 100 * (1 - jpeg).
       cutout: half of the examples lose a disc of a radius up to this fraction of the side, within the field of view.
       only_unhealthy: leave the examples alone that show no disease: a label of 0, or no label of 1 (multilabel).
+      photograph: what happens to the photograph before normalisation, for example @degrade.photograph(); None: nothing.
+        All others work on what the model takes: of records that are normalised, on the normalised picture.
 
     Returns:
-      (image [S, S, 3] float32 0..255, label (of a classification 1 for the ill, 0 for the others), seed [2] int32,
-      background grey level, centres=None) -> (image, label), and the moved centres where some were given ([N, 2]
+      A function (image [S, S, 3] float32 0..255, label (of a classification 1 for the ill, 0 for the others), seed [2]
+      int32, background grey level, centres=None) -> (image, label), and the moved centres where some were given ([N, 2]
       float32, x and y in pixels, pixel centres at .5; NaN stays NaN). A label of [S, S, M] is taken as masks and moved
-      with the image; cut-out leaves it as it is.
+      with the image; cut-out leaves it as it is. Its method `degraded` is for the photograph before normalisation.
 
     Raises:
-      ValueError: a strength outside its range; only_unhealthy with masks.
+      ValueError: a strength outside its range, a photograph that is no function; only_unhealthy with masks.
     """
     strengths = {
         "rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear, "brightness": brightness,
         "contrast": contrast, "saturation": saturation, "hue": hue, "blur": blur, "jpeg": jpeg, "cutout": cutout,
     }  # fmt: skip
     _check_strengths(strengths)
+    if photograph is not None and not callable(photograph):
+        raise ValueError(
+            f"augmentation.photograph must be None or what degrade.photograph() returns. Received: {photograph!r}."
+        )
     moves = flip or any((rotation, shift, zoom, shear))
-
-    def augment(
-        image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, background: float, centres: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, ...]:
-        if not only_unhealthy:
-            changed = change(image, label, seed, background, centres)
-        elif label.shape.rank == 3:
-            raise ValueError("augmentation.only_unhealthy needs labels that say what is healthy; masks do not.")
-        else:
-            sick = tf.reduce_any(label > 0)
-            points = tf.zeros([0, 2]) if centres is None else centres
-            changed = tf.cond(
-                sick, lambda: change(image, label, seed, background, points), lambda: (image, label, points)
-            )
-        return changed if centres is not None else changed[:2]
 
     def change(
         image: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, background: float, centres: tf.Tensor | None
@@ -110,7 +147,7 @@ def augmentation(
         image = degrade.degrade(image, seed, background, blur=blur, jpeg=jpeg, cutout=cutout)
         return image, label, centres
 
-    return augment
+    return Augmentation(change, photograph, only_unhealthy)
 
 
 def _check_strengths(strengths: Mapping[str, float]) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from dr_edge.data import records as records_lib
+from dr_edge.data.augment import Augmentation
 from dr_edge.data.centre_maps import centre_maps
+from dr_edge.data.records_info import RecordsInfo
 from dr_edge.data.tasks import Task
 from dr_edge.framework import tf
+from dr_edge.fundus.in_graph import prepare
+
+SECOND_VIEW = 0x0002  # folded into the seed of an example for its second view
 
 
 def with_target(
@@ -113,43 +119,86 @@ def decoded(
     return decode
 
 
+def reads_photograph(augmentation: Callable[..., Any] | None) -> bool:
+    """Says whether an augmentation begins with the photograph before normalisation."""
+    return isinstance(augmentation, Augmentation) and augmentation.photograph is not None
+
+
 def for_training(
     task: Task,
-    image_size: int,
-    background: float,
+    info: RecordsInfo,
     augmentation: Callable[..., tuple[tf.Tensor, ...]] | None,
     weights: np.ndarray | None,
+    views: int = 1,
 ) -> Callable[[dict[str, tf.Tensor], tf.Tensor], dict[str, tf.Tensor]]:
     """Returns the step that makes a labelled example one to train on.
 
     Args:
       task: what is asked.
-      image_size: S.
-      background: grey level outside the field of view.
+      info: of the records: side S, background, how photographs are normalised.
       augmentation: as `augment.augmentation` returns it; None: none.
       weights: [C], what an example of each class counts; None: alike.
+      views: 2 also gives "second_view", the same example augmented by another seed.
 
     Returns:
       (labelled example, seed [2] int32 of its augmentation) -> {"image" [S, S, 3] float32 0..255, "label" and, where
-      the task has them, "centres" as in `with_target`, and "weight" [] float32 where there are weights}.
+      the task has them, "centres" as in `with_target`, "weight" [] float32 where there are weights, and "second_view"
+      [S, S, 3] float32 if asked for}.
     """
+    start = start_image(info, augmentation)
+
+    def view(example: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+        label, centres = example["label"], example.get("centres")
+        # A class says nothing of illness by its number: what augmentation is told of a classification is 1 for the ill.
+        told = illness(label, task)
+        image = start(example, told, seed)
+        if augmentation is None:
+            return image, label, centres
+        changed = augmentation(image, told, seed, info.background, centres)
+        if label.shape.rank == 3:  # a missing mask stays missing where the warp brought in new pixels
+            missing = tf.reduce_any(label < 0, axis=[0, 1], keepdims=True)
+            label = tf.where(missing, -1.0, changed[1])
+        return changed[0], label, changed[2] if len(changed) > 2 else None
 
     def finish(example: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        image = tf.cast(records_lib.decode_image(example["encoded"], image_size), tf.float32)
-        label = example["label"]
-        batch = {} if weights is None else {"weight": tf.gather(tf.constant(weights, tf.float32), label)}
-        batch |= {key: example[key] for key in ("centres",) if key in example}
-        if augmentation is not None:
-            # A class says nothing of illness by its number: what augmentation is told of a classification is 1 for the
-            # ill.
-            told = illness(label, task)
-            changed = augmentation(image, told, seed, background, batch.get("centres"))
-            image = changed[0]
-            if label.shape.rank == 3:  # a missing mask stays missing where the warp brought in new pixels
-                missing = tf.reduce_any(label < 0, axis=[0, 1], keepdims=True)
-                label = tf.where(missing, -1.0, changed[1])
-            batch |= {"centres": changed[2]} if len(changed) > 2 else {}
-        label = with_centre_maps(label, batch.get("centres"), task)
-        return {**batch, "image": image, "label": label}
+        image, label, centres = view(example, seed)
+        batch = {"image": image, "label": with_centre_maps(label, centres, task)}
+        if weights is not None:
+            batch["weight"] = tf.gather(tf.constant(weights, tf.float32), example["label"])
+        if centres is not None:
+            batch["centres"] = centres
+        if views == 2:
+            other = tf.random.experimental.stateless_fold_in(seed, SECOND_VIEW)
+            batch["second_view"] = view(example, other)[0]
+        return batch
 
     return finish
+
+
+def start_image(
+    info: RecordsInfo, augmentation: Callable[..., Any] | None
+) -> Callable[[Mapping[str, tf.Tensor], tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Returns (example, illness, seed) -> [S, S, 3] float32 0..255, what the model takes, before it is augmented.
+
+    That is the stored normalised image; where the augmentation begins with the photograph, that one degraded and then
+    normalised in the graph.
+    """
+    size = info.image_size
+    if not isinstance(augmentation, Augmentation) or augmentation.photograph is None:
+        return lambda example, told, seed: tf.cast(records_lib.decode_image(example["encoded"], size), tf.float32)
+
+    lacking = (
+        f"{info.directory} holds normalised images without their photographs, on which augment.augmentation.photograph "
+        "works. Build the records again, or bind it to None."
+    )
+
+    def start(example: Mapping[str, tf.Tensor], told: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        encoded = example["photograph"]
+        if info.preprocess["method"] != "crop":  # else they are one and the same
+            both = tf.debugging.Assert(tf.not_equal(encoded, example["encoded"]), [lacking])
+            with tf.control_dependencies([both] if both is not None else []):  # eager execution has raised by now
+                encoded = tf.identity(encoded)
+        crop = augmentation.degraded(tf.cast(records_lib.decode_image(encoded, size), tf.float32), told, seed)
+        return tf.ensure_shape(prepare(crop[None], info.preprocess)[0], crop.shape)
+
+    return start

@@ -154,7 +154,9 @@ def epoch_seeds(seed: int, epoch: int, count: int) -> list[int]:
     return [int(value) for value in np.random.SeedSequence([seed, epoch]).generate_state(count, np.uint32) >> 1]
 
 
-@gin.configurable(module="pipeline", denylist=["records", "task", "batch_size", "seed", "epoch", "first_step", "shard"])
+@gin.configurable(
+    module="pipeline", denylist=["records", "task", "batch_size", "seed", "epoch", "first_step", "shard", "views"]
+)
 def training_batches(
     records: str | os.PathLike,
     task: Task,
@@ -166,6 +168,7 @@ def training_batches(
     balance: str = "none",
     balance_label: str | None = None,
     shard: tuple[int, int] = (0, 1),
+    views: int = 1,
 ) -> tf.data.Dataset:
     """Reads one shuffled, balanced and augmented epoch of the training split.
 
@@ -182,13 +185,16 @@ def training_batches(
       balance_label: label of the records whose values "oversample" draws alike, for tasks that are no classification:
         for example "glaucoma", when disc and cup are drawn. An image without it counts to its most frequent value.
       shard: (index, count) of this worker; it reads examples index, index + count, ... of each global batch.
+      views: 2 also gives each image augmented by another seed, for the consistency of `train.consistency`.
 
     Returns:
       Dataset of dicts: "image" [B / count, S, S, 3] float32 0..255, "label" (and "centres") as in `evaluation_batches`,
-      and "weight" [B / count] float32 with balance "loss_weights".
+      "weight" [B / count] float32 with balance "loss_weights", and "second_view", of the shape of "image", with two
+      views.
 
     Raises:
-      ManifestError, ValueError: no such records or label; fewer examples than a batch; an unknown balance.
+      ManifestError, ValueError: no such records or label; fewer examples than a batch; an unknown balance; two views
+        without augmentation.
     """
     info = read_info(records)
     check_task(info, task)
@@ -200,10 +206,17 @@ def training_batches(
             f"{records}: {examples} training examples for batches of {batch_size} on {workers} workers. "
             "Lower batch_size, and keep it a multiple of the workers."
         )
+    if views == 2 and augmentation is None:
+        raise ValueError(
+            "train.consistency compares two augmented views of an image, and there is no augmentation. Bind "
+            "pipeline.training_batches.augmentation = @augment.augmentation(), or train.consistency = 0."
+        )
     strata = class_counts(info, "train", task) if balance_label is None else label_counts(info, "train", balance_label)
     file_seed, shuffle_seed, sample_seed, *class_seeds = epoch_seeds(seed, epoch, 3 + len(strata))
     paths = list(np.random.default_rng(file_seed).permutation(records_lib.shard_paths(records, "train")))
-    parse = examples_lib.parser(task, extra_labels=() if balance_label is None else (balance_label,))
+    parse = examples_lib.parser(
+        task, examples_lib.reads_photograph(augmentation), () if balance_label is None else (balance_label,)
+    )
     labelled = (
         tf.data.TFRecordDataset(paths)
         .map(parse)
@@ -216,7 +229,7 @@ def training_batches(
     else:
         labelled = labelled.shuffle(balance_lib.SHUFFLE_BUFFER, seed=shuffle_seed, reshuffle_each_iteration=False)
     weights = balance_lib.class_weights(strata) if balance == "loss_weights" else None
-    finished = examples_lib.for_training(task, info.image_size, info.background, augmentation, weights)
+    finished = examples_lib.for_training(task, info, augmentation, weights, views)
     steps = examples // batch_size
     dataset = labelled.enumerate().take(steps * batch_size).skip(first_step * batch_size).shard(workers, index)
 

@@ -41,6 +41,7 @@ def train(
     learning_rate: optimizers.Schedule | float = gin.REQUIRED,
     optimizer: Callable[..., keras.Optimizer] = optimizers.adam,
     loss: classification_losses.Loss | None = None,
+    consistency: float = 0.0,
     strategy: Callable[[], tf.distribute.Strategy] = strategies.one_device,
     select_by: str = "auc",
     checkpoint_epochs: int = 1,
@@ -69,6 +70,8 @@ def train(
       learning_rate: a schedule factory, for example @schedules.cosine(), or a number: a constant one.
       optimizer: learning rate -> Keras optimizer, for example @optimizers.adam.
       loss: (label, logits) -> [B]; None: cross-entropy for classification, else binary cross-entropy.
+      consistency: how much the divergence of the answers to two augmented views of each image counts beside the loss;
+        0: one view, no divergence. It doubles the work of a step.
       strategy: where to run, for example @strategies.mirrored.
       select_by: validation metric that chooses `best.keras`: higher is better, except for "loss".
       checkpoint_epochs: epochs between checkpoints.
@@ -99,7 +102,8 @@ def train(
     """
     settings = Settings(
         records=records, run_dir=run_dir, task=task, model=model, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, optimizer=optimizer, loss=loss, strategy=strategy, select_by=select_by,
+        learning_rate=learning_rate, optimizer=optimizer, loss=loss, consistency=consistency, strategy=strategy,
+        select_by=select_by,
         checkpoint_epochs=checkpoint_epochs, checkpoint_minutes=checkpoint_minutes, keep_checkpoints=keep_checkpoints,
         early_stopping_epochs=early_stopping_epochs, frozen_backbone_epochs=frozen_backbone_epochs,
         freeze_batch_norm=freeze_batch_norm, initial_weights=initial_weights, clip_norm=clip_norm, ema_decay=ema_decay,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from dr_edge.data.records_info import RecordsInfo, read_info
 from dr_edge.data.tasks import LabelTask, Task
 from dr_edge.framework import keras, tf
 from dr_edge.losses.classification import Loss
+from dr_edge.losses.consistency import consistency
 from dr_edge.training import optimizers
 from dr_edge.training import precision as precision_lib
 
@@ -38,6 +40,7 @@ class Settings:
     learning_rate: optimizers.Schedule | float
     optimizer: Callable[..., keras.Optimizer]
     loss: Loss | None
+    consistency: float
     strategy: Callable[[], tf.distribute.Strategy]
     select_by: str
     checkpoint_epochs: int
@@ -67,6 +70,8 @@ class Settings:
         as_schedule(self.learning_rate)
         _check_factories(model=self.model, optimizer=self.optimizer, loss=self.loss, strategy=self.strategy)
         _check_numbers(self.ema_decay, checkpoint_minutes=self.checkpoint_minutes, clip_norm=self.clip_norm)
+        if isinstance(self.consistency, str) or not 0 <= self.consistency < math.inf:
+            raise ValueError(f"train.consistency must be a number of at least 0. Received: {self.consistency!r}.")
         precision_lib.check(self.precision)
 
     def check_devices(self, where: tf.distribute.Strategy) -> None:
@@ -105,6 +110,8 @@ def check_records(settings: Settings, chief: bool) -> Examples:
     info = read_info(records)
     task = pipeline.resolve(info, settings.task)
     pipeline.check_task(info, task)
+    if settings.consistency:
+        consistency(task.kind, settings.consistency)  # refuses masks
     examples = pipeline.example_count(info, "train", task)
     if examples < batch_size:
         raise ValueError(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dr_edge.framework import keras, tf
 from dr_edge.losses.classification import Loss
+from dr_edge.losses.consistency import Divergence
 from dr_edge.training.averaging import WeightAverage
 
 TrainStep = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
@@ -20,6 +21,7 @@ def build_train_step(
     clip_norm: float | None = None,
     average: WeightAverage | None = None,
     xla: bool = False,
+    consistency: Divergence | None = None,
 ) -> TrainStep:
     """Returns the compiled step.
 
@@ -32,19 +34,28 @@ def build_train_step(
       clip_norm: largest norm of the gradient of the whole batch with respect to all weights; None: any.
       average: also moved, after the optimizer's step.
       xla: compile the step of each device by XLA.
+      consistency: (logits, logits) -> [B] float32. Both views of a batch are then learned from, each by half the loss,
+        to which the divergence of their answers is added. None: there is one view.
 
     Returns:
-      {"image", "label"} (and "weight" [B], factors of the loss) of a (distributed) batch -> [] float32, the mean loss
-      over the global batch.
+      {"image", "label"} (and "weight" [B], factors of the loss; with consistency "second_view", of the shape of
+      "image") of a (distributed) batch -> [] float32, the mean loss over the global batch.
     """
     variables = model.trainable_variables
     replicas = strategy.num_replicas_in_sync
     scaling = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
 
+    def loss_of_each(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        if consistency is None:
+            return loss(batch["label"], model(batch["image"], training=True))
+        both = model(tf.concat([batch["image"], batch["second_view"]], axis=0), training=True)
+        first, second = tf.split(both, 2)
+        learned = 0.5 * (loss(batch["label"], first) + loss(batch["label"], second))
+        return learned + consistency(first, second)
+
     def replica_step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = model(batch["image"], training=True)
-            each = loss(batch["label"], logits)
+            each = loss_of_each(batch)
             if "weight" in batch:
                 each *= batch["weight"]
             value = tf.reduce_sum(each) / batch_size

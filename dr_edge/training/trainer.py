@@ -14,6 +14,7 @@ from dr_edge import metadata
 from dr_edge.data import pipeline
 from dr_edge.framework import keras, tf
 from dr_edge.losses import classification as classification_losses
+from dr_edge.losses.consistency import consistency
 from dr_edge.training import best_model, checkpoints, initial, networks, run_directory, strategies
 from dr_edge.training.epoch import DIVERGED, State
 from dr_edge.training.freezing import freeze
@@ -120,7 +121,7 @@ class Trainer:
         def of_worker(shard: tuple[int, int]) -> tf.data.Dataset:
             return pipeline.training_batches(
                 settings.records, self._task, settings.batch_size, settings.seed, state.epoch, state.step_in_epoch,
-                shard=shard,
+                shard=shard, views=2 if settings.consistency else 1,
             )  # fmt: skip
 
         found = strategies.distribute(self._where, of_worker)
@@ -141,6 +142,7 @@ class Trainer:
             self._steps[frozen] = build_train_step(
                 self.parts.network, self.parts.optimizer, self._loss, self._where, settings.batch_size,
                 settings.clip_norm, self.parts.average, settings.xla,
+                consistency(self._task.kind, settings.consistency) if settings.consistency else None,
             )  # fmt: skip
         return self._steps[frozen]
 

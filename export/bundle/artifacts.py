@@ -14,10 +14,11 @@ import numpy as np
 from dr_edge.calibration import store
 from dr_edge.calibration.fit import Fit
 from dr_edge.calibration.store import Basis
+from dr_edge.fundus.in_graph import check_preprocess
 from dr_edge.runs import TrainedRun, load_run
 from export.convert import Conversion, convert_all
 from export.formats import Format
-from export.graph.deployable import PHONE, DeployableGraph, Target, check_preprocess, deployable_graph
+from export.graph.deployable import PHONE, DeployableGraph, Target, deployable_graph
 from export.graph.not_made import FormatNotMadeError
 from export.parity import measure
 from export.photographs import training_photographs

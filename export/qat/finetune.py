@@ -19,12 +19,13 @@ from dr_edge.calibration.fit import Fit
 from dr_edge.data import augment, pipeline  # noqa: F401  (augment: gin names)
 from dr_edge.data.records_info import read_info
 from dr_edge.framework import keras, ops
+from dr_edge.fundus.in_graph import prepare
 from dr_edge.losses import classification, multilabel, segmentation  # noqa: F401  (the last two: gin names)
 from dr_edge.progress import Progress
 from dr_edge.runs import TrainedRun
 from dr_edge.training import loop  # noqa: F401  (gin names)
 from export.graph import frozen
-from export.graph.deployable import PHONE_INT8, app_outputs, image_side, prepare, wanted_tensors
+from export.graph.deployable import PHONE_INT8, app_outputs, image_side, wanted_tensors
 from export.graph.heads import LinearHead
 
 RUN_CONFIGURATION = "config.gin"

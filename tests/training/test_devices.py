@@ -1,4 +1,7 @@
-"""One loop, any devices: two logical CPU devices and two processes on loopback end where one device ends."""
+"""One loop, any devices: two logical CPU devices and two processes on loopback end where one device ends.
+
+The loss is of two augmented views and their consistency, which each device computes for its own share of a batch.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ if os.environ.get("LOGICAL"):
     devices = [tf.config.LogicalDeviceConfiguration()] * int(os.environ["LOGICAL"])
     tf.config.set_logical_device_configuration(cpu, devices)
 import keras
-from dr_edge.data import tasks
+import gin
+from dr_edge.data import augment, degraded, tasks
 from dr_edge.training import loop, optimizers, strategies
 
 def model(size, outputs):
@@ -34,10 +38,12 @@ def model(size, outputs):
     ])
 
 records, run_dir, strategy = sys.argv[1:]
+photograph = degraded.photograph(brightness=0.3, gamma=0.4, jpeg=0.6)
+gin.bind_parameter("training_batches.augmentation", augment.augmentation(rotation=90.0, photograph=photograph))
 loop.train(
     records=records, run_dir=run_dir, task=tasks.referable_dr(), model=model, epochs=2, batch_size=8,
     learning_rate=optimizers.constant(learning_rate=0.01), strategy=getattr(strategies, strategy), clip_norm=0.05,
-    ema_decay=0.9,
+    ema_decay=0.9, consistency=0.7,
 )
 """
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import gin
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from dr_edge import config, metadata
 from dr_edge.data import augment  # noqa: F401  (gin names)
@@ -87,3 +89,19 @@ def test_system_bs_two_stages_run_one_after_the_other(stand_in_records, tmp_path
         "balance = 'oversample'",
     ):
         assert setting in operative
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.gin")), ids=lambda path: path.stem)
+def test_every_file_for_photographs_degrades_them_in_training(path):
+    """Drawn images come from no phone; of unhealthy photographs alone, a poor copy would be a sign of the disease."""
+    required = ["train.records = 'r'", "train.run_dir = 'd'", "train.initial_weights = 'w'"]
+    model = ["train.task = @tasks.any_dr()", "train.model = @models.unet", "train.epochs = 1", "train.batch_size = 1"]
+    config.parse([str(path)], required + (model if path.stem == "base" else []))
+    bound = gin.query_parameter("augment.augmentation.photograph")
+    if path.stem in ("demo", "system_e"):
+        assert bound is None
+    else:
+        assert str(bound) == "@degrade.photograph()"
+        degrade = gin.get_bindings("augment.augmentation")["photograph"]
+        out = degrade(tf.zeros([16, 16, 3]) + 100.0, tf.constant([2, 5]))
+        assert out.shape == (16, 16, 3) and not np.array_equal(out, np.full((16, 16, 3), 100.0))

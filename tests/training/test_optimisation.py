@@ -1,4 +1,7 @@
-"""Clipping, EMA, weight decay, 16-bit arithmetic, XLA and a second stage: each by its formula and resumed exactly."""
+"""What can be added to a training, each by its formula and resumed exactly.
+
+Clipping, EMA, weight decay, consistency, 16-bit arithmetic, XLA and a second stage.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dr_edge.data import pipeline, tasks
+from dr_edge.data import augment, pipeline, tasks
 from dr_edge.losses import classification as classification_losses
+from dr_edge.losses import consistency as consistency_losses
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
 from dr_edge.training import averaging, checkpoints, epoch, loop, optimizers, precision, step, trainer
 from dr_edge.training.metrics_log import read_metrics
@@ -39,6 +43,56 @@ def test_clipping_scales_all_gradients_by_one_factor():
     assert clipped[1] is None and clipped[2].numpy() == pytest.approx(0.8)
     np.testing.assert_array_equal(step.clip_global_norm(gradients, 5.0, replicas=1)[2], [[4.0]])
     assert np.isnan(step.clip_global_norm([tf.constant([np.inf, 1.0])], 1.0, replicas=1)[0]).all()
+
+
+def test_consistency_adds_the_divergence_of_two_views_to_their_mean_loss():
+    """Logits are the mean of an image, so that both views' answers are known: value and gradient by hand."""
+    network = keras.Sequential(
+        [
+            keras.Input((2, 2, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, kernel_initializer="ones"),
+        ]
+    )
+    network.layers[-1].set_weights([np.array([[0.0, 1.0]] * 3, np.float32), np.zeros(2, np.float32)])
+    first, second = (
+        np.array([0.0, 0.5, -1.0, 0.2]),
+        np.array([0.4, 0.5, 1.0, -0.3]),
+    )  # logit of class 1, over 3 channels
+    label = np.array([0, 1, 1, 0])
+    view = {
+        name: tf.constant(np.broadcast_to(values[:, None, None, None] / 3, (4, 2, 2, 3)), tf.float32)
+        for name, values in (("image", first), ("second_view", second))
+    }
+
+    def by_hand(scale: float) -> float:
+        p, q = (1 / (1 + np.exp(-values * scale)) for values in (first, second))
+        entropy = -np.log(np.where(label, [p, q], [1 - p, 1 - q])).mean(0)
+        divergence = (p - q) * (np.log(p / (1 - p)) - np.log(q / (1 - q))) / 2
+        return float((entropy + 0.7 * divergence).mean())
+
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build(network.trainable_variables)
+    function = step.build_train_step(
+        network, optimizer, classification_losses.cross_entropy(), tf.distribute.get_strategy(), 4,
+        consistency=consistency_losses.consistency("classification", 0.7),
+    )  # fmt: skip
+    assert float(function({**view, "label": tf.constant(label)})) == pytest.approx(by_hand(1.0), rel=1e-5)
+    # All three weights of class 1 move alike; together they scale both logits.
+    slope = (by_hand(1.0 + 1e-5) - by_hand(1.0 - 1e-5)) / 2e-5
+    moved = np.asarray(network.trainable_variables[0])[:, 1] - 1.0
+    np.testing.assert_allclose(moved, -0.1 * slope / 3, rtol=1e-3)
+
+
+def test_a_consistency_of_0_changes_nothing_and_more_changes_the_weights(coloured_records, tmp_path, monkeypatch):
+    batches = functools.partial(pipeline.training_batches, augmentation=augment.augmentation(brightness=0.2))
+    monkeypatch.setattr(pipeline, "training_batches", batches)
+    for name, changes in (("plain", {}), ("none", {"consistency": 0.0}), ("some", {"consistency": 1.0})):
+        loop.train(**arguments(coloured_records, tmp_path / name, epochs=1, **changes))
+    plain, none, some = (newest(tmp_path / name) for name in ("plain", "none", "some"))
+    for key, value in plain.items():
+        np.testing.assert_array_equal(none[key], value, err_msg=key)
+    assert any(not np.array_equal(some[key], value) for key, value in plain.items())
 
 
 def test_a_clipped_sgd_step_moves_the_weights_by_the_clip_norm_times_the_rate(coloured_records):
@@ -226,6 +280,9 @@ def test_a_second_stage_starts_from_the_first_runs_best_model(coloured_records, 
     [
         ({"model": functools.partial(resnet_v2_slim, channels=(8,), stem_channels=4)}, "holds another network"),
         ({"initial_weights": "/nowhere"}, "/nowhere is no directory"),
+        ({"consistency": -0.5}, "train.consistency must be a number of at least 0. Received: -0.5"),
+        ({"consistency": float("inf")}, "train.consistency must be a number of at least 0. Received: inf"),
+        ({"consistency": 0.5}, "train.consistency compares two augmented views of an image, and there is no augm"),
         ({"precision": "int8"}, "train.precision must be one of float32, bfloat16, float16. Received: 'int8'"),
         ({"ema_decay": 1.0}, "train.ema_decay must lie between 0 and 1"),
         ({"clip_norm": 0.0}, "train.clip_norm must be None or a number above 0. Received: 0.0"),

@@ -120,7 +120,7 @@ def test_the_heat_map_is_that_of_the_finetuned_head(tiny_run, records, tmp_path,
     found = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"](image=tf.constant(image))[
         "heatmap"
     ]
-    from export.graph.deployable import prepare
+    from dr_edge.fundus.in_graph import prepare
 
     prepared = np.asarray(prepare(keras.ops.cast(image, "float32"), run.preprocess))
     names = wanted_tensors(run.model, "classification", True).names
