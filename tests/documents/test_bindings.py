@@ -18,8 +18,8 @@ REFERENCE = re.compile(r"@((?:\w+\.)+\w+)(\(\))?")
 NAME = re.compile(r"((?:[a-zA-Z_]\w*\.)+)([a-zA-Z_]\w*)")
 # First words of gin names; `task.positive_indices` of metadata.json is no such name.
 MODULES = {
-    "augment", "backbones", "calibration", "degrade", "encoders", "export", "losses", "models", "optimizers", "pipeline",
-    "schedules", "strategies", "tasks", "train", "training",
+    "augment", "backbones", "calibration", "degrade", "encoders", "export", "losses", "models", "optimizers",
+    "pipeline", "schedules", "strategies", "tasks", "train", "training",
 }  # fmt: skip
 
 
