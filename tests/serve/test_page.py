@@ -219,4 +219,11 @@ def test_another_bundle_replaces_what_was_kept(start_server, bundle_dir, page_ma
             tab.wait(OFFLINE)
             assert "optic disc" in tab.run("document.getElementById('question').textContent")
             second = tab.wait(f"{names}.then((names) => names.length === 2 && names)")
+            tab.go(server.url)
+            tab.wait(OFFLINE)
+            assert tab.run(names) == second  # nothing has changed, also where the bundle has no bundle.sha256
         assert not set(first) & set(second)
+        with start_server(bundle_dir, "--workers=1", port=server.port):
+            tab.go(server.url)
+            tab.wait(OFFLINE)
+            assert "diabetic retinopathy" in tab.run("document.getElementById('question').textContent")

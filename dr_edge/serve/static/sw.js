@@ -16,14 +16,14 @@ const MODEL = address.searchParams.get('model');
 const [HEAVY_CACHE, LIGHT_CACHES] = [`heavy:${BUNDLE}`, `light:${BUNDLE}:`];
 const COMPLETE = '/complete'; // is put last into a generation
 const PIN = '/pin/'; // with the id of a page or worker: which generation it began with
-const DIGESTS = address.searchParams.has('digests'); // a bundle of an earlier release has none
 const WASM = '/static/vendor/litert/wasm/';
+const OPTIONAL = ['/v1/bundle/metadata.json', '/v1/bundle/bundle.sha256']; // a bundle of an earlier release lacks one
 const NETWORK_WAIT = 4000; // ms; then what is kept is shown
 
 const LIGHT = [
   '/',
   '/v1/bundle',
-  ...(DIGESTS ? ['/v1/bundle/metadata.json', '/v1/bundle/bundle.sha256'] : []),
+  ...OPTIONAL,
   '/manifest.webmanifest',
   '/static/style.css',
   ...['icon.svg', 'icon-192.png', 'icon-512.png', 'icon-maskable-512.png'].map((name) => `/static/icons/${name}`),
@@ -87,8 +87,13 @@ async function fetched(path, before) {
     if (asked.ok && same(asked, stored)) return stored;
   }
   const response = await fetch(path, {cache: 'no-cache'});
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  if (!response.ok && !isLacking(path, response)) throw new Error(`${path}: ${response.status}`);
   return response;
+}
+
+/** Whether the server has said that there is no such file, of one that may be lacking: it is kept that there is none. */
+function isLacking(path, response) {
+  return OPTIONAL.includes(path) && response?.status === 404;
 }
 
 function same(one, other) {
@@ -126,7 +131,9 @@ async function renewed() {
   const paths = [...LIGHT, ...WASM_FILES];
   const files = await Promise.all(paths.map(async (path) => [path, await fetched(path, before)]));
   const kept = await Promise.all(paths.map((path) => before?.match(path)));
-  if (files.every(([, response], i) => same(response, kept[i]))) return newest;
+  const unchanged = ([path, response], i) =>
+    same(response, kept[i]) || (isLacking(path, response) && isLacking(path, kept[i]));
+  if (files.every(unchanged)) return newest;
   const name = `${LIGHT_CACHES}${Date.now()}`;
   const cache = await caches.open(name);
   await Promise.all(files.map(([path, response]) => cache.put(path, response)));

@@ -12,7 +12,7 @@ export async function keepOffline(manifest) {
   const {sha256, url} = chooseArtifact(manifest);
   try {
     const registration = await navigator.serviceWorker.register(
-      `/sw.js?bundle=${sha256}&model=${encodeURIComponent(url)}${manifest.serve?.digests ? '&digests=1' : ''}`,
+      `/sw.js?bundle=${sha256}&model=${encodeURIComponent(url)}`,
       {scope: '/', updateViaCache: 'none'},
     );
     const worker = registration.installing ?? registration.waiting ?? registration.active;
