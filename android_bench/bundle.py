@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,11 +121,17 @@ def _read_parity(directory: Path) -> tuple[dict[str, dict[str, float]], str | No
     if not metadata.manifest_path(directory, "parity").is_file():
         return {}, None
     parity = metadata.read_manifest(directory, "parity")
+    rows = parity["artifacts"]
+    if not isinstance(rows, dict) or not all(isinstance(entry, dict) for entry in rows.values()):
+        raise metadata.ManifestError(f"{directory}: parity.json says no figures of artifacts. Export the bundle again.")
     found = {}
-    for name, entry in parity["artifacts"].items():
+    for name, entry in rows.items():
         found[name] = {
             key: float(value)
             for key, value in entry.items()
-            if key in ACCURACY_METRICS and isinstance(value, (int, float)) and not isinstance(value, bool)
+            if key in ACCURACY_METRICS
+            and isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and math.isfinite(value)
         }
     return found, f"{parity['split']} split, {parity['images']} images"

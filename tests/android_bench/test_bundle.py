@@ -78,6 +78,21 @@ def test_no_bundle_and_no_parity(copy, tmp_path):
     assert read.accuracy_data is None and not any(a.accuracy for a in read.artifacts)
 
 
+@pytest.mark.parametrize("rows", [[], {"model.float32.tflite": 0.9}, None])
+def test_a_parity_that_says_no_figures_is_refused(copy, rows):
+    content = json.loads((copy / "parity.json").read_text())
+    (copy / "parity.json").write_text(json.dumps(content | {"artifacts": rows}))
+    with pytest.raises(ValueError, match="parity.json says no figures of artifacts"):
+        bundle.read_bundle(copy)
+
+
+def test_a_figure_that_is_no_number_is_none(copy):
+    content = json.loads((copy / "parity.json").read_text())
+    content["artifacts"]["model.float32.tflite"] |= {"auc": float("nan"), "qwk": "0.9", "accuracy": 0.8}
+    (copy / "parity.json").write_text(json.dumps(content))
+    assert bundle.read_bundle(copy).artifacts[0].accuracy == {"accuracy": 0.8}
+
+
 def test_the_metric_is_one_that_all_have():
     assert bundle.accuracy_metric([{"auc": 0.9, "accuracy": 0.8}, {"accuracy": 0.7}]) == "accuracy"
     assert bundle.accuracy_metric([{"auc": 0.9}, {"accuracy": 0.7}]) == "auc"

@@ -178,6 +178,46 @@ def test_every_field_may_only_hold_what_a_bundle_says_there(bundle, photograph):
     assert {path for path in taken if not path.startswith("verdict.parts.0.")} <= NULL | {"schema"}  # read before
 
 
+def of_kind(kind, names, shape, **changes):
+    """Returns a manifest of as few fields as an earlier release wrote."""
+    name = "masks" if kind == "segmentation" else "probabilities"
+    artifact = {"file": "m.tflite", "sha256": "0" * 64, "bytes": 9, "variant": "float32", "format": "tflite"}
+    return {
+        "version": 1, "task": {"name": "x", "kind": kind, "class_names": names}, "image_size": 96,
+        "preprocess": {"method": "crop"}, "inputs": [{"name": "image", "shape": [1, 96, 96, 3], "dtype": "uint8"}],
+        "outputs": [{"name": name, "shape": shape, "dtype": "float32"}], "artifacts": {"float32.tflite": artifact},
+        "files": {"m.tflite": "0" * 64}, "operating_points": [], "ood": {},
+    } | changes  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (of_kind("segmentation", ["disc", "cup"], [1, 96, 96, 2]), None),
+        (of_kind("segmentation", ["disc"], [1, 96, 96, 1]), None),
+        (of_kind("multilabel", ["glaucoma"], [1, 1]), None),
+        (of_kind("multilabel", ["glaucoma", "dr"], [1, 2]), None),
+        (of_kind("segmentation", ["disc", "cup"], [1, 96, 96, 3]), "2 class_names and masks of the shape"),
+        (of_kind("segmentation", ["disc", "cup"], [1, 48, 48, 2]), "[1, 96, 96, 2] is needed"),
+        (of_kind("segmentation", ["disc", "cup"], [2, 96, 96, 2]), "the first of them 1 is needed"),
+        (of_kind("multilabel", ["glaucoma", "dr"], [1, 3]), "2 class_names and probabilities of the shape [1, 3]"),
+        (of_kind("multilabel", ["glaucoma", "glaucoma"], [1, 2]), "none twice"),
+        (of_kind("multilabel", [], [1, 0]), "task.class_names = []; a list of names"),
+        (of_kind("multilabel", ["a"], [1, 1], inputs=[]), "inputs of the shapes []"),
+        (of_kind("multilabel", ["a"], [1, 1], files={"m.tflite": "0" * 64, "metadata.json": "0" * 64}), "no file of a"),
+        (of_kind("multilabel", ["a"], [1, 1], files={"m.tflite": "0" * 64, "bundle.sha256": "0" * 64}), "no file of a"),
+        (of_kind("multilabel", ["a"], [1, 1], files={"other": "0" * 64}), "another or none in files"),
+    ],
+)  # fmt: skip
+def test_masks_and_diseases_have_names_as_many_as_their_outputs(content, said, tmp_path):
+    path = tmp_path / "metadata.json"
+    if said is None:
+        schema.check(path, content)
+        return
+    with pytest.raises(metadata.ManifestError, match=re.escape(said)):
+        schema.check(path, content)
+
+
 def test_later_fields_are_left_alone_and_earlier_bundles_lack_some(bundle):
     content = load(bundle)
     later = {"colours": [1, None], "task": {**content["task"], "weight": None}}
