@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from dr_edge.fundus.appearance import COLOUR
 from dr_edge.progress import Progress
 from tfrecord_tools.copies import count_copies
 from tfrecord_tools.duplicates import near_pairs
-from tfrecord_tools.fingerprints import TABLE, check_records, listed, write_files
+from tfrecord_tools.facts import Fact
+from tfrecord_tools.fingerprints import HEADER, TABLE, check_records, listed
 from tfrecord_tools.inside import CHANGED
-from tfrecord_tools.items import DatasetError
+from tfrecord_tools.items import DatasetError, readable, stable_hash
 from tfrecord_tools.plan import BuildOptions, Plan, plan_build
 from tfrecord_tools.pool import process_all
-from tfrecord_tools.split import Assignment, assign, count_classes
-from tfrecord_tools.spool import Fact, fill, read_coarse_pictures, read_facts, read_fine_picture
+from tfrecord_tools.split import KEY_BYTES, Assignment, assign, count_classes
+from tfrecord_tools.spool import each_fact, fill, read_coarse_pictures, read_facts, read_fine_picture
 from tfrecord_tools.summary import summary, top_reasons
 from tfrecord_tools.writer import (
     BuildError,
@@ -30,6 +32,7 @@ from tfrecord_tools.writer import (
     is_built,
     plan_shards,
     staging_directory,
+    write_rows,
     write_shard,
     write_table,
 )
@@ -68,7 +71,7 @@ def build(options: BuildOptions) -> str:
         shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         for task, shard in zip(tasks, written, strict=True):
             shards[task.split].append(shard)
-        manifest, rejected = write_tables_and_describe(staging / "records", plan, facts, assignment, shards)
+        manifest, rejected = write_tables_and_describe(staging, plan, assignment, shards)
         finish(staging, options.out, manifest)
     return summary(options.out, manifest, rejected)
 
@@ -131,21 +134,23 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> As
     stratify = plan.listing.stratify or list(plan.listing.labels)[:1]
     assignment = assign(facts, pairs, plan.fractions, seed, stratify)
     if not assignment.splits:
-        gone = [(fact.path or fact.image_id, fact.reason or assignment.reasons[i]) for i, fact in enumerate(facts)]
+        gone = [
+            (fact.path or fact.image_id, readable(fact.reason or assignment.reasons[index]))
+            for index, fact in enumerate(each_fact(spool, len(facts)))
+        ]
         raise DatasetError("\n".join([f"No photograph of {len(facts)} is left to write.", *top_reasons(gone)]))
     assignment.copies = count_copies(facts, pairs, assignment.splits)
     return assignment
 
 
-def _picture_notes(taken: Sequence[Fact], image_size: int) -> list[str]:
+def _picture_notes(kinds: Counter[str], enlarged: int, image_size: int) -> list[str]:
     """Returns what the user should know of the photographs that were taken: enlarged ones, other kinds than colour."""
     notes = []
-    if enlarged := sum(fact.enlarged for fact in taken):
+    if enlarged:
         notes.append(
-            f"{enlarged} of {len(taken)} photographs are enlarged: their field of view spans fewer than {image_size} "
-            "px. A smaller --image_size loses nothing of them."
+            f"{enlarged} of {kinds.total()} photographs are enlarged: their field of view spans fewer than "
+            f"{image_size} px. A smaller --image_size loses nothing of them."
         )
-    kinds = Counter(fact.kind for fact in taken)
     if set(kinds) - {COLOUR}:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         notes.append(f"Kinds of pictures: {listed}. A model trained on them answers these kinds only.")
@@ -167,37 +172,69 @@ def _changed_notes(reasons: Sequence[str]) -> list[str]:
     ]
 
 
+class _Counted:
+    """What dataset.json says of the photographs that were taken, counted fact by fact."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.labels, self.mask_names = plan.listing.labels, plan.listing.masks
+        self.examples: Counter[str] = Counter()
+        self.patients: dict[str, set[bytes]] = {split: set() for split in SPLITS}
+        self.classes = {split: count_classes([], self.labels) for split in SPLITS}
+        self.masks = {split: Counter[str]() for split in SPLITS}
+        self.empty_masks = {split: Counter[str]() for split in SPLITS}
+        self.kinds: Counter[str] = Counter()
+        self.enlarged = 0
+        self.edges = np.linspace(0.0, 1.0, QUALITY_BINS + 1).tolist()
+        self.quality = [0] * QUALITY_BINS
+
+    def add(self, fact: Fact, split: str) -> None:
+        """Counts a photograph."""
+        self.examples[split] += 1
+        self.patients[split].add(bytes.fromhex(stable_hash(fact.patient))[:KEY_BYTES])
+        for name, values in count_classes([fact], self.labels).items():
+            held = self.classes[split][name]
+            held.update({value: held.get(value, 0) + count for value, count in values.items() if count})
+        self.masks[split].update(fact.masks)
+        self.empty_masks[split].update(fact.empty_masks)
+        self.kinds[fact.kind] += 1
+        self.enlarged += fact.enlarged
+        self.quality[min(bisect.bisect_right(self.edges, fact.quality), QUALITY_BINS) - 1] += 1
+
+    def of_split(self, split: str, shards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Returns what dataset.json says of a split."""
+        return {
+            "examples": self.examples[split],
+            "patients": len(self.patients[split]),
+            "classes": self.classes[split],
+            "masks": {name: self.masks[split][name] for name in self.mask_names},
+            "empty_masks": {name: self.empty_masks[split][name] for name in self.mask_names},
+            "shards": list(shards),
+        }
+
+
 def write_tables_and_describe(
-    records: Path,
-    plan: Plan,
-    facts: Sequence[Fact],
-    assignment: Assignment,
-    shards: Mapping[str, Sequence[Mapping[str, Any]]],
+    staging: Path, plan: Plan, assignment: Assignment, shards: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Writes the tables; returns the content of dataset.json and the rows of rejected.csv."""
-    taken = {index: facts[index] for index in assignment.splits}
-    rows = [(fact.image_id, fact.patient, assignment.splits[index], fact.sha256) for index, fact in taken.items()]
-    write_table(records / "splits.csv", ("image", "patient", "split", "sha256"), rows)
-    rejected = [*plan.listing.rejected] + [
-        (fact.path or fact.image_id, fact.reason or assignment.reasons[index])
-        for index, fact in enumerate(facts)
-        if index not in taken
-    ]
+    records, splits = staging / "records", assignment.splits
+    counted, rejected = _Counted(plan), [*plan.listing.rejected]
+
+    def facts() -> Iterator[tuple[int, Fact]]:
+        return enumerate(each_fact(staging / "spool", len(plan.items)))
+
+    def taken() -> Iterator[tuple[str, ...]]:
+        for index, fact in facts():  # in the order of their ids
+            if index in splits:
+                counted.add(fact, splits[index])
+                yield fact.image_id, fact.patient, splits[index], fact.sha256
+            else:
+                reason = readable(fact.reason or assignment.reasons[index])
+                rejected.append((fact.path or fact.image_id, reason))
+
+    write_rows(records / "splits.csv", ("image", "patient", "split", "sha256"), taken())
     write_table(records / "rejected.csv", ("file", "reason"), rejected)
-    write_files(records / TABLE, (pair for fact in facts for pair in fact.files.items()))
-    scores = np.asarray([fact.quality for fact in taken.values()])
-    histogram, edges = np.histogram(scores, bins=QUALITY_BINS, range=(0.0, 1.0))
-    splits = {}
-    for split in SPLITS:
-        members = [fact for index, fact in taken.items() if assignment.splits[index] == split]
-        splits[split] = {
-            "examples": len(members),
-            "patients": len({fact.patient for fact in members}),
-            "classes": count_classes(members, plan.listing.labels),
-            "masks": {name: sum(name in fact.masks for fact in members) for name in plan.listing.masks},
-            "empty_masks": {name: sum(name in fact.empty_masks for fact in members) for name in plan.listing.masks},
-            "shards": list(shards[split]),
-        }
+    read = (pair for _, fact in facts() for pair in fact.files.items())
+    write_rows(records / TABLE, HEADER, read, errors="surrogateescape")
     manifest = {
         "dataset": plan.arguments["dataset"],
         "image_size": plan.settings.image_size,
@@ -206,19 +243,19 @@ def write_tables_and_describe(
         "positive": {name: list(classes) for name, classes in plan.positive.items()},
         "masks": list(plan.listing.masks),
         "centres": list(plan.listing.centres),
-        "splits": splits,
+        "splits": {split: counted.of_split(split, shards[split]) for split in SPLITS},
         "rejected": len(rejected),
         "patients": plan.listing.patients,
         "notes": [
             *plan.listing.notes,
-            *_picture_notes(list(taken.values()), plan.settings.image_size),
+            *_picture_notes(counted.kinds, counted.enlarged, plan.settings.image_size),
             *_changed_notes([reason for _, reason in rejected]),
         ],
-        "pictures": dict(Counter(fact.kind for fact in taken.values())),
+        "pictures": dict(counted.kinds),
         "copies": assignment.copies,
         "quality": {
-            "edges": [round(float(edge), 3) for edge in edges],
-            "counts": [int(count) for count in histogram],
+            "edges": [round(edge, 3) for edge in counted.edges],
+            "counts": counted.quality,
         },
         "source": dict(plan.listing.source),
         "arguments": dict(plan.arguments),

@@ -61,7 +61,7 @@ class BeamEngine:
         for note in notes:
             note.unlink(missing_ok=True)
         work = [(str(staging), task, str(note)) for task, note in zip(tasks, notes, strict=True)]
-        with _Watcher({note: len(task.facts) for note, task in zip(notes, tasks, strict=True)}, on_progress):
+        with _Watcher({note: len(task) for note, task in zip(notes, tasks, strict=True)}, on_progress):
             run_pipeline(work, make_shard, options)
         return [read_note(note) for note in notes]
 
@@ -80,7 +80,7 @@ def make_shard(element: tuple[str, ShardTask, str]) -> int:
     """Writes one shard and, beside it, what was written, in a Beam worker."""
     staging, task, note = element
     write_json(note, write_shard(Path(staging), task))
-    return len(task.facts)
+    return len(task)
 
 
 def read_note(path: Path) -> dict[str, Any]:

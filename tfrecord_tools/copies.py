@@ -6,12 +6,16 @@ re-encoded, resized, brightened, mirrored or turned, as in a data set that was a
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tfrecord_tools.split import components, label_conflicts
-from tfrecord_tools.spool import Fact
+import numpy as np
+
+from tfrecord_tools.facts import Fact
+from tfrecord_tools.grouping import components, equal_groups
+from tfrecord_tools.split import label_conflicts
 
 SHOWN_NAMES = 5
 
@@ -31,20 +35,22 @@ def count_copies(facts: Sequence[Fact], near_pairs: Iterable[tuple[int, int]], k
       "kept_together": groups of which two or more files became records, in one split; "largest": its "files"
       and the first "images"; "classes": label -> class -> {"files", "photographs"}.
     """
-    kept = set(kept)
-    read = [index for index, fact in enumerate(facts) if not fact.reason]
-    readable = set(read)
-    pairs = [pair for pair in near_pairs if readable.issuperset(pair)]
-    first_of: dict[str, int] = {}
-    same = [(first_of.setdefault(facts[index].pixels, index), index) for index in read]
-    exact = _groups_of_copies(read, same)
-    groups = components(read, [*same, *pairs])
-    several = [group for group in groups if len(group) > 1]
+    kept = kept if isinstance(kept, Mapping) else frozenset(kept)
+    alive = np.fromiter((not fact.reason for fact in facts), bool, len(facts))
+    read = np.flatnonzero(alive)
+    exact = list(equal_groups(read, lambda index: facts[index].pixels))
+    same = [(group[0], other) for group in exact for other in group[1:]]
+    edges = [*same, *((first, second) for first, second in near_pairs if alive[first] and alive[second])]
+    several = components((node for edge in edges for node in edge), edges)
     near = [group for group in several if len({facts[index].pixels for index in group}) > 1]
     conflicting = [group for group in several if label_conflicts([facts[index] for index in group])]
     together = [[index for index in group if index in kept] for group in several]
     together = [group for group in together if len(group) > 1]
-    largest = max(groups, key=len, default=[])
+    largest = max(several, key=len, default=read[:1].tolist())
+    alone = alive.copy()
+    alone[[index for group in several for index in group]] = False
+    sizes = Counter(map(len, several))
+    sizes[1] = int(alone.sum())
 
     def tally(chosen: Sequence[Sequence[int]]) -> dict[str, int]:
         members = [index for group in chosen for index in group]
@@ -56,8 +62,8 @@ def count_copies(facts: Sequence[Fact], near_pairs: Iterable[tuple[int, int]], k
 
     return {
         "files": len(read),
-        "photographs": len(groups),
-        "sizes": {str(size): count for size, count in sorted(Counter(map(len, groups)).items())},
+        "photographs": sizes.total(),
+        "sizes": {str(size): count for size, count in sorted(sizes.items()) if count},
         "exact": tally(exact),
         "near": tally(near),
         "conflicting": tally(conflicting),
@@ -66,15 +72,11 @@ def count_copies(facts: Sequence[Fact], near_pairs: Iterable[tuple[int, int]], k
             "files": len(largest),
             "images": sorted(facts[index].image_id for index in largest)[:SHOWN_NAMES],
         },
-        "classes": _per_class(facts, groups),
+        "classes": _per_class(facts, itertools.chain(several, ([int(index)] for index in np.flatnonzero(alone)))),
     }
 
 
-def _groups_of_copies(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
-    return [group for group in components(nodes, edges) if len(group) > 1]
-
-
-def _per_class(facts: Sequence[Fact], groups: Sequence[Sequence[int]]) -> dict[str, dict[str, dict[str, int]]]:
+def _per_class(facts: Sequence[Fact], groups: Iterable[Sequence[int]]) -> dict[str, dict[str, dict[str, int]]]:
     """Returns label -> class -> files and photographs; one under two labels is a photograph of each."""
     counts: dict[str, dict[str, dict[str, int]]] = defaultdict(
         lambda: defaultdict(lambda: {"files": 0, "photographs": 0})

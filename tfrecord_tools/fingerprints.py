@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,18 +99,6 @@ def _photographs(out: Path, items: Iterable[Item]) -> Iterator[Expected]:
     for item in items:
         if digests.get(item.image_id):
             yield item.path, digests[item.image_id]
-
-
-def write_files(path: Path, rows: Iterable[Expected]) -> None:
-    """Writes files.csv under a temporary name and renames it; rows as they come."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def listed(names: Iterable[str], count: int) -> str:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dr_edge.data.records import MISSING_LABEL, SPLITS
+from tfrecord_tools.grouping import equal_groups
 
 LATERALITIES = ("left", "right", "")
 MASK_RULES = ("at_least", "at_most", "half", "between", "contours", "none")
+_NONE: dict[str, Any] = {}  # one for all items: nothing is ever written into it
 
 
 class DatasetError(ValueError):
@@ -49,7 +53,7 @@ class MaskSource:
             raise ValueError(f"A mask needs paths and a rule of {MASK_RULES}. Received: {self.paths}, {self.rule!r}.")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Item:
     """One photograph of a data set, before it is read.
 
@@ -72,10 +76,10 @@ class Item:
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     split: str | None = None
     laterality: str = ""
-    masks: Mapping[str, MaskSource] = dataclasses.field(default_factory=dict)
-    centres: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    masks: Mapping[str, MaskSource] = dataclasses.field(default_factory=lambda: _NONE)
+    centres: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=lambda: _NONE)
     seed: int | None = None
-    stamps: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    stamps: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=lambda: _NONE, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.image_id or not self.patient or (not self.path and self.seed is None):
@@ -159,6 +163,8 @@ def with_readable_names(listing: Listing) -> Listing:
     left: list[Item] = []
     for item in listing.items:
         (taken if all(map(_is_text, (item.image_id, item.path, item.patient))) else left).append(item)
+    if not left and all(map(_is_text, itertools.chain.from_iterable(listing.rejected))):
+        return listing
     rejected = [(readable(file), readable(reason)) for file, reason in listing.rejected]
     rejected += [
         (readable(item.path), "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it")
@@ -187,11 +193,11 @@ def check_listing(listing: Listing, name: str) -> None:
         raise LayoutError(
             f"{name}: no photograph is left of {len(listing.rejected)} that were named. Check --data_dir.{reasons}"
         )
-    seen: set[str] = set()
+    doubled = next(equal_groups(range(len(listing.items)), lambda index: listing.items[index].image_id), None)
+    if doubled:
+        twice = listing.items[doubled[0]].image_id
+        raise DatasetError(f"{name}: image id {twice!r} occurs twice. Remove one of the rows or files.")
     for item in listing.items:
-        if item.image_id in seen:
-            raise DatasetError(f"{name}: image id {item.image_id!r} occurs twice. Remove one of the rows or files.")
-        seen.add(item.image_id)
         for label, value in item.labels.items():
             if label not in listing.labels or not MISSING_LABEL <= value < len(listing.labels[label]):
                 raise DatasetError(f"{name}: {item.image_id}: {label}={value} is none of {dict(listing.labels)}.")
@@ -205,7 +211,15 @@ def check_listing(listing: Listing, name: str) -> None:
 
 def stable_hash(*parts: str | int) -> str:
     """Returns the SHA-256 of the parts, joined by a zero byte: the same on every machine and in every process."""
-    return hashlib.sha256("\0".join(str(part) for part in parts).encode("utf-8")).hexdigest()
+    return stable_hash_of(parts)
+
+
+def stable_hash_of(parts: Iterable[str | int]) -> str:
+    """As `stable_hash`, of parts that need not be in memory together."""
+    digest = hashlib.sha256()
+    for number, part in enumerate(parts):
+        digest.update(f"\0{part}".encode() if number else str(part).encode())
+    return digest.hexdigest()
 
 
 def sample(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:

@@ -7,12 +7,16 @@ counted.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from dr_edge.fundus.format_names import HEAD_BYTES, file_name, looks_like_picture
-from tfrecord_tools.items import Listing, readable
+from tfrecord_tools.items import Listing, item_paths, readable
 from tfrecord_tools.layout import is_passed_over
 
 OWN = ("folder", "csv")
@@ -31,38 +35,75 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[li
     Returns:
       (file, reason) of each file of an own folder or table that is neither taken nor rejected already; and notes.
     """
-    known = {os.path.normpath(item.path) for item in listing.items} | {
-        os.path.normpath(file) for file, _ in listing.rejected
-    }
-    known |= {os.path.normpath(path) for item in listing.items for mask in item.masks.values() for path in mask.paths}
-    hidden: list[str] = []
-    rest = [path for path in _visible(root, out, hidden) if _name(path, root) not in known]
-    notes = []
-    if hidden:
-        notes.append(
-            f"{_counted(hidden, 'hidden or system file or folder', 'hidden or system files and folders')} passed over."
-        )
+    known = _Names(itertools.chain(
+        (path for item in listing.items for path in item_paths(item)), (file for file, _ in listing.rejected)
+    ))  # fmt: skip
+    hidden, others = _Counted(), _Counted()
+    rest = (path for path in _visible(root, out, hidden) if _name(path, root) not in known)
     if dataset not in OWN:
-        named = [_name(path, root) for path in rest]
-        if named:
-            notes.append(f"{_counted(named, 'other file', 'other files')} of the download not read: no row names them.")
-        return [], notes
+        for path in rest:
+            others.add(_name(path, root))
+    rejected = [] if dataset not in OWN else _rejected(rest, listing, dataset, root)
+    notes = []
+    if hidden.count:
+        notes.append(
+            f"{hidden.words('hidden or system file or folder', 'hidden or system files and folders')} passed over."
+        )
+    if others.count:
+        notes.append(f"{others.words('other file', 'other files')} of the download not read: no row names them.")
+    return rejected, notes
+
+
+def _rejected(rest: Iterable[str], listing: Listing, dataset: str, root: Path) -> list[tuple[str, str]]:
+    """Returns (file, reason) of what is neither taken nor one of the user's tables."""
     own = {os.path.realpath(table) for table in listing.label_files}
     names = ", ".join(table.name for table in listing.label_files)
-    rejected = [
+    return [
         (Path(_name(path, root)).as_posix(), _reason(path, dataset, names))
         for path in rest
         if os.path.realpath(path) not in own
     ]
-    return rejected, notes
 
 
-def _visible(root: Path, out: Path, hidden: list[str]) -> Iterator[str]:
+class _Names:
+    """Which names are known: a million take eight megabytes, and one in 10^13 others is taken for one of them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._digests = np.sort(np.fromiter((_digest(os.path.normpath(readable(name))) for name in names), np.uint64))
+
+    def __contains__(self, name: str) -> bool:
+        digest = np.uint64(_digest(name))
+        place = int(np.searchsorted(self._digests, digest))
+        return place < len(self._digests) and bool(self._digests[place] == digest)
+
+
+def _digest(name: str) -> int:
+    data = name.encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+
+
+class _Counted:
+    """Names that are counted, and the first of them."""
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, list[str]()
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        self.first += [name] if self.count <= NAMED else []
+
+    def words(self, one: str, many: str) -> str:
+        """Returns "4 files (a, b, c, ...) were"."""
+        shown = ", ".join(self.first) + (", ..." if self.count > NAMED else "")
+        return f"{self.count} {one if self.count == 1 else many} ({shown}) {'was' if self.count == 1 else 'were'}"
+
+
+def _visible(root: Path, out: Path, hidden: _Counted) -> Iterator[str]:
     """Yields files, and links to directories, below `root`; adds the names of what is hidden to `hidden`."""
     for directory, folders, files in os.walk(root):
         for name in sorted([*folders, *files]):
             if is_passed_over(name):
-                hidden.append(_name(os.path.join(directory, name), root))
+                hidden.add(_name(os.path.join(directory, name), root))
         folders[:] = sorted(
             name
             for name in folders
@@ -74,11 +115,6 @@ def _visible(root: Path, out: Path, hidden: list[str]) -> Iterator[str]:
 
 def _name(path: str, root: Path) -> str:
     return readable(os.path.relpath(path, root))
-
-
-def _counted(names: list[str], one: str, many: str) -> str:
-    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-    return f"{len(names)} {one if len(names) == 1 else many} ({shown}) {'was' if len(names) == 1 else 'were'}"
 
 
 def _reason(path: str, dataset: str, table: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from dr_edge.fundus.graham import PREPROCESS
 from dr_edge.progress import Progress
 from tfrecord_tools.catalogue import list_dataset
 from tfrecord_tools.inside import stamp
-from tfrecord_tools.items import Item, Listing, Request, item_paths, sample, stable_hash
+from tfrecord_tools.item_file import ItemFile
+from tfrecord_tools.items import Item, Listing, Request, item_paths, readable, sample, stable_hash_of
 from tfrecord_tools.leftovers import leftovers
 from tfrecord_tools.positive_classes import positive_classes
 from tfrecord_tools.process import Settings
@@ -57,7 +59,8 @@ class Plan:
 
     Attributes:
       positive: label -> names of its classes that mean the disease; [] where nobody says it.
-      items: sorted by image id.
+      listing: what the data set declares, without the items.
+      items: sorted by image id, on disk.
       arguments: everything that decides the bytes of the records, but the files themselves.
       key: hash of the arguments, of what is declared of each photograph, and of their sizes. Whether the bytes are the
         same is compared file by file, see `fingerprints`.
@@ -91,9 +94,8 @@ def plan_build(options: BuildOptions) -> Plan:
     request = Request(options.data_dir, options.limit, options.seed, options.table, options.out, options.typed)
     listing = list_dataset(options.dataset, request)
     positive = positive_classes(listing.labels, options.positive)
-    listed = Progress(sample(listing.items, options.limit, options.seed), desc="files", unit="file", delay=2.0)
-    items = [_stamped(item, options.data_dir) for item in listed]  # slow only where the file system is
-    fractions = choose_fractions({item.split for item in items}, options.val_fraction, options.test_fraction)
+    chosen = sample(listing.items, options.limit, options.seed)
+    fractions = choose_fractions({item.split for item in chosen}, options.val_fraction, options.test_fraction)
     settings = Settings(
         data_dir="" if options.data_dir is None else str(options.data_dir),
         image_size=options.image_size,
@@ -113,17 +115,21 @@ def plan_build(options: BuildOptions) -> Plan:
         "shard_examples": options.shard_examples,
         "max_pixels": options.max_pixels,
         "table": dict(options.table),
-        "versions": _versions(items),
+        "versions": _versions(chosen),
     }
     if options.positive:  # else the key of an earlier release's build stays
         arguments["positive"] = sorted(options.positive)
     if options.data_dir is not None:  # the records of this very build may lie among the photographs
         own = Path(os.path.relpath(options.out, options.data_dir)).as_posix()
         listing = dataclasses.replace(listing, rejected=[row for row in listing.rejected if row[0] != own])
+    shown = Progress(chosen, desc="files", unit="file", delay=2.0)  # slow only where the file system is
+    items = ItemFile((_stamped(item, options.data_dir) for item in shown), options.out)
     key = _key(arguments, items, listing, options.data_dir)
+    rejected, notes = [*listing.rejected], [*listing.notes]
     if options.data_dir is not None:  # not part of the key: a new text beside the photographs makes no new build
-        rest, notes = leftovers(listing, options.dataset, options.data_dir, options.out)
-        listing = dataclasses.replace(listing, rejected=[*listing.rejected, *rest], notes=[*listing.notes, *notes])
+        rest, said = leftovers(listing, options.dataset, options.data_dir, options.out)
+        rejected, notes = [*rejected, *rest], [*notes, *said]
+    listing = dataclasses.replace(listing, items=(), rejected=rejected, notes=[readable(note) for note in notes])
     return Plan(listing, positive, items, settings, fractions, arguments, key)
 
 
@@ -151,4 +157,4 @@ def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, 
         return 0 if data_dir is None else item.stamps.get(item.path, (-1, 0))[0]
 
     parts = [repr(sorted(arguments.items())), repr(sorted(listing.rejected)), repr(dict(listing.labels))]
-    return stable_hash(*parts, *(f"{item} {size(item)}" for item in items))
+    return stable_hash_of(itertools.chain(parts, (f"{item} {size(item)}" for item in items)))

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from dr_edge.data.records import MISSING_LABEL
+from tfrecord_tools.facts import Fact
+from tfrecord_tools.grouping import components, connected, equal_groups
 from tfrecord_tools.items import stable_hash
-from tfrecord_tools.spool import Fact
 
 DEFAULT_FRACTION = 0.15
+KEY_BYTES = 16  # of a SHA-256; a million groups take them into memory
 # What is kept where one group lies in several official splits.
 PRIORITY = {
     "test": 0,
@@ -86,30 +90,32 @@ def assign(
       stratify: label names whose combination (the worst of the group) is balanced over the splits.
     """
     reasons: dict[int, str] = {}
-    alive = {index for index, fact in enumerate(facts) if not fact.reason}
-    exact = defaultdict(list)
-    for index in sorted(alive):
-        exact[facts[index].pixels].append(index)
-    for members in exact.values():
+    alive = np.fromiter((not fact.reason for fact in facts), bool, len(facts))
+
+    def set_aside() -> None:
+        alive[list(reasons)] = False
+
+    for members in equal_groups(np.flatnonzero(alive), lambda index: facts[index].pixels):
         _settle_copies(facts, members, reasons, "exact duplicate", keep_one=True)
-    alive -= set(reasons)
-    edges = [(first, second) for first, second in near_pairs if first in alive and second in alive]
-    for members in components(alive, edges):
+    set_aside()
+    edges = [(first, second) for first, second in near_pairs if alive[first] and alive[second]]
+    for members in components((node for edge in edges for node in edge), edges):
         _settle_copies(facts, members, reasons, "near-duplicate", keep_one=False)
-    alive -= set(reasons)
-    groups = patient_groups(facts, alive, edges)
+    set_aside()
     splits: dict[int, str] = {}
-    free: list[list[int]] = []
-    for group in groups:
-        kept = _kept_side(facts, group)
-        for index in set(group) - set(kept):
-            reasons[index] = f"belongs with {facts[kept[0]].image_id} of the official {facts[kept[0]].split} split"
-        official = facts[kept[0]].split
-        if official in ("test", "val"):
-            splits |= {index: official for index in kept}
-        else:
-            free.append(kept)
-    splits |= divide(facts, free, fractions, seed, stratify)
+
+    def free() -> Iterator[list[int]]:
+        for group in patient_groups(facts, alive, edges):
+            kept = _kept_side(facts, group)
+            for index in set(group) - set(kept):
+                reasons[index] = f"belongs with {facts[kept[0]].image_id} of the official {facts[kept[0]].split} split"
+            official = facts[kept[0]].split
+            if official in ("test", "val"):
+                splits.update({index: official for index in kept})
+            else:
+                yield kept
+
+    splits.update(divide(facts, free(), fractions, seed, stratify))
     return Assignment(splits, reasons)
 
 
@@ -152,36 +158,20 @@ def label_conflicts(facts: Sequence[Fact]) -> list[str]:
     ]
 
 
-def patient_groups(facts: Sequence[Fact], alive: Iterable[int], edges: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Returns the groups that no split may part: connected by a patient or by near-duplicates."""
-    alive = set(alive)
-    first_of: dict[str, int] = {}
-    links = [(first_of.setdefault(facts[index].patient, index), index) for index in sorted(alive)]
-    links += [(first, second) for first, second in edges if first in alive and second in alive]
-    return components(alive, links)
-
-
-def components(nodes: Iterable[int], edges: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Returns the connected components, each sorted, by union-find."""
-    parent = {node: node for node in nodes}
-
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for first, second in edges:
-        parent[root(first)] = root(second)
-    members: dict[int, list[int]] = defaultdict(list)
-    for node in sorted(parent):
-        members[root(node)].append(node)
-    return sorted(members.values())
+def patient_groups(facts: Sequence[Fact], alive: np.ndarray, edges: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
+    """Yields the groups that no split may part: connected by a patient or by near-duplicates; `alive`: [N] bool."""
+    places = np.flatnonzero(alive)
+    place_of = np.cumsum(alive) - 1
+    patients = equal_groups(places, lambda index: facts[index].patient)
+    links = [(group[0], other) for group in patients for other in group[1:]]
+    links += [(first, second) for first, second in edges if alive[first] and alive[second]]
+    for group in connected(len(places), ((int(place_of[one]), int(place_of[other])) for one, other in links)):
+        yield places[group].tolist()
 
 
 def divide(
     facts: Sequence[Fact],
-    groups: Sequence[Sequence[int]],
+    groups: Iterable[Sequence[int]],
     fractions: Fractions,
     seed: int,
     stratify: Sequence[str],
@@ -190,18 +180,19 @@ def divide(
 
     A stratum of three groups or more gives at least one to each split that has a share.
     """
-    strata: dict[tuple[int, ...], list[tuple[str, Sequence[int]]]] = defaultdict(list)
+    strata: dict[tuple[int, ...], list[tuple[bytes, tuple[int, ...]]]] = defaultdict(list)
     for group in groups:
         worst = tuple(max(facts[index].labels.get(name, MISSING_LABEL) for index in group) for name in stratify)
         key = min(stable_hash("split", seed, facts[index].patient) for index in group)
-        strata[worst].append((key, group))
+        strata[worst].append((bytes.fromhex(key)[:KEY_BYTES], tuple(group)))
     splits: dict[int, str] = {}
     for _, members in sorted(strata.items()):
         members.sort(key=lambda pair: pair[0])
         tests, vals = _counts(len(members), fractions)
         for place, (_, group) in enumerate(members):
             split = "test" if place < tests else "val" if place < tests + vals else "train"
-            splits |= {index: split for index in group}
+            splits.update({index: split for index in group})
+        members.clear()
     return splits
 
 

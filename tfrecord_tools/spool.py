@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,47 +18,17 @@ from absl import logging
 
 from dr_edge.data.records import encode
 from dr_edge.data.wire import frame
-from dr_edge.fundus.appearance import COLOUR
 from dr_edge.metadata import sha256_file, write_bytes, write_json
 from dr_edge.progress import Progress
 from tfrecord_tools.duplicates import COARSE_BYTES, FINE_SIDE, PICTURE_BYTES
+from tfrecord_tools.facts import Fact as Fact
+from tfrecord_tools.facts import FactTable
 from tfrecord_tools.fingerprints import NAMED, changed, in_threads, listed
 from tfrecord_tools.items import Item
 from tfrecord_tools.process import Outcome
 
 CHUNK_ITEMS = 32
 NOTES, FRAMES, PICTURES = "chunk-{:06d}.json", "chunk-{:06d}.tfrecord", "chunk-{:06d}.pictures"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Fact:
-    """What the split and the manifest need of one image, whose record waits in the spool.
-
-    Attributes:
-      reason: why it was rejected; "" where taken, and then the rest is filled.
-      split: the official split or None.
-      pixels, kind, enlarged, files: see `process.Outcome`.
-      chunk, offset, length: where its TFRecord frame stands.
-    """
-
-    image_id: str
-    path: str
-    reason: str = ""
-    patient: str = ""
-    split: str | None = None
-    labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    masks: Sequence[str] = ()
-    empty_masks: Sequence[str] = ()
-    sha256: str = ""
-    pixels: str = ""
-    quality: float = 0.0
-    kind: str = COLOUR
-    enlarged: bool = False
-    source_size: Sequence[int] = (0, 0)
-    chunk: int = 0
-    offset: int = 0
-    length: int = 0
-    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def chunk_count(items: int) -> int:
@@ -84,7 +54,7 @@ def finished_chunks(spool: Path, items: int, data_dir: str, threads: int = 1) ->
     finished: list[int] = []
     named: list[str] = []
     count = 0
-    looked_at = in_threads(lambda index: _changed_files(spool, index, data_dir), standing, threads)
+    looked_at = in_threads(lambda index: changed_since(spool, index, data_dir), standing, threads)
     bar = Progress(looked_at, total=len(standing), desc="finished chunks", unit="chunk", delay=2.0)
     for index, stale in zip(standing, bar, strict=True):
         if stale is None:
@@ -102,7 +72,12 @@ def finished_chunks(spool: Path, items: int, data_dir: str, threads: int = 1) ->
     return finished
 
 
-def _changed_files(spool: Path, index: int, data_dir: str) -> list[str] | None:
+def is_finished(spool: Path, index: int, data_dir: str) -> bool:
+    """Says whether a chunk stands whole, made of files that are still what was read."""
+    return changed_since(spool, index, data_dir) == []
+
+
+def changed_since(spool: Path, index: int, data_dir: str) -> list[str] | None:
     """Returns which files of a chunk have changed since it was made; None where the chunk is not whole."""
     try:
         notes = json.loads((spool / NOTES.format(index)).read_text(encoding="utf-8"))
@@ -201,19 +176,22 @@ def _fact(outcome: Outcome, chunk: int, offset: int, length: int) -> Fact:
     )
 
 
-def read_facts(spool: Path, items: int) -> list[Fact]:
-    """Returns the facts of all items in their order.
+def each_fact(spool: Path, items: int) -> Iterator[Fact]:
+    """Yields the facts of all items in their order, a chunk of them in memory at a time.
 
     Raises:
       RuntimeError: a chunk is not there.
     """
-    facts: list[Fact] = []
     for index in range(chunk_count(items)):
         notes = spool / NOTES.format(index)
         if not notes.is_file():
             raise RuntimeError(f"{notes} is missing. Run the same build command again: it goes on from here.")
-        facts += [Fact(**fact) for fact in json.loads(notes.read_text(encoding="utf-8"))["facts"]]
-    return facts
+        yield from (Fact(**fact) for fact in json.loads(notes.read_text(encoding="utf-8"))["facts"])
+
+
+def read_facts(spool: Path, items: int) -> FactTable:
+    """Returns what the split needs of all items, in their order; raises RuntimeError as `each_fact`."""
+    return FactTable(each_fact(spool, items))
 
 
 def accepted_any(spool: Path) -> bool:
@@ -227,13 +205,13 @@ def accepted_any(spool: Path) -> bool:
     return False
 
 
-def read_frame(spool: Path, fact: Fact) -> bytes:
-    """Returns the TFRecord frame of a fact, checksums included."""
-    path = spool / FRAMES.format(fact.chunk)
+def read_frame(spool: Path, chunk: int, offset: int, length: int) -> bytes:
+    """Returns the TFRecord frame that stands at a place of a chunk, checksums included."""
+    path = spool / FRAMES.format(chunk)
     with open(path, "rb") as file:
-        file.seek(fact.offset)
-        frame = file.read(fact.length)
-    if len(frame) != fact.length:
+        file.seek(offset)
+        frame = file.read(length)
+    if len(frame) != length:
         raise RuntimeError(f"{path} ends early. Remove {spool.parent} and run the build command again.")
     return frame
 

@@ -10,14 +10,16 @@ import contextlib
 import csv
 import dataclasses
 import hashlib
-import io
+import itertools
 import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dr_edge.data.records import SPLITS, shard_name
 from dr_edge.locks import InUse, take
@@ -27,11 +29,11 @@ from dr_edge.metadata import (
     read_manifest,
     write_json,
     write_manifest,
-    write_text,
 )
 from tfrecord_tools import digests
+from tfrecord_tools.facts import Fact
 from tfrecord_tools.items import stable_hash
-from tfrecord_tools.spool import Fact, accepted_any, read_frame
+from tfrecord_tools.spool import accepted_any, read_frame
 
 
 class BuildError(RuntimeError):
@@ -118,23 +120,42 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ShardTask:
-    """One shard to write: its place among the `count` shards of its split, and its examples in their order."""
+    """One shard to write.
+
+    Attributes:
+      split: of its examples.
+      index, count: its place among the shards of its split.
+      frames: [N, 3] int64, chunk, offset and length of each example's frame in the spool, in their order.
+    """
 
     split: str
     index: int
     count: int
-    facts: Sequence[Fact]
+    frames: np.ndarray
+
+    def __len__(self) -> int:
+        """Returns the number of its examples."""
+        return len(self.frames)
 
 
 def plan_shards(facts: Sequence[Fact], splits: Mapping[int, str], seed: int, size: int) -> list[ShardTask]:
     """Plans the shards: shuffled by SHA-256 of the image id, at most `size` examples each, evenly filled."""
     tasks: list[ShardTask] = []
     for split in SPLITS:
-        members = [facts[index] for index, name in splits.items() if name == split]
-        members.sort(key=lambda fact: stable_hash("order", seed, fact.image_id))
+        members = np.fromiter((index for index, name in splits.items() if name == split), np.int64)
+        drawn = b"".join(_key(facts[index].image_id, seed) for index in members.tolist())
+        keys = np.frombuffer(drawn, ">u8").reshape(-1, 2)
+        places = ((fact.chunk, fact.offset, fact.length) for fact in map(facts.__getitem__, members.tolist()))
+        frames = np.fromiter(itertools.chain.from_iterable(places), np.int64, 3 * len(members)).reshape(-1, 3)
+        frames = frames[np.lexsort((keys[:, 1], keys[:, 0]))]
         count = -(-len(members) // size)
-        tasks += [ShardTask(split, index, count, members[index::count]) for index in range(count)]
+        tasks += [ShardTask(split, index, count, frames[index::count].copy()) for index in range(count)]
     return tasks
+
+
+def _key(image_id: str, seed: int) -> bytes:
+    """Returns 16 bytes of the SHA-256 by which the examples are shuffled."""
+    return bytes.fromhex(stable_hash("order", seed, image_id))[:16]
 
 
 def write_shard(staging: Path, task: ShardTask, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
@@ -144,8 +165,8 @@ def write_shard(staging: Path, task: ShardTask, on_progress: Callable[[int], Non
     digest = hashlib.sha256()
     size = 0
     with open(temporary, "wb") as file:
-        for fact in task.facts:
-            frame = read_frame(staging / "spool", fact)
+        for place in task.frames.tolist():
+            frame = read_frame(staging / "spool", *place)
             file.write(frame)
             digest.update(frame)
             size += len(frame)
@@ -153,16 +174,26 @@ def write_shard(staging: Path, task: ShardTask, on_progress: Callable[[int], Non
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    return {"file": path.name, "sha256": digest.hexdigest(), "examples": len(task.facts), "bytes": size}
+    return {"file": path.name, "sha256": digest.hexdigest(), "examples": len(task), "bytes": size}
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
     """Writes a CSV file atomically; rows sorted."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(sorted(rows))
-    write_text(path, text.getvalue())
+    write_rows(path, header, sorted(rows))
+
+
+def write_rows(
+    path: Path, header: Sequence[str], rows: Iterable[tuple[str, ...]], errors: str = "backslashreplace"
+) -> None:
+    """Writes a CSV file atomically; rows as they come; `errors`: what becomes of names that UTF-8 cannot hold."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "w", newline="", encoding="utf-8", errors=errors) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def finish(staging: Path, out: Path, manifest: Mapping[str, Any]) -> None:
