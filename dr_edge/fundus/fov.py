@@ -13,10 +13,11 @@ import dataclasses
 import cv2
 import numpy as np
 
-from dr_edge.fundus.appearance import KINDS, PROBE_SIDE, appearance, check_kind
+from dr_edge.fundus.appearance import KINDS, NORMALISED, PROBE_SIDE, appearance, check_kind
 from dr_edge.fundus.circle_fit import Rim, fit_rim, sharpen_rim
-from dr_edge.fundus.crop import FieldOfView, border_of, brightest, crop_square, disc_mask, halved
+from dr_edge.fundus.crop import FieldOfView, brightest, crop_square, disc_mask, halved
 from dr_edge.fundus.gradability import NotFundusError, check_fundus, check_whole
+from dr_edge.fundus.margins import blackened, neutral_margin, white_margin
 from dr_edge.fundus.several import shows_several
 
 _WORK_SIDE = 480  # longest side of the copy that is searched
@@ -24,17 +25,28 @@ _STEPS = (15, 9, 25, 5, 40)  # thresholds above the border's brightness, grey le
 _LIT = 10  # a pixel of a crop whose brightest channel is above this is lit
 _LIT_LIKE = 100.0  # grey levels above the border for which the thresholds hold; they grow with brighter discs
 _CLEAR_EDGE = 15.0  # grey levels across the outline of a region that stands out of a dark frame
-_NEUTRAL_BORDER = 0.25  # of the border is the grey that normalisation leaves
-_CALM = 16  # grey levels between the extremes of 5 x 5 pixels of such a frame, also after JPEG
 _NO_RIM_RADIUS = 0.6  # of the longer side: loses < 3 % of a square frame, nothing of a 3:2 frame
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """Where a picture's fundus is, and of which kind of picture: one of `appearance.KINDS`."""
+    """Where a picture's fundus is.
+
+    Attributes:
+      fov: in pixels of the picture.
+      kind: of picture, one of `appearance.KINDS`.
+      margin: [h, w] bool, what lies around the photograph and shows black to a network; None where there is none.
+      factor: how many pixels of the picture one of `margin` spans.
+    """
 
     fov: FieldOfView
     kind: str
+    margin: np.ndarray | None = None
+    factor: int = 1
+
+    def shown(self, image: np.ndarray) -> np.ndarray:
+        """Returns the picture [H, W, 3] uint8 that this was found in, as a network is to see it."""
+        return blackened(image, self.margin, self.factor)
 
 
 def find_fov(image: np.ndarray) -> FieldOfView:
@@ -65,29 +77,41 @@ def find(image: np.ndarray) -> Found:
         small, factor = halved(small), 2 * factor
     if max(small.shape[:2]) > _WORK_SIDE:
         raise NotFundusError("no field of view", f"{image.shape[1]}x{image.shape[0]} is a strip, no photograph.")
-    whole, small = small, _without_neutral_frame(small)
-    brightness = _without_white_frame(brightest(small))
+    neutral = neutral_margin(small)
+    small = blackened(small, neutral)
+    white = white_margin(brightest(small))
+    without_margin = blackened(small, white)
+    brightness = brightest(without_margin)
     rim, region = _search(brightness)
     if shows_several(small, brightness):
         raise NotFundusError(
             "more than one eye", "two or more discs are seen, and one alone would be graded. Cut them apart."
         )
-    if small is not whole and (rim is None or rim.support + rim.explained <= 1.2):
+    if neutral is not None and (rim is None or rim.support + rim.explained <= 1.2):
         raise NotFundusError(
             "already normalised",
             "the even grey around it is what normalisation leaves, and its disc is not clear enough to be cut out. Use "
             "the original photograph, or one that is black around.",
         )
     check_fundus(small, rim, region)
-    check_whole(small, rim, region)
-    found = _to_fov(rim, region, small.shape[:2])
-    kind = appearance(crop_square(small, FieldOfView.from_box(*(round(edge) for edge in found.box)), PROBE_SIDE))
+    check_whole(without_margin, rim, region)
+    found = _to_fov(rim, region)
+    kind = appearance(
+        crop_square(without_margin, FieldOfView.from_box(*(round(edge) for edge in found.box)), PROBE_SIDE)
+    )
     check_kind(kind, KINDS)
     top, left, bottom, right = (edge * factor for edge in found.box)
     height = round(bottom - top)
     width = height if found.aspect == 1 else round(right - left)
     top, left = round(top), round(left)
-    return Found(FieldOfView.from_box(top, left, top + height, left + width), kind)
+    fov = FieldOfView.from_box(top, left, top + height, left + width)
+    return Found(fov, kind, _margin(white, neutral, kind), factor)
+
+
+def _margin(white: np.ndarray | None, neutral: np.ndarray | None, kind: str) -> np.ndarray | None:
+    """Returns what is to show black: the grey around a normalised picture belongs to it, as records of such hold it."""
+    parts = [part for part in (white, neutral if kind != NORMALISED else None) if part is not None]
+    return np.logical_or.reduce(parts) if parts else None
 
 
 def fov_mask(size_or_crop: int | np.ndarray) -> np.ndarray:
@@ -154,33 +178,6 @@ def _is_clear(ellipse: Rim) -> bool:
     return ellipse.support > 0.6 and ellipse.explained > 0.7 and ellipse.arc > 150
 
 
-def _without_white_frame(brightness: np.ndarray) -> np.ndarray:
-    """Returns the picture with a white margin (a scan, a figure) painted black; otherwise the picture itself."""
-    white = (brightness >= 245).astype(np.uint8)
-    if border_of(white).mean() < 0.6:
-        return brightness
-    framed = cv2.copyMakeBorder(white, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-    cv2.floodFill(framed, None, (0, 0), 2)
-    outside = cv2.dilate((framed == 2).astype(np.uint8), np.ones((5, 5), np.uint8))[1:-1, 1:-1]
-    return np.where(outside == 1, 0, brightness).astype(np.uint8)
-
-
-def _without_neutral_frame(small: np.ndarray) -> np.ndarray:
-    """Returns the picture with the even grey 128 that normalisation leaves around it painted black; else as it is."""
-    high, low = brightest(small), 255 - brightest(255 - small)
-    near = (high <= 136) & (low >= 120)
-    if border_of(near).mean() < _NEUTRAL_BORDER:
-        return small
-    kernel = np.ones((5, 5), np.uint8)
-    # Detail is not calm, though its average is the same grey.
-    calm = cv2.subtract(cv2.dilate(high, kernel), cv2.erode(low, kernel)) <= _CALM
-    even = calm & (high <= 144) & (low >= 112)
-    framed = cv2.copyMakeBorder(even.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-    cv2.floodFill(framed, None, (0, 0), 2)
-    outside = cv2.dilate((framed == 2).astype(np.uint8), kernel)[1:-1, 1:-1]
-    return np.where((outside == 1)[..., None], 0, small).astype(np.uint8)
-
-
 def _edge_height(region: np.ndarray, brightness: np.ndarray) -> float:
     """Returns the median fall of brightness across the region's outline inside the frame, in grey levels.
 
@@ -235,7 +232,7 @@ def _contains(rim: Rim, region: np.ndarray) -> bool:
     return bool((outside & some).sum() < 0.03 * some.sum())
 
 
-def _to_fov(rim: Rim | None, region: np.ndarray, shape: tuple[int, int]) -> FieldOfView:
+def _to_fov(rim: Rim | None, region: np.ndarray) -> FieldOfView:
     if rim is not None:
         return FieldOfView(rim.x, rim.y, rim.radius, rim.aspect)
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))

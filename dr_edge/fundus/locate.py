@@ -37,7 +37,7 @@ class Located:
     """A decoded photograph and where its fundus is.
 
     Attributes:
-      image: [H, W, 3] uint8 RGB, upright; a JPEG may be reduced.
+      image: [H, W, 3] uint8 RGB, upright, a white margin painted black; a JPEG may be reduced.
       denominator: pixel edge x of `image` is x * denominator in the photograph.
       size: (height, width) of the upright photograph in pixels.
       fov: the field of view in pixels of `image`, or why there is none.
@@ -79,7 +79,7 @@ def locate(
     except NotFundusError as err:
         refusal = Refusal(err.reason, err.detail)
         return Located(decoded.image, decoded.denominator, decoded.size, refusal)
-    return Located(decoded.image, decoded.denominator, decoded.size, found.fov, found.kind)
+    return Located(found.shown(decoded.image), decoded.denominator, decoded.size, found.fov, found.kind)
 
 
 def _decoded(data: bytes | np.ndarray, max_pixels: int, min_side: int | None = None) -> Decoded:

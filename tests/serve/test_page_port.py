@@ -51,6 +51,9 @@ def synthetic() -> dict[str, np.ndarray]:
         "from inside": eye[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3],
         "squashed": cv2.resize(wide, (500, 500), interpolation=cv2.INTER_AREA),
         "on a page": np.pad(eye, ((40, 40), (40, 40), (0, 0)), constant_values=255),
+        "between white bars": np.pad(tight(eye), ((0, 0), (90, 90), (0, 0)), constant_values=255),
+        "cut, on a page": np.pad(tight(eye)[30:-20], ((80, 80), (0, 0), (0, 0)), constant_values=255),
+        "on grey": np.pad(eye, ((40, 40), (40, 40), (0, 0)), constant_values=128),
         "noisy": cv2.imdecode(cv2.imencode(".jpg", eye, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR),
         "blurred": cv2.GaussianBlur(eye, (0, 0), 14),
         "black": np.zeros((200, 300, 3), np.uint8),
@@ -87,10 +90,10 @@ def tight(image: np.ndarray) -> np.ndarray:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def expected(picture: np.ndarray, size: int) -> FieldOfView | str:
-    """Returns the field of view that Python finds for a crop of `size`, or its reason against one."""
+def expected(picture: np.ndarray, size: int) -> tuple[np.ndarray, FieldOfView | str]:
+    """Returns what Python shows a network of the picture, and its field of view or the reason against one."""
     located = locate(cv2.imencode(".png", picture[..., ::-1])[1].tobytes(), size)
-    return located.fov.reason if isinstance(located.fov, Refusal) else located.fov
+    return located.image, located.fov.reason if isinstance(located.fov, Refusal) else located.fov
 
 
 def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None:
@@ -105,8 +108,8 @@ def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None
     results = run_node(node, CROP, cases)
     reasons = set()
     for case, result in zip(cases, results, strict=True):
-        picture, size = pictures[case["name"]], case["size"]
-        fov = expected(picture, size)
+        size = case["size"]
+        picture, fov = expected(pictures[case["name"]], size)
         if isinstance(fov, str):
             assert result == {"reason": fov}, case["name"]
             reasons.add(fov)

@@ -54,6 +54,7 @@ const LIGHT = [
     'fov',
     'gradability',
     'least_squares',
+    'margins',
     'outline',
     'picture',
     'quality',

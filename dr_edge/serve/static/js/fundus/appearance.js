@@ -6,7 +6,7 @@ import {brightest, count, discMask, histogram, meanWhere, percentile} from './pi
 
 export const PROBE_SIDE = 96;
 export const KINDS = ['colour', 'greyscale', 'normalised'];
-const [COLOUR, GREYSCALE, NORMALISED] = KINDS;
+export const [COLOUR, GREYSCALE, NORMALISED] = KINDS;
 export const ORDERS = ['RBG', 'GRB', 'GBR', 'BRG', 'BGR'];
 export const RED_ALONE = 'red alone';
 const TAKEN = {graham: [COLOUR], grey: [COLOUR, GREYSCALE], crop: KINDS};

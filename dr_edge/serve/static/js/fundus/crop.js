@@ -4,6 +4,7 @@
 import {checkKind} from './appearance.js';
 import {findFov, halvings} from './fov.js';
 import {NotFundusError} from './gradability.js';
+import {withoutMargin} from './margins.js';
 import {quality} from './quality.js';
 import {areaResize, halve, interpolate} from './resize.js';
 import {STRIP, cropSquare} from './square.js';
@@ -40,7 +41,7 @@ export function cropPhotograph(reduced, denominator, size, pictures = ['colour']
   }
   checkSpan((found.box[2] - found.box[0]) * denominator, size);
   checkKind(found.kind, pictures);
-  const crop = cropSquare(source, found.box, size);
+  const crop = cropSquare(withoutMargin(source, found.margin), found.box, size);
   return {box: found.box.map((edge) => edge * denominator), rim: found.rim, crop, quality: quality(crop)};
 }
 

@@ -1,11 +1,12 @@
 // Finds the field of view: a port of dr_edge/fundus/fov.py, which says why each number is what it is.
 
-import {KINDS, PROBE_SIDE, appearance, checkKind} from './appearance.js';
+import {KINDS, NORMALISED, PROBE_SIDE, appearance, checkKind} from './appearance.js';
 import {fitRim, sharpenRim} from './circle_fit.js';
 import {blurSigmaOne, dilate, erode} from './filters.js';
 import {NotFundusError, checkFundus, checkWhole} from './gradability.js';
-import {convexHull, depth, fillConvex, largestFilled, outlines, reachedFromOutside} from './outline.js';
-import {borderOf, brightest, count, histogram, meanAt, percentile, roundHalfEven} from './picture.js';
+import {blackened, neutralMargin, whiteMargin} from './margins.js';
+import {convexHull, depth, fillConvex, largestFilled, outlines} from './outline.js';
+import {brightest, count, histogram, percentile, roundHalfEven} from './picture.js';
 import {showsSeveral} from './several.js';
 import {cropSquare} from './square.js';
 
@@ -13,8 +14,6 @@ export const WORK_SIDE = 480; // longest side of the copy that is searched
 const STEPS = [15, 9, 25, 5, 40]; // thresholds above the border's brightness, grey levels
 const LIT_LIKE = 100; // grey levels above the border for which the thresholds hold
 const CLEAR_EDGE = 15; // grey levels across the outline of a region that stands out of a dark frame
-const NEUTRAL_BORDER = 0.25;
-const CALM = 16;
 const NO_RIM_RADIUS = 0.6; // of the longer side
 
 /** Returns how many times a picture of this size is halved before it is searched. */
@@ -32,8 +31,9 @@ export function halvings(width, height) {
  * Finds the disc of a fundus photograph in its small copy.
  * @param {{data: Uint8Array, width: number, height: number}} small RGB, halved until no side exceeds WORK_SIDE
  * @param {number} factor how many pixels of the photograph one of the copy spans: 2 ** halvings
- * @returns {{box: number[], rim: boolean, kind: string}} box: top, left, bottom, right in whole pixels of the photograph, as slice
- *   bounds, may exceed the frame; rim: whether a rim was seen; kind: of picture
+ * @returns {{box: number[], rim: boolean, kind: string, margin: object | null}} box: top, left, bottom, right in whole pixels of
+ *   the photograph, as slice bounds, may exceed the frame; rim: whether a rim was seen; kind: of picture; margin: what is to
+ *   show black, for withoutMargin
  * @throws {NotFundusError}
  */
 export function findFov(small, factor) {
@@ -43,31 +43,42 @@ export function findFov(small, factor) {
       `${small.width * factor}x${small.height * factor} is a strip, no photograph.`,
     );
   }
-  const whole = small;
-  small = withoutNeutralFrame(small);
-  const bright = withoutWhiteFrame(brightest(small));
+  const neutral = neutralMargin(small);
+  small = blackened(small, neutral);
+  const white = whiteMargin(brightest(small));
+  const inner = blackened(small, white);
+  const bright = brightest(inner);
   const {rim, region} = search(bright);
   if (showsSeveral(small, bright)) {
     throw new NotFundusError('more than one eye', 'two or more discs are seen, and one alone would be graded. Cut them apart.');
   }
-  if (small !== whole && (rim === null || rim.support + rim.explained <= 1.2)) {
+  if (neutral !== null && (rim === null || rim.support + rim.explained <= 1.2)) {
     throw new NotFundusError(
       'already normalised',
       'the even grey around it is what normalisation leaves, and its disc is not clear enough to be cut out. Use the original photograph.',
     );
   }
   checkFundus(small, rim, region);
-  checkWhole(small, rim, region);
+  checkWhole(inner, rim, region);
   const {x, y, radius, aspect} = rim ?? withoutRim(region, small.width);
   const edges = [y + 0.5 - radius, x + 0.5 - radius * aspect, y + 0.5 + radius, x + 0.5 + radius * aspect];
-  const rows = (first, last) => small.data.subarray(first * small.width * 3, last * small.width * 3);
-  const kind = appearance(cropSquare({...small, rows}, edges.map(roundHalfEven), PROBE_SIDE));
+  const rows = (first, last) => inner.data.subarray(first * inner.width * 3, last * inner.width * 3);
+  const kind = appearance(cropSquare({...inner, rows}, edges.map(roundHalfEven), PROBE_SIDE));
   checkKind(kind, KINDS);
   const [top, left, bottom, right] = edges.map((edge) => edge * factor);
   const height = roundHalfEven(bottom - top);
   const width = aspect === 1 ? height : roundHalfEven(right - left);
   const [firstRow, firstColumn] = [roundHalfEven(top), roundHalfEven(left)];
-  return {box: [firstRow, firstColumn, firstRow + height, firstColumn + width], rim: rim !== null, kind};
+  const box = [firstRow, firstColumn, firstRow + height, firstColumn + width];
+  // The grey around a normalised picture belongs to it, as records of such hold it.
+  const data = united(white, kind === NORMALISED ? null : neutral);
+  const margin = data && {data, width: inner.width, height: inner.height, factor};
+  return {box, rim: rim !== null, kind, margin};
+}
+
+function united(first, second) {
+  if (first === null || second === null) return first ?? second;
+  return first.map((value, i) => value | second[i]);
 }
 
 /** Returns the best rim (null when there is none worth the name) and the lit region; `bright` is the brightest channel. */
@@ -122,36 +133,6 @@ function isEvident(rim) {
 /** Whether nearly all of an ellipse is seen, and nothing else. */
 function isClear(ellipse) {
   return ellipse.support > 0.6 && ellipse.explained > 0.7 && ellipse.arc > 150;
-}
-
-/** Returns the picture with the even grey of 128 around it, which normalisation leaves, painted black. */
-function withoutNeutralFrame(small) {
-  const {data, width, height} = small;
-  const high = brightest(small).data;
-  const low = Uint8Array.from({length: width * height}, (_, i) => Math.min(data[3 * i], data[3 * i + 1], data[3 * i + 2]));
-  const near = high.map((value, i) => (value <= 136 && low[i] >= 120 ? 1 : 0));
-  if (meanAt(near, borderOf(width, height)) < NEUTRAL_BORDER) return small;
-  const highest = dilate({data: high, width, height}, 5).data;
-  const lowest = erode({data: low, width, height}, 5).data;
-  const outside = surroundings((i) => high[i] > 144 || low[i] < 112 || highest[i] - lowest[i] > CALM, width, height);
-  return {...small, data: data.map((value, i) => (outside[Math.floor(i / 3)] ? 0 : value))};
-}
-
-/** Returns the picture with a white margin (a scan, a figure) painted black; otherwise the picture itself. */
-function withoutWhiteFrame(brightness) {
-  const {data, width, height} = brightness;
-  const white = data.map((value) => (value >= 245 ? 1 : 0));
-  if (meanAt(white, borderOf(width, height)) < 0.6) return brightness;
-  const outside = surroundings((index) => white[index] === 0, width, height);
-  return {data: data.map((value, i) => (outside[i] ? 0 : value)), width, height};
-}
-
-/** Returns 1 for what is reached from outside the picture, and two pixels more. */
-function surroundings(blocked, width, height) {
-  const outside = dilate({data: reachedFromOutside(blocked, width, height), width, height}, 5).data;
-  // The frame that fov.py draws around the picture grows inwards by two pixels as well.
-  const nearBorder = (x, y) => x < 2 || y < 2 || x >= width - 2 || y >= height - 2;
-  return outside.map((value, i) => (value || nearBorder(i % width, Math.floor(i / width)) ? 1 : 0));
 }
 
 /** Returns the median fall of brightness (highest minus lowest around a pixel) across the region's outline inside the frame; 0 when little of it is. */
