@@ -18,6 +18,17 @@ from dr_edge.fundus.header_types import ImageHeader, PhotographError
 # Encoders leave a few bytes, or padding, between the last block and the end marker: the picture before them is whole.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _HARMLESS_BYTES = 4
+# Warnings that say nothing of the pixels, and what simplejpeg does not do though OpenCV does. Anything else is damage:
+# also an error that ends libjpeg's decoding, after which OpenCV hands over the part of the picture that it has.
+_HARMLESS = (
+    "Warning: unknown JFIF revision",
+    "Unknown Adobe color transform",
+    "Invalid SOS parameters for sequential",
+    "Corrupt JPEG data: bad ICC marker",  # no colour profile is applied
+    "Could not determine subsampling",
+    "Could not determine colorspace",
+    "Unsupported color conversion",
+)
 _TURNS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _OPENCV_REDUCED = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -86,7 +97,7 @@ def _is_damage(warning: str, data: bytes) -> bool:
         count = int(left_over[1])
         end = data.rfind(b"\xff\xd9")
         return count > _HARMLESS_BYTES and len(set(data[end - count : end])) > 1
-    return warning.startswith(("Corrupt JPEG data", "Premature end of JPEG"))
+    return not warning.startswith(_HARMLESS)
 
 
 def upright(image: np.ndarray, orientation: int) -> np.ndarray:

@@ -178,10 +178,13 @@ def _denominator(header: ImageHeader, min_side: int | None) -> int:
 
 
 def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
-    # OpenCV turns a picture by its EXIF, but not where it leaves the channels as they are; a WebP's EXIF it does not
-    # always find. Of a TIFF it lays alpha over black itself.
+    # Releases of OpenCV differ in which PNG and WebP they turn by their EXIF: these are turned here. Of a TIFF it lays
+    # alpha over black itself.
+    turned_here = header.format in ("png", "webp")
     unchanged = (header.alpha and header.format != "tiff") or header.format == "webp"
     flags = cv2.IMREAD_UNCHANGED if unchanged else cv2.IMREAD_COLOR_RGB
+    if turned_here and not unchanged:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         if header.format == "jpeg":
             image = decode_jpeg(data, header, denominator)
@@ -196,7 +199,9 @@ def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
     if image is None:
         raise PhotographError("corrupt", f"the {header.format} of {len(data)} bytes cannot be decoded.")
     if unchanged:
-        image = upright(_over_black(image), header.orientation)
+        image = _over_black(image)
+    if turned_here:
+        image = upright(image, header.orientation)
     if header.bits == 16:
         check_brightness(image, header.format, lambda: _decode_deep(data, header))
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

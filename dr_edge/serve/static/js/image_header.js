@@ -3,6 +3,8 @@
 // The type is decided by the content, a decompression bomb is seen before it goes off, and a file that was cut off is
 // seen although browsers would show it half grey.
 
+import {exifOrientation, textAt, tiffOrientation} from './exif.js';
+
 export const MAX_PIXELS = 100_000_000;
 const SMALLEST_SIDE = 16;
 
@@ -75,10 +77,6 @@ function unsupported(bytes) {
   return 'it is no JPEG, PNG, WebP or BMP';
 }
 
-function textAt(bytes, start, length) {
-  return String.fromCharCode(...bytes.subarray(start, start + length));
-}
-
 /** Refuses a size below 16 pixels a side or above the limit in all. */
 export function checkSize(width, height) {
   if (width * height > MAX_PIXELS) {
@@ -130,28 +128,6 @@ function readJpeg(bytes, view) {
   }
   if (header === null) throw new PhotographError('corrupt', 'the JPEG holds no frame header.');
   return {...header, orientation};
-}
-
-/** Returns the orientation (1..8) that an EXIF segment states, or null; what is damaged states none. */
-function exifOrientation(bytes, view, start, length) {
-  if (textAt(bytes, start, 6) !== 'Exif\0\0' || length < 14 || start + length > bytes.length) return null;
-  return tiffOrientation(bytes, view, start + 6, start + length);
-}
-
-/** Returns the orientation (1..8) that EXIF from its byte order on states, or null. */
-function tiffOrientation(bytes, view, tiff, end) {
-  if (end - tiff < 8 || end > bytes.length || !['II', 'MM'].includes(textAt(bytes, tiff, 2))) return null;
-  const little = textAt(bytes, tiff, 2) === 'II';
-  const directory = tiff + view.getUint32(tiff + 4, little);
-  if (directory + 2 > end) return null;
-  for (let i = 0; i < view.getUint16(directory, little); i++) {
-    const entry = directory + 2 + 12 * i;
-    if (entry + 12 > end) return null;
-    if (view.getUint16(entry, little) !== 0x0112) continue;
-    const value = view.getUint16(entry + 8, little);
-    return value >= 1 && value <= 8 ? value : null;
-  }
-  return null;
 }
 
 /** Returns the position of the marker that ends a scan, or -1. */

@@ -4,8 +4,10 @@
 // and a JPEG is reduced to 1/2, 1/4 or 1/8 where no more is needed (libjpeg's reduced decoding averages exactly those
 // blocks). Only strips of rows ever stand in memory as bytes, so that 40 megapixels do not end a phone's browser.
 
+import {uprightTransform, withoutExif} from './exif.js';
 import {roundHalfEven} from './fundus/picture.js';
 import {PhotographError, checkSize, readHeader} from './image_header.js';
+import {jpegDamage} from './jpeg_data.js';
 import {sha256} from './sha256.js';
 
 const MARGIN = 1.1; // as dr_edge/fundus/locate.py: a little more than the crop needs, for the area filter to work on
@@ -22,15 +24,16 @@ const STRIP = 256; // rows
 export async function openPhotograph(file, size) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const header = readHeader(bytes);
-  if (header.orientation !== 1 && header.format !== 'jpeg') {
-    // Browsers differ in whether they turn it.
-    throw new PhotographError('unsupported format', `a ${header.format} that its EXIF turns. Save it upright, or as JPEG.`);
-  }
+  if (header.format === 'jpeg') checkJpeg(bytes);
   const hash = await sha256(bytes);
+  const orientation = header.format === 'jpeg' ? 1 : header.orientation; // every browser turns a JPEG itself
   let bitmap;
   try {
     const options = {imageOrientation: 'from-image', colorSpaceConversion: 'none', premultiplyAlpha: 'default'};
-    bitmap = await createImageBitmap(new Blob([bytes], {type: `image/${header.format}`}), options);
+    bitmap = await createImageBitmap(
+      new Blob([withoutExif(bytes, header.format)], {type: `image/${header.format}`}),
+      options,
+    );
   } catch (error) {
     if (header.format === 'heic') {
       const words = 'this browser cannot show HEIC. Save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible).';
@@ -38,9 +41,9 @@ export async function openPhotograph(file, size) {
     }
     throw new PhotographError('corrupt', `the ${header.format} cannot be decoded by this browser (${error.message}).`);
   }
-  const {width, height} = bitmap;
+  const [width, height] = orientation > 4 ? [bitmap.height, bitmap.width] : [bitmap.width, bitmap.height];
   checkSize(width, height);
-  const full = {width, height, rows: stripReader(bitmap)};
+  const full = {width, height, rows: stripReader(bitmap, orientation)};
   if (header.bits === 16) checkBrightness(full);
   const kept = new Map([[1, full]]);
   const reduced = (denominator) => {
@@ -48,6 +51,13 @@ export async function openPhotograph(file, size) {
     return kept.get(denominator);
   };
   return {bitmap, width, height, denominator: denominatorFor(header, size), reduced, sha256: hash};
+}
+
+function checkJpeg(bytes) {
+  const damage = jpegDamage(bytes);
+  if (!damage) return;
+  const words = `part of the picture is missing or garbled (${damage}). Copy or fetch the file again.`;
+  throw new PhotographError('damaged JPEG data', words);
 }
 
 /** Refuses a 16-bit picture that holds 14 bits or fewer and would be nearly black: dr_edge/fundus/sixteen_bits.py. */
@@ -73,20 +83,28 @@ function denominatorFor(header, size) {
   return [8, 4, 2].find((denominator) => Math.floor(shorter / denominator) >= Math.round(size * MARGIN)) ?? 1;
 }
 
-/** Returns a function that reads rows top .. bottom - 1 of a picture as RGB bytes, laid over black. */
-function stripReader(bitmap) {
-  const {width} = bitmap;
+/** Returns a function that reads rows top .. bottom - 1 of a picture, upright, as RGB bytes, laid over black. */
+function stripReader(bitmap, orientation) {
+  const width = orientation > 4 ? bitmap.height : bitmap.width;
+  const [a, b, c, d, e, f] = uprightTransform(orientation, bitmap.width, bitmap.height);
   const canvas = new OffscreenCanvas(width, STRIP);
   const context = canvas.getContext('2d', {alpha: false, willReadFrequently: true});
   if (context === null)
     throw new PhotographError('no canvas', 'this browser gives no more memory for pictures. Close other pages.');
+  context.imageSmoothingEnabled = false;
   return (top, bottom) => {
     const out = new Uint8Array(width * (bottom - top) * 3);
     for (let start = top, o = 0; start < bottom; start += STRIP) {
       const rows = Math.min(STRIP, bottom - start);
+      context.resetTransform();
       context.fillStyle = 'black';
       context.fillRect(0, 0, width, rows);
-      context.drawImage(bitmap, 0, start, width, rows, 0, 0, width, rows);
+      if (orientation === 1) {
+        context.drawImage(bitmap, 0, start, width, rows, 0, 0, width, rows);
+      } else {
+        context.setTransform(a, b, c, d, e, f - start);
+        context.drawImage(bitmap, 0, 0);
+      }
       const rgba = context.getImageData(0, 0, width, rows).data;
       for (let i = 0; i < rgba.length; i += 4) {
         out[o++] = rgba[i];
