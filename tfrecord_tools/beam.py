@@ -3,6 +3,9 @@
   pip install "dr_edge[beam]"
   python -m tfrecord_tools.build --dataset=eyepacs --data_dir=/mnt/eyepacs --out=/mnt/records/eyepacs \\
       --runner=FlinkRunner --beam_option=flink_master=host:8081 --beam_option=environment_type=LOOPBACK
+  pip install "dr_edge[dask]"
+  python -m tfrecord_tools.build --dataset=eyepacs --data_dir=/mnt/eyepacs --out=/mnt/records/eyepacs \\
+      --runner=DaskRunner --beam_option=dask_client_address=tcp://host:8786
 
 One pipeline fills the spool, a chunk of 32 photographs per element; splits are decided by the launcher, which needs all
 facts at once; a second pipeline writes the shards. Workers run the same functions as the local engine, so that the
@@ -12,19 +15,19 @@ file system that every worker sees under the same path (NFS, Lustre, a mounted b
 
 from __future__ import annotations
 
-import difflib
 import json
-import logging
+import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dr_edge import extras
 from dr_edge.metadata import write_json
+from tfrecord_tools.beam_runner import WorkerBlind, run_pipeline
 from tfrecord_tools.items import Item
 from tfrecord_tools.process import Settings, process
-from tfrecord_tools.spool import NOTES, chunk_count, chunk_items, finished_chunks, write_chunk
+from tfrecord_tools.spool import NOTES, chunk_count, chunk_items, finished_chunks, is_finished, write_chunk
 from tfrecord_tools.writer import ShardTask, write_shard
 
 if TYPE_CHECKING:
@@ -42,10 +45,10 @@ class BeamEngine:
         done = set(finished_chunks(spool, len(items), plan.settings.data_dir, options.workers))
         on_progress(sum(len(chunk_items(items, index)) for index in done))
         todo = [index for index in range(chunk_count(len(items))) if index not in done]
-        work = [(str(spool), index, list(chunk_items(items, index)), plan.settings) for index in todo]
+        work = [(str(spool), plan.key, index, list(chunk_items(items, index)), plan.settings) for index in todo]
         sizes = {spool / NOTES.format(index): len(chunk_items(items, index)) for index in todo}
         with _Watcher(sizes, on_progress):
-            run_pipeline(work, make_chunk, options)
+            run_pipeline(work, make_chunk, options.runner, options.beam_options, options.workers)
 
     def write_shards(
         self,
@@ -60,27 +63,69 @@ class BeamEngine:
         notes = [folder / f"{number:06d}.json" for number in range(len(tasks))]
         for note in notes:
             note.unlink(missing_ok=True)
-        work = [(str(staging), task, str(note)) for task, note in zip(tasks, notes, strict=True)]
+        key = json.loads((staging / "build.json").read_text(encoding="utf-8"))["key"]
+        work = [(str(staging), key, task, str(note)) for task, note in zip(tasks, notes, strict=True)]
         with _Watcher({note: len(task) for note, task in zip(notes, tasks, strict=True)}, on_progress):
-            run_pipeline(work, make_shard, options)
+            run_pipeline(work, make_shard, options.runner, options.beam_options, options.workers)
         return [read_note(note) for note in notes]
 
 
-def make_chunk(element: tuple[str, int, list[Item], Settings]) -> int:
-    """Processes one chunk of photographs into the spool, in a Beam worker."""
+def make_chunk(element: tuple[str, str, int, list[Item], Settings]) -> int:
+    """Processes one chunk of photographs into the spool, in a Beam worker.
+
+    Raises:
+      WorkerBlind: this worker does not see the output or a photograph.
+    """
     import cv2
 
-    spool, index, items, settings = element
+    spool, key, index, items, settings = element
+    check_sight(Path(spool).parent, key)
+    if is_finished(Path(spool), index, settings.data_dir):  # by a worker that died before it could say so
+        return len(items)
+    files = [
+        path for item in items for path in (item.path, *(one for mask in item.masks.values() for one in mask.paths))
+    ]
+    for path in filter(None, files):  # else each would stand in rejected.csv as a file that is not there
+        if not os.path.lexists(os.path.join(settings.data_dir, path)):
+            raise WorkerBlind(blind(Path(settings.data_dir) / path))
     cv2.setNumThreads(1)
     write_chunk(Path(spool), index, (process(item, settings) for item in items))
     return len(items)
 
 
-def make_shard(element: tuple[str, ShardTask, str]) -> int:
-    """Writes one shard and, beside it, what was written, in a Beam worker."""
-    staging, task, note = element
+def make_shard(element: tuple[str, str, ShardTask, str]) -> int:
+    """Writes one shard and, beside it, what was written, in a Beam worker.
+
+    Raises:
+      WorkerBlind: this worker does not see the output.
+    """
+    staging, key, task, note = element
+    check_sight(Path(staging), key)
     write_json(note, write_shard(Path(staging), task))
     return len(task)
+
+
+def check_sight(staging: Path, key: str) -> None:
+    """Checks that this worker sees the launcher's staging directory, and not another one of that path.
+
+    Raises:
+      WorkerBlind: it does not.
+    """
+    note = staging / "build.json"
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        found = None
+    if found != key:
+        raise WorkerBlind(blind(note))
+
+
+def blind(path: Path) -> str:
+    """Returns what to say of a worker that does not see `path`, which the launcher sees."""
+    return (
+        f"Worker {socket.gethostname()} does not see {path}, as the launcher does. The photographs and --out must be "
+        "on a file system that every worker sees under the same path (NFS, Lustre, a mounted bucket)."
+    )
 
 
 def read_note(path: Path) -> dict[str, Any]:
@@ -94,42 +139,6 @@ def read_note(path: Path) -> dict[str, Any]:
             f"A Beam worker left no {path}. --out must be on a file system that every worker sees under the same path."
         )
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def run_pipeline(work: Sequence[Any], function: Callable[[Any], int], options: BuildOptions) -> None:
-    """Maps `function` over `work` on the runner that `options` name, and waits.
-
-    Raises:
-      ValueError: Beam is not installed, or the runner or an option is unknown to it.
-    """
-    if not work:
-        return
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)  # it tells of every channel it opens
-    extras.require("--runner", f"--runner={options.runner}")
-    import apache_beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    check_options(options.beam_options, sorted(PipelineOptions([]).get_all_options()))
-    flags = [f"--runner={options.runner}", "--default_sdk_harness_log_level=ERROR"]
-    flags += [f"--{option.lstrip('-')}" for option in options.beam_options]
-    if options.runner == "DirectRunner" and not any("direct_" in flag for flag in flags):
-        flags += ["--direct_running_mode=multi_processing", f"--direct_num_workers={options.workers}"]
-    with apache_beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
-        _ = pipeline | apache_beam.Create(list(work)) | apache_beam.Reshuffle() | apache_beam.Map(function)
-
-
-def check_options(given: Sequence[str], known: Sequence[str]) -> None:
-    """Checks that Beam knows each option: it would drop a mistyped one in silence.
-
-    Raises:
-      ValueError: names the option and the nearest known one.
-    """
-    for option in given:
-        name = option.lstrip("-").partition("=")[0]
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise ValueError(f"--beam_option={option}: Beam has no option {name!r}.{hint}")
 
 
 class _Watcher:

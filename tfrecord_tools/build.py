@@ -93,7 +93,9 @@ flags.DEFINE_list(
     "--dataset=folder and csv: the classes that mean the disease, where their names do not say it; COLUMN=NAME of "
     "several columns",
 )
-flags.DEFINE_string("runner", "local", "local processes, or an Apache Beam runner: DirectRunner, FlinkRunner ...")
+flags.DEFINE_string(
+    "runner", "local", "local processes, or an Apache Beam runner: DaskRunner, FlinkRunner, DirectRunner ..."
+)
 flags.DEFINE_multi_string("beam_option", [], "an option for that runner, without its dashes; may be repeated")
 TABLE_FLAGS = (
     "csv", "image_column", "label_columns", "patient_column", "split_column", "laterality_column", "mask_columns",
@@ -121,7 +123,9 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise command.unexpected(argv[1:])
     if FLAGS.runner != "local":
-        extras.require("--runner", f"--runner={FLAGS.runner}")
+        from tfrecord_tools.beam_runner import needs
+
+        extras.require(needs(FLAGS.runner), f"--runner={FLAGS.runner}")
     from tfrecord_tools.assembly import build
     from tfrecord_tools.plan import BuildOptions
 

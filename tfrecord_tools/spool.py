@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -128,7 +129,8 @@ def write_chunk(
 ) -> None:
     """Writes one chunk: its frames under a temporary name, renamed, its pictures, then its JSON."""
     frames, pictures = spool / FRAMES.format(index), spool / PICTURES.format(index)
-    temporary = frames.with_suffix(".tmp")
+    # A name of its own: a scheduler that lost a worker gives its chunk to another, and the first may still be writing.
+    temporary = frames.with_suffix(f".{uuid.uuid4().hex[:8]}.tmp")
     facts: list[Fact] = []
     small: list[bytes] = []
     offset = 0

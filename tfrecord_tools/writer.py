@@ -15,6 +15,7 @@ import json
 import os
 import shlex
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,8 @@ def _key(image_id: str, seed: int) -> bytes:
 def write_shard(staging: Path, task: ShardTask, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
     """Copies frames of the spool into a shard of `records/` and returns its "file", "sha256", "examples", "bytes"."""
     path = staging / "records" / shard_name(task.split, task.index, task.count)
-    temporary = path.with_name(f".{path.name}.tmp")
+    # A name of its own: a scheduler that lost a worker gives its shard to another, and the first may still be writing.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     digest = hashlib.sha256()
     size = 0
     with open(temporary, "wb") as file:

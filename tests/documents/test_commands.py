@@ -21,7 +21,7 @@ FOREIGN = ("hatchling", "pytest", "venv", "pip", "ruff", "mypy", "mkdocs", "buil
 # Programs of the system, whose own manual is right about them.
 SYSTEM = (
     "adb", "apt", "apt-get", "sudo", "qemu-x86_64", "pre-commit", "cd", "git", "mkdir", "test", "sha256sum", "openssl",
-    "chmod",
+    "chmod", "dask",
 )  # fmt: skip
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
@@ -34,6 +34,9 @@ OF_OTHERS = {
     "ntasks-per-node": "srun",
     "gpus-per-task": "srun",
     "version": "dr-edge, without a command",
+    "nthreads": "dask worker",
+    "nworkers": "dask worker",
+    "memory-limit": "dask worker",
     "constraint": "pip",
     "editable": "pip",
     "help": "every command",

@@ -79,6 +79,8 @@ COMMANDS = [
     ("tfrecord_tools.disc_region", ["--records=x", *RUNS], "disc_region", "tensorflow,keras", NETWORK, TRAIN),
     ("tfrecord_tools.build", ["--dataset=synthetic", "--out=out", "--runner=DirectRunner"],
      "--runner=DirectRunner", "apache_beam", "Apache Beam", "[beam]"),
+    ("tfrecord_tools.build", ["--dataset=synthetic", "--out=out", "--runner=DaskRunner"],
+     "--runner=DaskRunner", "distributed", "Dask distributed", "[dask]"),
     ("tfrecord_tools.inspect", ["records", "--out=out.png"], "--out=out.png", "matplotlib", "Matplotlib", "[bench]"),
 ]  # fmt: skip
 
