@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dr_edge.data.records import SPLITS
-from dr_edge.fundus.appearance import COLOUR
+from dr_edge.fundus.appearance import COLOUR, wanted
 from dr_edge.progress import Progress
 from tfrecord_tools.copies import count_copies
 from tfrecord_tools.duplicates import near_pairs
@@ -143,7 +143,7 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> As
     return assignment
 
 
-def _picture_notes(kinds: Counter[str], enlarged: int, image_size: int) -> list[str]:
+def _picture_notes(kinds: Counter[str], enlarged: int, image_size: int, method: str) -> list[str]:
     """Returns what the user should know of the photographs that were taken: enlarged ones, other kinds than colour."""
     notes = []
     if enlarged:
@@ -153,7 +153,11 @@ def _picture_notes(kinds: Counter[str], enlarged: int, image_size: int) -> list[
         )
     if set(kinds) - {COLOUR}:
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        notes.append(f"Kinds of pictures: {listed}. A model trained on them answers these kinds only.")
+        answered = wanted(method, kinds)
+        few = "" if set(kinds) <= set(answered) else " The others are too few to be learned, and it refuses such ones."
+        notes.append(
+            f"Kinds of pictures: {listed}. A model trained on them answers {' and '.join(answered)} ones only.{few}"
+        )
     if len(kinds) > 1:
         notes.append(
             "Pictures of several kinds: where a kind goes with a class, a model learns the kind. Build one kind alone."
@@ -248,7 +252,7 @@ def write_tables_and_describe(
         "patients": plan.listing.patients,
         "notes": [
             *plan.listing.notes,
-            *_picture_notes(counted.kinds, counted.enlarged, plan.settings.image_size),
+            *_picture_notes(counted.kinds, counted.enlarged, plan.settings.image_size, plan.settings.method),
             *_changed_notes([reason for _, reason in rejected]),
         ],
         "pictures": dict(counted.kinds),

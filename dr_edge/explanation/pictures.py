@@ -14,6 +14,8 @@ from dr_edge import metadata
 from dr_edge.runs import TrainedRun, check_records
 
 TOO_POOR = "too poor to grade"
+COVERED = "part of the retina is covered"
+NOT_STATED = "{kind}, and nothing is known of whether the model learned such ones"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,7 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
     A file that is no fundus photograph is yielded as Rejected with its reason, and the rest goes on.
     """
     from dr_edge.fundus import graham, photograph
+    from dr_edge.fundus.appearance import COLOUR
     from dr_edge.fundus.header_types import PhotographError
     from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
     from dr_edge.fundus.read_crop import read_crop
@@ -98,8 +101,12 @@ def from_photographs(paths: list[Path], run: TrainedRun) -> Iterator[Picture | R
             yield Rejected(name, found.refusal.reason if found.refusal else "no field of view")
             continue
         image = graham.preprocess(found.crop, run.preprocess["method"])
-        poor = found.quality is not None and found.quality.score < DEFAULT_MIN_QUALITY
-        yield Picture(name, image.astype(np.float32), found.crop, remark=TOO_POOR if poor else "")
+        remarks = [
+            TOO_POOR if found.quality is not None and found.quality.score < DEFAULT_MIN_QUALITY else "",
+            COVERED if found.covered else "",
+            NOT_STATED.format(kind=found.kind) if found.kind != COLOUR and not run.content.get("pictures") else "",
+        ]
+        yield Picture(name, image.astype(np.float32), found.crop, remark=", ".join(filter(None, remarks)))
 
 
 def from_records(records: str | os.PathLike, split: str, run: TrainedRun, batch_size: int) -> Iterator[Picture]:

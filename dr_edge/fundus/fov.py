@@ -15,6 +15,7 @@ import numpy as np
 
 from dr_edge.fundus.appearance import KINDS, NORMALISED, PROBE_SIDE, appearance, check_kind
 from dr_edge.fundus.circle_fit import Rim, fit_rim, sharpen_rim
+from dr_edge.fundus.covered import COVER_SIDE, is_covered
 from dr_edge.fundus.crop import FieldOfView, brightest, crop_square, disc_mask, halved
 from dr_edge.fundus.gradability import NotFundusError, check_fundus, check_whole
 from dr_edge.fundus.margins import blackened, neutral_margin, white_margin
@@ -37,12 +38,14 @@ class Found:
       kind: of picture, one of `appearance.KINDS`.
       margin: [h, w] bool, what lies around the photograph and shows black to a network; None where there is none.
       factor: how many pixels of the picture one of `margin` spans.
+      covered: whether something lies over the retina, a label or text.
     """
 
     fov: FieldOfView
     kind: str
     margin: np.ndarray | None = None
     factor: int = 1
+    covered: bool = False
 
     def shown(self, image: np.ndarray) -> np.ndarray:
         """Returns the picture [H, W, 3] uint8 that this was found in, as a network is to see it."""
@@ -80,8 +83,8 @@ def find(image: np.ndarray) -> Found:
     neutral = neutral_margin(small)
     small = blackened(small, neutral)
     white = white_margin(brightest(small))
-    without_margin = blackened(small, white)
-    brightness = brightest(without_margin)
+    inner = blackened(small, white)
+    brightness = brightest(inner)
     rim, region = _search(brightness)
     if shows_several(small, brightness):
         raise NotFundusError(
@@ -94,18 +97,17 @@ def find(image: np.ndarray) -> Found:
             "the original photograph, or one that is black around.",
         )
     check_fundus(small, rim, region)
-    check_whole(without_margin, rim, region)
+    check_whole(inner, rim, region)
     found = _to_fov(rim, region)
-    kind = appearance(
-        crop_square(without_margin, FieldOfView.from_box(*(round(edge) for edge in found.box)), PROBE_SIDE)
-    )
+    box = FieldOfView.from_box(*(round(edge) for edge in found.box))
+    kind = appearance(crop_square(inner, box, PROBE_SIDE))
     check_kind(kind, KINDS)
     top, left, bottom, right = (edge * factor for edge in found.box)
     height = round(bottom - top)
     width = height if found.aspect == 1 else round(right - left)
     top, left = round(top), round(left)
     fov = FieldOfView.from_box(top, left, top + height, left + width)
-    return Found(fov, kind, _margin(white, neutral, kind), factor)
+    return Found(fov, kind, _margin(white, neutral, kind), factor, is_covered(crop_square(inner, box, COVER_SIDE)))
 
 
 def _margin(white: np.ndarray | None, neutral: np.ndarray | None, kind: str) -> np.ndarray | None:

@@ -42,6 +42,7 @@ class Located:
       size: (height, width) of the upright photograph in pixels.
       fov: the field of view in pixels of `image`, or why there is none.
       kind: of picture, one of `appearance.KINDS`; "" where there is no field of view.
+      covered: whether something lies over the retina, see `covered.py`.
     """
 
     image: np.ndarray
@@ -49,6 +50,7 @@ class Located:
     size: tuple[int, int]
     fov: FieldOfView | Refusal
     kind: str = ""
+    covered: bool = False
 
 
 def locate(
@@ -79,7 +81,8 @@ def locate(
     except NotFundusError as err:
         refusal = Refusal(err.reason, err.detail)
         return Located(decoded.image, decoded.denominator, decoded.size, refusal)
-    return Located(found.shown(decoded.image), decoded.denominator, decoded.size, found.fov, found.kind)
+    image = found.shown(decoded.image)
+    return Located(image, decoded.denominator, decoded.size, found.fov, found.kind, found.covered)
 
 
 def _decoded(data: bytes | np.ndarray, max_pixels: int, min_side: int | None = None) -> Decoded:

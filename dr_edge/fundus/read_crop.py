@@ -26,6 +26,8 @@ class Photograph:
       fov: the field of view in pixels of the upright photograph.
       crop: [S, S, 3] uint8 RGB.
       quality: of the crop.
+      kind: of picture, one of `appearance.KINDS`; "" where it was refused.
+      covered: whether something lies over the retina, a label or text.
     """
 
     sha256: str | None
@@ -34,6 +36,8 @@ class Photograph:
     fov: FieldOfView | None = None
     crop: np.ndarray | None = None
     quality: Quality | None = None
+    kind: str = ""
+    covered: bool = False
 
 
 def read_crop(
@@ -65,4 +69,5 @@ def _read_crop(data: bytes | np.ndarray, image_size: int, max_pixels: int, pictu
     if isinstance(found.fov, Refusal):
         return Photograph(digest, found.size, found.fov)
     crop = crop_square(found.image, found.fov, image_size)
-    return Photograph(digest, found.size, None, found.fov.scaled(found.denominator), crop, quality(crop))
+    fov = found.fov.scaled(found.denominator)
+    return Photograph(digest, found.size, None, fov, crop, quality(crop), found.kind, found.covered)

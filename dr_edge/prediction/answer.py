@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dr_edge.drawing.overlay import percent
+from dr_edge.fundus.appearance import COLOUR
 from dr_edge.fundus.crop import FieldOfView, uncrop_points
 from dr_edge.fundus.read_crop import Photograph
 from dr_edge.metrics import glaucoma
@@ -36,6 +37,14 @@ from dr_edge.verdict import with_caution
 
 PRESENT = 0.5  # a disease of a multilabel task is called present from this calibrated probability on
 DISC, CUP = "optic disc", "optic cup"
+COVERED = (
+    "Part of the retina is covered (a label, text or a bar): nothing is known of what lies below. Use the photograph "
+    "without it."
+)
+NOT_STATED = (
+    "This photograph is {kind}, and the bundle, of an earlier release, does not say whether the model learned such "
+    "ones: do not rely on the answer unless you know."
+)
 
 
 def refused(photograph: Photograph) -> Answer:
@@ -114,8 +123,16 @@ def interpret(
         return _with_label(bundle, unusual, label)
     meaning = {"classification": _classified, "multilabel": _found, "segmentation": _segmented}[bundle.kind]
     answer = meaning(facts, bundle, photograph, outputs)
-    message = with_caution(bundle.verdict, answer.message)
-    return _with_label(bundle, dataclasses.replace(answer, message=message), label)
+    cautions = _cautions(bundle, photograph)
+    message = " ".join([with_caution(bundle.verdict, answer.message), *cautions])
+    return _with_label(bundle, dataclasses.replace(answer, message=message, cautions=cautions), label)
+
+
+def _cautions(bundle: Bundle, photograph: Photograph) -> list[str]:
+    cautions = [COVERED] if photograph.covered else []
+    if photograph.kind not in ("", COLOUR) and not bundle.states_pictures:
+        cautions.append(NOT_STATED.format(kind=photograph.kind))
+    return cautions
 
 
 def _classified(facts: Answer, bundle: Bundle, _: Photograph, outputs: Mapping[str, np.ndarray]) -> Answer:

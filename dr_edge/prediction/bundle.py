@@ -72,6 +72,11 @@ class Bundle:
         return wanted(self.manifest["preprocess"]["method"], self.manifest.get("pictures"))
 
     @property
+    def states_pictures(self) -> bool:
+        """Whether the bundle says which kinds its records held; bundles of earlier releases do not."""
+        return bool(self.manifest.get("pictures"))
+
+    @property
     def kind(self) -> str:
         """'classification', 'multilabel' or 'segmentation'."""
         return str(self.manifest["task"]["kind"])

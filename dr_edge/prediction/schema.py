@@ -150,6 +150,8 @@ class Answer:
       prediction: classification tasks. decision: those with an operating point. findings: multilabel tasks.
       masks, points, vcdr: segmentation tasks; points is None where the task has none; vcdr is the vertical cup-to-disc
         ratio, None where disc or cup was not found.
+      cautions: sentences that stand at the end of `message` where the status is "answered": what the answer does not
+        cover, or stands on; empty where there is nothing to say.
       label: None where none was given.
       overlay: name of the picture that was written; None where there is none.
       milliseconds: of decoding and cropping, and of the model.
@@ -171,6 +173,7 @@ class Answer:
     masks: list[Mask] | None = None
     points: list[Point] | None = None
     vcdr: float | None = None
+    cautions: list[str] = dataclasses.field(default_factory=list)
     label: Label | None = None
     overlay: str | None = None
     milliseconds: dict[str, float] = dataclasses.field(default_factory=dict)

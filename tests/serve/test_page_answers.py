@@ -42,9 +42,9 @@ import fs from 'node:fs';
 const {root, input} = JSON.parse(fs.readFileSync(0, 'utf8'));
 const {interpret} = await import(`${root}/answer.js`);
 const words = await import(`${root}/answer_words.js`);
-console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs}) => {
+console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs, found}) => {
   const arrays = Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, Float32Array.from(values)]));
-  const answer = interpret(manifest, facts, quality, arrays);
+  const answer = interpret(manifest, facts, quality, arrays, found);
   const {title, short, tone} = words.headline(answer, manifest);
   const heat = answer.outputs.probabilities ? words.heatTitle(answer, manifest) : null;
   const shown = answer.status === 'answered' && heat !== null ? words.heatIsShown(answer, manifest) : null;
@@ -95,6 +95,10 @@ def cases() -> list[dict[str, Any]]:
                     "outputs": outputs,
                     "quality": quality,
                     "poor": index in (3, 5),
+                    "found": {
+                        "kind": "greyscale" if index in (4, 5) else "colour",
+                        "covered": index in (2, 4),
+                    },
                 }
             )
     return made
@@ -143,7 +147,8 @@ def python_answer(case: dict[str, Any], content: dict[str, Any], box: list[float
     point = POINT if content["operating_points"] else None
     bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", point, 0.2)
     fov = FieldOfView.from_box(*box)
-    photograph = Photograph("ab" * 32, size, fov=fov, crop=np.zeros((SIDE, SIDE, 3), np.uint8), quality=case["quality"])
+    crop = np.zeros((SIDE, SIDE, 3), np.uint8)
+    photograph = Photograph("ab" * 32, size, fov=fov, crop=crop, quality=case["quality"], **case["found"])
     return interpret(bundle, photograph, case["outputs"])
 
 
@@ -157,7 +162,13 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
         }  # fmt: skip
         outputs = {name: value.ravel().tolist() for name, value in case["outputs"].items()}
         values.append(
-            {"manifest": manifest(case), "facts": facts, "quality": case["quality"].as_dict(), "outputs": outputs}
+            {
+                "manifest": manifest(case),
+                "facts": facts,
+                "quality": case["quality"].as_dict(),
+                "outputs": outputs,
+                "found": case["found"],
+            }
         )
     data = json.dumps({"root": (STATIC / "js").as_uri(), "input": values})
     done = subprocess.run(
@@ -165,6 +176,7 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     seen, headlines, titles, poor, decided, shown = set(), set(), set(), set(), set(), set()
+    cautioned: list[int] = []
     for case, value, row in zip(made, values, json.loads(done.stdout), strict=True):
         said = python_answer(case, value["manifest"], box, size)
         expected = said.to_json()
@@ -193,7 +205,10 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
             titles.add(row["heat"])
             assert row["shown"] == python_shows(case, value["manifest"], said)
             shown.add(row["shown"])
-        for key in ("status", "reason", "message", "sha256", "photograph", "prediction", "decision", "findings"):
+        cautioned.append(len(expected["cautions"]))
+        assert all(caution in row["said"][3] and caution not in row["said"][0] for caution in expected["cautions"])
+        keys = "status", "reason", "message", "sha256", "photograph", "prediction", "decision", "findings", "cautions"
+        for key in keys:
             assert same(answer.get(key), expected[key]), (case["name"], key, answer.get(key), expected[key])
         for key in ("quality", "distribution", "outputs"):
             assert same(answer[key], expected[key], 1e-4), (case["name"], key, answer[key], expected[key])
@@ -212,7 +227,7 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
                 "point" in case["name"]
             )
         assert all(isinstance(words, str) and "undefined" not in words and "null" not in words for words in row["said"])
-    assert {(name, "answered") for name in TASKS} <= seen
+    assert {(name, "answered") for name in TASKS} <= seen and set(cautioned) == {0, 1, 2}
     assert {status for _, status in seen} == {"answered", "too_poor_to_grade", "out_of_distribution"}
     assert headlines == {"good", "warn", "plain", "stop"} and poor == set(TASKS) and shown == {True, False}
     assert {

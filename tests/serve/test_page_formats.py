@@ -63,10 +63,13 @@ def test_png_and_webp_are_turned_as_their_exif_says(server, bundle_dir, browser,
 
 
 def test_a_jpeg_that_the_browser_would_show_with_a_hole_is_refused(server, bundle_dir, browser, tmp_path: Path) -> None:
-    data = cv2.imencode(".jpg", draw_fundus(13, size=512).image[..., ::-1])[1].tobytes()
+    eye = draw_fundus(13, size=512).image[..., ::-1]
+    labelled = cv2.putText(eye.copy(), "OD 17", (180, 220), cv2.FONT_HERSHEY_SIMPLEX, 1.6, (255, 255, 255), 4)
+    data = cv2.imencode(".jpg", eye)[1].tobytes()
     middle = len(data) // 2
     files = {
         "whole.jpg": data,
+        "labelled.jpg": cv2.imencode(".jpg", labelled)[1].tobytes(),
         "hole.jpg": data[:middle] + data[middle + 900 :],
         "zeroed.jpg": data[:middle] + bytes(600) + data[middle + 600 :],
         "marker.jpg": data[:middle] + b"\xff\x31" + data[middle:],
@@ -78,4 +81,5 @@ def test_a_jpeg_that_the_browser_would_show_with_a_hole_is_refused(server, bundl
         answers = {answer["file"]: answer for answer in grade(tab, *paths)}
     for path, other in zip(paths, python_answers(bundle_dir, paths), strict=True):
         compare(answers[path.name], other)
-    assert [answers[path.name]["reason"] for path in paths] == [None, *["damaged JPEG data"] * 3]
+    assert [answers[path.name]["reason"] for path in paths] == [None, None, *["damaged JPEG data"] * 3]
+    assert "Part of the retina is covered" in answers["labelled.jpg"]["message"]

@@ -14,7 +14,7 @@ from dr_edge.fundus.crop import FieldOfView, crop_square
 from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
-from dr_edge.fundus.locate import Refusal, locate
+from dr_edge.fundus.locate import Located, Refusal, locate
 from dr_edge.fundus.quality import quality
 from tfrecord_tools.synthetic.draw import draw_fundus
 
@@ -26,9 +26,9 @@ return input.map(({file, width, height, size}) => {
   const data = new Uint8Array(fs.readFileSync(file));
   const source = {width, height, rows: (top, bottom) => data.subarray(top * width * 3, bottom * width * 3)};
   try {
-    const {box, crop, quality} = cropPhotograph(() => source, 1, size);
+    const {box, crop, quality, covered} = cropPhotograph(() => source, 1, size);
     fs.writeFileSync(`${file}.crop`, crop.data);
-    return {box, quality};
+    return {box, quality, covered};
   } catch (error) {
     if (error.name !== 'NotFundusError') throw error;
     return {reason: error.reason};
@@ -54,6 +54,8 @@ def synthetic() -> dict[str, np.ndarray]:
         "between white bars": np.pad(tight(eye), ((0, 0), (90, 90), (0, 0)), constant_values=255),
         "cut, on a page": np.pad(tight(eye)[30:-20], ((80, 80), (0, 0), (0, 0)), constant_values=255),
         "on grey": np.pad(eye, ((40, 40), (40, 40), (0, 0)), constant_values=128),
+        "covered by text": cv2.putText(eye.copy(), "OD 12", (80, 190), 0, 1.6, (255, 255, 255), 4),
+        "covered by a label": cv2.rectangle(eye.copy(), (120, 120), (220, 160), (0, 0, 0), -1),
         "noisy": cv2.imdecode(cv2.imencode(".jpg", eye, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR),
         "blurred": cv2.GaussianBlur(eye, (0, 0), 14),
         "black": np.zeros((200, 300, 3), np.uint8),
@@ -90,10 +92,10 @@ def tight(image: np.ndarray) -> np.ndarray:
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def expected(picture: np.ndarray, size: int) -> tuple[np.ndarray, FieldOfView | str]:
-    """Returns what Python shows a network of the picture, and its field of view or the reason against one."""
+def expected(picture: np.ndarray, size: int) -> tuple[Located, FieldOfView | str]:
+    """Returns what Python makes of the picture, and its field of view or the reason against one."""
     located = locate(cv2.imencode(".png", picture[..., ::-1])[1].tobytes(), size)
-    return located.image, located.fov.reason if isinstance(located.fov, Refusal) else located.fov
+    return located, located.fov.reason if isinstance(located.fov, Refusal) else located.fov
 
 
 def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None:
@@ -109,12 +111,14 @@ def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None
     reasons = set()
     for case, result in zip(cases, results, strict=True):
         size = case["size"]
-        picture, fov = expected(pictures[case["name"]], size)
+        located, fov = expected(pictures[case["name"]], size)
+        picture = located.image
         if isinstance(fov, str):
             assert result == {"reason": fov}, case["name"]
             reasons.add(fov)
             continue
         assert "box" in result, (case["name"], result)
+        assert result["covered"] == located.covered == case["name"].startswith("covered"), case["name"]
         assert np.abs(np.array(result["box"]) - fov.box).max() <= 1, (case["name"], result["box"], fov.box)
         wanted = crop_square(picture, fov, size)
         crop = np.frombuffer(Path(f"{case['file']}.crop").read_bytes(), np.uint8).reshape(wanted.shape)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tfrecord_tools import assembly
 from tfrecord_tools.assembly import build
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.plan import BuildOptions
@@ -74,3 +76,12 @@ def test_nothing_left_names_the_reasons(tmp_path: Path):
         (tmp_path / "p" / name).write_bytes(b"")
     with pytest.raises(DatasetError, match=r"No photograph of 3 is left to write.\n  3 x .*empty"):
         built(tmp_path / "p", tmp_path / "out")
+
+
+def test_the_kinds_that_a_model_will_refuse_are_said():
+    mixed = assembly._picture_notes(Counter(colour=95, greyscale=5), 0, 96, "crop")
+    assert "answers colour ones only. The others are too few to be learned, and it refuses such ones." in mixed[0]
+    halves = assembly._picture_notes(Counter(colour=50, normalised=50), 0, 96, "crop")
+    assert halves[0].endswith("answers colour and normalised ones only.") and len(halves) == 2
+    assert "colour and greyscale ones only." in assembly._picture_notes(Counter(greyscale=9), 0, 96, "grey")[0]
+    assert assembly._picture_notes(Counter(colour=9), 0, 96, "graham") == []

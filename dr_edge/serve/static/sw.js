@@ -51,6 +51,7 @@ const LIGHT = [
   ...[
     'appearance',
     'circle_fit',
+    'covered',
     'crop',
     'filters',
     'fov',

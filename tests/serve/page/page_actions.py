@@ -81,6 +81,7 @@ def compare(answer: dict[str, Any], expected: dict[str, Any]) -> None:
         return
     assert answer["sha256"] == expected["sha256"], name
     assert answer["photograph"] == expected["photograph"], name
+    assert answer["cautions"] == expected["cautions"], name
     if expected["crop"] is None:
         return
     difference = np.abs(np.array(answer["crop"]["box"]) - expected["crop"]["box"]).max()

@@ -7,6 +7,8 @@ export const MIN_QUALITY = 0.2;
 export const OPERATING_POINTS = ['sensitivity_90', 'sensitivity_87', 'youden'];
 const PRESENT = 0.5;
 const [DISC, CUP] = ['optic disc', 'optic cup'];
+const COVERED =
+  'Part of the retina is covered (a label, text or a bar): nothing is known of what lies below. Use the photograph without it.';
 
 /** Returns a probability in words that never claim certainty: "87 %", "> 99 %", "< 1 %". */
 export function percent(probability) {
@@ -36,9 +38,10 @@ export function unreadable(error, file) {
  * @param {{file: string, photograph: {width: number, height: number}, crop: {box: number[], size: number}}} facts
  * @param {object} quality from quality.js
  * @param {Object<string, Float32Array>} outputs by name
+ * @param {{kind?: string, covered?: boolean}} found what the photograph is, from crop.js
  * @returns {object} the answer, with the fields of dr_edge.predict
  */
-export function interpret(manifest, facts, quality, outputs) {
+export function interpret(manifest, facts, quality, outputs, found = {}) {
   const names = manifest.task.class_names;
   const minimum = manifest.serve?.min_quality ?? MIN_QUALITY;
   const graded = {...quality, minimum, gradable: quality.score >= minimum};
@@ -56,6 +59,7 @@ export function interpret(manifest, facts, quality, outputs) {
     quality: graded,
     distribution,
     outputs: {probabilities, ood_distance: distance},
+    cautions: [],
   };
   if (!graded.gradable) {
     const message = `Too poor to grade: quality ${graded.score.toFixed(2)}, ${minimum.toFixed(2)} is needed (${worst(graded)}). Take the photograph again.`;
@@ -65,9 +69,21 @@ export function interpret(manifest, facts, quality, outputs) {
     const message = `Unlike the photographs that the model was trained on (distance ${distance.toFixed(1)}, at most ${threshold.toFixed(1)}): not graded.`;
     return {...answer, status: 'out_of_distribution', reason: 'distance', message};
   }
-  const meaning = {classification: classified, multilabel: found, segmentation: segmented}[manifest.task.kind];
+  const meaning = {classification: classified, multilabel: findings, segmentation: segmented}[manifest.task.kind];
   const said = meaning(answer, manifest, outputs);
-  return {...said, message: cautionWords(manifest) + said.message};
+  const cautions = cautionsOf(manifest, found);
+  return {...said, message: [cautionWords(manifest) + said.message, ...cautions].join(' '), cautions};
+}
+
+function cautionsOf({pictures}, {kind = 'colour', covered = false}) {
+  const cautions = covered ? [COVERED] : [];
+  if (kind !== 'colour' && Object.keys(pictures ?? {}).length === 0) {
+    cautions.push(
+      `This photograph is ${kind}, and the bundle, of an earlier release, does not say whether the model learned such ones: ` +
+        'do not rely on the answer unless you know.',
+    );
+  }
+  return cautions;
 }
 
 /** Returns what an answer's message starts with where the model was not told from guessing (dr_edge/verdict.py); else ''. */
@@ -146,14 +162,14 @@ function classified(answer, manifest, {probabilities}) {
   return {...answer, prediction, decision, message};
 }
 
-function found(answer, manifest, {probabilities}) {
-  const findings = manifest.task.class_names.map((name, i) => ({
+function findings(answer, manifest, {probabilities}) {
+  const asked = manifest.task.class_names.map((name, i) => ({
     class_name: name,
     probability: probabilities[i],
     present: probabilities[i] >= PRESENT,
   }));
-  const words = findings.map((row) => `${row.present ? '' : 'no '}${row.class_name} (${percent(row.probability)})`);
-  return {...answer, findings, message: `${words.join(', ')}.`};
+  const words = asked.map((row) => `${row.present ? '' : 'no '}${row.class_name} (${percent(row.probability)})`);
+  return {...answer, findings: asked, message: `${words.join(', ')}.`};
 }
 
 /** Says where a point is that was looked for. */

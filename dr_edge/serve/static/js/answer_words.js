@@ -79,12 +79,19 @@ function bareHeadline(answer, manifest) {
 
 function bareMessage(answer, manifest) {
   const caution = cautionWords(manifest);
-  return answer.message.startsWith(caution) ? answer.message.slice(caution.length) : answer.message;
+  const message = answer.message.startsWith(caution) ? answer.message.slice(caution.length) : answer.message;
+  const end = cautions(answer);
+  return end && message.endsWith(end) ? message.slice(0, -end.length) : message;
+}
+
+/** Returns the cautions of an answer as they stand at the end of its message; those of earlier servers have none. */
+function cautions(answer) {
+  return (answer.cautions ?? []).map((sentence) => ` ${sentence}`).join('');
 }
 
 /** Returns one or two sentences that explain the headline. */
 export function explanation(answer, manifest) {
-  return unbroken(bareExplanation(answer, manifest));
+  return unbroken((bareExplanation(answer, manifest) + cautions(answer)).trim());
 }
 
 function bareExplanation(answer, manifest) {

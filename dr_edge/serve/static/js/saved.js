@@ -20,6 +20,7 @@ const NOTHING = {
   masks: null,
   points: null,
   vcdr: null,
+  cautions: [],
   label: null,
   overlay: null,
   milliseconds: {},

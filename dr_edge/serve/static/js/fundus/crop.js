@@ -25,7 +25,7 @@ const LEAST_SPAN = 1 / 3; // of the crop's side must the disc span in the photog
  * @param {number} denominator 1, 2, 4 or 8: how far it may be reduced
  * @param {number} size side of the crop in pixels
  * @param {string[]} pictures the kinds that are taken, see appearance.js
- * @returns {{box: number[], rim: boolean, crop: {data: Uint8Array, width: number, height: number}, quality: object}}
+ * @returns {{box: number[], rim: boolean, kind: string, covered: boolean, crop: {data: Uint8Array, width: number, height: number}, quality: object}}
  *   box: top, left, bottom, right in pixels of the upright photograph, as slice bounds; may exceed it
  * @throws {import('./gradability.js').NotFundusError}
  */
@@ -42,7 +42,8 @@ export function cropPhotograph(reduced, denominator, size, pictures = ['colour']
   checkSpan((found.box[2] - found.box[0]) * denominator, size);
   checkKind(found.kind, pictures);
   const crop = cropSquare(withoutMargin(source, found.margin), found.box, size);
-  return {box: found.box.map((edge) => edge * denominator), rim: found.rim, crop, quality: quality(crop)};
+  const {rim, kind, covered} = found;
+  return {box: found.box.map((edge) => edge * denominator), rim, kind, covered, crop, quality: quality(crop)};
 }
 
 function checkSpan(span, size) {

@@ -2,6 +2,7 @@
 
 import {KINDS, NORMALISED, PROBE_SIDE, appearance, checkKind} from './appearance.js';
 import {fitRim, sharpenRim} from './circle_fit.js';
+import {COVER_SIDE, isCovered} from './covered.js';
 import {blurSigmaOne, dilate, erode} from './filters.js';
 import {NotFundusError, checkFundus, checkWhole} from './gradability.js';
 import {blackened, neutralMargin, whiteMargin} from './margins.js';
@@ -31,9 +32,9 @@ export function halvings(width, height) {
  * Finds the disc of a fundus photograph in its small copy.
  * @param {{data: Uint8Array, width: number, height: number}} small RGB, halved until no side exceeds WORK_SIDE
  * @param {number} factor how many pixels of the photograph one of the copy spans: 2 ** halvings
- * @returns {{box: number[], rim: boolean, kind: string, margin: object | null}} box: top, left, bottom, right in whole pixels of
+ * @returns {{box: number[], rim: boolean, kind: string, margin: object | null, covered: boolean}} box: top, left, bottom, right in whole pixels of
  *   the photograph, as slice bounds, may exceed the frame; rim: whether a rim was seen; kind: of picture; margin: what is to
- *   show black, for withoutMargin
+ *   show black, for withoutMargin; covered: whether something lies over the retina
  * @throws {NotFundusError}
  */
 export function findFov(small, factor) {
@@ -63,7 +64,8 @@ export function findFov(small, factor) {
   const {x, y, radius, aspect} = rim ?? withoutRim(region, small.width);
   const edges = [y + 0.5 - radius, x + 0.5 - radius * aspect, y + 0.5 + radius, x + 0.5 + radius * aspect];
   const rows = (first, last) => inner.data.subarray(first * inner.width * 3, last * inner.width * 3);
-  const kind = appearance(cropSquare({...inner, rows}, edges.map(roundHalfEven), PROBE_SIDE));
+  const cut = (side) => cropSquare({...inner, rows}, edges.map(roundHalfEven), side);
+  const kind = appearance(cut(PROBE_SIDE));
   checkKind(kind, KINDS);
   const [top, left, bottom, right] = edges.map((edge) => edge * factor);
   const height = roundHalfEven(bottom - top);
@@ -73,7 +75,7 @@ export function findFov(small, factor) {
   // The grey around a normalised picture belongs to it, as records of such hold it.
   const data = united(white, kind === NORMALISED ? null : neutral);
   const margin = data && {data, width: inner.width, height: inner.height, factor};
-  return {box, rim: rim !== null, kind, margin};
+  return {box, rim: rim !== null, kind, margin, covered: isCovered(cut(COVER_SIDE))};
 }
 
 function united(first, second) {
