@@ -104,7 +104,8 @@ def check_whole(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
     if longer > (_LONGEST if rim is not None or region.mean() > 0.97 else _LONGEST_WITHOUT_RIM):
         raise NotFundusError(
             "a part of the retina",
-            f"what is lit is {longer:.1f} times as long as wide, and no whole disc is. Use the whole photograph.",
+            f"what is lit is {longer:.1f} times as long as wide, and no whole disc is. Use the whole photograph, in "
+            "its own shape where it was squashed.",
         )
     if rim is None:
         return

@@ -87,6 +87,23 @@ def test_a_photograph_squashed_into_a_square_comes_out_round(aspect):
     assert fov.radius == pytest.approx(145, rel=0.02)
 
 
+@pytest.mark.parametrize("stretch", [4 / 3, 3 / 2, 1.6])
+def test_a_portrait_squashed_into_a_square_comes_out_round(stretch):
+    portrait = synthetic(round(360 * stretch), 360, 181, 180 * stretch, 165)
+    fov = find_fov(cv2.resize(portrait, (400, 400), interpolation=cv2.INTER_AREA))
+    assert fov.aspect == pytest.approx(stretch, rel=0.03)
+    assert fov.radius == pytest.approx(165 * 400 / (360 * stretch), rel=0.02)
+
+
+@pytest.mark.parametrize("cut", [1.0, 0.94, 0.86])
+def test_a_landscape_turned_and_squashed_into_a_square_comes_out_round(cut):
+    landscape = synthetic(round(2 * 240 * cut), 720, 360, 240 * cut, 240)  # cut off at the top and at the bottom
+    turned = cv2.rotate(landscape, cv2.ROTATE_90_CLOCKWISE)
+    fov = find_fov(cv2.resize(turned, (480, 480), interpolation=cv2.INTER_AREA))
+    assert fov.radius == pytest.approx(240 * 480 / 720, rel=0.02)
+    assert fov.radius_x == pytest.approx(240 * 480 / turned.shape[1], rel=0.03)
+
+
 def test_a_frame_full_of_retina_is_kept():
     rows, columns = np.mgrid[:300, :400]
     waves = 20 * np.sin(columns / 9.0) + 20 * np.cos(rows / 7.0)

@@ -119,7 +119,7 @@ export function checkWhole(small, rim, region) {
   if (longer > (rim !== null || count(region) > 0.97 * region.length ? LONGEST : LONGEST_WITHOUT_RIM)) {
     throw new NotFundusError(
       'a part of the retina',
-      `what is lit is ${longer.toFixed(1)} times as long as wide, and no whole disc is. Use the whole photograph.`,
+      `what is lit is ${longer.toFixed(1)} times as long as wide, and no whole disc is. Use the whole photograph, in its own shape where it was squashed.`,
     );
   }
   if (rim === null) return;
