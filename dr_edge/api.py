@@ -16,11 +16,10 @@ Each function imports what it needs when it is called; `import dr_edge` imports 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,9 +51,9 @@ class OpenedBundle:
       verdict: is the model better than guessing? "status" and "text"; every answer begins with it where it is not.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, threads: int = 1) -> None:
         bundle = predictor.bundle
-        self._predictor = predictor
+        self._predictor, self._threads = predictor, threads
         self.class_names: tuple[str, ...] = bundle.class_names
         self.image_size: int = bundle.image_size
         self.manifest: Mapping[str, Any] = bundle.manifest
@@ -79,6 +78,28 @@ class OpenedBundle:
         """
         return self.result(photograph).answer
 
+    def answer_many(self, photographs: Iterable[Photograph], workers: int | None = None) -> Iterator[Answer]:
+        """Answers many photographs in their order, each as `answer` does, with several processes.
+
+        Args:
+          photographs: as `answer` takes them; a few ahead of the answers are taken up.
+          workers: processes; None for as many as there are cores. They start with the first answer, and end with the
+            last one, or when the iterator is closed.
+
+        Raises:
+          TypeError: one is none of the three; when it is taken up.
+          ValueError: an array of another shape or dtype, when its turn comes; fewer than one process.
+          RuntimeError: a process cannot start.
+        """
+        from dr_edge import cores
+        from dr_edge.prediction.workers import Workers
+
+        with Workers(
+            self._predictor.bundle, cores.available() if workers is None else workers, self._threads
+        ) as processes:
+            for answered in processes.answers(map(_given, photographs)):
+                yield answered.answer
+
     def result(self, photograph: Photograph) -> Result:
         """As `answer`, with what pictures are drawn of.
 
@@ -86,17 +107,9 @@ class OpenedBundle:
           `.answer`; `.crop` [S, S, 3] uint8 RGB, None where there is none; `.outputs`: name -> float32 array, such as
           "probabilities" [C], "heatmap" [h, w] 0..1 or "masks" [S, S, C] 0..1; empty where the model did not run.
         """
-        from dr_edge.fundus.header_types import PhotographError
-        from dr_edge.fundus.photograph import read_file
-        from dr_edge.prediction.answer import unreadable
-        from dr_edge.prediction.predictor import Result
+        from dr_edge.prediction.answering import read_and_predict
 
-        file = os.fsdecode(photograph) if isinstance(photograph, (str, os.PathLike)) else None
-        try:
-            result = self._predictor.predict(_content(photograph) if file is None else read_file(file))
-        except PhotographError as err:
-            return Result(unreadable(file, err.reason, str(err)))
-        return dataclasses.replace(result, answer=dataclasses.replace(result.answer, file=file))
+        return read_and_predict(self._predictor, _given(photograph))
 
     def __repr__(self) -> str:
         bundle = self._predictor.bundle
@@ -138,7 +151,7 @@ def open_bundle(
     with _naming_arguments():
         place = bundles.local_directory(os.fsdecode(directory), bundle_sha256, require_signature)
         opened = bundle.open_bundle(place, artifact, operating_point, min_quality, require_signature)
-    return OpenedBundle(Predictor(opened, threads))
+    return OpenedBundle(Predictor(opened, threads), threads)
 
 
 def read_records(
@@ -213,10 +226,12 @@ def _naming_arguments() -> Iterator[None]:
         raise
 
 
-def _content(photograph: Any) -> bytes | np.ndarray:
-    """Returns the bytes or the array that was given."""
+def _given(photograph: Any) -> str | bytes | np.ndarray:
+    """Returns the path as text, the bytes, or the array that was given."""
     import numpy as np
 
+    if isinstance(photograph, (str, os.PathLike)):
+        return os.fsdecode(photograph)
     if isinstance(photograph, BYTES):
         return bytes(photograph)
     if isinstance(photograph, np.ndarray):

@@ -17,12 +17,11 @@ look with python -m tfrecord_tools.inspect.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from absl import flags
 
-from dr_edge import command, extras
+from dr_edge import command, cores, extras
 from dr_edge.next_steps import quoted
 from dr_edge.subcommands import as_called
 from tfrecord_tools.catalogue import DATASETS
@@ -45,7 +44,7 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_float("val_fraction", None, "share for validation; 0.15 unless the data set has an official part")
 flags.DEFINE_float("test_fraction", None, "share for testing; 0.15 unless the data set has an official test set")
-flags.DEFINE_integer("workers", None, "processes; as many as processor cores", lower_bound=1)
+flags.DEFINE_integer("workers", None, "processes; as many as it may use cores", lower_bound=1)
 flags.DEFINE_integer(
     "limit",
     None,
@@ -138,7 +137,7 @@ def main(argv: list[str]) -> None:
         preprocess=FLAGS.preprocess,
         val_fraction=FLAGS.val_fraction,
         test_fraction=FLAGS.test_fraction,
-        workers=FLAGS.workers or len(os.sched_getaffinity(0)),
+        workers=FLAGS.workers or cores.available(),
         limit=FLAGS.limit,
         seed=FLAGS.seed,
         min_quality=FLAGS.min_quality,

@@ -12,15 +12,14 @@ from types import FrameType
 from typing import Any, TextIO
 
 from dr_edge import metadata
-from dr_edge.drawing.overlay import POSITIVE, encode_png
-from dr_edge.fundus.header_types import PhotographError
-from dr_edge.fundus.photograph import read_file
-from dr_edge.prediction import files, pictures
-from dr_edge.prediction.answer import unreadable
+from dr_edge.drawing.overlay import POSITIVE
+from dr_edge.prediction import files
+from dr_edge.prediction.answering import Answered, answered
 from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.console import Console
 from dr_edge.prediction.predictor import Predictor
 from dr_edge.prediction.schema import SCHEMA, SCHEMA_VERSION, UNREADABLE, Answer
+from dr_edge.prediction.workers import Workers, sensible
 from dr_edge.subcommands import as_called
 from dr_edge.verdict import BETTER, stated
 
@@ -33,6 +32,7 @@ def predict_files(
     threads: int = 1,
     notes: TextIO | None = None,
     heat_maps: str = POSITIVE,
+    workers: int | None = 1,
 ) -> int:
     """Answers photographs and writes the document to `out`, an answer a line, each as soon as it is there.
 
@@ -44,16 +44,19 @@ def predict_files(
       arguments: files and directories.
       out: text stream.
       overlay: new or empty directory for a PNG per answered photograph; None for none.
-      threads: of the model's arithmetic.
+      threads: of the model's arithmetic, in each process.
       heat_maps: of the overlays: "positive" draws them where the answer is positive, "all" everywhere.
       notes: text stream for people: progress, and a summary where it is a terminal or overlays are drawn; None for
         none.
+      workers: processes; 1 for this one, None for as many as there are cores where photographs are many. The document
+        does not depend on it.
 
     Returns:
       How many files were unreadable.
 
     Raises:
       ValueError, OSError: no files, an overlay directory in use, or a broken artifact; nothing was written then.
+      RuntimeError: a process cannot start.
       Exception: whatever failed at a photograph (an overlay that cannot be written, outputs that are not finite), after
         the document was closed.
       KeyboardInterrupt: Ctrl-C, after the document was closed.
@@ -69,19 +72,32 @@ def predict_files(
             print(as_called(note), file=notes)
     with files.new_directory(overlay) as directory:
         console = Console(len(paths), notes, directory, bundle.manifest.get("warning"))
-        return _predict_paths(Predictor(bundle, threads), paths, out, directory, console, heat_maps)
+        drawn = None if directory is None else heat_maps
+        count = min(sensible(len(paths)) if workers is None else workers, len(paths))
+        with _answering(bundle, paths, count, threads, drawn) as answers:
+            return _write_document(bundle, _named(answers, paths, directory), len(paths), out, console)
 
 
-def _predict_paths(
-    predictor: Predictor, paths: Sequence[Path], out: TextIO, directory: Path | None, console: Console, heat_maps: str
-) -> int:
-    bundle = predictor.bundle
+@contextlib.contextmanager
+def _answering(
+    bundle: Bundle, paths: Sequence[Path], workers: int, threads: int, heat_maps: str | None
+) -> Iterator[Iterator[Answered]]:
+    """Yields the answers in the order of `paths`: from this process, or from so many."""
+    if workers == 1:
+        predictor = Predictor(bundle, threads)
+        yield (answered(predictor, str(path), heat_maps) for path in paths)
+        return
+    with Workers(bundle, workers, threads) as processes:
+        yield processes.answers(map(str, paths), heat_maps)
+
+
+def _write_document(bundle: Bundle, answers: Iterator[Answer], total: int, out: TextIO, console: Console) -> int:
     head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "bundle": description(bundle)}
     out.write(json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + ',\n "answers": [')
     count, failed = 0, 0
     with contextlib.closing(console), _interrupt_noted() as interrupted:
         try:
-            for answer in _answers(predictor, paths, directory, heat_maps):
+            for answer in answers:
                 line = (",\n  " if count else "\n  ") + json.dumps(answer.to_json(), allow_nan=False)
                 with console.printing(out):
                     out.write(line)
@@ -102,8 +118,8 @@ def _predict_paths(
             with contextlib.suppress(OSError):  # where the stream itself failed, the first error is the one to tell
                 _close(out, tail)
             raise
-        _close(out, {"complete": count == len(paths), "photographs": count, "unreadable": failed})
-    if count < len(paths):
+        _close(out, {"complete": count == total, "photographs": count, "unreadable": failed})
+    if count < total:
         raise KeyboardInterrupt
     return failed
 
@@ -144,18 +160,13 @@ def description(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _answers(predictor: Predictor, paths: Sequence[Path], directory: Path | None, heat_maps: str) -> Iterator[Answer]:
+def _named(answers: Iterator[Answered], paths: Sequence[Path], directory: Path | None) -> Iterator[Answer]:
+    """Yields the answers with the names under which their pictures were written."""
     taken: set[str] = set()
-    for path in paths:
-        try:
-            result = predictor.predict(read_file(path))
-        except PhotographError as err:
-            yield unreadable(str(path), err.reason, str(err))
+    for path, (answer, picture) in zip(paths, answers, strict=True):
+        if directory is None or picture is None:
+            yield answer
             continue
-        answer = dataclasses.replace(result.answer, file=str(path))
-        if directory is not None and result.crop is not None:
-            name = files.picture_name(path, taken)
-            picture = pictures.sheet(predictor.bundle, answer, result.crop, result.outputs, heat_maps)
-            metadata.write_bytes(directory / name, encode_png(picture))
-            answer = dataclasses.replace(answer, overlay=name)
-        yield answer
+        name = files.picture_name(path, taken)
+        metadata.write_bytes(directory / name, picture)
+        yield dataclasses.replace(answer, overlay=name)

@@ -15,11 +15,10 @@ offline use to https and localhost only.
 from __future__ import annotations
 
 import contextlib
-import os
 
 from absl import flags, logging
 
-from dr_edge import command, extras
+from dr_edge import command, cores, extras
 
 FLAGS = flags.FLAGS
 
@@ -46,7 +45,7 @@ flags.DEFINE_string(
     "operating_point", None, "One of the bundle's operating points; sensitivity_90 if not given and there."
 )
 flags.DEFINE_float("min_quality", None, "Photographs below this quality are not graded; 0.2 if not given.", 0.0, 1.0)
-flags.DEFINE_integer("workers", None, "Processes that grade; the number of cores if not given.", lower_bound=1)
+flags.DEFINE_integer("workers", None, "Processes that grade; as many as it may use cores if not given.", lower_bound=1)
 flags.DEFINE_integer("queue", 32, "Uploads that may wait; more are answered 503.", lower_bound=0)
 flags.DEFINE_integer("max_upload_mb", 32, "Largest upload in MiB.", lower_bound=1)
 flags.DEFINE_integer("max_megapixels", 60, "Larger photographs are refused undecoded.", lower_bound=1)
@@ -78,7 +77,7 @@ def main(argv: list[str]) -> int:
         raise ValueError("--tls_certificate and --tls_key go together.")
     upload = FLAGS.max_upload_mb << 20
     settings = Settings(
-        workers=FLAGS.workers or os.cpu_count() or 1,
+        workers=FLAGS.workers or cores.available(),
         queue=FLAGS.queue,
         max_upload_bytes=upload,
         max_buffered_bytes=max(Settings.max_buffered_bytes, 2 * upload),
