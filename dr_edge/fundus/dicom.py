@@ -24,6 +24,10 @@ _RLE = "1.2.840.10008.1.2.5"
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # the whole data set is compressed: a kilobyte may unpack to anything
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_MAX_ELEMENTS = 20_000  # those of items counted; photographs have some hundred
+_LONGEST = (1 << 16) - 2  # bytes of such an attribute, where its length is stated in two
+_LISTS = ("AT", "CS", "DS", "FD", "FL", "IS", "LO", "SH", "SL", "SS", "UI", "UL", "US", "US or SS")
+_READ_BYTES = 4096  # what is compressed is read by 8 kB
 _READABLE = (*_COLOUR, *_GREY, "PALETTE COLOR")
 
 
@@ -61,7 +65,8 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | EmbeddedJpeg:
     try:
         syntax = _transfer_syntax(data)
         _check_syntax(syntax)  # before `dcmread`, which unpacks a deflated data set whole
-        dataset = pydicom.dcmread(io.BytesIO(data))
+        dataset = pydicom.dcmread(_Counted(data))
+        _check_lengths(dataset)
         height, width = int(dataset.Rows), int(dataset.Columns)
         frames = int(dataset.get("NumberOfFrames") or 1)
         photometric = str(dataset.PhotometricInterpretation)
@@ -101,13 +106,46 @@ def read_frame(data: bytes, *, max_pixels: int) -> np.ndarray | EmbeddedJpeg:
     return rgb
 
 
+class _Counted(io.BytesIO):
+    """The bytes of a file, for a reader that keeps 700 bytes for each element of 8, and reads once for each."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._left = _MAX_ELEMENTS + len(data) // _READ_BYTES
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise PhotographError(
+                "unsupported DICOM", f"more than {_MAX_ELEMENTS} elements beside its pixels. Store the picture alone."
+            )
+        return super().read(size)
+
+
 def _transfer_syntax(data: bytes) -> str:
     """Returns the UID by which `dcmread` will read the data set: from its own reader, which stops before that."""
     from pydicom import filereader
 
-    file = io.BytesIO(data)
+    file = _Counted(data)
     filereader.read_preamble(file, force=False)
     return str(filereader._read_file_meta_info(file).TransferSyntaxUID)
+
+
+def _check_lengths(dataset: Any) -> None:
+    """Raises PhotographError where an attribute would unpack to a long list: each number of two bytes takes 300."""
+    from pydicom.datadict import dictionary_VR
+
+    for element in dataset.values():  # as they are stored
+        if getattr(element, "length", 0) <= _LONGEST:
+            continue
+        try:
+            kind = dictionary_VR(element.tag)
+        except KeyError:  # a private one, which nobody asks for
+            continue
+        if kind in _LISTS:
+            raise PhotographError(
+                "unsupported DICOM", f"an attribute of {element.length} bytes. Store the picture alone."
+            )
 
 
 def _check_syntax(syntax: str) -> None:
@@ -152,6 +190,8 @@ def _only_frame(content: bytes) -> bytes:
     """Returns the one compressed frame that encapsulated pixel data hold."""
     from pydicom.encaps import generate_frames
 
+    if len(content) >= 8 and struct.unpack_from("<I", content, 4)[0] > _LONGEST:  # offsets of 16,000 frames
+        raise PhotographError("unsupported DICOM", "its table of frames is for many. Store one frame.")
     try:
         frames = list(itertools.islice(generate_frames(content, number_of_frames=1), 2))
     except ValueError as err:

@@ -14,6 +14,7 @@ import numpy as np
 from dr_edge.fundus.header_types import PhotographError
 
 _MAX_BITS = 16
+_MAX_TABLES = 1 << 20  # bytes: eight of 16 bits
 
 
 def check_attributes(dataset: Any) -> None:
@@ -21,6 +22,9 @@ def check_attributes(dataset: Any) -> None:
 
     Errors of pydicom on absurd attributes pass through.
     """
+    for name in ("VOILUTSequence", "ModalityLUTSequence"):  # before they are unpacked: each of 8 bytes takes 700
+        if name in dataset and getattr(dataset.get_item(name), "length", 0) > _MAX_TABLES:
+            _refuse(f"look-up tables of more than {_MAX_TABLES} bytes. Store 8 bits")
     bits, high = int(dataset.BitsStored), dataset.get("HighBit")
     if high is not None and int(high) != bits - 1:
         _refuse(f"the highest bit is {high} of {bits} bits stored. Store the values in the lowest bits")

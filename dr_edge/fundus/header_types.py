@@ -42,6 +42,7 @@ class ImageHeader:
       orientation: 1..8, what the EXIF of a JPEG, PNG or WebP states; 1 for others, which their decoder turns.
       bits: of a sample.
       page: of a TIFF, the position of the directory of the picture that is taken; 0 for others.
+      pages: how many pages a TIFF has, thumbnails and masks counted; 1 for others.
       checked: False where the decoder does not notice damaged data, so that another must look first (`tiff.py`).
     """
 
@@ -53,6 +54,7 @@ class ImageHeader:
     orientation: int = 1
     bits: int = 8
     page: int = 0
+    pages: int = 1
     checked: bool = True
 
 

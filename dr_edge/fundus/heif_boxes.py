@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from dr_edge.fundus.header_types import ImageHeader, PhotographError
 
 _MAX_TILES = 1024  # of 512 pixels a side they hold more than any photograph
+_MAX_PLACES = 8 * _MAX_TILES
+_MAX_BOXES = 8 * _MAX_TILES
+# Boxes that hold others, and the bytes before these.
+_CONTAINERS = {b"meta": 4, b"iinf": 6, b"iprp": 0, b"ipco": 0, b"iref": 4, b"dinf": 0, b"dref": 8, b"grpl": 0}
+_CONTAINERS |= dict.fromkeys((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts"), 0) | {b"stsd": 8}
 
 
 @dataclass
@@ -57,11 +62,27 @@ def parse_heic(data: bytes) -> ImageHeader:
         at, count = at + max(length, 8), count + 1
     if at > len(data):
         raise PhotographError("truncated", f"the HEIC's boxes need {at} bytes, it has {len(data)}. Fetch it again.")
+    _check_count(data)
     return ImageHeader("heic", 0, 0, 0)
 
 
-def coded_pictures(data: bytes) -> list[list[bytes]]:
-    """Returns the NAL units of each coded part of the primary picture, parameter sets first.
+def _check_count(data: bytes) -> None:
+    """Raises PhotographError where there are more boxes than any picture has: libheif keeps 400 bytes for each of 8."""
+    count, inside = 0, [(0, len(data))]
+    while inside:
+        for name, start, end in _boxes(data, *inside.pop(), lenient=True):
+            count += 1
+            if count > _MAX_BOXES:
+                raise PhotographError("corrupt", f"the HEIC has more than {_MAX_BOXES} boxes. Store it anew.")
+            if name in _CONTAINERS:
+                head = _CONTAINERS[name]
+                inside.append(
+                    (start + (head + 2 if name == b"iinf" and data[start : start + 1] != b"\0" else head), end)
+                )
+
+
+def coded_pictures(data: bytes) -> Iterator[list[bytes]]:
+    """Yields the NAL units of each coded part of the primary picture, parameter sets first. Parts may share bytes.
 
     Raises:
       PhotographError: 'unsupported format': the primary picture is neither HEVC nor a grid of it.
@@ -78,7 +99,8 @@ def coded_pictures(data: bytes) -> list[list[bytes]]:
     )
     if not tiles or len(tiles) > _MAX_TILES or any(meta.kinds[tile] != b"hvc1" for tile in tiles):
         raise PhotographError("unsupported format", f"a HEIC of {kind!r} with {len(tiles)} parts. Save it as JPEG.")
-    return [_units(data, meta, tile) for tile in tiles]
+    for tile in tiles:
+        yield _units(data, meta, tile)
 
 
 def _read_meta(data: bytes) -> _Meta:
@@ -114,8 +136,8 @@ def _read_meta(data: bytes) -> _Meta:
     return meta
 
 
-def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yields (letters, start, end) of the content of each box."""
+def _boxes(data: bytes, at: int, end: int, lenient: bool = False) -> Iterator[tuple[bytes, int, int]]:
+    """Yields (letters, start, end) of the content of each box; raises IndexError at a damaged one, or stops there."""
     while at + 8 <= end:
         length, name = struct.unpack_from(">I4s", data, at)
         head = 8
@@ -124,6 +146,8 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
         elif length == 0:
             length = end - at
         if length < head or at + length > end:
+            if lenient:
+                return
             raise IndexError(f"a box of {length} bytes at {at}")
         yield name, at + head, at + length
         at += length
@@ -134,6 +158,7 @@ def _read_places(data: bytes, at: int, meta: _Meta) -> None:
     offset, length, base = data[at + 4] >> 4, data[at + 4] & 15, data[at + 5] >> 4
     index = data[at + 5] & 15 if version else 0
     at += 6
+    left = _MAX_PLACES
 
     def number(size: int) -> int:
         nonlocal at
@@ -152,6 +177,9 @@ def _read_places(data: bytes, at: int, meta: _Meta) -> None:
             number(index)
             place = start + number(offset)
             places.append((place, number(length)))
+            left -= 1
+            if left < 0:  # a place may take no byte at all
+                raise IndexError("more places than any picture has")
         meta.places[item] = (method == 1, places)
 
 
@@ -184,6 +212,8 @@ def _units(data: bytes, meta: _Meta, item: int) -> list[bytes]:
             at += 2 + length
     inside, places = meta.places[item]
     shift = meta.idat[0] if inside else 0
+    if sum(length or len(data) for _, length in places) > len(data):
+        raise IndexError("the places of a part hold more than the file")
     stream = b"".join(
         data[shift + place : shift + place + length] if length else data[shift + place :] for place, length in places
     )

@@ -29,19 +29,16 @@ def check_whole(data: bytes) -> None:
     Args:
       data: the whole file.
     """
-    try:
-        pictures = coded_pictures(data)
-    except (struct.error, IndexError, KeyError, OverflowError, StopIteration) as err:
-        raise PhotographError("corrupt", "the HEIC's boxes contradict each other. Store it anew.") from err
     library = _library()
-    if library is None:  # built without bundled libraries
-        return
-    for number, units in enumerate(pictures, 1):
-        if not _is_whole(library, units):
-            raise PhotographError(
-                "damaged HEIC data",
-                f"part {number} of its picture is missing or garbled. Copy or fetch the file again.",
-            )
+    try:
+        for number, units in enumerate(coded_pictures(data), 1):
+            if library is not None and not _is_whole(library, units):  # None: built without bundled libraries
+                raise PhotographError(
+                    "damaged HEIC data",
+                    f"part {number} of its picture is missing or garbled. Copy or fetch the file again.",
+                )
+    except (struct.error, IndexError, KeyError, OverflowError, StopIteration, RuntimeError) as err:
+        raise PhotographError("corrupt", "the HEIC's boxes contradict each other. Store it anew.") from err
 
 
 @functools.cache

@@ -11,7 +11,6 @@ fault; its tiles would still have to be read for the bits of a sample and for th
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from dataclasses import replace
@@ -20,6 +19,7 @@ from dr_edge.fundus.exif import PREFIX, exif_orientation
 from dr_edge.fundus.format_names import HEAD_BYTES, SUPPORTED, file_name, read_format
 from dr_edge.fundus.header_types import ImageHeader, PhotographError
 from dr_edge.fundus.heif_boxes import parse_heic
+from dr_edge.fundus.jpeg_scans import NEXT_MARKER, START_OF_FRAME, WITHOUT_LENGTH, check_scans
 from dr_edge.fundus.tiff_header import parse_tiff
 from dr_edge.fundus.webp_header import parse_webp
 
@@ -48,12 +48,6 @@ def read_header(data: bytes) -> ImageHeader:
         raise PhotographError("truncated", f"the {len(data)} bytes end inside the header.") from err
 
 
-# A marker inside entropy-coded data: FF, then neither a stuffed 00, a restart D0-D7, nor a fill FF.
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-# Markers that stand alone. libjpeg passes over them; whoever takes the next two bytes for a length skips the real
-# picture.
-_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE_OR_PROGRESSIVE = {0xC0, 0xC1, 0xC2}
 
 
@@ -69,12 +63,12 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
         marker = data[at + 1]
         if marker == 0xD9:
             break
-        if marker in _WITHOUT_LENGTH:
+        if marker in WITHOUT_LENGTH:
             raise PhotographError("corrupt", f"JPEG segment expected at byte {at}. Received marker {marker:#04x}.")
         (length,) = struct.unpack_from(">H", data, at + 2)
         if marker == 0xE1 and orientation is None:
             orientation = exif_orientation(data[at + 4 : at + 2 + length])
-        if marker in _START_OF_FRAME:
+        if marker in START_OF_FRAME:
             if header is not None:  # decoders differ in which one they take
                 raise PhotographError("corrupt", f"the JPEG holds a second frame header at byte {at}.")
             precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 4)
@@ -98,6 +92,7 @@ def _parse_jpeg(data: bytes) -> ImageHeader:
             at = found
     if header is None:
         raise PhotographError("corrupt", "the JPEG holds no frame header.")
+    check_scans(data)
     return replace(header, orientation=orientation or 1)
 
 
@@ -107,7 +102,7 @@ def _end_of_scan(data: bytes, start: int) -> int:
     end = len(data.rstrip(b"\x00"))
     if data[end - 2 : end] == b"\xff\xd9" and end - 2 >= start:
         return end - 2
-    found = _NEXT_MARKER.search(data, start)
+    found = NEXT_MARKER.search(data, start)
     return found.start() if found else -1
 
 

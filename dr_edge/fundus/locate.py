@@ -43,6 +43,7 @@ class Located:
       fov: the field of view in pixels of `image`, or why there is none.
       kind: of picture, one of `appearance.KINDS`; "" where there is no field of view.
       covered: whether something lies over the retina, see `covered.py`.
+      pages: of a TIFF; the largest was decoded.
     """
 
     image: np.ndarray
@@ -51,6 +52,7 @@ class Located:
     fov: FieldOfView | Refusal
     kind: str = ""
     covered: bool = False
+    pages: int = 1
 
 
 def locate(
@@ -80,9 +82,9 @@ def locate(
         check_kind(found.kind, pictures)
     except NotFundusError as err:
         refusal = Refusal(err.reason, err.detail)
-        return Located(decoded.image, decoded.denominator, decoded.size, refusal)
-    image = found.shown(decoded.image)
-    return Located(image, decoded.denominator, decoded.size, found.fov, found.kind, found.covered)
+        return Located(decoded.image, decoded.denominator, decoded.size, refusal, pages=decoded.pages)
+    image, pages = found.shown(decoded.image), decoded.pages
+    return Located(image, decoded.denominator, decoded.size, found.fov, found.kind, found.covered, pages)
 
 
 def _decoded(data: bytes | np.ndarray, max_pixels: int, min_side: int | None = None) -> Decoded:

@@ -10,6 +10,8 @@ import numpy as np
 
 _CLEAR, _END, _FIRST = 256, 257, 258
 _LAST = 4096  # a table has no more codes
+# Encoders clear a full table, of 5 kB of codes. One that clears after each code makes work of hours.
+_FEW, _STREAM_PER_CLEAR = 16, 64
 _BLOCK = _LAST - _FIRST + 2  # codes between two clear codes at most, and that one
 
 
@@ -35,7 +37,7 @@ def unpacked_length(stream: bytes, most: int) -> int:
     """
     data = np.frombuffer(stream + bytes(4), np.uint8)
     bits = 8 * len(stream)
-    at, total = 0, 0
+    at, total, clears = 0, 0, 0
     if _codes(data, 0, bits)[:1].tolist() != [_CLEAR]:
         return -1
     while total <= most:
@@ -45,8 +47,8 @@ def unpacked_length(stream: bytes, most: int) -> int:
             counted = _count(codes.tolist())
             return total + counted if counted >= 0 and bits - at - _STARTS[len(codes)] < 16 else -1
         stop = int(stops[0])
-        counted = _count(codes[:stop].tolist())
-        if counted < 0:
+        counted, clears = _count(codes[:stop].tolist()), clears + 1
+        if counted < 0 or clears > _FEW + len(stream) // _STREAM_PER_CLEAR:
             return -1
         total += counted
         at += int(_STARTS[stop + 1])

@@ -19,6 +19,7 @@ import numpy as np
 from dr_edge.fundus.header_types import MAX_PIXELS, ImageHeader, PhotographError, check_size
 from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.jpeg import decode_jpeg, upright
+from dr_edge.fundus.png_chunks import without_packed_texts
 from dr_edge.fundus.sixteen_bits import check_brightness
 
 BYTES_PER_PIXEL = 8  # 16-bit RGBA, stored plainly
@@ -33,11 +34,13 @@ class Decoded:
       image: [H, W, 3] uint8 RGB, upright; a JPEG may be reduced.
       denominator: 1, 2, 4 or 8: pixel edge x of `image` is x * denominator in the photograph.
       size: (height, width) of the upright photograph in pixels.
+      pages: of a TIFF, thumbnails and masks counted; the largest is the photograph.
     """
 
     image: np.ndarray
     denominator: int
     size: tuple[int, int]
+    pages: int = 1
 
 
 def read_photograph(
@@ -57,8 +60,9 @@ def read_photograph(
 
     Raises:
       PhotographError: with `.reason`: 'no file', 'file too large', 'empty file', 'unsupported format',
-        'truncated', 'damaged JPEG data', 'damaged TIFF data', 'damaged HEIC data', 'corrupt', 'too many pixels', 'too
-        small', 'several pages', 'unsupported DICOM', 'pydicom is missing', 'pi-heif is missing'.
+        'truncated', 'damaged JPEG data', 'too many scans', 'damaged TIFF data', 'damaged HEIC data', 'corrupt',
+        'too many pixels', 'too small', 'several pages', 'unsupported DICOM', 'pydicom is missing', 'pi-heif is
+        missing'.
     """
     return read_scaled(path, max_pixels=max_pixels, min_side=min_side)[0]
 
@@ -127,7 +131,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, min_side: int | None = 
     check_size(header.height, header.width, max_pixels)
     denominator = _denominator(header, min_side)
     image = _decode(data, header, denominator)
-    return Decoded(image, denominator, _upright_size(image, denominator, header))
+    return Decoded(image, denominator, _upright_size(image, denominator, header), header.pages)
 
 
 def from_array(image: np.ndarray, max_pixels: int = MAX_PIXELS) -> Decoded:
@@ -193,6 +197,8 @@ def _decode(data: bytes, header: ImageHeader, denominator: int) -> np.ndarray:
 
             image = decode_tiff(data, header, flags)
         else:
+            if header.format == "png":
+                data = without_packed_texts(data)
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as err:
         raise PhotographError("corrupt", f"the {header.format} cannot be decoded: {err.err}.") from err

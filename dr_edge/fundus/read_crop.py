@@ -28,6 +28,7 @@ class Photograph:
       quality: of the crop.
       kind: of picture, one of `appearance.KINDS`; "" where it was refused.
       covered: whether something lies over the retina, a label or text.
+      pages: of a TIFF; the largest is the photograph.
     """
 
     sha256: str | None
@@ -38,6 +39,7 @@ class Photograph:
     quality: Quality | None = None
     kind: str = ""
     covered: bool = False
+    pages: int = 1
 
 
 def read_crop(
@@ -67,7 +69,8 @@ def _read_crop(data: bytes | np.ndarray, image_size: int, max_pixels: int, pictu
     found = locate(data, image_size, max_pixels, pictures)
     digest = None if isinstance(data, np.ndarray) else hashlib.sha256(data).hexdigest()
     if isinstance(found.fov, Refusal):
-        return Photograph(digest, found.size, found.fov)
+        return Photograph(digest, found.size, found.fov, pages=found.pages)
     crop = crop_square(found.image, found.fov, image_size)
     fov = found.fov.scaled(found.denominator)
-    return Photograph(digest, found.size, None, fov, crop, quality(crop), found.kind, found.covered)
+    judged = quality(crop)
+    return Photograph(digest, found.size, None, fov, crop, judged, found.kind, found.covered, found.pages)

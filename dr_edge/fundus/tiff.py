@@ -16,6 +16,7 @@ import simplejpeg
 
 from dr_edge.fundus import lzw, packbits
 from dr_edge.fundus.header_types import ImageHeader, PhotographError
+from dr_edge.fundus.jpeg_scans import check_scans
 from dr_edge.fundus.tiff_header import (
     DEFLATE,
     JPEG,
@@ -27,6 +28,8 @@ from dr_edge.fundus.tiff_header import (
     read_pages,
 )
 
+_MOST_GROWTH, _HEAD_BYTES = 2, 64  # neither makes data larger than half as much again; what is, would be read for long
+_JPEG_BLOCK = 32
 _LIKENESS = 0.9  # correlation of a thumbnail with its picture; two eyes reach about 0.8
 
 
@@ -85,7 +88,9 @@ def _check_data(data: bytes, page: Page) -> None:
         block, needed = data[at : at + size], _needed(page, index)
         if page.first(266, 1) == 2 and compression == LZW:
             continue  # of the bits in reverse order, an oddity of fax machines, nothing is known
-        if compression in (DEFLATE, OLD_DEFLATE):
+        if compression in (LZW, PACKBITS) and size > _MOST_GROWTH * needed[-1] + _HEAD_BYTES:
+            whole = False
+        elif compression in (DEFLATE, OLD_DEFLATE):
             whole = _inflates(block, needed[-1])
         elif compression == LZW:
             whole = lzw.unpacked_length(block, needed[-1]) in needed
@@ -107,7 +112,7 @@ def _needed(page: Page, index: int) -> tuple[int, ...]:
     height, width = page.size
     samples = 1 if page.first(284, 1) == 2 else page.first(277, 1)
     bits = page.first(258, 1)
-    if 324 in page.tags:
+    if page.tiled:
         return (page.first(323, 0) * (-(-page.first(322, 0) * samples * bits // 8)),)
     rows = min(page.first(278, height), height)
     strips = -(-height // rows)
@@ -129,12 +134,22 @@ def _inflates(block: bytes, most: int) -> bool:
     return unpacker.eof and unpacked <= most
 
 
+def _most_pixels(page: Page) -> int:
+    """Returns how many pixels the JPEG of a strip or tile may have, padded to whole blocks."""
+    height, width = page.size
+    down, across = (page.first(323, 0), page.first(322, 0)) if page.tiled else (page.first(278, height), width)
+    return ((down if page.tiled else min(down, height)) + _JPEG_BLOCK) * (across + _JPEG_BLOCK)
+
+
 def _jpeg_is_whole(block: bytes, page: Page) -> bool:
     """Tells whether one strip or tile decodes; its tables stand apart in the file."""
     tables = page.jpeg_tables
     stream = tables[:-2] + block[2:] if len(tables) > 4 else block
+    check_scans(stream)
     try:
-        _, _, space, _ = simplejpeg.decode_jpeg_header(stream, strict=True)
+        height, width, space, _ = simplejpeg.decode_jpeg_header(stream, strict=True)
+        if height * width > _most_pixels(page):
+            return False
         simplejpeg.decode_jpeg(
             stream, "GRAY" if space == "GRAY" else "CMYK" if space in ("CMYK", "YCCK") else "RGB", strict=True
         )

@@ -82,9 +82,17 @@ class Predictor:
     def answer(self, photograph: Photograph, label: str | None = None) -> Result:
         """Does the second half of `predict`: runs the graph, and says what its outputs mean."""
         if photograph.crop is None:
-            return Result(refused(photograph))
+            return Result(_with_pages(refused(photograph), photograph.pages))
         outputs = self._model.run(photograph.crop)
-        return Result(interpret(self.bundle, photograph, outputs, label), photograph.crop, outputs)
+        answer = _with_pages(interpret(self.bundle, photograph, outputs, label), photograph.pages)
+        return Result(answer, photograph.crop, outputs)
+
+
+def _with_pages(answer: Answer, pages: int) -> Answer:
+    """Says that one of several pages was taken."""
+    if pages == 1:
+        return answer
+    return dataclasses.replace(answer, message=f"{answer.message} Of {pages} pages of the TIFF the largest was read.")
 
 
 def _ms(seconds: float) -> float:

@@ -109,7 +109,7 @@ def pointing(tags: Sequence[int], size: int, pages: int = 1) -> bytes:
 
 @pytest.mark.parametrize(
     ("tags", "pages", "word"),
-    [(range(400, 1200), 1, "truncated"), ((273, 279, 324, 325, 330), 1, "corrupt"), ((273,), 60, "corrupt")],
+    [(range(400, 1200), 1, "corrupt"), ((273, 279, 324, 325, 330), 1, "corrupt"), ((273,), 60, "corrupt")],
 )
 def test_tiff_tags_that_share_their_values_take_no_more_memory_than_the_file_allows(tags, pages, word):
     """800 tags of a file of 0.4 MB took 320 MB."""
@@ -118,7 +118,7 @@ def test_tiff_tags_that_share_their_values_take_no_more_memory_than_the_file_all
     try:
         with pytest.raises(PhotographError, match=word):
             read_header(data)
-        assert tracemalloc.get_traced_memory()[1] < 20 * len(data)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data)
     finally:
         tracemalloc.stop()
 

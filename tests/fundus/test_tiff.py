@@ -94,6 +94,7 @@ def test_a_mask_beside_the_photograph_is_not_taken():
         (page(LARGE), page(LARGE)),  # two photographs
         (page(LARGE), page(cv2.resize(LARGE, (300, 225)))),  # nearly of one size
         (page(LARGE), page(cv2.resize(LARGE, (100, 200)))),  # of another shape
+        (page(LARGE), *[page(SMALL)] * 20),  # more than a pyramid
         (page(LARGE), page(np.ascontiguousarray(SMALL[::-1, ::-1]))),  # small and unmarked, and another picture
         (page(LARGE, t254=[1]), page(SMALL, t254=[1])),  # reduced, of what?
         (page(SMALL), page(LARGE, t254=[1])),  # the reduced one is larger

@@ -11,6 +11,7 @@ import pytest
 from dicom_jpeg import save_dicom
 
 from dr_edge import metadata
+from dr_edge.fundus.header_types import PhotographError
 from dr_edge.prediction import pictures
 from dr_edge.prediction.bundle import open_bundle
 from dr_edge.prediction.predictor import Predictor
@@ -95,6 +96,20 @@ def test_no_fundus_is_an_answer_without_outputs(predictor, photographs, name, re
     result = predictor.predict((photographs / name).read_bytes())
     assert result.answer.status == "not_a_fundus_photograph" and result.answer.reason == reason
     assert result.answer.outputs is None and result.crop is None and not result.outputs
+
+
+def test_of_several_pages_of_a_tiff_the_answer_says_which_was_read(predictor, photographs):
+    picture = cv2.imread(str(photographs / "a.jpg"))
+    small = cv2.resize(picture, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    for pages, said in (([small, picture], True), ([picture, small], True), ([picture], False)):
+        whole, data = cv2.imencodemulti(".tiff", pages)
+        assert whole
+        answer = predictor.predict(data.tobytes()).answer
+        assert (answer.photograph.width, answer.photograph.height) == picture.shape[1::-1]
+        assert answer.message.endswith("Of 2 pages of the TIFF the largest was read.") == said
+    for second in (picture, picture[::-1]):
+        with pytest.raises(PhotographError, match="more than one may be the photograph"):
+            predictor.predict(cv2.imencodemulti(".tiff", [picture, second])[1].tobytes())
 
 
 def test_a_label_is_set_beside_the_decision(predictor, photographs):

@@ -76,6 +76,8 @@ def test_files_are_refused_for_the_reasons_of_python(node: str, tmp_path: Path) 
         "second frame": jpeg[:-2] + frame + b"\xff\xd9x", "first of two frames": jpeg[:at] + frame + jpeg[at:],
         "bmp header": bmp[:16] + b"\x80" + bmp[17:], "frame behind": jpeg[:-2] + frame + b"\xff\xd9",
         "two jpegs and more": jpeg + jpeg + b"x",
+        "many scans": progressive[:-2] + progressive[progressive.rindex(b"\xff\xda") : -2] * 91 + b"\xff\xd9",
+        "as many as are taken": progressive[:-2] + progressive[progressive.rindex(b"\xff\xda") : -2] * 90 + b"\xff\xd9",
     }  # fmt: skip
     webp = cv2.imencode(".webp", eye, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes()
     lossless = cv2.imencode(".webp", np.dstack([eye, eye[..., 0]]), [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
@@ -134,6 +136,7 @@ return input.map((file) => {
         assert result == expected, name
         seen.add(expected if isinstance(expected, str) else "taken")
     assert seen >= {"taken", "truncated", "corrupt", "empty file", "unsupported format", "too many pixels", "too small"}
+    assert "too many scans" in seen
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

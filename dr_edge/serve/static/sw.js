@@ -45,6 +45,7 @@ const LIGHT = [
     'exif',
     'image_header',
     'jpeg_data',
+    'jpeg_scans',
     'glaucoma',
     'sha256',
   ].map((name) => `/static/js/${name}.js`),

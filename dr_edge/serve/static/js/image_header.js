@@ -4,6 +4,7 @@
 // seen although browsers would show it half grey.
 
 import {exifOrientation, textAt, tiffOrientation} from './exif.js';
+import {MAX_SCANS, hasTooManyScans} from './jpeg_scans.js';
 
 export const MAX_PIXELS = 100_000_000;
 const SMALLEST_SIDE = 16;
@@ -127,6 +128,8 @@ function readJpeg(bytes, view) {
     }
   }
   if (header === null) throw new PhotographError('corrupt', 'the JPEG holds no frame header.');
+  if (hasTooManyScans(bytes))
+    throw new PhotographError('too many scans', `the JPEG has more than ${MAX_SCANS} scans. Save it anew.`);
   return {...header, orientation};
 }
 
