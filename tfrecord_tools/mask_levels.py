@@ -12,6 +12,7 @@ from dr_edge.fundus.header_types import PhotographError, check_size
 from dr_edge.fundus.image_header import read_header
 from dr_edge.fundus.jpeg import upright
 from dr_edge.fundus.photograph import decode_photograph
+from dr_edge.fundus.png_chunks import without_packed_texts
 from dr_edge.fundus.tiff import decode_tiff
 
 SHOWN = 6  # grey levels that a message names
@@ -42,6 +43,8 @@ def read_levels(data: bytes, max_pixels: int) -> tuple[np.ndarray, bool]:
     if header.format not in ("png", "tiff", "bmp"):
         return _grey(decode_photograph(data, max_pixels=max_pixels), lossy=True), header.format not in ("dicom", "gif")
     check_size(header.height, header.width, max_pixels)
+    if header.format == "png":
+        data = without_packed_texts(data)
     raw = np.frombuffer(data, np.uint8)
     if header.alpha:
         picture = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)

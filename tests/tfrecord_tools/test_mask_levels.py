@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
-from mask_pictures import DISC, GREY, MOST, PIXELS, SIDE, as_pillow, disc, encoded, inside
+from mask_pictures import DISC, GREY, LABELS, MOST, PIXELS, SIDE, as_pillow, disc, encoded, inside
 from PIL import Image
 
 from dr_edge.fundus.header_types import PhotographError
@@ -93,3 +95,14 @@ def as_tiff_lzw(picture: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "TIFF", compression="tiff_lzw")
     return buffer.getvalue()
+
+
+def test_packed_texts_of_a_mask_are_not_unpacked():
+    """Pillow gave a palette's mask up for one; of a grey one OpenCV unpacked all, 35 ms each."""
+    packed = b"k\0\0" + zlib.compress(bytes(80 << 20), 9)
+    chunk = struct.pack(">I", len(packed)) + b"zTXt" + packed + struct.pack(">I", zlib.crc32(b"zTXt" + packed))
+    files = [encoded(GREY), as_pillow(LABELS, "P", palette=[0, 0, 0, 200, 10, 10, 10, 200, 10])]
+    for data in files:
+        levels, lossy = read_levels(data[:33] + chunk * 20 + data[33:], MOST)
+        np.testing.assert_array_equal(levels, read_levels(data, MOST)[0])
+        assert not lossy
