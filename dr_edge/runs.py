@@ -137,14 +137,21 @@ def check_records(records: str | os.PathLike, run: TrainedRun) -> None:
         )
 
 
+def evaluation_of(run: TrainedRun) -> Mapping[str, Any] | None:
+    """Returns the metrics.json in RUN/evaluation/test, where that judged the model held now; else None."""
+    directory = run.directory / "evaluation" / "test"
+    if not metadata.manifest_path(directory, "evaluation").is_file():
+        return None
+    content = metadata.read_manifest(directory, "evaluation")
+    return content if content.get("model_sha256") == metadata.sha256_file(run.directory / MODEL_FILE) else None
+
+
 def verdict_of(run: TrainedRun) -> Mapping[str, Any]:
     """Returns the verdict in RUN/evaluation/test, where that judged the model held now; else "not evaluated"."""
     baseline = CONSTANT if run.task.kind == "segmentation" else GUESSING
-    directory = run.directory / "evaluation" / "test"
-    if metadata.manifest_path(directory, "evaluation").is_file():
-        content = metadata.read_manifest(directory, "evaluation")
-        if content.get("model_sha256") == metadata.sha256_file(run.directory / MODEL_FILE):
-            return of_bundle(content)
+    content = evaluation_of(run)
+    if content is not None:
+        return of_bundle(content)
     text = (
         "Not evaluated: nobody has measured this model on a test split. Run python -m dr_edge.evaluate "
         f"--run_dir={run.directory}"

@@ -115,8 +115,8 @@ def test_the_report_is_one_whole_page(run_dir):
 
 
 def test_thresholds_come_from_validation(run_dir):
-    content = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
-    flow.evaluate(run_dir, flow.Settings(split="val", examples=0, heatmap_checks=False))
+    content = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False, stability=False))
+    flow.evaluate(run_dir, flow.Settings(split="val", examples=0, heatmap_checks=False, stability=False))
     with open(run_dir / "evaluation" / "val" / "predictions.csv", newline="") as file:
         scores = [float(row["p_referable"]) for row in csv.DictReader(file)]
     point = next(entry for entry in content["operating_points"] if entry["name"].startswith("sensitivity"))
@@ -128,7 +128,7 @@ def test_thresholds_come_from_validation(run_dir):
 
 def test_the_report_judges_what_a_bundle_will_say(run_dir):
     """Thresholds and probabilities are those that export bakes in: one temperature, one rule, one set of numbers."""
-    content = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
+    content = flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False, stability=False))
     run = runs.load_run(run_dir)
     fit = store.fit_of(run, run.records)
     bundle = {point["threshold"] for point in fit.operating_points}
@@ -142,20 +142,20 @@ def test_the_report_judges_what_a_bundle_will_say(run_dir):
 
 
 def test_an_older_evaluation_is_replaced_whole(run_dir):
-    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False, stability=False))
     directory = run_dir / "evaluation" / "test"
     (directory / "stale.txt").write_text("old")
     (run_dir / "evaluation" / ".test.next").mkdir()  # left by a killed evaluation
-    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False, stability=False))
     assert [path.name for path in (run_dir / "evaluation").iterdir()] == ["test"]
     assert not (directory / "stale.txt").exists()
 
 
 def test_a_failed_evaluation_leaves_the_older_one(run_dir, monkeypatch):
-    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False, stability=False))
     monkeypatch.setattr(flow.report, "render", lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
     with pytest.raises(RuntimeError, match="broken"):
-        flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
+        flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False, stability=False))
     assert [path.name for path in (run_dir / "evaluation").iterdir()] == ["test"]
     metadata.read_manifest(run_dir / "evaluation" / "test", "evaluation")
 
@@ -202,12 +202,12 @@ def test_a_network_without_feature_map_is_explained_by_its_pixels(write_run, tmp
 
 
 def test_intervals_are_what_the_report_says(run_dir, write_run, make_model, tmp_path):
-    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False))
+    flow.evaluate(run_dir, flow.Settings(examples=0, heatmap_checks=False, stability=False))
     page = (run_dir / "evaluation" / "test" / "report.html").read_text()
     assert f"{bootstrap.DRAWS:,} bootstrap draws of whole patients, those of subgroups of {subgroups.DRAWS:,}." in page
     assert f"95 % of {roc.BAND_DRAWS} bootstrap curves" in page and f"at least {subgroups.SMALLEST} images" in page
     several = write_run(tmp_path / "several", tasks.diseases(("glaucoma", "dr_grade")), make_model(2))
-    content = flow.evaluate(several, flow.Settings(examples=0, heatmap_checks=False))
+    content = flow.evaluate(several, flow.Settings(examples=0, heatmap_checks=False, stability=False))
     for row in [content["metrics"], *content["subgroups"]]:
         for name in ("mean_f1", "mean_auc"):
             low, high = row[f"{name}_interval"]

@@ -231,7 +231,7 @@ def test_the_page_says_how_good_the_model_is(stand_in_run, stand_in_records, tmp
         return (tmp_path / name / "index.html").read_text()
 
     assert "Not evaluated: nobody has measured this model" in page("before")
-    content = evaluation.evaluate(run, evaluation.Settings(examples=0, heatmap_checks=False))
+    content = evaluation.evaluate(run, evaluation.Settings(examples=0, heatmap_checks=False, stability=False))
     assert content["verdict"]["text"].replace("\u00a0", " ") in page("after").replace("\u00a0", " ")
     (run / "best.keras").write_bytes(b"another model than the one that was judged")
     assert runs.verdict_of(dataclasses.replace(load_run(stand_in_run), directory=run))["status"] == "not_evaluated"

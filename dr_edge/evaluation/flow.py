@@ -34,6 +34,7 @@ from dr_edge.evaluation.request import REPORT_FILE as REPORT_FILE
 from dr_edge.evaluation.request import Settings as Settings
 from dr_edge.evaluation.request import counted_patients, describe
 from dr_edge.evaluation.seen_before import is_unseen
+from dr_edge.evaluation.stability import section as stability
 from dr_edge.metrics import classification, multilabel
 from dr_edge.runs import TrainedRun, check_records, load_run
 
@@ -62,6 +63,7 @@ def evaluate(run_dir: str | os.PathLike, settings: Settings) -> dict[str, Any]:
         raise ValueError(f"The records of the run, {records}, are not there. Say where they are: --records=DIR.")
     check_records(records, run)
     _check_split(records, settings.split, run)
+    stability.check_photographs(settings, run.task)
     final = run.directory / "evaluation" / settings.split
     _check_replaceable(final)
     with locks.held(final, flag=None):
@@ -120,6 +122,10 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
         content["heat_maps"] = heatmap_checks.check(run, records, settings.split, test)
         for text in heatmap_verdict.warnings(content["heat_maps"]["verdict"]):
             logging.warning("Heat maps. %s", text)
+    stable = stability.not_measured(stability.SWITCHED_OFF)
+    if settings.stability:
+        stable = stability.check(run, basis, records, settings, test.ids, test.patients)
+    content["stability"] = stable.content
     metadata.write_text(staging / predictions.CSV_FILE, predictions.to_csv(test, task))
     wrong, right = (
         gallery.mistakes(task, test, settings.examples),
@@ -130,6 +136,7 @@ def _evaluate_classes(run: TrainedRun, records: str, settings: Settings, staging
         mistakes=gallery.cards(run, records, settings.split, test, wrong, "mistakes"),
         right=gallery.cards(run, records, settings.split, test, right, "right answers"),
         distant=gallery.cards(run, records, settings.split, test, far, "least familiar"),
+        unstable=stable.pairs,
     )
     metadata.write_text(staging / REPORT_FILE, report.render(run, records, content, test, pictures))
     return content

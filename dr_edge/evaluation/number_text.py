@@ -47,9 +47,11 @@ def one_line(content: dict[str, Any]) -> str:
 
 
 def said(content: dict[str, Any]) -> list[str]:
-    """Returns what `evaluate` says of a metrics.json: verdict, numbers, and whether the probabilities can be used."""
+    """Returns what `evaluate` says of a metrics.json: verdict, numbers, if the probabilities can be used, stability."""
     unusable = content.get("calibration", {}).get("caution")  # masks have no calibration
-    return [content["verdict"]["text"], one_line(content)] + [unusable] * (unusable is not None)
+    stability = content.get("stability", {}).get("sentence")  # not there where nothing was measured
+    further = [text for text in (unusable, stability) if text is not None]
+    return [content["verdict"]["text"], one_line(content), *further]
 
 
 def summary(content: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import jinja2
 import numpy as np
 
 from dr_edge.data.tasks import Task
-from dr_edge.drawing import html, svg_charts
+from dr_edge.drawing import html, svg_charts, svg_shares
 from dr_edge.evaluation import number_text, roc, subgroups
 from dr_edge.evaluation.gallery import Card
 from dr_edge.evaluation.predictions import MISSING, Predictions
@@ -25,11 +26,14 @@ HISTOGRAM_BINS = 20
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Cards of the report: the surest mistakes, right answers drawn at random, images least like those of training."""
+    """Cards of the report: the surest mistakes, right answers drawn at random, images least like those of training, and
+    photographs beside changes of them that moved the answer most.
+    """
 
     mistakes: list[Card]
     right: list[Card]
     distant: list[Card]
+    unstable: Sequence[Any] = ()
 
 
 def render(
@@ -56,6 +60,7 @@ def render(
             reliability=_reliability_chart(content["calibration"]),
             balance=_balance_chart(records, task),
             confusion=_confusion_rows(task, content["metrics"]),
+            stability=_stability_chart(content["stability"]),
             pictures=pictures,
             series=svg_charts.SERIES,
             titles=heatmaps.TITLES,
@@ -157,6 +162,15 @@ def _balance_chart(records: str | os.PathLike, task: Task) -> dict[str, Any]:
             rows.append((split, [int(count) for count in counts]))
     legend = ["absent", "present"] if task.kind == "multilabel" else names
     return {"svg": svg_charts.balance(rows, legend), "legend": legend}
+
+
+def _stability_chart(content: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns what became of the answers under each perturbation: flipped, refused; None where it was not measured."""
+    if "reason" in content:
+        return None
+    rows = [(row["title"], (row["flips"], row["refused"]), row["photographs"]) for row in content["rows"]]
+    legend = ["another answer", "refused"]
+    return {"svg": svg_shares.shares(rows, legend, "% of photographs"), "legend": legend}
 
 
 def _confusion_rows(task: Task, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -15,6 +15,9 @@ from dr_edge.evaluation import seen_before
 from dr_edge.runs import MODEL_FILE, TrainedRun
 
 REPORT_FILE = "report.html"
+NO_STABILITY_OF_MASKS = (
+    "stability is measured of classes and diseases; masks and points move with the photograph, and are not compared"
+)
 FITTED_HERE = (
     "The records that the model was trained on are not there, and nothing that was fitted on them is stored with it: "
     "what is fitted to a model (temperature, thresholds, distance) comes from the validation and training images of "
@@ -32,6 +35,10 @@ class Settings:
       batch_size: images per step.
       examples: pictures of mistakes, and of right answers, in the report.
       heatmap_checks: also check the heat maps themselves (not of a segmentation).
+      stability: also measure what the answers do when photographs are stored, framed or lit otherwise (not of a
+        segmentation).
+      stability_photographs, stability_minutes: on so many of them at most, and none is begun after that time.
+      photographs: the directory that the records were built from; None: stability is measured on the stored crops.
     """
 
     split: str = "test"
@@ -39,6 +46,10 @@ class Settings:
     batch_size: int = 16
     examples: int = 6
     heatmap_checks: bool = True
+    stability: bool = True
+    stability_photographs: int = 40
+    stability_minutes: float = 2.0
+    photographs: str | None = None
 
 
 def counted_patients(described: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:

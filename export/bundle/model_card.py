@@ -11,7 +11,7 @@ from dr_edge.data.tasks import Task
 from dr_edge.evaluation.heatmap_checks.verdict import SYNTHETIC
 from dr_edge.runs import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
-from export.bundle import card_figures
+from export.bundle import card_figures, card_stability
 from export.bundle.manifest import SYNTHETIC_WARNING, positive_words
 
 PREPROCESSING = {
@@ -65,6 +65,10 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
         "## Measured",
         "",
         *card_figures.measured(report),
+        "",
+        "## Stability",
+        "",
+        *card_stability.lines(run),
         "",
         "## Artifacts",
         "",

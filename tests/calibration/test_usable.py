@@ -62,7 +62,7 @@ def test_evaluation_says_it(stand_in_run, tmp_path, monkeypatch):
         found = basis(*given)
         return dataclasses.replace(found, fit=dataclasses.replace(found.fit, temperature=19.999))
 
-    settings = flow.Settings(examples=0, heatmap_checks=False)
+    settings = flow.Settings(examples=0, heatmap_checks=False, stability=False)
     sound = flow.evaluate(run, settings)
     assert "end of its range" not in (sound["calibration"]["caution"] or "")
     monkeypatch.setattr(store, "basis", at_the_end)

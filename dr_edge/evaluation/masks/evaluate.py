@@ -17,7 +17,7 @@ from dr_edge.evaluation.masks import report, subgroups, table
 from dr_edge.evaluation.masks.constant import Constant, of_validation
 from dr_edge.evaluation.masks.measures import CUP, DISC
 from dr_edge.evaluation.masks.scores import MaskScores, score_split
-from dr_edge.evaluation.request import REPORT_FILE, Settings, counted_patients, describe
+from dr_edge.evaluation.request import NO_STABILITY_OF_MASKS, REPORT_FILE, Settings, counted_patients, describe
 from dr_edge.evaluation.seen_before import is_unseen
 from dr_edge.metadata import finite_or_none
 from dr_edge.metrics import bootstrap, glaucoma
@@ -46,6 +46,7 @@ def evaluate_masks(run: TrainedRun, records: str, settings: Settings, staging: P
         "metrics": counted_patients(described, mask_metrics(names, scores)),
         "subgroups": [counted_patients(described, row) for row in subgroups.mask_subgroups(names, scores)],
         "out_of_distribution": distant,
+        "stability": {"reason": NO_STABILITY_OF_MASKS},
     }
     metadata.write_text(staging / predictions.CSV_FILE, table.to_csv(names, scores))
     judged = np.flatnonzero(np.isfinite(scores.dice).any(axis=1))

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from dr_edge.calibration import statistics
-from dr_edge.calibration.fit import Fit
-from dr_edge.evaluation.predictions import with_features
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
 from dr_edge.fundus.read_crop import Photograph, read_crop
@@ -25,6 +23,9 @@ from dr_edge.prediction.predictor import Predictor
 from dr_edge.prediction.schema import Answer
 from dr_edge.runs import MODEL_FILE, TrainedRun
 from dr_edge.verdict import NOT_EVALUATED, unmeasured
+
+if TYPE_CHECKING:  # it imports TensorFlow, which the answers of a bundle do without
+    from dr_edge.calibration.fit import Fit
 
 
 class Answering(Protocol):
@@ -63,14 +64,16 @@ class OfRun:
     Args:
       run: the finished run.
       fit: what was fitted to it (temperature, operating points, distance); None for nothing.
-      batch_size: crops that the network takes at once.
+      batch_size: crops that the network takes at once; 12 leaves little of three batches empty.
     """
 
-    def __init__(self, run: TrainedRun, fit: Fit | None, batch_size: int = 16) -> None:
+    def __init__(self, run: TrainedRun, fit: Fit | None, batch_size: int = 12) -> None:
+        from dr_edge.calibration.fit import predictor
+
         self._run = run if fit is None else dataclasses.replace(run, temperature=fit.temperature)
         self._fit = fit
         self._batch = batch_size
-        self._network, self._has_features = with_features(run.model)
+        self._predict = predictor(run)
         self.bundle = _as_bundle(run, fit)
 
     def read(self, data: bytes) -> Photograph:
@@ -90,10 +93,10 @@ class OfRun:
         for start in range(0, len(crops), self._batch):
             part = crops[start : start + self._batch]
             images = np.stack([preprocess(crop, self._run.preprocess["method"]) for crop in part]).astype(np.float32)
-            # Always the same shape: for another one TensorFlow would trace the network anew.
-            padded = np.pad(images, [(0, self._batch - len(part)), (0, 0), (0, 0), (0, 0)])
-            raw = self._network.predict_on_batch(padded)
-            logits, features = raw if self._has_features else (raw, None)
+            # One or a whole batch: for each other shape TensorFlow would trace the network anew.
+            missing = 0 if len(part) == 1 else self._batch - len(part)
+            padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
+            logits, features = self._predict(padded)
             probabilities = self._run.probabilities(np.asarray(logits)[: len(part)])
             if not np.isfinite(probabilities).all():
                 raise RuntimeError(f"{self._run.directory}: the model gives outputs that are not finite. Train again.")

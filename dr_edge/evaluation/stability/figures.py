@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def _figures(known: Perturbation, rows: Sequence[Row], decides: bool) -> dict[st
         "photographs": len(rows),
         "answered": int(answered.sum()),
         "refused": int((~answered).sum()),
-        "refusals": dict(Counter(row.reason or row.status for row in rows if row.after is None).most_common()),
+        "refusals": counted([row.reason or row.status for row in rows if row.after is None]),
         "flips": flips,
         "flip_share": flips / int(answered.sum()) if answered.any() else None,
         "flip_interval": share_interval(flipped, answered, patients) if answered.any() else None,
@@ -64,3 +64,29 @@ def worst(rows: Sequence[dict[str, Any]], count: int = 3) -> list[str]:
     """
     harm = [(row["flip_share"], row[f"percentile_{PERCENTILE}"], row["name"]) for row in rows if row["answered"]]
     return [name for *_, name in sorted(harm, key=lambda row: row[:2], reverse=True)[:count]]
+
+
+def counted(reasons: Sequence[str]) -> dict[str, int]:
+    """Returns reason -> how often, the most frequent first."""
+    return dict(Counter(reasons).most_common())
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """Returns "CLAHE: 7 of 38 answers flip (7 to negative), |Δp| 0.051 (median), 0.310 (95 %); 2 of 40 refused"."""
+    said = f"{row['title']}: {row['flips']} of {row['answered']} answers flip"
+    if row["to_negative"] is not None and row["flips"]:
+        sides = [f"{row[f'to_{side}']} to {side}" for side in ("negative", "positive") if row[f"to_{side}"]]
+        said += f" ({', '.join(sides)})"
+    if row["median"] is not None:
+        said += f", |Δp| {row['median']:.3f} (median), {row[f'percentile_{PERCENTILE}']:.3f} ({PERCENTILE}\u00a0%)"
+    return said + (f"; {row['refused']} of {row['photographs']} refused" if row["refused"] else "")
+
+
+def sentence(content: Mapping[str, Any]) -> str:
+    """Returns what `evaluate` prints of a stability section."""
+    if "reason" in content:
+        return f"Stability was not measured: {content['reason']}."
+    by_name = {row["name"]: row for row in content["rows"]}
+    what = "stored crops" if content["on_crops"] else "photographs"
+    worst = "; ".join(in_words(by_name[name]) for name in content["worst"])
+    return f"Stability on {content['photographs']} {what}, the worst of {len(by_name)} changes: {worst}."

@@ -25,7 +25,7 @@ from dr_edge.fundus.header_types import PhotographError
 from dr_edge.fundus.photograph import decode_photograph, read_file
 from dr_edge.fundus.read_crop import Photograph
 from dr_edge.perturbations.catalogue import PERTURBATIONS
-from dr_edge.perturbations.perturbation import Perturbation
+from dr_edge.perturbations.perturbation import Box, Perturbation
 from dr_edge.prediction.schema import UNREADABLE
 from dr_edge.progress import Progress
 
@@ -62,6 +62,7 @@ class Row:
       after: what was said of the changed one; None where it was refused.
       status: of the answer to the changed one, see `prediction.schema`.
       reason: of a refusal.
+      box: of the retina in the photograph as it is, which the perturbation followed.
     """
 
     subject: str
@@ -71,6 +72,7 @@ class Row:
     after: Said | None
     status: str
     reason: str | None
+    box: Box
 
     @property
     def difference(self) -> float | None:
@@ -188,8 +190,8 @@ def _one(
     for perturbation, each in zip(perturbations, read, strict=True):
         place = subject.name, subject.patient, perturbation.name
         if isinstance(each, str):
-            rows.append(Row(*place, before, None, UNREADABLE, each))
+            rows.append(Row(*place, before, None, UNREADABLE, each, box))
         else:
             after = next(answers)
-            rows.append(Row(*place, before, said(after), after.status, after.reason))
+            rows.append(Row(*place, before, said(after), after.status, after.reason, box))
     return rows

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dr_edge.drawing.overlay import percent
 from dr_edge.prediction.answer import PRESENT
 from dr_edge.prediction.bundle import Bundle
 from dr_edge.prediction.schema import ANSWERED, Answer
@@ -42,6 +43,25 @@ def said(answer: Answer) -> Said | None:
             np.array([each.probability for each in answer.findings]), tuple(each.present for each in answer.findings)
         )
     raise ValueError("Masks move with the photograph: answers of a segmentation cannot be compared so.")
+
+
+def in_words(answer: Said, bundle: Bundle, question: int) -> str:
+    """Returns a few words: "referable · 72 %", or of one disease among several "no glaucoma · 31 % glaucoma".
+
+    Args:
+      answer: what was said.
+      bundle: names.
+      question: place of the disease among several; of other tasks it says nothing.
+    """
+    if bundle.kind == "multilabel":
+        name, score = bundle.class_names[question], percent(float(answer.scores[question]))
+        return f"{name} · {score}" if answer.decided[question] else f"no {name} · {score} {name}"
+    if bundle.operating_point is not None and bundle.positive:
+        side = bundle.positive_name if answer.decided[0] else bundle.negative_name
+        score = percent(float(answer.scores[0]))
+        return f"{side} · {score}" if answer.decided[0] else f"{side} · {score} {bundle.positive_name}"
+    index = int(answer.decided[0])
+    return f"{bundle.class_names[index]} · {percent(float(answer.scores[index]))}"
 
 
 def meaning(bundle: Bundle) -> str:

@@ -122,6 +122,7 @@ def test_the_card_says_what_it_is_not(exported):
     card = (exported[0] / "MODEL_CARD.md").read_text()
     assert f"data set: drawn. {metadata.read_manifest(exported[0], 'bundle')['training']['patients']}" in card
     assert "Not a medical device" in card and "95 % interval" in card and "model.static_int8.tflite" in card
+    assert "## Stability\n\n- Not measured: what its answers do" in card  # nobody has evaluated the run
 
 
 def test_the_card_says_where_probabilities_are_not_usable(exported, run_dir):
