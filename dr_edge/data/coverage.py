@@ -36,6 +36,16 @@ def cautions(info: RecordsInfo, split: str, task: Task) -> list[str]:
     )
 
 
+def kinds_not_stated(info: RecordsInfo) -> list[str]:
+    """Returns a sentence where records that may hold any kind of photographs do not say which they hold."""
+    if info.preprocess["method"] != "crop" or info.content.get("pictures"):
+        return []
+    return [
+        f"{info.directory} is of an earlier release and does not say whether its photographs are in colour, greyscale "
+        "or normalised: the model will answer each kind, and caution where it is not colour. Build the records again."
+    ]
+
+
 def check_not_empty(info: RecordsInfo, split: str, task: Task) -> None:
     """Raises ValueError where a split holds no example of the task."""
     if not pipeline.example_count(info, split, task):

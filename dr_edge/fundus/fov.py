@@ -82,7 +82,7 @@ def find(image: np.ndarray) -> Found:
         raise NotFundusError("no field of view", f"{image.shape[1]}x{image.shape[0]} is a strip, no photograph.")
     neutral = neutral_margin(small)
     small = blackened(small, neutral)
-    white = white_margin(brightest(small))
+    white = white_margin(small)
     inner = blackened(small, white)
     brightness = brightest(inner)
     rim, region = _search(brightness)

@@ -17,7 +17,7 @@ from dr_edge.fundus.header_types import ImageHeader, PhotographError
 
 # Encoders leave a few bytes, or padding, between the last block and the end marker: the picture before them is whole.
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-_HARMLESS_BYTES = 4
+_HARMLESS_BYTES = 3
 # Warnings that say nothing of the pixels, and what simplejpeg does not do though OpenCV does. Anything else is damage:
 # also an error that ends libjpeg's decoding, after which OpenCV hands over the part of the picture that it has.
 _HARMLESS = (

@@ -12,25 +12,31 @@ import numpy as np
 from dr_edge.fundus.crop import border_of, brightest
 
 _WHITE = 245  # grey levels
-_WHITE_BORDER, _WHITE_SIDE = 0.6, 0.95  # of the whole border, or of one side, is white where there is a margin
+_WHITE_BORDER, _WHITE_SIDE = 0.6, 0.5  # of the whole border, or of one side, is white where there is a margin
+_SHARP = 200  # grey levels of the darkest channel close to a margin; burnt-out retina fades slowly
 _NEUTRAL_BORDER = 0.25  # of the border is the grey that normalisation leaves
 _CALM = 16  # grey levels between the extremes of 5 x 5 pixels of such a frame, also after JPEG
 
 
-def white_margin(brightness: np.ndarray) -> np.ndarray | None:
+def white_margin(small: np.ndarray) -> np.ndarray | None:
     """Returns the white margin of a scan, a figure or a screenshot.
 
     Args:
-      brightness: [h, w] uint8, the brightest channel.
+      small: [h, w, 3] uint8 RGB.
 
     Returns:
       [h, w] bool, with two pixels more where the photograph begins; None where there is no such margin.
     """
-    white = brightness >= _WHITE
-    sides = [white[0], white[-1], white[:, 0], white[:, -1]]
-    if border_of(white).mean() < _WHITE_BORDER and max(side.mean() for side in sides) < _WHITE_SIDE:
+    bright = brightest(small) >= _WHITE
+    if border_of(bright).mean() >= _WHITE_BORDER:
+        return _reached_from_outside(bright)
+    darkest = small.min(axis=2)
+    white = darkest >= _WHITE
+    if max(side.mean() for side in (white[0], white[-1], white[:, 0], white[:, -1])) < _WHITE_SIDE:
         return None
-    return _reached_from_outside(white)
+    margin = _reached_from_outside(white)
+    close = cv2.dilate(margin.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~margin
+    return margin if close.any() and np.median(darkest[close]) <= _SHARP else None
 
 
 def neutral_margin(small: np.ndarray) -> np.ndarray | None:

@@ -38,8 +38,8 @@ from dr_edge.verdict import with_caution
 PRESENT = 0.5  # a disease of a multilabel task is called present from this calibrated probability on
 DISC, CUP = "optic disc", "optic cup"
 COVERED = (
-    "Part of the retina is covered (a label, text or a bar): nothing is known of what lies below. Use the photograph "
-    "without it."
+    "Part of the retina is covered (a label, text, a bar or glare): nothing is known of what lies below. Use the "
+    "photograph without it."
 )
 NOT_STATED = (
     "This photograph is {kind}, and the bundle, of an earlier release, does not say whether the model learned such "

@@ -128,6 +128,7 @@ def check_records(settings: Settings, chief: bool) -> Examples:
         for text in [
             *coverage.cautions(info, "val", task),
             *coverage.cautions(info, "test", task),
+            *coverage.kinds_not_stated(info),
             *[task.caution] * (task.caution is not None),
         ]:
             logging.warning("%s", text)

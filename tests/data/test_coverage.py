@@ -101,3 +101,11 @@ def test_evaluate_refuses_an_empty_split(thinned: Path, stand_in_run: Path, tmp_
     run = shutil.copytree(stand_in_run, tmp_path / "run")
     with pytest.raises(ValueError, match="no test example for the task 'referable_dr'"):
         flow.evaluate(run, flow.Settings("test", str(thinned), 8, 0, False))
+
+
+def test_records_that_do_not_say_what_kinds_of_photographs_they_hold_are_named():
+    (said,) = coverage.kinds_not_stated(WITHOUT_SICK)
+    assert "colour, greyscale or normalised" in said and "Build the records again" in said
+    stated = RecordsInfo("R", 64, {"method": "crop"}, {**WITHOUT_SICK.content, "pictures": {"colour": 9}})
+    graham = RecordsInfo("R", 64, {"method": "graham"}, WITHOUT_SICK.content)  # takes photographs in colour alone
+    assert coverage.kinds_not_stated(stated) == coverage.kinds_not_stated(graham) == []

@@ -57,6 +57,29 @@ def test_a_white_margin_shows_black(name, cut, jpeg):
         assert np.abs(white.astype(int) - black).mean() < 3
 
 
+def test_white_above_a_part_of_the_side_shows_black():
+    image = photograph(6, 0.1)
+    height, width = image.shape[:2]
+    half = framed(image, (60, 0, 40, 40), 0)
+    half[:60, width // 8 : -width // 8] = 255
+    white, black = crop_of(half, jpeg=True), crop_of(framed(image, (60, 0, 40, 40), 0), jpeg=True)
+    assert np.abs(corners(white).astype(int) - corners(black)).max() <= 10
+    assert np.abs(white.astype(int) - black).mean() < 3
+
+
+def test_a_burnt_out_side_is_retina():
+    image = photograph(6, 0.15).astype(np.float32)
+    image += (
+        420
+        * np.exp(-np.arange(image.shape[0], dtype=np.float32) / 90)[:, None, None]
+        * (image.max(axis=2, keepdims=True) > 20)
+    )
+    burnt = np.clip(image, 0, 255).astype(np.uint8)
+    assert (burnt[0].min(axis=1) >= 245).mean() > 0.5
+    crop = crop_of(burnt, jpeg=False)
+    assert (crop.min(axis=2) >= 245).mean() > 0.02
+
+
 def test_grey_around_a_photograph_shows_black():
     grey, black = (framed(photograph(2), (40, 40, 40, 40), level) for level in (128, 0))
     assert np.abs(crop_of(grey, False).astype(int) - crop_of(black, False)).mean() < 2

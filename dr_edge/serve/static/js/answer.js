@@ -8,7 +8,7 @@ export const OPERATING_POINTS = ['sensitivity_90', 'sensitivity_87', 'youden'];
 const PRESENT = 0.5;
 const [DISC, CUP] = ['optic disc', 'optic cup'];
 const COVERED =
-  'Part of the retina is covered (a label, text or a bar): nothing is known of what lies below. Use the photograph without it.';
+  'Part of the retina is covered (a label, text, a bar or glare): nothing is known of what lies below. Use the photograph without it.';
 
 /** Returns a probability in words that never claim certainty: "87 %", "> 99 %", "< 1 %". */
 export function percent(probability) {

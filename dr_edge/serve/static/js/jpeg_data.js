@@ -5,7 +5,7 @@
 
 const [FRAME_FIRST, FRAME_LAST, PROGRESSIVE] = [0xc0, 0xc2, 0xc2];
 const [TABLES, RESTARTS, SCAN, END] = [0xc4, 0xdd, 0xda, 0xd9];
-const HARMLESS_BYTES = 4; // as in jpeg.py
+const HARMLESS_BYTES = 3; // as in jpeg.py
 
 /** Something is missing or garbled; the message says what. */
 class Damage extends Error {}

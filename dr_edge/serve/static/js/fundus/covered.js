@@ -6,9 +6,9 @@ import {reachedFromOutside} from './outline.js';
 import {brightest, count, discMask} from './picture.js';
 
 export const COVER_SIDE = 256;
-const EDGE = 120;
-const LEAST = 60;
-const [UNLIT, LEAST_UNLIT] = [10, 100];
+const EDGE = 130;
+const LEAST = 80;
+const [UNLIT, LEAST_UNLIT] = [10, 250];
 const INSIDE = 0.93;
 const REACH = 13;
 

@@ -46,7 +46,7 @@ export function findFov(small, factor) {
   }
   const neutral = neutralMargin(small);
   small = blackened(small, neutral);
-  const white = whiteMargin(brightest(small));
+  const white = whiteMargin(small);
   const inner = blackened(small, white);
   const bright = brightest(inner);
   const {rim, region} = search(bright);

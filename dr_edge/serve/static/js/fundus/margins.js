@@ -3,36 +3,47 @@
 
 import {dilate, erode} from './filters.js';
 import {reachedFromOutside} from './outline.js';
-import {borderOf, brightest, meanAt} from './picture.js';
+import {borderOf, brightest, histogram, meanAt, percentile} from './picture.js';
 
 const WHITE = 245; // grey levels
-const [WHITE_BORDER, WHITE_SIDE] = [0.6, 0.95];
+const [WHITE_BORDER, WHITE_SIDE] = [0.6, 0.5];
+const SHARP = 200;
 const NEUTRAL_BORDER = 0.25;
 const CALM = 16;
 
 /**
  * Returns 1 for the white margin of a scan, a figure or a screenshot; null where there is none.
- * @param {{data: Uint8Array, width: number, height: number}} brightness the brightest channel
+ * @param {{data: Uint8Array, width: number, height: number}} small RGB
  * @returns {Uint8Array | null}
  */
 export function whiteMargin({data, width, height}) {
-  const white = data.map((value) => (value >= WHITE ? 1 : 0));
+  const bright = brightest({data, width, height}).data.map((value) => (value >= WHITE ? 1 : 0));
+  if (meanAt(bright, borderOf(width, height)) >= WHITE_BORDER) return surroundings((i) => !bright[i], width, height);
+  const darkest = darkestOf({data, width, height});
+  const white = darkest.map((value) => (value >= WHITE ? 1 : 0));
   const across = (row) => Array.from({length: width}, (_, x) => row * width + x);
   const down = (column) => Array.from({length: height}, (_, y) => y * width + column);
   const sides = [across(0), across(height - 1), down(0), down(width - 1)].map((side) => meanAt(white, side));
-  if (meanAt(white, borderOf(width, height)) < WHITE_BORDER && Math.max(...sides) < WHITE_SIDE) return null;
-  return surroundings((i) => !white[i], width, height);
+  if (Math.max(...sides) < WHITE_SIDE) return null;
+  const margin = surroundings((i) => !white[i], width, height);
+  const close = dilate({data: margin, width, height}, 3).data.map((value, i) => (value && !margin[i] ? 1 : 0));
+  const levels = histogram({data: darkest, width, height}, 1, close);
+  return percentile(levels, 50) <= SHARP ? margin : null; // NaN where nothing is close
 }
 
 /** Returns 1 for the even grey of 128 that normalisation leaves around an RGB picture; null where there is none. */
 export function neutralMargin({data, width, height}) {
   const high = brightest({data, width, height}).data;
-  const low = Uint8Array.from({length: width * height}, (_, i) => Math.min(data[3 * i], data[3 * i + 1], data[3 * i + 2]));
+  const low = darkestOf({data, width, height});
   const near = high.map((value, i) => (value <= 136 && low[i] >= 120 ? 1 : 0));
   if (meanAt(near, borderOf(width, height)) < NEUTRAL_BORDER) return null;
   const highest = dilate({data: high, width, height}, 5).data;
   const lowest = erode({data: low, width, height}, 5).data;
   return surroundings((i) => high[i] > 144 || low[i] < 112 || highest[i] - lowest[i] > CALM, width, height);
+}
+
+function darkestOf({data, width, height}) {
+  return Uint8Array.from({length: width * height}, (_, i) => Math.min(data[3 * i], data[3 * i + 1], data[3 * i + 2]));
 }
 
 /** Returns an RGB picture with its margin painted black; the picture itself where there is none. */
