@@ -56,12 +56,14 @@ def decode_jpeg(data: bytes, header: ImageHeader, denominator: int = 1) -> np.nd
     try:
         image = _decode(data, header, denominator, strict=True)
     except ValueError as err:
-        if _is_damage(str(err), data):
-            raise PhotographError(
-                "damaged JPEG data",
-                f"part of the picture is missing or garbled ({err}). Copy or fetch the file again.",
-            ) from err
-        image = _decode_leniently(data, header, denominator)
+        _check_damage(err, data)
+        # libjpeg words its first warning alone: without what gave that one, the next is heard.
+        plain = _without_quirks(data)
+        try:
+            image = _decode(plain, header, denominator, strict=True)
+        except ValueError as second:
+            _check_damage(second, plain)
+            image = _decode_leniently(data, header, denominator)
     if image is None:  # inks, or a subsampling that only OpenCV takes; it turns the picture by itself
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _OPENCV_REDUCED[denominator])
         return image if image is None or denominator == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -88,6 +90,40 @@ def _decode_leniently(data: bytes, header: ImageHeader, denominator: int) -> np.
         return _decode(data, header, denominator, strict=False)
     except ValueError:
         return None
+
+
+def _check_damage(err: ValueError, data: bytes) -> None:
+    """Raises PhotographError where libjpeg's words mean damage."""
+    if _is_damage(str(err), data):
+        raise PhotographError(
+            "damaged JPEG data",
+            f"part of the picture is missing or garbled ({err}). Copy or fetch the file again.",
+        ) from err
+
+
+def _without_quirks(data: bytes) -> bytes:
+    """Returns the same picture without what libjpeg warns of though it changes no pixel: a colour profile, an unknown
+    revision of JFIF, parameters that a sequential scan has no use for.
+    """
+    kept, at, sequential = [data[:2]], 2, False
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        segment = bytearray(data[at:end])
+        sequential = sequential or marker in (0xC0, 0xC1)
+        if marker == 0xE0 and segment[4:9] == b"JFIF\0":
+            segment[9:11] = b"\x01\x01"
+        if marker == 0xDA and sequential:
+            segment[-3:] = b"\0\x3f\0"
+        if marker != 0xE2:
+            kept.append(bytes(segment))
+        at = end
+        if marker == 0xDA:  # the picture data follow
+            break
+    return b"".join([*kept, data[at:]])
 
 
 def _is_damage(warning: str, data: bytes) -> bool:

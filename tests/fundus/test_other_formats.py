@@ -7,6 +7,7 @@ no dependency, since its encoder is GPL; pi-heif reads only.
 import builtins
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,15 @@ def test_the_exif_of_png_and_webp_turns_them(orientation):
             decoded = decode(saved(image, form, exif=exif, **options))
             np.testing.assert_array_equal(decoded.image, upright(orientation))
             assert decoded.size == decoded.image.shape[:2]
+
+
+def test_the_exif_behind_the_picture_of_a_png_turns_it_as_well():
+    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    chunk = b"eXIf" + tiff
+    written = struct.pack(">I", len(tiff)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    plain = saved(PICTURE, "PNG")
+    for data in (plain[:-12] + written + plain[-12:], plain[:33] + written + plain[33:]):
+        np.testing.assert_array_equal(decode(data).image, upright(6))
 
 
 def test_odd_webps_are_refused():

@@ -180,6 +180,26 @@ def test_what_encoders_leave_before_the_end_marker_is_harmless(left_over):
     np.testing.assert_array_equal(decode_photograph(whole), decode_photograph(data))
 
 
+def segment(code: int, body: bytes) -> bytes:
+    return b"\xff" + bytes([code]) + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("quirk", ["profile", "revision", "scan"])
+def test_what_libjpeg_warns_of_in_a_header_neither_counts_as_damage_nor_hides_it(quirk, progressive):
+    data = saved(synthetic(), "JPEG", quality=90, progressive=progressive)
+    if quirk == "profile":
+        odd = data[:2] + segment(0xE2, b"ICC_PROFILE\0\x09\x02" + bytes(40)) + data[2:]
+    elif quirk == "revision":
+        odd = data.replace(b"JFIF\0\x01", b"JFIF\0\x07", 1)
+    else:
+        at = data.index(b"\xff\xda") + 11
+        odd = data if progressive else data[:at] + b"\x01" + data[at + 1 :]
+    np.testing.assert_array_equal(decode_photograph(odd), decode_photograph(data))
+    middle = len(odd) // 2
+    assert refusal(odd[:middle] + odd[middle + 3000 :]) == "damaged JPEG data"
+
+
 @pytest.mark.parametrize("min_side", [None, 256, 128, 60])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
 def test_jpeg_pixels_are_those_of_opencv(min_side, options):
