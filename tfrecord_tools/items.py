@@ -19,6 +19,8 @@ from tfrecord_tools.grouping import equal_groups
 LATERALITIES = ("left", "right", "")
 MASK_RULES = ("at_least", "at_most", "half", "between", "contours", "none")
 _NONE: dict[str, Any] = {}  # one for all items: nothing is ever written into it
+_LABELS: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
+MOST_SHARED = 4096
 
 
 class DatasetError(ValueError):
@@ -88,6 +90,13 @@ class Item:
             raise ValueError(f"{self.image_id}: split must be one of {SPLITS} or None. Received: {self.split!r}.")
         if self.laterality not in LATERALITIES:
             raise ValueError(f"{self.image_id}: laterality must be left, right or ''. Received: {self.laterality!r}.")
+        object.__setattr__(self, "labels", _shared(self.labels))
+
+
+def _shared(labels: Mapping[str, int]) -> Mapping[str, int]:
+    """Returns one mapping for all items of the same labels, of which there are few."""
+    key = tuple(labels.items())
+    return _LABELS.setdefault(key, labels) if len(_LABELS) < MOST_SHARED else _LABELS.get(key, labels)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tfrecord_tools.cells import Cells
 from tfrecord_tools.items import Item
 from tfrecord_tools.layout import Row, class_index, column, match_rows, read_spreadsheet, read_table, relative
 
@@ -30,7 +31,7 @@ def identity_by_file(row: Row) -> Identity:
     return Identity(row.path.stem)
 
 
-def read_rows(table: Path) -> list[dict[str, str]]:
+def read_rows(table: Path) -> list[Cells]:
     """Reads a CSV file, or the first sheet of an Excel file; see `layout.read_table`."""
     return read_spreadsheet(table) if table.suffix.lower().startswith(".xls") else read_table(table)
 
@@ -68,7 +69,9 @@ def graded_table(
     """
     rows, rejected = match_rows(table, read_rows(table), (name,), images, root, leftovers=leftovers)
     items = []
-    for row in rows:
+    rows.reverse()
+    while rows:  # each is let go once its item is made
+        row = rows.pop()
         path, reason = relative(row.path, root), excluded(row)
         if reason:
             rejected.append((path, reason))

@@ -83,7 +83,7 @@ def listing(request: Request) -> Listing:
     return Listing(
         labels=classes,
         items=[
-            _item(row, flags, indices, sources[row.table.path, row.number], eye)
+            _item(row, flags, indices, sources.get((row.table.path, row.number), {}), eye)
             for row, eye in zip(rows, eyes, strict=True)
         ],
         masks=list(flags.masks),
@@ -185,7 +185,7 @@ def _entries(request: Request, flag: str) -> list[str]:
 def _masks(
     tables: Sequence[Table], flags: _Flags, files: NamedFiles
 ) -> tuple[dict[tuple[Path, int], dict[str, MaskSource]], list[str]]:
-    """Returns the masks of each row, by the path of its table and its number, and notes.
+    """Returns the masks of each row that has some, by the path of its table and its number, and notes.
 
     Raises:
       DatasetError: one file under two columns without grey levels, or names that mean several files.
@@ -200,6 +200,8 @@ def _masks(
                     f"{place(table, number)}: {found[doubled[0]]} stands under {' and '.join(doubled)}. Say which grey "
                     f"levels of it are inside: {_levels_flag(files.root / found[doubled[0]], doubled)}."
                 )
+            if not found:
+                continue
             sources[table.path, number] = {
                 name: (
                     MaskSource((file,), "between", *flags.values[name])

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from tfrecord_tools.grouping import equal_groups
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.own_data.named_files import NamedFiles
 from tfrecord_tools.own_data.split_names import split_within
 from tfrecord_tools.own_data.table import Table
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Row:
     """A row of a table with the file that it names.
 
@@ -77,7 +77,8 @@ def find_rows(
     """
     splits = [split_within(table.path.stem) for table in tables]
     by_table = by_table and len(tables) > 1 and None not in splits
-    found: dict[str, list[Row]] = {}
+    found: dict[str, Row] = {}
+    doubled: dict[str, list[Row]] = {}
     rejected: list[tuple[str, str]] = []
     for table, split in zip(tables, splits, strict=True):
         for number, cells in table.rows:
@@ -88,9 +89,12 @@ def find_rows(
             if file is None:
                 rejected.append((name, f"{place(table, number)}: {files.missing_reason(name)}"))
             else:
-                found.setdefault(file, []).append(Row(table, number, name, cells, file, official))
+                row = Row(table, number, name, cells, file, official)
+                first = found.setdefault(file, row)
+                if first is not row:
+                    doubled.setdefault(file, [first]).append(row)
     files.check_ambiguous(f"the column {image}")
-    _check_once([rows for rows in found.values() if len(rows) > 1], labels)
+    _check_once([doubled[file] for file in found if file in doubled], labels)
     if not found:
         there = f"{len(files.files)} pictures, such as {files.files[0]}" if files.files else "no picture"
         raise DatasetError(
@@ -104,8 +108,10 @@ def find_rows(
             "The split of each photograph is that of its table: "
             + ", ".join(f"{t.path.name} = {s}" for t, s in zip(tables, splits, strict=True))
         )
-    counts = Counter(rows[0].name for rows in found.values())  # two splits may number their photographs alike
-    once = [dataclasses.replace(row, name=row.file) if counts[row.name] > 1 else row for row, *_ in found.values()]
+    once = list(found.values())
+    for alike in equal_groups(range(len(once)), lambda index: once[index].name):  # two splits may number theirs alike
+        for index in alike:
+            once[index] = dataclasses.replace(once[index], name=once[index].file)
     return once, rejected, notes
 
 

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tfrecord_tools.cells import Cells, kept
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.own_data.columns import find_column, plain_column
 from tfrecord_tools.own_data.sheet_rows import SheetRows
@@ -32,7 +33,7 @@ class Table:
 
     path: Path
     columns: Sequence[str]
-    rows: Sequence[tuple[int, Mapping[str, str]]]
+    rows: Sequence[tuple[int, Cells]]
     notes: Sequence[str] = ()
     doubtful: Mapping[tuple[int, str], str] = dataclasses.field(default_factory=dict)
 
@@ -43,7 +44,8 @@ class Table:
     def under(self, names: Iterable[str]) -> Table:
         """Returns the table with the columns that `find_column` finds under `names`, called as there."""
         columns = {name: found for name in names if (found := find_column(self.columns, name)) is not None}
-        rows = [(number, {name: row[column] for name, column in columns.items()}) for number, row in self.rows]
+        places = self.rows[0][1].places_under(columns) if self.rows else {}
+        rows = [(number, row.moved(places)) for number, row in self.rows]
         doubtful = {
             (number, name): why
             for (number, held), why in self.doubtful.items()
@@ -141,7 +143,8 @@ def _table(path: Path, sheet: SheetRows, notes: Sequence[str], wanted: Sequence[
     doubled = sorted({name for name in columns if [plain_column(n) for n in columns].count(plain_column(name)) > 1})
     if doubled:
         raise DatasetError(f"{path} has a column name twice: {', '.join(doubled)}. Correct its first line.")
-    rows = [(number, _by_column(path, names, number, cells)) for number, cells in below]
+    places = {name: index for index, name in enumerate(names) if name}
+    rows = [(number, _by_column(path, names, places, number, cells)) for number, cells in below]
     numbers = {number for number, _ in below}
     doubtful = {
         (number, names[index]): why
@@ -151,8 +154,8 @@ def _table(path: Path, sheet: SheetRows, notes: Sequence[str], wanted: Sequence[
     return Table(path, columns, rows, [*notes, *_row_notes(path, sheet, names, below)], doubtful)
 
 
-def _by_column(path: Path, names: Sequence[str], number: int, cells: Sequence[str]) -> dict[str, str]:
-    """Returns column -> cell of a row; cells left out at its end are "".
+def _by_column(path: Path, names: Sequence[str], places: Mapping[str, int], number: int, cells: Sequence[str]) -> Cells:
+    """Returns column -> cell of a row; cells left out at its end are "". `places`: column -> its place in the head.
 
     Raises:
       DatasetError: more cells than columns.
@@ -163,8 +166,7 @@ def _by_column(path: Path, names: Sequence[str], number: int, cells: Sequence[st
             f"{path.name}, row {number} has {len(cells)} cells, the head {len(names)}: {beyond[0]!r} is too many. A "
             'separator within a text needs quotes: "a, b".'
         )
-    padded = [*cells, *[""] * (len(names) - len(cells))]
-    return {name: cell for name, cell in zip(names, padded, strict=False) if name}
+    return Cells(places, kept(cells[: len(names)]))
 
 
 def _row_notes(
