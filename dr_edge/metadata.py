@@ -260,6 +260,14 @@ def safe_name(text: str, otherwise: str) -> str:
     return stem.encode("utf-8")[-100:].decode("utf-8", "ignore") or otherwise
 
 
+def readable(name: str) -> str:
+    """Returns a file name as text that UTF-8 and JSON can hold: bytes that are no UTF-8 stand as \\x.."""
+    if not any("\ud800" <= sign <= "\udfff" for sign in name):
+        return name
+    signs = (f"\\x{ord(sign) - 0xDC00:02x}" if "\udc80" <= sign <= "\udcff" else sign for sign in name)
+    return "".join(signs).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def sha256_file(path: str | os.PathLike) -> str:
     """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:

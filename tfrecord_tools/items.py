@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge.data.records import MISSING_LABEL, SPLITS
+from dr_edge.metadata import readable as readable
 from tfrecord_tools.grouping import equal_groups
 
 LATERALITIES = ("left", "right", "")
@@ -184,11 +185,6 @@ def with_readable_names(listing: Listing) -> Listing:
 
 def _is_text(name: str) -> bool:
     return not any("\ud800" <= sign <= "\udfff" for sign in name)
-
-
-def readable(name: str) -> str:
-    """Returns a file name as text; bytes that are no UTF-8 stand as \\x..."""
-    return name if _is_text(name) else name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def check_listing(listing: Listing, name: str) -> None:

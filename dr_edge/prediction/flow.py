@@ -69,7 +69,7 @@ def predict_files(
         passed.append(f"No photograph is checked for being unlike those of training: {unchecked}.")
     if notes is not None:
         for note in passed:
-            print(as_called(note), file=notes)
+            print(metadata.readable(as_called(note)), file=notes)
     with files.new_directory(overlay) as directory:
         console = Console(len(paths), notes, directory, bundle.manifest.get("warning"))
         drawn = None if directory is None else heat_maps
@@ -113,7 +113,7 @@ def _write_document(bundle: Bundle, answers: Iterator[Answer], total: int, out: 
                 "complete": False,
                 "photographs": count,
                 "unreadable": failed,
-                "error": f"{type(err).__name__}: {err}",
+                "error": metadata.readable(f"{type(err).__name__}: {err}"),
             }
             with contextlib.suppress(OSError):  # where the stream itself failed, the first error is the one to tell
                 _close(out, tail)

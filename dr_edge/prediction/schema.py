@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from dr_edge import metadata
+
 SCHEMA = "dr_edge.prediction"
 SCHEMA_VERSION = 1
 ANSWERED = "answered"
@@ -179,5 +181,8 @@ class Answer:
     milliseconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the answer as JSON-serialisable values."""
-        return dataclasses.asdict(self)
+        """Returns the answer as JSON-serialisable values; of a name that is no UTF-8 the bytes stand as \\x.."""
+        values = dataclasses.asdict(self)
+        for name in ("file", "message"):  # which a strict reader of JSON would refuse, and the document with it
+            values[name] = values[name] and metadata.readable(values[name])
+        return values

@@ -5,6 +5,7 @@
 Rows, each a ratio measured side by side in one run:
 - cpu: the whole work on a full-size IDRiD photograph (read, hash, find, crop, quality, Graham, copies' pictures, two
   JPEGs) against the usual pipeline (full decode, crop, resize, addWeighted of a GaussianBlur, one JPEG);
+- digests: reading a photograph again, to tell if it is still the one that was built, against building it;
 - launcher: its share of the CPU time, which bounds what more workers can gain;
 - workers: photographs per second with 2 processes against 1;
 - memory: peak resident memory of launcher and worker at 480 photographs against 60;
@@ -28,6 +29,7 @@ import numpy as np
 import pytest
 
 from tfrecord_tools.duplicates import COARSE_BYTES, near_pairs
+from tfrecord_tools.fingerprints import changed
 from tfrecord_tools.items import Item
 from tfrecord_tools.pool import process_all
 from tfrecord_tools.process import Settings, process
@@ -75,6 +77,27 @@ def test_cpu_per_photograph(folder: Path):
     before, after = (statistics.median(values) for values in times.values())
     print(f"\ncpu: usual {before:.0f} ms, the builder with everything it adds {after:.0f} ms: {before / after:.1f}x")
     assert before / after >= 4.0
+
+
+def test_comparing_digests_against_building(folder: Path):
+    settings = Settings(str(folder), 512, "graham")
+    cv2.setNumThreads(1)
+    times: dict[str, list[float]] = {"build": [], "compare": []}
+    for turn in range(6):
+        for item in items(6):
+            start = time.process_time()
+            outcome = process(item, settings)
+            middle = time.process_time()
+            assert changed(str(folder), outcome.files.items()) == []
+            end = time.process_time()
+            if turn:
+                times["build"].append(1000 * (middle - start))
+                times["compare"].append(1000 * (end - middle))
+    build, compare = (statistics.median(values) for values in times.values())
+    print(
+        f"\ndigests: {build:.1f} ms of CPU to build a photograph, {compare:.2f} ms to compare it: {compare / build:.1%}"
+    )
+    assert compare / build < 0.1
 
 
 def throughput(settings: Settings, workers: int, count: int) -> float:

@@ -63,6 +63,18 @@ def test_a_directory_is_answered_and_what_is_unreadable_listed(bundle_dir, photo
     assert names[:-2] == sorted(names[:-2]) and names[-2:] == ["notes.txt", "missing.jpg"]
 
 
+def test_a_name_that_is_no_text_is_answered_by_its_bytes(bundle_dir, photographs, tmp_path):
+    for name in (b"M\xfcller.jpg", b"gr\xfcn.txt", b"\xfc.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes((photographs / "a.jpg").read_bytes() if name[0] == 77 else b"x")
+    pictures = tmp_path / "pictures"
+    result = call("--bundle", bundle_dir, f"--overlay={pictures}", tmp_path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr and "passed over gr\\xfcn.txt" in result.stderr
+    assert "\\ud" not in result.stdout, "a strict reader of JSON refuses half of a pair, and the document with it"
+    found = {Path(row["file"]).name: row["status"] for row in json.loads(result.stdout)["answers"]}
+    assert found == {"M\\xfcller.jpg": "answered", "\\xfc.png": "unreadable"}
+    assert len(list(pictures.iterdir())) == 1
+
+
 def test_an_artifact_without_a_threshold_of_the_distance_says_so(bundle_dir, changed, photographs):
     gone = changed(bundle_dir, {"artifacts.*.ood": {"reason": "the records are gone"}})
     result = call("--bundle", gone, photographs / "a.jpg")

@@ -39,7 +39,7 @@ PATIENT_FOLDERS, MEDIAN_PHOTOGRAPHS, MOST_PHOTOGRAPHS = 10, 8, 40
 SHORT_MARKS_SHARE = 0.2  # below it "_r" at the end of some names is chance and says nothing of the side
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Eye:
     """Whose photograph it is, as far as its name says.
 
