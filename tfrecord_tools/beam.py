@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import socket
 import threading
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from tfrecord_tools.plan import BuildOptions, Plan
 
 POLL_SECONDS = 1.0
+ITEMS = "items-{}.pickle"  # of the chunks that a pipeline makes, in the staging directory
+Place = tuple[str, int, int]  # name of such a file, where a chunk starts in it, and its bytes
 
 
 class BeamEngine:
@@ -45,10 +49,11 @@ class BeamEngine:
         done = set(finished_chunks(spool, len(items), plan.settings.data_dir, options.workers))
         on_progress(sum(len(chunk_items(items, index)) for index in done))
         todo = [index for index in range(chunk_count(len(items))) if index not in done]
-        work = [(str(spool), plan.key, index, list(chunk_items(items, index)), plan.settings) for index in todo]
+        places = keep_items(spool.parent, (chunk_items(items, index) for index in todo))
+        work = [(str(spool), plan.key, index, place, plan.settings) for index, place in zip(todo, places, strict=True)]
         sizes = {spool / NOTES.format(index): len(chunk_items(items, index)) for index in todo}
         with _Watcher(sizes, on_progress):
-            run_pipeline(work, make_chunk, options.runner, options.beam_options, options.workers)
+            run_pipeline(work, make_kept_chunk, options.runner, options.beam_options, options.workers)
 
     def write_shards(
         self,
@@ -68,6 +73,35 @@ class BeamEngine:
         with _Watcher({note: len(task) for note, task in zip(notes, tasks, strict=True)}, on_progress):
             run_pipeline(work, make_shard, options.runner, options.beam_options, options.workers)
         return [read_note(note) for note in notes]
+
+
+def keep_items(staging: Path, chunks: Iterable[Sequence[Item]]) -> list[Place]:
+    """Writes the items of chunks where the workers read them, and returns the place of each.
+
+    A pipeline that held the items of a million photographs would fill the launcher, and be too large for some runners.
+    The file has a name of its own: workers of a launcher that was killed may still be reading theirs.
+    """
+    path = staging / ITEMS.format(uuid.uuid4().hex[:8])
+    places, start = [], 0
+    with open(path, "wb") as file:
+        for chunk in chunks:
+            length = file.write(pickle.dumps(list(chunk), protocol=pickle.HIGHEST_PROTOCOL))
+            places.append((path.name, start, length))
+            start += length
+        file.flush()
+        os.fsync(file.fileno())
+    return places
+
+
+def make_kept_chunk(element: tuple[str, str, int, Place, Settings]) -> int:
+    """As `make_chunk`, of items that `keep_items` wrote."""
+    spool, key, index, (name, start, length), settings = element
+    staging = Path(spool).parent
+    check_sight(staging, key)
+    with open(staging / name, "rb") as file:
+        file.seek(start)
+        items = pickle.loads(file.read(length))
+    return make_chunk((spool, key, index, items, settings))
 
 
 def make_chunk(element: tuple[str, str, int, list[Item], Settings]) -> int:
