@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from dr_edge import extras
@@ -82,13 +82,35 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name in NOT_PHOTOGRAPHS or name.lower() in SYSTEM_FILES
 
 
-def index_images(directories: Iterable[Path], *, recursive: bool = False) -> dict[str, Path]:
+class ImageIndex(MutableMapping[str, Path]):
+    """Name -> image file; kept as text, of which a path object takes five times the memory."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> Path:
+        return Path(self._files[name])
+
+    def __setitem__(self, name: str, path: Path) -> None:
+        self._files[name] = str(path)
+
+    def __delitem__(self, name: str) -> None:
+        del self._files[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def index_images(directories: Iterable[Path], *, recursive: bool = False) -> ImageIndex:
     """Returns lower-case name without extension -> image file, over all `directories`.
 
     Raises:
       DatasetError: two files of one name (in different directories or with different extensions).
     """
-    index: dict[str, Path] = {}
+    index = ImageIndex()
     for directory in directories:
         for path in list_images(directory, recursive=recursive):
             key = path.stem.lower()
@@ -206,22 +228,33 @@ class Row:
 
     Attributes:
       name: as the table writes it.
-      path: the photograph.
-      where: "train.csv, row 7 (0a1b)", for messages.
+      file: path of the photograph.
+      table, number: name of the label file, and the row as a spreadsheet shows it.
       cells: stripped column name -> stripped value.
     """
 
     name: str
-    path: Path
-    where: str
+    file: str
+    table: str
+    number: int
     cells: Mapping[str, str]
+
+    @property
+    def path(self) -> Path:
+        """The photograph."""
+        return Path(self.file)
+
+    @property
+    def where(self) -> str:
+        """How messages name it: "train.csv, row 7 (0a1b)"."""
+        return f"{self.table}, row {self.number} ({self.name})"
 
 
 def match_rows(
     table: Path,
     cells: Sequence[Mapping[str, str]],
     names: Sequence[str],
-    images: dict[str, Path],
+    images: MutableMapping[str, Path],
     root: Path,
     *,
     leftovers: bool = True,
@@ -253,7 +286,7 @@ def match_rows(
         if key in taken:
             raise DatasetError(f"{where}: this photograph has a row already. Remove one of the two.")
         if key in images:
-            matched.append(Row(name, images.pop(key), where, row))
+            matched.append(Row(name, str(images.pop(key)), table.name, number, row))
         else:
             rejected.append(((Path(folder) / name).as_posix(), f"{where}: the photograph is missing"))
         taken.add(key)

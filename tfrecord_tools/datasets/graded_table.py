@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
 from tfrecord_tools.cells import Cells
@@ -38,7 +38,7 @@ def read_rows(table: Path) -> list[Cells]:
 
 def graded_table(
     table: Path,
-    images: dict[str, Path],
+    images: MutableMapping[str, Path],
     root: Path,
     *,
     name: str,
