@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 MISSING = -1
+ROWS = 4096  # of features at once
 RESOLUTION = 0.01  # of the features' root mean square: what 8 bits resolve
 TEMPERATURES = (0.05, 20.0)  # outside this range a temperature is the sign of a model that knows nothing
 
@@ -160,7 +161,11 @@ def mahalanobis_distance(features: np.ndarray, statistics: FeatureStatistics) ->
     Returns:
       [N] float32 >= 0; larger is less like the training images.
     """
-    whitened = np.asarray(features, np.float32) @ statistics.whitening
     centres = statistics.means @ statistics.whitening
-    squared = np.square(whitened[:, None] - centres[None]).sum(axis=-1)
-    return np.sqrt(squared.min(axis=1))
+    distances = np.empty(len(features), np.float32)
+    for start in range(0, len(features), ROWS):  # all at once would hold [N, classes, F]
+        part = slice(start, start + ROWS)
+        whitened = np.asarray(features[part], np.float32) @ statistics.whitening
+        squared = np.square(whitened[:, None] - centres[None]).sum(axis=-1)
+        distances[part] = np.sqrt(squared.min(axis=1))
+    return distances

@@ -177,8 +177,9 @@ def _operating_points(
             logging.warning("%s: the validation split holds one answer only: no operating points.", question.name)
         thresholds = [(operating_points.HALF, operating_points.HALF.target, "fixed")]
         thresholds += [(operating_points.RULES[name], threshold, "val") for name, threshold in own.items()]
-        for rule, threshold, where in thresholds:
-            applied = operating_points.apply_threshold(question.labels, question.scores, question.groups, threshold)
+        values = [threshold for _, threshold, _ in thresholds]
+        found = operating_points.apply_thresholds(question.labels, question.scores, question.groups, values)
+        for (rule, _, where), applied in zip(thresholds, found, strict=True):
             named = {"question": question.name, "name": rule.name, "chosen_on": where, "applied_to": settings.split}
             points.append(named | applied)
     return points, []

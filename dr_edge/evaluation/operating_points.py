@@ -7,6 +7,7 @@ interval says how well the promise holds elsewhere.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -82,27 +83,78 @@ def apply_threshold(
       where all draws agree), and referred (share called positive), true_positives, false_positives, true_negatives,
       false_negatives. None where undefined.
     """
-    positive, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
-    shares = {
-        "sensitivity": (called, positive),
-        "specificity": (~called, ~positive),
-        "ppv": (positive, called),
-        "npv": (~positive, ~called),
-    }
-    result: dict[str, Any] = {"threshold": float(threshold), "referred": float(called.mean())}
-    for name, (hit, among) in shares.items():
-        result[name] = finite_or_none(hit[among].mean()) if among.any() else None
-    statistics = {name: bootstrap.weighted_share(hit, among) for name, (hit, among) in shares.items()}
+    return apply_thresholds(labels, scores, groups, [threshold], draws)[0]
+
+
+def apply_thresholds(
+    labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, thresholds: Sequence[float],
+    draws: int = bootstrap.DRAWS,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Computes what each of several thresholds does on a split, as `apply_threshold`, all on the same draws."""
+    positive, scores = np.asarray(labels) == 1, np.asarray(scores)
     enough = np.unique(groups).size > 1
-    drawn = bootstrap.bootstrap(statistics, groups, draws) if enough else {}
-    for name in shares:
-        result[f"{name}_interval"] = _interval(drawn[name], *shares[name], groups) if enough else None
-    return result | {
-        "true_positives": int((called & positive).sum()),
-        "false_positives": int((called & ~positive).sum()),
-        "true_negatives": int((~called & ~positive).sum()),
-        "false_negatives": int((~called & positive).sum()),
-    }
+    drawn = _draw_shares(positive, scores, groups, thresholds, draws) if enough else None
+    results = []
+    for place, threshold in enumerate(thresholds):
+        called = scores >= threshold
+        result: dict[str, Any] = {"threshold": float(threshold), "referred": float(called.mean())}
+        shares = {
+            "sensitivity": (called, positive),
+            "specificity": (~called, ~positive),
+            "ppv": (positive, called),
+            "npv": (~positive, ~called),
+        }
+        for name, (hit, among) in shares.items():
+            result[name] = finite_or_none(hit[among].mean()) if among.any() else None
+        for number, name in enumerate(shares):
+            interval = None if drawn is None else _interval(drawn[number][:, place], *shares[name], groups)
+            result[f"{name}_interval"] = interval
+        results.append(
+            result
+            | {
+                "true_positives": int((called & positive).sum()),
+                "false_positives": int((called & ~positive).sum()),
+                "true_negatives": int((~called & ~positive).sum()),
+                "false_negatives": int((~called & positive).sum()),
+            }
+        )
+    return results
+
+
+def _draw_shares(
+    positive: np.ndarray, scores: np.ndarray, groups: np.ndarray, thresholds: Sequence[float], draws: int
+) -> list[np.ndarray]:
+    """Returns sensitivity, specificity, ppv and npv at each threshold in each bootstrap draw: four of [draws, T].
+
+    Images between two thresholds count alike at all of them: a draw is summed once, by place among the thresholds.
+    """
+    ordered = np.sort(np.asarray(thresholds, np.float64))
+    cells = np.searchsorted(ordered, scores, side="right") + (len(ordered) + 1) * positive
+    order = np.argsort(cells, kind="stable")
+    present, starts = np.unique(cells[order], return_index=True)
+    below = np.searchsorted(ordered, thresholds, side="left")  # cells up to here are not called positive
+    parts = []
+    for weights in bootstrap.patient_draws(groups, draws):
+        sums = np.zeros((len(weights), 2 * (len(ordered) + 1)))
+        sums[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)  # whole numbers: exact
+        upward = sums.reshape(len(weights), 2, -1).cumsum(axis=2)
+        total, not_called = upward[:, :, -1:], upward[:, :, below]
+        called = total - not_called
+        parts.append(
+            [
+                _share(called[:, 1], total[:, 1]),
+                _share(not_called[:, 0], total[:, 0]),
+                _share(called[:, 1], called.sum(axis=1)),
+                _share(not_called[:, 0], not_called.sum(axis=1)),
+            ]
+        )
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _share(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Divides; NaN where `below` is 0."""
+    below = np.broadcast_to(below, above.shape)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
 def share_interval(hit: np.ndarray, among: np.ndarray, groups: np.ndarray) -> list[float] | None:

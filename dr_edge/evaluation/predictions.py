@@ -6,6 +6,8 @@ import csv
 import dataclasses
 import io
 import os
+from array import array
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from dr_edge import metadata
 from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation.columns import Columns
 from dr_edge.progress import Progress
 from dr_edge.runs import TrainedRun
 
@@ -80,7 +83,7 @@ def predict_split(
     if stride > 1:
         batches = batches.shard(stride, 0)
     network, has_features = with_features(run.model)
-    columns: dict[str, list[np.ndarray]] = {}
+    columns = Columns(-(-total // stride), run.directory)
     with Progress(total=-(-total // stride), desc=f"predict {split}", unit="image", dynamic_ncols=True) as bar:
         for batch in batches:
             part = {key: batch[key].numpy() for key in COLUMNS}
@@ -88,12 +91,11 @@ def predict_split(
             part["logits"] = np.asarray(outputs[0] if has_features else outputs, dtype=np.float64)
             if has_features:
                 part["features"] = np.asarray(outputs[1], dtype=np.float32)
-            for key, values in part.items():
-                columns.setdefault(key, []).append(values)
+            columns.add(part)
             bar.update(len(part["id"]))
-    if not columns:
+    joined = columns.joined()
+    if not joined:
         raise ValueError(f"{records}: split {split!r} holds no image that task {run.task.name!r} uses.")
-    joined = {key: np.concatenate(values) for key, values in columns.items()}
     if not np.isfinite(joined["logits"]).all():
         raise RuntimeError(f"{run.directory}: the model gives outputs that are not finite. It diverged; train again.")
     return Predictions(
@@ -172,31 +174,47 @@ def from_csv(evaluation: str | os.PathLike, task: Task) -> Predictions:
     path = Path(evaluation) / CSV_FILE
     if not path.is_file():
         raise metadata.ManifestError(f"{path} is missing. Run python -m dr_edge.evaluate again.")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
     single = task.kind == "classification"
     names = ["label"] if single else [f"label_{name}" for name in task.class_names]
     scores = [f"p_{name}" for name in task.class_names]
-    missing = [name for name in ("id", "patient", *names, *scores) if not rows or name not in rows[0]]
-    if missing:
-        raise metadata.ManifestError(f"{path}: columns {', '.join(missing)} missing. Evaluate the run again.")
-    probabilities = np.array([[float(row[name]) for name in scores] for row in rows])
-    if single:
-        places = {name: index for index, name in enumerate(task.class_names)}
-        labels = np.array([places[row["label"]] for row in rows])
-    else:
-        labels = np.array([[int(row[name]) if row[name] else MISSING for name in names] for row in rows])
+    places = {name: index for index, name in enumerate(task.class_names)}
+    texts: dict[str, list[str]] = {name: [] for name in ("id", "patient", "laterality")}
+    labels, numbers, sizes = array("q"), array("d"), array("q")
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        for row in reader:  # the rows themselves would take a kilobyte each
+            if not numbers:
+                _check_columns(path, row, ("id", "patient", *names, *scores))
+            for name, held in texts.items():
+                held.append(row[name])
+            numbers.extend(float(row[name]) for name in (*scores, "quality"))
+            labels.extend(
+                [places[row["label"]]] if single else [int(row[name]) if row[name] else MISSING for name in names]
+            )
+            sizes.extend((int(row["source_height"]), int(row["source_width"])))
+    if not numbers:
+        _check_columns(path, {}, ("id", "patient", *names, *scores))
+    values = np.frombuffer(numbers).reshape(-1, len(scores) + 1)
+    probabilities = values[:, :-1].copy()
     clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
+    stated = np.frombuffer(labels, np.int64)
     return Predictions(
-        ids=np.array([row["id"] for row in rows]),
-        patients=np.array([row["patient"] for row in rows]),
-        laterality=np.array([row["laterality"] for row in rows]),
-        labels=labels,
+        ids=np.array(texts["id"]),
+        patients=np.array(texts["patient"]),
+        laterality=np.array(texts["laterality"]),
+        labels=stated if single else stated.reshape(-1, len(names)),
         logits=np.log(clipped) if single else np.log(clipped / (1 - clipped)),
         probabilities=probabilities,
-        quality=np.array([float(row["quality"]) for row in rows]),
-        source_size=np.array([[int(row["source_height"]), int(row["source_width"])] for row in rows]),
+        quality=values[:, -1].copy(),
+        source_size=np.frombuffer(sizes, np.int64).reshape(-1, 2),
     )
+
+
+def _check_columns(path: Path, row: Mapping[str, str], names: Sequence[str]) -> None:
+    """Raises ManifestError where a row lacks columns."""
+    missing = [name for name in names if name not in row]
+    if missing:
+        raise metadata.ManifestError(f"{path}: columns {', '.join(missing)} missing. Evaluate the run again.")
 
 
 def examples_by_id(

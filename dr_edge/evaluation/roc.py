@@ -8,17 +8,21 @@ from dr_edge.drawing.svg_charts import Curve
 from dr_edge.metrics import bootstrap
 
 BAND_DRAWS = 500
+STEPS = 1000  # of a drawn curve in each direction
 GRID = np.linspace(0.0, 1.0, 101)
 
 
 def curve(name: str, positive: np.ndarray, scores: np.ndarray) -> Curve | None:
-    """Returns the ROC curve of `positive` [N] bool by `scores` [N]; None where a class is absent."""
+    """Returns the ROC curve of `positive` [N] bool by `scores` [N], for drawing; None where a class is absent."""
     if np.unique(positive).size < 2:
         return None
     from sklearn.metrics import roc_curve
 
     false_rate, true_rate, _ = roc_curve(positive, scores)
-    return Curve(name, false_rate, true_rate)
+    # Of a million images 140,000 points would be drawn; the first of each step of the grid are as good to the eye.
+    steps = np.stack([np.floor(false_rate * STEPS), np.floor(true_rate * STEPS)])
+    kept = np.append((np.diff(steps, prepend=-1) != 0).any(axis=0)[:-1], True)
+    return Curve(name, false_rate[kept], true_rate[kept])
 
 
 def band(
