@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from android_bench import stats
 from android_bench.bundle import accuracy_metric
-from dr_edge import extras, metadata
+from dr_edge import extras, metadata, spreadsheet
+from dr_edge.markdown import escaped
 
 ENVIRONMENTS = {
     "phone": "Measured on a phone.",
@@ -86,29 +85,26 @@ def check(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns one line per row under COLUMNS; times in milliseconds, memory in MB, unknown cells empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    table: list[list[object]] = []
     for row in rows:
         actual, latency, memory = row["actual"] or {}, row["latency_ms"] or {}, row["memory_mb"] or {}
         low, high = latency.get("session_range", (None, None))
-        writer.writerow(
-            {
-                **{name: row[name] for name in ("name", "environment", "threads", "requested_delegate", "core_mask")},
-                **{name: row["artifact"][name] for name in ("file", "variant", "format", "bytes", "sha256")},
-                **{name: row[name] for name in ("status", "reason", "init_ms", "first_ms")},
-                **{f"{name}_ms": latency.get(name) for name in ("median", "p90", "p95", "mean", "min", "max")},
-                **{name: latency.get(name) for name in ("runs", "sessions")},
-                **{f"memory_{name}_mb": memory.get(key) for name, key in _MEMORY.items()},
-                "accelerator": actual.get("accelerator"),
-                "delegated_nodes": actual.get("delegated"),
-                "total_nodes": actual.get("total"),
-                "partitions": actual.get("partitions"),
-                "session_low_ms": low,
-                "session_high_ms": high,
-            }
-        )
-    return text.getvalue()
+        cells = {
+            **{name: row[name] for name in ("name", "environment", "threads", "requested_delegate", "core_mask")},
+            **{name: row["artifact"][name] for name in ("file", "variant", "format", "bytes", "sha256")},
+            **{name: row[name] for name in ("status", "reason", "init_ms", "first_ms")},
+            **{f"{name}_ms": latency.get(name) for name in ("median", "p90", "p95", "mean", "min", "max")},
+            **{name: latency.get(name) for name in ("runs", "sessions")},
+            **{f"memory_{name}_mb": memory.get(key) for name, key in _MEMORY.items()},
+            "accelerator": actual.get("accelerator"),
+            "delegated_nodes": actual.get("delegated"),
+            "total_nodes": actual.get("total"),
+            "partitions": actual.get("partitions"),
+            "session_low_ms": low,
+            "session_high_ms": high,
+        }
+        table.append([cells[name] for name in COLUMNS])
+    return spreadsheet.to_csv(COLUMNS, table)
 
 
 _MEMORY = {"init": "init", "overall": "overall", "peak": "peak_process"}
@@ -120,7 +116,7 @@ def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
     measured = sorted((r for r in rows if r["status"] == "ok"), key=lambda r: stats.centre(r["latency_ms"])[0])
     environment = rows[0]["environment"]
     lines = [
-        f"# Latency of {content['bundle']['name']} on {device['label']}",
+        f"# Latency of {escaped(content['bundle']['name'])} on {escaped(device['label'])}",
         "",
         f"**{ENVIRONMENTS[environment]}**",
         "",
@@ -130,7 +126,7 @@ def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
         ),
     ]
     if content["incomplete"]:
-        lines += ["", f"**Incomplete: {content['incomplete']}**"]
+        lines += ["", f"**Incomplete: {escaped(content['incomplete'])}**"]
     lines += ["", "## Device", "", *_device_lines(device)]
     lines += ["", "## Latency", ""]
     lines += _latency_table(measured, rows) if measured else ["No artifact gave a figure; see below."]
@@ -139,10 +135,10 @@ def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
     lines += [line for name in drawn for line in ("", f"![{name}]({name})")]
     for row in measured:
         if row["sustained"]:
-            lines += ["", f"## Sustained: {row['name']}", "", *_sustained_table(row["sustained"])]
+            lines += ["", f"## Sustained: {escaped(row['name'])}", "", *_sustained_table(row["sustained"])]
     for row in measured:
         if row["op_profile"]:
-            lines += ["", f"## Where the time goes: {row['name']}", "", *_profile_table(row["op_profile"])]
+            lines += ["", f"## Where the time goes: {escaped(row['name'])}", "", *_profile_table(row["op_profile"])]
     aside = [row for row in rows if row["status"] != "ok"]
     if aside:
         lines += [
@@ -151,7 +147,7 @@ def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
             "",
             *_table(["row", "status", "why"], [_aside(row) for row in aside]),
         ]
-    noted = [f"- {row['name']}: {note}" for row in rows for note in row["notes"]]
+    noted = [f"- {escaped(row['name'])}: {escaped(note)}" for row in rows for note in row["notes"]]
     if noted:
         lines += ["", "## Notes", "", *noted]
     lines += ["", "Raw logs and every sample: `logs/`. Exact commands: `bench.json`.", ""]
@@ -160,10 +156,12 @@ def to_markdown(content: Mapping[str, Any], drawn: Sequence[str]) -> str:
 
 def _device_lines(device: Mapping[str, Any]) -> list[str]:
     shown = {key: value for key, value in device.items() if key != "label" and not isinstance(value, dict)}
-    lines = [f"- {key.replace('_', ' ')}: {_plain(value)}" for key, value in shown.items()]
+    lines = [f"- {key.replace('_', ' ')}: {escaped(_plain(value))}" for key, value in shown.items()]
     for key in ("before", "after"):
         if isinstance(device.get(key), dict):
-            facts = ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in device[key].items())
+            facts = ", ".join(
+                f"{name.replace('_', ' ')} {escaped(_plain(value))}" for name, value in device[key].items()
+            )
             lines.append(f"- {key}: {facts}")
     return lines
 
@@ -225,7 +223,7 @@ def _aside(row: Mapping[str, Any]) -> list[str]:
     return [
         row["name"],
         row["status"].replace("_", " "),
-        row["reason"].replace("|", "\\|").replace("\n", " "),
+        row["reason"],
     ]
 
 
@@ -261,4 +259,5 @@ def _plain(value: Any) -> str:
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *body)]
+    first, *rows = [[escaped(cell) for cell in row] for row in (head, *body)]
+    return [f"| {' | '.join(cells)} |" for cells in (first, ["---"] * len(head), *rows)]

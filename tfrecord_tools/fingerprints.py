@@ -8,18 +8,19 @@ file costs a small part of what decoding it does (tests/benchmarks/bench_build.p
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from dr_edge import spreadsheet
 from tfrecord_tools.inside import digest_inside
 from tfrecord_tools.items import Item, readable
 
 TABLE = "files.csv"
 HEADER = ("file", "sha256")
+ANY_NAME = "surrogateescape"  # the bytes of any name are written and read back
 NAMED = 3
 AT_ONCE = 256  # files; more would only wait in memory
 
@@ -87,15 +88,12 @@ def check_records(
 
 
 def _rows(table: Path) -> Iterator[Expected]:
-    with open(table, newline="", encoding="utf-8", errors="surrogateescape") as file:  # the bytes of any name
-        for row in csv.DictReader(file):
-            yield row["file"], row["sha256"]
+    return ((row[0], row[1]) for row in itertools.islice(spreadsheet.each_row(table, ANY_NAME), 1, None))
 
 
 def _photographs(out: Path, items: Iterable[Item]) -> Iterator[Expected]:
     """Yields the photographs of records without files.csv, by the ids and digests of splits.csv."""
-    with open(out / "splits.csv", newline="", encoding="utf-8") as file:
-        digests = {row["image"]: row["sha256"] for row in csv.DictReader(file)}
+    digests = {row["image"]: row["sha256"] for row in spreadsheet.read(out / "splits.csv")}
     for item in items:
         if digests.get(item.image_id):
             yield item.path, digests[item.image_id]

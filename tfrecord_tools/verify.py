@@ -9,7 +9,7 @@ written (records.sha256); every example parses and decodes; no patient and no im
 
 from __future__ import annotations
 
-import csv
+import itertools
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import app, flags
 
-from dr_edge import command
+from dr_edge import command, spreadsheet
 from dr_edge.data.wire import WireError, parse_example, read_frames
 from dr_edge.metadata import MANIFESTS, ManifestError, read_manifest, sha256_file
 from tfrecord_tools import digests
@@ -216,8 +216,7 @@ def _check_counts(manifest: Mapping[str, Any], findings: Findings) -> None:
 def _check_table(path: Path, findings: Findings) -> None:
     if not path.is_file():
         return  # noted as missing
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = {tuple(row) for row in list(csv.reader(file))[1:]}
+    rows = {tuple(row) for row in itertools.islice(spreadsheet.each_row(path), 1, None)}
     for row in sorted(rows - findings.rows)[:3]:
         findings.add(f"splits.csv: {','.join(row)}: no example says so")
     for row in sorted(findings.rows - rows)[:3]:

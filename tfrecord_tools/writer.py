@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import hashlib
 import itertools
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from dr_edge import spreadsheet
 from dr_edge.data.records import SPLITS, shard_name
 from dr_edge.locks import InUse, take
 from dr_edge.metadata import (
@@ -190,9 +190,7 @@ def write_rows(
     """Writes a CSV file atomically; rows as they come; `errors`: what becomes of names that UTF-8 cannot hold."""
     temporary = path.with_name(f".{path.name}.tmp")
     with open(temporary, "w", newline="", encoding="utf-8", errors=errors) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        spreadsheet.write(file, header, rows)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 from array import array
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dr_edge import metadata
+from dr_edge import metadata, spreadsheet
 from dr_edge.data.records import as_text
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.columns import Columns
@@ -128,23 +126,10 @@ def to_csv(predictions: Predictions, task: Task) -> str:
     single = task.kind == "classification"
     labels = ["label"] if single else [f"label_{name}" for name in task.class_names]
     predicted = ["predicted"] if single else [f"predicted_{name}" for name in task.class_names]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     scores = [f"p_{name}" for name in task.class_names]
-    writer.writerow(
-        [
-            "id",
-            "patient",
-            *labels,
-            *scores,
-            *predicted,
-            "laterality",
-            "quality",
-            "source_height",
-            "source_width",
-        ]
-    )
-    for row in range(len(predictions)):
+    header = ["id", "patient", *labels, *scores, *predicted, "laterality", "quality", "source_height", "source_width"]
+
+    def cells(row: int) -> list[object]:
         values = predictions.probabilities[row]
         if single:
             truth = [task.class_names[predictions.labels[row]]]
@@ -152,17 +137,11 @@ def to_csv(predictions: Predictions, task: Task) -> str:
         else:
             truth = ["" if value == MISSING else str(value) for value in predictions.labels[row]]
             said = [str(int(value >= 0.5)) for value in values]
-        writer.writerow(
-            [
-                predictions.ids[row],
-                predictions.patients[row],
-                *truth,
-                *(f"{value:.9g}" for value in values),
-                *said,
-            ]
-            + [predictions.laterality[row], f"{predictions.quality[row]:.4f}", *predictions.source_size[row]]
-        )
-    return text.getvalue()
+        who, where = (predictions.ids[row], predictions.patients[row]), predictions.source_size[row]
+        shown = (f"{value:.9g}" for value in values)
+        return [*who, *truth, *shown, *said, predictions.laterality[row], f"{predictions.quality[row]:.4f}", *where]
+
+    return spreadsheet.to_csv(header, map(cells, range(len(predictions))))
 
 
 def from_csv(evaluation: str | os.PathLike, task: Task) -> Predictions:
@@ -180,18 +159,16 @@ def from_csv(evaluation: str | os.PathLike, task: Task) -> Predictions:
     places = {name: index for index, name in enumerate(task.class_names)}
     texts: dict[str, list[str]] = {name: [] for name in ("id", "patient", "laterality")}
     labels, numbers, sizes = array("q"), array("d"), array("q")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        for row in reader:  # the rows themselves would take a kilobyte each
-            if not numbers:
-                _check_columns(path, row, ("id", "patient", *names, *scores))
-            for name, held in texts.items():
-                held.append(row[name])
-            numbers.extend(float(row[name]) for name in (*scores, "quality"))
-            labels.extend(
-                [places[row["label"]]] if single else [int(row[name]) if row[name] else MISSING for name in names]
-            )
-            sizes.extend((int(row["source_height"]), int(row["source_width"])))
+    for row in spreadsheet.each(path):  # the rows themselves would take a kilobyte each
+        if not numbers:
+            _check_columns(path, row, ("id", "patient", *names, *scores))
+        for name, held in texts.items():
+            held.append(row[name])
+        numbers.extend(float(row[name]) for name in (*scores, "quality"))
+        labels.extend(
+            [places[row["label"]]] if single else [int(row[name]) if row[name] else MISSING for name in names]
+        )
+        sizes.extend((int(row["source_height"]), int(row["source_width"])))
     if not numbers:
         _check_columns(path, {}, ("id", "patient", *names, *scores))
     values = np.frombuffer(numbers).reshape(-1, len(scores) + 1)

@@ -6,12 +6,12 @@ own; a model judged on photographs that it was trained on looks better than it i
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dr_edge import spreadsheet
 from dr_edge.calibration import store
 from dr_edge.runs import TrainedRun
 
@@ -71,8 +71,7 @@ def sentence(count: int | None, images: int) -> list[str]:
 def _files(records: str | os.PathLike) -> list[tuple[str, str]] | None:
     """Returns (SHA-256, split) of each photograph that has a file; None where the records hold no such table."""
     try:
-        with open(Path(records) / "splits.csv", newline="", encoding="utf-8") as file:
-            rows = [(row["sha256"], row["split"]) for row in csv.DictReader(file)]
+        rows = [(row["sha256"], row["split"]) for row in spreadsheet.read(Path(records) / "splits.csv")]
     except (OSError, KeyError):
         return None
     return [(digest, split) for digest, split in rows if digest]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from dr_edge import metadata
+from dr_edge import metadata, spreadsheet
 from dr_edge.tuning import space
 from dr_edge.tuning.study import REASON
 
@@ -45,12 +44,8 @@ def write(
     directory: Path, rows: Sequence[dict[str, Any]], dimensions: Sequence[space.Dimension], maximize: bool
 ) -> None:
     """Writes trials.csv and, once a trial has finished, trials.png into `directory`, each whole."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    metadata.write_text(directory / CSV_FILE, text.getvalue())
+    table_text = spreadsheet.to_csv(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
+    metadata.write_text(directory / CSV_FILE, table_text)
     finished = [row for row in rows if row["state"] == "finished"]
     if finished:
         metadata.write_bytes(directory / PLOT_FILE, plot(finished, dimensions, maximize))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr_edge.evaluation.number_text import interval, number
+from dr_edge.markdown import escaped
 from export.parity.statistics import (
     RATIO,
     change_name,
@@ -28,15 +29,15 @@ def measured(report: Mapping[str, Any]) -> list[str]:
         "mean_f1": "mean F1",
     }
     lines = [f"- {name}: {_value(row, key)}" for key, name in names.items() if row.get(key) is not None]
-    lines += [f"- {metric_name(key)}: {_value(row, key)}" for key in dice_metrics(row)]
+    lines += [f"- {escaped(metric_name(key))}: {_value(row, key)}" for key in dice_metrics(row)]
     if RATIO in row:
         lines += _ratio(row)
     for name, values in row.get("per_class", {}).items():
         if values.get("recall") is not None and values.get("precision") is not None:
             area = f"AUC {_value(values, 'auc')}, " if values.get("auc_interval") else ""
             lines.append(
-                f"- {name}: {area}precision {number(values['precision'], 3)}, recall {number(values['recall'], 3)}, "
-                f"{values['support']} photographs"
+                f"- {escaped(name)}: {area}precision {number(values['precision'], 3)}, recall "
+                f"{number(values['recall'], 3)}, {values['support']} photographs"
             )
     return lines + _points(report)
 
@@ -80,7 +81,7 @@ def _points(report: Mapping[str, Any]) -> list[str]:
     ]
     for one, other in rows:
         cells = [_value(row, key) for row in (one, other) for key in ("sensitivity", "specificity")]
-        lines.append(f"| {one['name']} | {number(one['threshold'], 3)} | {' | '.join(cells)} |")
+        lines.append(f"| {escaped(one['name'])} | {number(one['threshold'], 3)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -88,9 +89,9 @@ def graph(report: Mapping[str, Any]) -> str:
     """Says how far the deployable graph is from the training pipeline, whose figures stand above."""
     metric = "auc" if "auc" in report["graph"] else next(iter(report["graph"]["drop"]))
     return (
-        f"{metric_name(metric)} {number(report['graph'][metric], 3)} there; a probability differs from the training "
-        f"pipeline's by {number(report['graph']['mean_difference'], 3)} on average, since photographs are stored as "
-        "JPEG"
+        f"{escaped(metric_name(metric))} {number(report['graph'][metric], 3)} there; a probability differs from the "
+        f"training pipeline's by {number(report['graph']['mean_difference'], 3)} on average, since photographs are "
+        "stored as JPEG"
     )
 
 
@@ -105,7 +106,7 @@ def _limit(row: Mapping[str, Any]) -> str:
 def artifacts(report: Mapping[str, Any]) -> list[str]:
     """Returns the table of the artifacts, and the formats that could not be made."""
     shown = shown_metrics(report["graph"]["drop"])
-    measured = "".join(f" {metric_name(key)} | {change_name(key)} |" for key in shown)
+    measured = "".join(f" {escaped(metric_name(key))} | {escaped(change_name(key))} |" for key in shown)
     lines = [
         f"| file | kB | ms |{measured} agreement | `ood_distance` up to | beyond it |",
         "|---" * (6 + 2 * len(shown)) + "|",
@@ -122,4 +123,4 @@ def artifacts(report: Mapping[str, Any]) -> list[str]:
             f"| {name} | {row['bytes'] / 1e3:.0f} | {row['latency_ms']['median']:.1f} |{cells} "
             f"{100 * row['agreement']:.1f} % | {_limit(row)} |"
         )
-    return lines + [f"\n{name} could not be made: {reason}." for name, reason in report["not_made"].items()]
+    return lines + [f"\n{name} could not be made: {escaped(reason)}." for name, reason in report["not_made"].items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dr_edge.data.known_patients import counted
 from dr_edge.evaluation.stability import figures
+from dr_edge.markdown import escaped
 from dr_edge.runs import TrainedRun, evaluation_of
 
 
@@ -20,13 +21,13 @@ def lines(run: TrainedRun) -> list[str]:
         ]
     found = evaluated["stability"]
     if "reason" in found:
-        return [f"- Not measured: {found['reason']}."]
+        return [f"- Not measured: {escaped(found['reason'])}."]
     rows = {row["name"]: row for row in found["rows"]}
     crops = " (stored crops, not the files)" if found["on_crops"] else ""
     asked = counted(found["photographs"], found["patients"], "test photographs")
     return [
         f"{asked}{crops} were asked about as they are and again after each of {len(rows)} changes that leave the eye "
-        f"as it is. {found['meaning']} The worst:",
+        f"as it is. {escaped(found['meaning'])} The worst:",
         "",
-        *(f"- {figures.in_words(rows[name])}. {rows[name]['imitates']}" for name in found["worst"]),
+        *(f"- {escaped(figures.in_words(rows[name]))}. {escaped(rows[name]['imitates'])}" for name in found["worst"]),
     ]

@@ -9,6 +9,7 @@ from dr_edge.calibration.fit import Fit
 from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.heatmap_checks.verdict import SYNTHETIC
+from dr_edge.markdown import escaped
 from dr_edge.runs import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
 from export.bundle import card_figures, card_stability
@@ -30,19 +31,19 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
       report: the content of parity.json.
       training: what it was trained on, from `manifest.training_facts`.
     """
-    task = run.task
+    task, names = run.task, [escaped(name) for name in run.task.class_names]
     lines = [
-        f"# Model card: {' or '.join(task.class_names) if task.name == 'class' else task.name}",
+        f"# Model card: {escaped(' or '.join(task.class_names) if task.name == 'class' else task.name)}",
         "",
         "**Research software. Not a medical device; not for diagnosis or treatment decisions.**",
         "",
         *_verdict(report["verdict"]),
         "## What it does",
         "",
-        f"- Task: {task.name} ({task.kind}); outputs in this order: {', '.join(task.class_names)}.",
+        f"- Task: {escaped(task.name)} ({task.kind}); outputs in this order: {', '.join(names)}.",
         *_disease(task),
         (
-            f"- Network: {run.content['model']['name']}, {run.content['model']['parameters']:,} parameters, "
+            f"- Network: {escaped(run.content['model']['name'])}, {run.content['model']['parameters']:,} parameters, "
             f"{run.image_size} x {run.image_size} pixels."
         ),
         (
@@ -97,8 +98,8 @@ def model_card(run: TrainedRun, fit: Fit, report: Mapping[str, Any], training: M
 def _verdict(verdict: Mapping[str, Any]) -> list[str]:
     """Returns the lines that say whether the model is better than guessing, above everything else."""
     if verdict["status"] == BETTER:
-        return [verdict["text"], ""]
-    lines = [f"**{verdict['text']}**", ""]
+        return [escaped(verdict["text"]), ""]
+    lines = [f"**{escaped(verdict['text'])}**", ""]
     return [*lines, "**Do not rely on an answer of this model.**", ""] if verdict["status"] in UNRELIABLE else lines
 
 
@@ -106,19 +107,23 @@ def _disease(task: Task) -> list[str]:
     """Says which outputs mean the disease."""
     if task.kind != "classification":
         return []
-    lines = [f"- {positive_words(task)}"]
-    return lines + ([] if task.caution is None else [f"- **{task.caution}**"])
+    lines = [f"- {escaped(positive_words(task))}"]
+    return lines + ([] if task.caution is None else [f"- **{escaped(task.caution)}**"])
 
 
 def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
     """Says what the model was trained, fitted and judged on."""
     used = report["records"]
     parity, fit = used["parity"], used["fit"]
-    of = "" if parity["trained_on"] else f" of {parity['dataset']}, other records than those that it was trained on"
+    of = (
+        ""
+        if parity["trained_on"]
+        else f" of {escaped(parity['dataset'])}, other records than those that it was trained on"
+    )
     lines = [
         (
-            f"- Trained on the data set: {training['dataset']}. "
-            f"{training.get('patients', 'How its patients were divided is not known here.')}"
+            f"- Trained on the data set: {escaped(training['dataset'])}. "
+            f"{escaped(training.get('patients', 'How its patients were divided is not known here.'))}"
         ),
         (
             f"- The figures below are from the {report['split']} split{of}: "
@@ -130,12 +135,12 @@ def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str
     if not fit["trained_on"]:
         lines.append(
             "- Temperature, thresholds and distance were fitted on the validation and training photographs of "
-            f"{fit['dataset']}, other records than those that it was trained on, which were not there."
+            f"{escaped(fit['dataset'])}, other records than those that it was trained on, which were not there."
         )
     if used["int8_ranges"] is not None and not used["int8_ranges"]["trained_on"]:
         lines.append(
             "- The ranges of integer formats were measured on training photographs of "
-            f"{used['int8_ranges']['dataset']}."
+            f"{escaped(used['int8_ranges']['dataset'])}."
         )
     return lines
 
@@ -143,10 +148,10 @@ def _sources(report: Mapping[str, Any], training: Mapping[str, Any]) -> list[str
 def _limits(kind: str, fit: Mapping[str, Any], caution: str | None) -> list[str]:
     if kind == "segmentation":
         return ["- A mask is drawn on any photograph; that it lies on a disc or a cup nobody checks but you."]
-    known = "the data set above" if fit["trained_on"] else fit["dataset"]
+    known = "the data set above" if fit["trained_on"] else escaped(fit["dataset"])
     calibrated = f"A probability is calibrated for {known} and its share of disease; elsewhere it is not."
     return [
-        f"- **{caution}**" if caution else f"- {calibrated}",
+        f"- **{escaped(caution)}**" if caution else f"- {calibrated}",
         "- The heat map shows what raised the answer, not where the lesions are.",
         "- A small distance from the training photographs does not prove that an answer is right.",
     ]
@@ -159,7 +164,7 @@ def _classes(training: Mapping[str, Any], task: Task) -> list[str]:
         known = f"Trained on {training['splits']['train']} photographs. " if training["splits"] else ""
         return [f"{known}How many there were of each class is not known: the records are gone."]
     named = [name for name in task.class_names if all(name in counts for counts in counted.values())]
-    lines = [" | ".join(["| split", "photographs", *named]) + " |", "|---" * (2 + len(named)) + "|"]
+    lines = [" | ".join(["| split", "photographs", *map(escaped, named)]) + " |", "|---" * (2 + len(named)) + "|"]
     for split, counts in counted.items():
         cells = [str(training["splits"][split])]
         for name in named:
@@ -172,7 +177,7 @@ def _classes(training: Mapping[str, Any], task: Task) -> list[str]:
 def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
     lines = []
     if report["calibration_caution"]:
-        lines.append(f"- **{report['calibration_caution']}**")
+        lines.append(f"- **{escaped(report['calibration_caution'])}**")
     if fit.calibration.get("temperature") is not None:
         lines.append(
             f"- `probabilities`: {'temperature fitted' if report['calibration_caution'] else 'calibrated'} on the "
@@ -187,8 +192,9 @@ def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
         )
     for point in fit.operating_points:
         lines.append(
-            f"- Operating point {point['name']}: {disease} from a probability of {point['threshold']:.3f} on; on "
-            f"{point['split']} sensitivity {point['sensitivity']:.3f}, specificity {point['specificity']:.3f}."
+            f"- Operating point {escaped(point['name'])}: {escaped(disease)} from a probability of "
+            f"{point['threshold']:.3f} on; on {point['split']} sensitivity {point['sensitivity']:.3f}, specificity "
+            f"{point['specificity']:.3f}."
         )
     if "threshold" in fit.ood:
         lines.append(
@@ -197,6 +203,6 @@ def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
             "do not trust the answer."
         )
         reasons = {row["ood"]["reason"]: None for row in report["artifacts"].values() if "reason" in row.get("ood", {})}
-        lines += [f"- Where the table has no threshold: {reason}." for reason in reasons]
-    lines += [f"- No `{name}`: {reason}." for name, reason in report["outputs_left_out"].items()]
+        lines += [f"- Where the table has no threshold: {escaped(reason)}." for reason in reasons]
+    lines += [f"- No `{name}`: {escaped(reason)}." for name, reason in report["outputs_left_out"].items()]
     return lines

@@ -220,3 +220,21 @@ def test_the_axis_of_a_share_ends_at_one(accuracy):
     pyplot.close(figure)
     assert low < min(accuracy) and max(accuracy) < high
     assert high <= 1 + 0.13 * (high - low) and high - low > 0.0199
+
+
+def test_names_of_strangers_keep_the_report_as_it_is(several_rows):
+    """The directory's name and the phone's come from elsewhere, and a reason holds what a tool printed."""
+    from markdown_it import MarkdownIt
+
+    def structure(name: str) -> list[str]:
+        told = content(several_rows)
+        told["bundle"]["name"] = told["device"]["label"] = told["device"]["model"] = told["incomplete"] = name
+        text = report.to_markdown(told, [])
+        assert "<b>" not in text
+        tokens = MarkdownIt("commonmark").enable("table").parse(text)
+        return [kind.type for token in tokens for kind in (token, *(token.children or [])) if kind.type[:4] != "text"]
+
+    plain = structure("a phone")
+    assert "table_open" in plain
+    for strange in ("a|b", "<b>x</b>", "[x](http://y)\n# Head", "`", "![x](y)", "**", "- a\n\n1. b"):
+        assert structure(strange) == plain, strange

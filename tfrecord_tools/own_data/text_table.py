@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dr_edge import spreadsheet
 from tfrecord_tools.items import DatasetError
 from tfrecord_tools.own_data.sheet_rows import SheetRows
 
@@ -29,7 +30,18 @@ def read_text(data: bytes, path: Path) -> tuple[SheetRows, list[str]]:
       DatasetError: no text, or a quote without end.
     """
     text, notes = _decoded(data, path)
-    return SheetRows(_text_rows(text, path)), notes
+    return SheetRows(_without_guards(_text_rows(text, path))), notes
+
+
+def _without_guards(rows: list[tuple[int, list[object]]]) -> list[tuple[int, list[object]]]:
+    """Returns the texts as they were before a table was written for spreadsheets, as our own splits.csv is.
+
+    Such a table holds no cell that a spreadsheet would run; in any other an apostrophe is a letter of the text.
+    """
+    texts = [str(cell) for _, cells in rows for cell in cells]
+    if any(spreadsheet.guarded(spreadsheet.original(text)) != text for text in texts):
+        return rows
+    return [(number, [spreadsheet.original(str(cell)) for cell in cells]) for number, cells in rows]
 
 
 def _decoded(data: bytes, path: Path) -> tuple[str, list[str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dr_edge import metadata
+from dr_edge import metadata, spreadsheet
 from dr_edge.evaluation.masks.scores import MaskScores
 from dr_edge.evaluation.predictions import CSV_FILE, MISSING
 
@@ -23,17 +21,15 @@ def to_csv(class_names: Sequence[str], scores: MaskScores) -> str:
     """Returns the table as CSV: id, patient, dice_<class>, iou_<class>, vCDR, fovea's error, glaucoma, laterality,
     quality, height, width. A value that is not known is an empty cell.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "patient", *_overlaps(class_names), *MEASURES, *LAST])
+    rows: list[list[object]] = []
     for row in range(len(scores.ids)):
         values = [*scores.dice[row], *scores.iou[row], scores.true_vcdr[row], scores.found_vcdr[row]]
         values += [scores.fovea_pixels[row], scores.fovea_disc_diameters[row]]
         cells = ["" if not np.isfinite(value) else f"{value:.6f}" for value in values]
         glaucoma = "" if scores.glaucoma[row] < 0 else scores.glaucoma[row]
         place = [scores.laterality[row], f"{scores.quality[row]:.4f}", *scores.source_size[row]]
-        writer.writerow([scores.ids[row], scores.patients[row], *cells, glaucoma, *place])
-    return text.getvalue()
+        rows.append([scores.ids[row], scores.patients[row], *cells, glaucoma, *place])
+    return spreadsheet.to_csv(["id", "patient", *_overlaps(class_names), *MEASURES, *LAST], rows)
 
 
 def from_csv(evaluation: str | os.PathLike, class_names: Sequence[str]) -> MaskScores:
@@ -49,8 +45,7 @@ def from_csv(evaluation: str | os.PathLike, class_names: Sequence[str]) -> MaskS
     path = Path(evaluation) / CSV_FILE
     if not path.is_file():
         raise metadata.ManifestError(f"{path} is missing. Run python -m dr_edge.evaluate again.")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    rows = spreadsheet.read(path)
     wanted = ("id", "patient", *_overlaps(class_names), *MEASURES, *LAST)
     missing = [name for name in wanted if not rows or name not in rows[0]]
     if missing:
