@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from absl import logging
 
+from dr_edge import scratch
+
 STDOUT, STDERR = 1, 2
 NO_GPU = ("-1", "none", "void", "nodevfiles")  # what people write into CUDA_VISIBLE_DEVICES for the CPU
 
@@ -55,6 +57,7 @@ def import_tensorflow() -> None:
     where CUDA_VISIBLE_DEVICES was to choose a GPU and none is found, which TensorFlow itself does in silence.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    scratch.of_process("tensorflow")  # it writes the source of every tf.function there
     if "tensorflow" in sys.modules:
         from dr_edge import framework  # noqa: F401 - its settings are those of the whole process
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from dr_edge import metadata
+from dr_edge import metadata, scratch
 from dr_edge.progress import Progress
 from export.formats import Format
 from export.graph import frozen
@@ -66,7 +65,7 @@ def convert_all(
     def calibration() -> Iterator[np.ndarray]:
         return iter(photographs)
 
-    with tempfile.TemporaryDirectory(prefix="dr_edge_export_") as scratch:
+    with scratch.directory("export") as place:
 
         @functools.cache
         def graph(target: Target) -> DeployableGraph:
@@ -74,7 +73,7 @@ def convert_all(
 
         @functools.cache
         def saved_model(target: Target) -> Path:
-            path = Path(scratch) / f"target{len(list(Path(scratch).iterdir()))}"
+            path = place / f"target{len(list(place.iterdir()))}"
             frozen.save(*frozen.of_model(graph(target).model), path)
             return path
 
@@ -96,7 +95,7 @@ def convert_all(
             if fmt.name == "int16x8":
                 return tflite_convert.convert_int16x8(saved_model(fmt.target), calibration)
             if fmt.name == "qat_int8":
-                path = Path(scratch) / "finetuned"
+                path = place / "finetuned"
                 finetune(path)
                 return tflite_convert.convert_qat_int8(path)
             return tflite_convert.convert_float(saved_model(fmt.target), fmt.variant)

@@ -119,6 +119,19 @@ def test_pictures_of_two_commands_do_not_mix(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_picture_that_was_being_written_when_its_command_was_killed_is_in_nobodys_way(tmp_path):
+    half = tmp_path / "pictures" / ".eye.png.0a1b2c3d.tmp"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    with files.new_directory(half.parent) as directory:
+        assert list(directory.iterdir()) == []
+        (directory / "eye.png").touch()
+    half.write_bytes(b"half")
+    with pytest.raises(FileExistsError), files.new_directory(half.parent):  # it answered one: that is for people
+        pass
+    assert half.exists() and (half.parent / "eye.png").exists()
+
+
 def test_waiting_is_possible_and_says_for_whom(tmp_path, caplog):
     with another_writer(tmp_path / "study") as other:
         assert other.stdin is not None

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dr_edge import extras
+from dr_edge import extras, scratch
 
 DASK = "DaskRunner"
 DASK_TASKS = 10_000  # of one pipeline: the scheduler of Dask spends about a millisecond on each
@@ -50,6 +50,7 @@ def run_pipeline(
         return
     logging.getLogger("apache_beam").setLevel(logging.ERROR)  # it tells of every channel it opens
     extras.require(needs(runner), f"--runner={runner}")
+    scratch.of_process("beam")  # its runners leave theirs behind where they are killed
     import apache_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 

@@ -208,12 +208,11 @@ def _check_replaceable(final: Path) -> None:
 
 def _replace(new: Path, final: Path) -> None:
     """Puts `new` in the place of `final`; the old one stands until the new one is whole."""
-    if not final.exists():
-        os.replace(new, final)
-        return
     old = final.with_name(f".{final.name}.old")
-    if old.exists():
-        shutil.rmtree(old)
-    os.replace(final, old)
+    if final.exists():
+        if old.exists():
+            shutil.rmtree(old)
+        os.replace(final, old)
     os.replace(new, final)
-    shutil.rmtree(old)
+    if old.exists():  # also one of an evaluation that was killed between the two lines above
+        shutil.rmtree(old)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SUFFIXES = (
     ".dicom",
 )
 NAMED = 5  # of what was passed over
+_UNFINISHED = re.compile(r"\..+\.png\.[0-9a-f]{8}\.tmp")  # as metadata.write_bytes calls it
 
 
 def expand(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -80,6 +82,12 @@ def picture_name(path: Path, taken: set[str]) -> str:
     return name
 
 
+def _unfinished(directory: Path) -> list[Path]:
+    """Returns what a command left that was killed at its first picture, where the directory holds nothing else."""
+    entries = list(directory.iterdir()) if directory.is_dir() else []
+    return entries if all(_UNFINISHED.fullmatch(entry.name) and entry.is_file() for entry in entries) else []
+
+
 @contextlib.contextmanager
 def new_directory(path: str | os.PathLike | None) -> Iterator[Path | None]:
     """Makes a directory for pictures, and in the end removes what it made where no picture came; yields None for None.
@@ -92,11 +100,14 @@ def new_directory(path: str | os.PathLike | None) -> Iterator[Path | None]:
         yield None
         return
     directory = Path(path)
-    metadata.check_new(directory)
+    if not _unfinished(directory):
+        metadata.check_new(directory)
     made = [place for place in (directory, *directory.parents) if not place.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with locks.held(directory, flag="--overlay"):
+        with locks.held(directory, flag="--overlay") as lock:
+            for left in _unfinished(directory) if lock.held else []:
+                left.unlink()
             metadata.check_new(directory)
             yield directory
     finally:

@@ -14,13 +14,12 @@ import hashlib
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import NoReturn
 
 from absl import app
 
-from dr_edge import command, metadata
+from dr_edge import command, metadata, scratch
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE / "static" / "vendor" / "litert"
@@ -94,13 +93,13 @@ def vendor(target: Path = TARGET, npm: str = "npm") -> bool:
             f"No program {npm!r}. Install Node.js (apt install npm, or nodejs.org) and run this again; "
             "without it the page asks the server for answers."
         )
-    with tempfile.TemporaryDirectory(prefix="dr_edge_vendor_") as scratch:
+    with scratch.directory("vendor") as place:
         for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(HERE / name, Path(scratch) / name)
-        status = subprocess.run([program, *NPM], cwd=scratch, stdout=subprocess.DEVNULL, check=False).returncode
+            shutil.copyfile(HERE / name, place / name)
+        status = subprocess.run([program, *NPM], cwd=place, stdout=subprocess.DEVNULL, check=False).returncode
         if status != 0:
             raise RuntimeError(f"npm ci failed with exit status {status}; what it printed stands above.")
-        packages = Path(scratch) / "node_modules" / "@litertjs"
+        packages = place / "node_modules" / "@litertjs"
         fetched = {name: _checked(packages / source, sha256) for source, name, sha256 in FILES}
     for name, content in fetched.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)

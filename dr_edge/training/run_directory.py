@@ -53,7 +53,11 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
     config_file = path / CONFIG_FILE
     if path.exists() and not config_file.is_file() and not _is_empty(path):
         raise ValueError(f"{path} exists and holds no run. Choose another --run_dir, or remove it.")
-    if config_file.is_file() and is_finished(path) and config_file.read_text(encoding="utf-8") == configured:
+    if (
+        config_file.is_file()
+        and is_finished(path)
+        and config_file.read_text(encoding="utf-8", errors="replace") == configured
+    ):
         return "finished"  # also where nothing can be written any more
     path.mkdir(parents=True, exist_ok=True)
     release(path)
@@ -63,7 +67,7 @@ def claim(run_dir: str | Path, records: str | Path) -> str:
     if not config_file.is_file():
         metadata.write_text(config_file, configured)
         return "new"
-    before, now = config_file.read_text(encoding="utf-8"), configured
+    before, now = config_file.read_text(encoding="utf-8", errors="replace"), configured
     if before != now and not _holds_training(path):
         logging.info("%s holds no checkpoint of the configuration before; it is taken for this one.", path)
         metadata.write_text(config_file, configured)

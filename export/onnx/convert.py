@@ -7,11 +7,10 @@ them reliably, so the graph goes through these once, here, and the file is porta
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from dr_edge import scratch
 from dr_edge.framework import keras
 from export.converter_output import quiet_conversion
 from export.graph import frozen
@@ -96,8 +95,8 @@ def optimise(proto: Any) -> Any:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory(prefix="dr_edge_onnx_") as scratch:
-        path = Path(scratch) / "optimised.onnx"
+    with scratch.directory("onnx") as place:
+        path = place / "optimised.onnx"
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
         optimised = onnx.load(path)

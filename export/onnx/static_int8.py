@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dr_edge import scratch
 from export.converter_output import quiet_conversion
 from export.graph.dense_end import VECTOR_RANK, Node, dense_end
 from export.graph.deployable import INPUT_NAME, NETWORK_NAME
@@ -60,8 +59,8 @@ def quantise(
     proto = onnx.load_from_string(content)
     end = dense_end(_nodes_of(proto))
     excluded = _float_nodes([node.name for node in proto.graph.node], end, head, float_layers)
-    with tempfile.TemporaryDirectory(prefix="dr_edge_onnx_") as scratch, quiet_conversion():
-        source, target = Path(scratch) / "float.onnx", Path(scratch) / "int8.onnx"
+    with scratch.directory("onnx") as place, quiet_conversion():
+        source, target = place / "float.onnx", place / "int8.onnx"
         source.write_bytes(content)
         quantize_static(
             source,

@@ -10,12 +10,12 @@ what counts.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from dr_edge import scratch
 from export.parity import runtime, shaken_onnx, shaken_tflite
 
 DRAWS = 32
@@ -37,8 +37,8 @@ def spread(path: str | os.PathLike, photographs: Sequence[np.ndarray], draws: in
     copied = shaken_onnx.shaken(content) if suffix == ".onnx" else shaken_tflite.shaken(content)
     if copied is None:
         return [{} for _ in photographs]
-    with tempfile.TemporaryDirectory(prefix="dr_edge_rounding_") as scratch:
-        copy = Path(scratch) / f"shaken{suffix}"
+    with scratch.directory("rounding") as place:
+        copy = place / f"shaken{suffix}"
         copy.write_bytes(copied)
         plain, moved = runtime.open_artifact(path), runtime.open_artifact(copy)
         return [_worst(plain(photograph), (moved(photograph) for _ in range(draws))) for photograph in photographs]

@@ -302,3 +302,9 @@ def test_what_speaks_for_a_checkpoint_reaches_the_disk_last(tmp_path, monkeypatc
     listed = next(n for n, event in enumerate(events) if event.endswith(".tmp"))  # the directory, by its first name
     assert written < listed < manifest < events.index("rename checkpoint.json") < final
     assert events[final + 1] == "sync checkpoints"
+
+
+def test_a_damaged_config_gin_is_another_configuration_and_no_traceback(cut, coloured_records):
+    (cut / "config.gin").write_bytes(b"\xff" + (cut / "config.gin").read_bytes())
+    with pytest.raises(ValueError, match="already holds a run of another configuration"):
+        go_on(coloured_records, cut)

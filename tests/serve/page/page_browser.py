@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from dr_edge import scratch
 
 SWITCHES = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -37,7 +39,8 @@ class Browser:
     """
 
     def __init__(self, program: str, switches: tuple[str, ...] = ()) -> None:
-        self._profile = tempfile.mkdtemp(prefix="dr_edge_chromium_")
+        self._place = contextlib.ExitStack()
+        self._profile = self._place.enter_context(scratch.directory("chromium")) / "profile"
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
         # Chromium reads commands from descriptor 3 and writes answers to 4. Through 10 and above, since the pipes
@@ -74,7 +77,7 @@ class Browser:
                 self._process.wait(10)
             os.close(self._to)
             os.close(self._from)
-        shutil.rmtree(self._profile, ignore_errors=True)
+        self._place.close()
 
     def send(
         self, method: str, parameters: dict[str, Any] | None = None, session: str | None = None, timeout: float = 60
