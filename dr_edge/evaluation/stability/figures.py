@@ -22,8 +22,9 @@ def figures(measured: Measured, bundle: Bundle) -> list[dict[str, Any]]:
     Returns:
       One dict each: name, title, imitates; photographs (answered as they are), answered (also when changed), refused,
       refusals {reason: photographs}; flips, flip_share (of the answered; None where none is) and flip_interval (95 %,
-      by patient); to_negative and to_positive, the flips at an operating point (None without one); median and
-      percentile_95 of |dp| over the answered (None where none is).
+      by patient); cautioned, the answered ones that say more about themselves than before ("part of the retina is
+      covered"), and cautioned_flips among them; to_negative and to_positive, the flips at an operating point (None
+      without one); median and percentile_95 of |dp| over the answered (None where none is).
     """
     decides = bundle.kind == "classification" and bundle.operating_point is not None and bool(bundle.positive)
     by_name: dict[str, list[Row]] = {each.name: [] for each in measured.perturbations}
@@ -47,6 +48,8 @@ def _figures(known: Perturbation, rows: Sequence[Row], decides: bool) -> dict[st
         "answered": int(answered.sum()),
         "refused": int((~answered).sum()),
         "refusals": counted([row.reason or row.status for row in rows if row.after is None]),
+        "cautioned": sum(row.cautioned for row in rows),
+        "cautioned_flips": sum(row.cautioned and row.flipped for row in rows),
         "flips": flips,
         "flip_share": flips / int(answered.sum()) if answered.any() else None,
         "flip_interval": share_interval(flipped, answered, patients) if answered.any() else None,
@@ -79,6 +82,8 @@ def in_words(row: Mapping[str, Any]) -> str:
         said += f" ({', '.join(sides)})"
     if row["median"] is not None:
         said += f", |Δp| {row['median']:.3f} (median), {row[f'percentile_{PERCENTILE}']:.3f} ({PERCENTILE}\u00a0%)"
+    if row.get("cautioned"):
+        said += f"; {row['cautioned']} answers say so (a caution), {row['cautioned_flips']} of these flip"
     return said + (f"; {row['refused']} of {row['photographs']} refused" if row["refused"] else "")
 
 

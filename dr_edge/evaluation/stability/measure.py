@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dr_edge import cores
 from dr_edge.evaluation.stability.answering import Answering
 from dr_edge.evaluation.stability.said import Said, said
 from dr_edge.fundus.header_types import PhotographError
@@ -63,6 +64,7 @@ class Row:
       status: of the answer to the changed one, see `prediction.schema`.
       reason: of a refusal.
       box: of the retina in the photograph as it is, which the perturbation followed.
+      cautioned: the answer to the changed photograph comes with a caution that the other one lacks.
     """
 
     subject: str
@@ -73,6 +75,7 @@ class Row:
     status: str
     reason: str | None
     box: Box
+    cautioned: bool = False
 
     @property
     def difference(self) -> float | None:
@@ -137,7 +140,7 @@ def measure(
       subjects: the photographs, in an order of which any beginning is a fair sample.
       perturbations: applied to each, one at a time.
       seconds: no further photograph is begun after this time, but one is measured in any case; None: no limit.
-      workers: threads that decode, change and crop; None: one for each core.
+      workers: threads that decode, change and crop; None: one for each core that it may use.
 
     Raises:
       ValueError: the task draws masks.
@@ -148,7 +151,7 @@ def measure(
     rows: list[Row] = []
     refused: list[tuple[str, str]] = []
     with (
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        ThreadPoolExecutor(workers or cores.available()) as pool,
         Progress(total=len(subjects), desc="stability", unit="photograph", dynamic_ncols=True) as bar,
     ):
         for subject in subjects:
@@ -193,5 +196,6 @@ def _one(
             rows.append(Row(*place, before, None, UNREADABLE, each, box))
         else:
             after = next(answers)
-            rows.append(Row(*place, before, said(after), after.status, after.reason, box))
+            cautioned = bool(set(after.cautions) - set(answer.cautions))
+            rows.append(Row(*place, before, said(after), after.status, after.reason, box, cautioned))
     return rows

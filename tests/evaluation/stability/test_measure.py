@@ -118,6 +118,15 @@ def test_refusals_are_counted_and_are_no_flips(subjects):
     assert figures.worst(figures.figures(found, model.bundle)) == ["jpeg_95"]
 
 
+def test_an_answer_that_says_what_is_wrong_is_counted_as_such(subjects):
+    """A sticker over the retina is said beside the answer; turned by its EXIF a photograph needs no word."""
+    found = measure.measure(Brightness(0.0), subjects, chosen("label_over_retina", "exif_6"))
+    sticker, turned = figures.figures(found, Brightness(0.0).bundle)
+    assert 0 < sticker["cautioned"] <= sticker["answered"] and sticker["cautioned_flips"] == 0
+    assert turned["cautioned"] == 0
+    assert f"{sticker['cautioned']} answers say so" in figures.in_words(sticker)
+
+
 def test_time_is_kept_and_what_was_left_is_said(subjects):
     found = measure.measure(Brightness(0.5), subjects, chosen("mirrored"), seconds=0)
     assert found.photographs == ["eye_0"] and found.out_of_time == len(subjects) - 1
