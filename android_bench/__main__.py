@@ -36,23 +36,11 @@ from android_bench.adb import runner, workspace
 from android_bench.bundle import Bundle, read_bundle
 from android_bench.errors import BenchError
 from dr_edge import command, extras, metadata
+from dr_edge.remote import bundle_flags
 
 _DEFAULTS = matrix.Settings()
 
-_BUNDLE = flags.DEFINE_string(
-    "bundle", None, "The bundle directory that `python -m export` wrote, or its https:// or hf:// address."
-)
-_BUNDLE_SHA256 = flags.DEFINE_string(
-    "bundle_sha256",
-    None,
-    "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
-    "fetched once.",
-)
-_REQUIRE_SIGNATURE = flags.DEFINE_string(
-    "require_signature",
-    None,
-    "PEM file of a public key: a bundle that was not signed with its private key (export --sign) is refused.",
-)
+_BUNDLE, _BUNDLE_SHA256, _REQUIRE_SIGNATURE = bundle_flags.define(required=False)
 _TARGET = flags.DEFINE_enum("target", None, ["adb", "host"], "Where to measure: a connected phone, or this computer.")
 _OUT = flags.DEFINE_string("out", None, "The report directory to write; must not exist, or be empty.")
 _ARTIFACTS = flags.DEFINE_list("artifacts", [], "Artifacts to measure, by key, file or variant. Default: all.")

@@ -27,23 +27,11 @@ import sys
 from absl import flags
 
 from dr_edge import command
+from dr_edge.remote import bundle_flags
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
-    "bundle", None, "Directory of a bundle (python -m export), or its https:// or hf:// address.", required=True
-)
-flags.DEFINE_string(
-    "bundle_sha256",
-    None,
-    "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
-    "fetched once.",
-)
-flags.DEFINE_string(
-    "require_signature",
-    None,
-    "PEM file of a public key: a bundle that was not signed with its private key (export --sign) is refused.",
-)
+bundle_flags.define(required=True)
 flags.DEFINE_string("overlay", None, "Directory for pictures; must not exist or be empty.")
 flags.DEFINE_enum(
     "heatmaps",

@@ -19,23 +19,11 @@ import contextlib
 from absl import flags, logging
 
 from dr_edge import command, cores, extras
+from dr_edge.remote import bundle_flags
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
-    "bundle", None, "Directory of a bundle (python -m export), or its https:// or hf:// address.", required=True
-)
-flags.DEFINE_string(
-    "bundle_sha256",
-    None,
-    "SHA-256 of the bundle's metadata.json, as its export printed it; needed with an address, from which the bundle is "
-    "fetched once.",
-)
-flags.DEFINE_string(
-    "require_signature",
-    None,
-    "PEM file of a public key: a bundle that was not signed with its private key (export --sign) is refused.",
-)
+bundle_flags.define(required=True)
 flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 for every network that this computer is in.")
 flags.DEFINE_integer("port", 8000, "Port to listen on.", 0, 65535)
 flags.DEFINE_string(
