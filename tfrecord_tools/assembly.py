@@ -15,14 +15,14 @@ from dr_edge.data.records import SPLITS
 from dr_edge.fundus.appearance import COLOUR, wanted
 from dr_edge.progress import Progress
 from tfrecord_tools.copies import count_copies
-from tfrecord_tools.duplicates import near_pairs
+from tfrecord_tools.copy_search import copy_links
 from tfrecord_tools.facts import Fact
 from tfrecord_tools.fingerprints import HEADER, TABLE, check_records, listed
 from tfrecord_tools.inside import CHANGED
 from tfrecord_tools.items import DatasetError, readable, stable_hash
 from tfrecord_tools.plan import BuildOptions, Plan, plan_build
 from tfrecord_tools.pool import process_all
-from tfrecord_tools.split import KEY_BYTES, Assignment, assign, count_classes
+from tfrecord_tools.split import KEY_BYTES, Assignment, assign, count_classes, sides_of
 from tfrecord_tools.spool import each_fact, fill, read_coarse_pictures, read_facts, read_fine_picture
 from tfrecord_tools.summary import summary, top_reasons
 from tfrecord_tools.writer import (
@@ -130,7 +130,7 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> As
     """
     with Progress(total=len(facts), desc="duplicates", unit="img", mininterval=0.5) as bar:
         coarse = read_coarse_pictures(spool, len(facts))
-        pairs = list(near_pairs(coarse, lambda item: read_fine_picture(spool, item), bar.update))
+        pairs = copy_links(coarse, lambda item: read_fine_picture(spool, item), sides_of(facts), bar.update)
     stratify = plan.listing.stratify or list(plan.listing.labels)[:1]
     assignment = assign(facts, pairs, plan.fractions, seed, stratify)
     if not assignment.splits:

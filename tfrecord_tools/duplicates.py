@@ -85,11 +85,23 @@ def near_pairs(
 ) -> Iterator[tuple[int, int]]:
     """Yields (i, j), i < j, for each two photographs that are copies; every pair is compared, block by block.
 
+    This is the rule; `copy_search.copy_links` finds the same groups without comparing all pairs at length.
+
     Args:
       coarse: [N, 1024] int8, zeros for a rejected photograph, which matches nothing.
       read_fine: gives the [64, 64] int8 picture of a photograph.
       on_progress: told how many photographs are done.
     """
+    for pairs in coarse_pairs(coarse, on_progress):
+        for i, j, position in zip(*(part.tolist() for part in pairs), strict=True):
+            if confirm(read_fine(i), read_fine(j), position):
+                yield i, j
+
+
+def coarse_pairs(
+    coarse: np.ndarray, on_progress: Callable[[int], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields [M] arrays i < j and the position of i, in which the coarse pictures of two photographs agree."""
     lengths = np.sqrt((coarse.astype(np.int64) ** 2).sum(axis=1))
     for start in range(0, len(coarse), _ROWS):
         rows = coarse[start : start + _ROWS].reshape(-1, COARSE_SIDE, COARSE_SIDE)
@@ -98,10 +110,9 @@ def near_pairs(
             columns = coarse[other : other + _COLUMNS]
             sums = (views @ columns.T.astype(np.float32)).reshape(8, len(rows), len(columns))
             needed = COARSE_CORRELATION * lengths[start : start + _ROWS, None] * lengths[None, other : other + _COLUMNS]
-            for position, first, second in np.argwhere((sums >= needed) & (needed > 0)):
-                i, j = start + int(first), other + int(second)
-                if i < j and confirm(read_fine(i), read_fine(j), int(position)):
-                    yield i, j
+            position, first, second = np.nonzero((sums >= needed) & (needed > 0))
+            i, j = start + first, other + second
+            yield i[i < j], j[i < j], position[i < j]
         on_progress(len(rows))
 
 
@@ -117,6 +128,5 @@ def fine_correlation(first: np.ndarray, second: np.ndarray, position: int = 0) -
     scale = float(np.sqrt((turned**2).sum() * (fixed**2).sum()))
     if scale == 0:
         return 0.0
-    steps = range(-SHIFT, SHIFT + 1)
-    sums = [float((np.roll(turned, (down, right), (0, 1)) * fixed).sum()) for down in steps for right in steps]
-    return max(sums) / scale
+    shifted = np.lib.stride_tricks.sliding_window_view(np.pad(turned, SHIFT, mode="wrap"), fixed.shape)
+    return float(np.einsum("drij,ij->dr", shifted, fixed).max()) / scale  # whole numbers: the order of sums is nothing

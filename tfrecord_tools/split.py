@@ -84,19 +84,18 @@ def assign(
 
     Args:
       facts: of all photographs.
-      near_pairs: indices of photographs that are copies of one another to the eye.
+      near_pairs: indices of photographs that are copies of one another to the eye, or links that connect the same ones
+        in the whole and within each of `sides_of`.
       fractions: shares of val and test.
       seed: another seed gives another division.
       stratify: label names whose combination (the worst of the group) is balanced over the splits.
     """
-    reasons: dict[int, str] = {}
+    reasons = _settle_exact_copies(facts)
     alive = np.fromiter((not fact.reason for fact in facts), bool, len(facts))
 
     def set_aside() -> None:
         alive[list(reasons)] = False
 
-    for members in equal_groups(np.flatnonzero(alive), lambda index: facts[index].pixels):
-        _settle_copies(facts, members, reasons, "exact duplicate", keep_one=True)
     set_aside()
     edges = [(first, second) for first, second in near_pairs if alive[first] and alive[second]]
     for members in components((node for edge in edges for node in edge), edges):
@@ -117,6 +116,27 @@ def assign(
 
     splits.update(divide(facts, free(), fractions, seed, stratify))
     return Assignment(splits, reasons)
+
+
+def sides_of(facts: Sequence[Fact]) -> np.ndarray:
+    """Returns [N] int: who stays when copies are set aside, for `copy_search.copy_links`.
+
+    Of a group of copies the official test photographs (0) stay, else those of val (1), else all others (2). What goes
+    as an exact copy (-1) goes before: nothing that stays may be connected through it.
+    """
+    order = {"test": 0, "val": 1}
+    sides = np.fromiter((order.get(fact.split or "", len(order)) for fact in facts), int, len(facts))
+    sides[list(_settle_exact_copies(facts))] = -1
+    return sides
+
+
+def _settle_exact_copies(facts: Sequence[Fact]) -> dict[int, str]:
+    """Returns the reasons of those that are set aside because another file has the same pixels."""
+    reasons: dict[int, str] = {}
+    readable = np.flatnonzero(np.fromiter((not fact.reason for fact in facts), bool, len(facts)))
+    for members in equal_groups(readable, lambda index: facts[index].pixels):
+        _settle_copies(facts, members, reasons, "exact duplicate", keep_one=True)
+    return reasons
 
 
 def _settle_copies(

@@ -13,7 +13,9 @@ from dr_edge.fundus.crop import crop_square
 from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.photograph import read_photograph
+from tfrecord_tools.copy_search import copy_links
 from tfrecord_tools.duplicates import COARSE_BYTES, FINE_SIDE, PICTURE_BYTES, describe, near_pairs
+from tfrecord_tools.split import components
 
 
 def picture_of(photograph: np.ndarray) -> bytes:
@@ -68,6 +70,21 @@ def test_copies_are_found(photographs: list[np.ndarray], kind: str):
     right = {(index, index + count) for index in range(count)}
     assert len(found & right) >= least * count
     assert found <= right
+
+
+@pytest.mark.slow
+def test_the_fast_search_finds_the_same_groups(photographs: list[np.ndarray]):
+    changes = [lambda photograph: photograph, *(change for change, _ in COPIES.values())]
+    pictures = [picture_of(change(photograph)) for change in changes for photograph in photographs]
+    table = np.frombuffer(b"".join(pictures), np.int8).reshape(-1, PICTURE_BYTES)
+    fine = table[:, COARSE_BYTES:].reshape(-1, FINE_SIDE, FINE_SIDE)
+    count = len(pictures)
+    expected = components(range(count), pairs_of(pictures))
+    assert len(expected) < count / 3
+    for way in ((count, count), (0, count), (0, 0)):  # whole pictures, short coordinates, filters
+        coarse, sides = np.ascontiguousarray(table[:, :COARSE_BYTES]), np.zeros(count, int)
+        links = copy_links(coarse, lambda index: fine[index], sides, lambda _: None, *way)
+        assert components(range(count), links) == expected
 
 
 def test_copies_that_were_mirrored_and_turned_on_disk_are_found(real_data: Path):
