@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dr_edge.data import augment, pipeline, tasks
+from dr_edge.data import augment, degraded, pipeline, tasks
 from dr_edge.losses import classification as classification_losses
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.training.step import build_train_step
@@ -27,7 +27,8 @@ from dr_edge.training.step import build_train_step
 BAR, BATCH, TURNS, PASSES = 3.0, 16, 5, 3
 SETS: dict[str, dict[str, Any]] = {
     "none": {"rotation": 0.0, "flip": False},
-    "base.gin": {"rotation": 180.0},
+    "turns": {"rotation": 180.0},
+    "base.gin": {"rotation": 180.0, "photograph": degraded.photograph()},
     "system B": {"rotation": 180.0, "shift": 0.05, "zoom": 0.15, "shear": 5.0, "brightness": 0.05},
     "everything": {
         "rotation": 180.0, "shift": 0.1, "zoom": 0.25, "shear": 15.0, "brightness": 0.1, "contrast": 0.25,

@@ -10,7 +10,7 @@ import pytest
 from plain_training import STEPS, arguments, ask_to_stop, check_equal, die, weights
 
 from dr_edge import locks, metadata
-from dr_edge.data import augment, pipeline
+from dr_edge.data import augment, degraded, pipeline
 from dr_edge.training import checkpoints, loop, optimizers, trainer
 from dr_edge.training.metrics_log import read_metrics
 
@@ -64,17 +64,18 @@ def test_a_kill_between_the_rows_of_an_epoch_and_its_checkpoint(
 
 
 @pytest.mark.slow
-def test_resumed_with_dropout_oversampling_augmentation_and_a_frozen_first_stage(
+def test_resumed_with_dropout_oversampling_two_augmented_views_and_a_frozen_first_stage(
     coloured_records, tmp_path, at_step, monkeypatch
 ):
     batches = functools.partial(
         pipeline.training_batches,
         balance="oversample",
-        augmentation=augment.augmentation(rotation=180.0, brightness=0.1),
+        augmentation=augment.augmentation(rotation=180.0, photograph=degraded.photograph()),
     )
     monkeypatch.setattr(pipeline, "training_batches", batches)
     more = {
-        "epochs": 3, "frozen_backbone_epochs": 1, "optimizer": functools.partial(optimizers.adamw, weight_decay=0.01),
+        "epochs": 3, "frozen_backbone_epochs": 1, "consistency": 0.5,
+        "optimizer": functools.partial(optimizers.adamw, weight_decay=0.01),
         "learning_rate": optimizers.two_stage(head_learning_rate=0.01, head_epochs=1, learning_rate=0.001),
     }  # fmt: skip
     loop.train(**arguments(coloured_records, tmp_path / "whole", **more))
