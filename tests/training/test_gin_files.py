@@ -58,7 +58,7 @@ def test_the_corn_file_puts_its_head_on_the_runs_network():
     train = gin.get_bindings("train")
     network = train["model"](64, len(train["task"].class_names))
     assert network.output.shape == (None, 5) and network.get_layer("ordinal_scores").units == 4
-    assert train["task"].ordered and train["frozen_backbone_epochs"] == 4 and "Conv1" in network.backbone_layers
+    assert train["task"].ordered and train["frozen_backbone_epochs"] == 2 and "Conv1" in network.backbone_layers
 
 
 @pytest.mark.slow
