@@ -97,6 +97,7 @@ def test_every_file_for_photographs_degrades_them_in_training(path):
 
     System E augments unhealthy photographs alone, and a poor copy would become a sign of the disease.
     """
+    config.import_names()
     required = ["train.records = 'r'", "train.run_dir = 'd'", "train.initial_weights = 'w'"]
     model = ["train.task = @tasks.any_dr()", "train.model = @models.unet", "train.epochs = 1", "train.batch_size = 1"]
     config.parse([str(path)], required + (model if path.stem == "base" else []))
