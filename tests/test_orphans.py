@@ -48,9 +48,10 @@ class Place:
         while not when() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         early = process.poll()
+        assert early is None, f"{line}: not at work any more when it was to be killed (status {early})"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        assert early is None and when(), f"{line}: not at work when it was to be killed (status {early})"
+        assert when(), f"{line}: four minutes were too short for it to begin"
         assert self.left(), "nothing was left, so nothing is shown"
 
     def repeat(self, line: list[str]) -> None:
@@ -80,10 +81,17 @@ def test_what_reads_a_run(command, place, stand_in_run, stand_in_records):
     shutil.copytree(stand_in_run, place.path / "run")
     lenient = [f"--gin_param=export.settings.{name} = 1.0" for name in ("max_graph_auc_drop", "max_auc_drop")]
     line, staged = {
-        "evaluate": (["-m", "dr_edge.evaluate", "--run_dir=run"], "run/evaluation/.test.next.*.tmp"),
+        "evaluate": (["-m", "dr_edge.evaluate", "--run_dir=run"], "run/evaluation/..test.next.*.tmp"),
         "explain": (
-            ["-m", "dr_edge.explain", "--run_dir=run", f"--images={stand_in_records}", "--methods=gradcam"],
-            "run/.heatmaps.*.tmp/*",
+            [
+                "-m",
+                "dr_edge.explain",
+                "--run_dir=run",
+                f"--images={stand_in_records}",
+                "--methods=gradcam",
+                "--out=maps",
+            ],
+            ".maps.*.tmp/*",
         ),
         "export": (["-m", "export", "--run_dir=run", "--out=bundle", "--formats=all", *lenient], ".bundle.*.tmp/*"),
     }[command]

@@ -109,6 +109,8 @@ def _remove_leftovers(path: Path) -> None:
     (path / UNFINISHED_MODEL).unlink(missing_ok=True)
     if (path / checkpoints.DIRECTORY).is_dir():
         metadata.remove_leftovers(path / checkpoints.DIRECTORY)
+        for lock in (path / checkpoints.DIRECTORY).glob(".step-*.lock"):  # killed right after a checkpoint had its name
+            lock.unlink(missing_ok=True)
 
 
 def _holds_training(path: Path) -> bool:
