@@ -18,15 +18,19 @@ def test_help_teaches_and_is_quick(command, starts):
     assert starts(lambda: command("--help")) < 40
 
 
-def test_imports_no_tensorflow_and_only_metadata_and_how_commands_speak():
+def test_imports_no_tensorflow_and_only_what_reads_a_bundle_and_how_commands_speak():
     code = (
         "import sys, importlib, pkgutil, android_bench\nfor found in pkgutil.walk_packages(android_bench.__path__, "
         "'android_bench.'): importlib.import_module(found.name)\nprint(sorted(name for name in sys.modules if "
         "name.startswith(('tensorflow', 'keras', 'numpy', 'matplotlib', 'dr_edge', 'cv2', 'ai_edge'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    speak = ("command", "extras", "locks", "metadata", "subcommands")  # of the standard library and absl only
-    assert done.stdout.strip() == str(["dr_edge", *(f"dr_edge.{name}" for name in speak)]), done.stderr
+    # Of the standard library and absl only: how commands speak and write, and what a bundle says of itself.
+    bundle = ("", ".digests", ".read", ".rules", ".schema", ".signature", ".together")
+    bundle_files = [f"bundle_files{name}" for name in bundle]
+    ground = ["command", "durable", "extras", "locks", "markdown", "metadata", "remote", "remote.bundle_flags"]
+    names = sorted([*bundle_files, *ground, "spreadsheet", "subcommands", "verdict"])
+    assert done.stdout.strip() == str(["dr_edge", *(f"dr_edge.{name}" for name in names)]), done.stderr
 
 
 def test_host_report_and_comparison(command, bundle_files, read_report, tmp_path):
@@ -48,8 +52,6 @@ def test_host_report_and_comparison(command, bundle_files, read_report, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "--bundle, --target and --out are needed"),
-        (["--target=host", "--bundle=/nowhere", "--out=x", "stray"], "Unknown argument: stray"),
         (["--target=host", "--bundle=/nowhere", "--out=x"], "/nowhere is no directory"),
         (["--target=host", "--bundle={bundle}", "--out=x", "--threads=two"], "--threads takes whole numbers"),
         (["--target=host", "--bundle={bundle}", "--out=x", "--sessions=0"], "--sessions must be above 0"),
@@ -71,6 +73,18 @@ def test_mistakes_are_explained_in_one_line(command, bundle_files, tmp_path, arg
     done = command(*filled)
     assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--bundle, --target and --out are needed"),
+        (["--target=host", "--bundle=/nowhere", "--out=x", "stray"], "Unknown argument: stray"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(command, arguments, said):
+    done = command(*arguments)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
 def test_only_what_cannot_run_ends_with_1(command, bundle_files, read_report, tmp_path):

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from resealed import reseal
 from standin import endpoints
 
 from android_bench import errors, matrix, rows
@@ -139,8 +140,10 @@ def test_a_full_disk(start_phone, measure, bundle_files, tmp_path):
     large = source / "model.dynamic_int8.tflite"
     large.write_bytes(large.read_bytes() + bytes(400_000))
     manifest = metadata.read_manifest(source, "bundle")
-    manifest["artifacts"]["dynamic_int8.tflite"].update(sha256=metadata.sha256_file(large), bytes=large.stat().st_size)
-    metadata.write_manifest(source, "bundle", manifest)
+    sha256 = metadata.sha256_file(large)
+    manifest["artifacts"]["dynamic_int8.tflite"].update(sha256=sha256, bytes=large.stat().st_size)
+    manifest["files"]["model.dynamic_int8.tflite"] = sha256
+    reseal(source, manifest)
     found = measure(dataclasses.replace(SETTINGS, sessions=1), source=source, only=("dynamic_int8", "float32.tflite"))
     status = {row["artifact"]["variant"]: row for row in found.rows}
     assert status["float32"]["status"] == "ok"
