@@ -75,12 +75,15 @@ def _executor(settings: Settings, workers: int) -> concurrent.futures.ProcessPoo
 
 def _stop(executor: concurrent.futures.ProcessPoolExecutor) -> None:
     """Ends the workers now; what they were reading is of no use any more."""
-    processes = list((executor._processes or {}).values())
+    processes, results = list((executor._processes or {}).values()), executor._result_queue
     executor.shutdown(wait=False, cancel_futures=True)
     for worker in processes:
         worker.terminate()
     for worker in processes:
         worker.join()
+    # The thread that reads results would wait for ever for the rest of one that a worker was sending when it ended, and
+    # this process for the thread: its own end of the pipe was the last one that is open.
+    results._writer.close()  # type: ignore[attr-defined]
 
 
 def _start(settings: Settings) -> None:

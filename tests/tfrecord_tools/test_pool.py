@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,21 @@ def test_image_that_kills_its_worker_is_rejected_and_no_other(tmp_path: Path, ph
 def test_workers_below_one_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="--workers must be at least 1. Received: 0"):
         next(process_all([], Settings(str(tmp_path), 64, "crop"), 0))
+
+
+def test_a_worker_that_ends_while_it_sends_holds_nobody(tmp_path: Path):
+    """An interrupted build said how to go on and then hung, once in forty times: a thread waited for the rest."""
+
+    def received() -> int:
+        return int(Path("/proc/self/io").read_text().split("rchar: ")[1].split()[0])
+
+    executor = pool._executor(Settings(str(tmp_path), 64, "crop"), 1)
+    executor.submit(bytes, 10).result()  # it has started
+    before, until = received(), time.monotonic() + 60
+    thread = executor._executor_manager_thread
+    executor.submit(bytes, 400_000_000)
+    while received() - before < 10_000_000 and time.monotonic() < until:
+        pass
+    pool._stop(executor)
+    thread.join(20)
+    assert not thread.is_alive()
