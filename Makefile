@@ -1,5 +1,5 @@
 # make demo   sets everything up, then runs the whole chain on drawn fundus images (three to ten minutes on two cores)
-# make test   sets everything up, then passes the tests: one of each kind, at most ten minutes on two cores
+# make test   sets everything up, then passes the tests: one of each kind, about ten minutes on two idle cores
 # make help   says what else there is
 
 PYTHON ?= python3
