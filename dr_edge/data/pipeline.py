@@ -154,6 +154,15 @@ def epoch_seeds(seed: int, epoch: int, count: int) -> list[int]:
     return [int(value) for value in np.random.SeedSequence([seed, epoch]).generate_state(count, np.uint32) >> 1]
 
 
+def _check_batches(records: str | os.PathLike, examples: int, batch_size: int, workers: int) -> None:
+    """Raises ValueError where the training split has no whole batch, or one that the workers cannot share."""
+    if examples < batch_size or batch_size % workers:
+        raise ValueError(
+            f"{records}: {examples} training examples for batches of {batch_size} on {workers} workers. "
+            "Lower batch_size, and keep it a multiple of the workers."
+        )
+
+
 @gin.configurable(
     module="pipeline", denylist=["records", "task", "batch_size", "seed", "epoch", "first_step", "shard", "views"]
 )
@@ -201,11 +210,7 @@ def training_batches(
     examples = example_count(info, "train", task)
     index, workers = shard
     balance_lib.check(balance, balance_label, task, info.content["labels"])
-    if examples < batch_size or batch_size % workers:
-        raise ValueError(
-            f"{records}: {examples} training examples for batches of {batch_size} on {workers} workers. "
-            "Lower batch_size, and keep it a multiple of the workers."
-        )
+    _check_batches(records, examples, batch_size, workers)
     if views == 2 and augmentation is None:
         raise ValueError(
             "train.consistency compares two augmented views of an image, and there is no augmentation. Bind "

@@ -103,11 +103,11 @@ def train(
     settings = Settings(
         records=records, run_dir=run_dir, task=task, model=model, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, optimizer=optimizer, loss=loss, consistency=consistency, strategy=strategy,
-        select_by=select_by,
-        checkpoint_epochs=checkpoint_epochs, checkpoint_minutes=checkpoint_minutes, keep_checkpoints=keep_checkpoints,
-        early_stopping_epochs=early_stopping_epochs, frozen_backbone_epochs=frozen_backbone_epochs,
-        freeze_batch_norm=freeze_batch_norm, initial_weights=initial_weights, clip_norm=clip_norm, ema_decay=ema_decay,
-        precision=precision, xla=xla, wandb_project=wandb_project, seed=seed,
+        select_by=select_by, checkpoint_epochs=checkpoint_epochs, checkpoint_minutes=checkpoint_minutes,
+        keep_checkpoints=keep_checkpoints, early_stopping_epochs=early_stopping_epochs,
+        frozen_backbone_epochs=frozen_backbone_epochs, freeze_batch_norm=freeze_batch_norm,
+        initial_weights=initial_weights, clip_norm=clip_norm, ema_decay=ema_decay, precision=precision, xla=xla,
+        wandb_project=wandb_project, seed=seed,
     )  # fmt: skip
     settings.check()
     where = strategy()  # first: several machines must be joined before TensorFlow does anything
