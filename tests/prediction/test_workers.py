@@ -99,7 +99,7 @@ def folder(photographs, tmp_path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("kind", ["bundle_dir", "mask_bundle"])
+@pytest.mark.parametrize("kind", ["bundle_dir", pytest.param("mask_bundle", marks=pytest.mark.slow)])
 def test_the_document_does_not_depend_on_the_number_of_processes(kind, request, folder, tmp_path):
     bundle, named = request.getfixturevalue(kind), [folder, folder, "missing.jpg", folder / "a.jpg"]
     alone = document(bundle, named, overlay=str(tmp_path / "alone"))

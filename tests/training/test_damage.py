@@ -221,7 +221,7 @@ def test_a_best_model_that_no_checkpoint_holds_is_not_replaced_by_a_worse_one(cu
         go_on(coloured_records, cut)
 
 
-@pytest.mark.parametrize("moment", ["before the model", "before run.json"])
+@pytest.mark.parametrize("moment", [pytest.param("before the model", marks=pytest.mark.slow), "before run.json"])
 def test_a_kill_between_the_best_model_and_what_speaks_for_it(moment, whole, coloured_records, tmp_path, monkeypatch):
     real, calls = run_directory.write_run, []
 

@@ -135,6 +135,7 @@ def test_subgroups_by_hand():
     assert {row["vcdr_error"] for row in subgroups.mask_subgroups(("disc", "cup"), without)} == {None}
 
 
+@pytest.mark.slow
 def test_masks_are_told_the_images_feature_distance(write_run, stand_in_records, tmp_path):
     """The distance is fitted, stored and reported, on the run's own photographs as on others."""
     model = unet.unet(64, 2, encoder=lambda x: unet.plain_encoder(x, depth=2, width=4))
