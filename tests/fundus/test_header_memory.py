@@ -79,8 +79,8 @@ def test_no_header_takes_more_memory_than_the_file_is_large(made: Callable[[], d
     pytest.importorskip("pydicom")
     files = made()
     for name, (peak, seconds, said) in measured(tmp_path, files).items():
-        # Ten MiB and a second are for libraries that are loaded, and a busy machine.
-        assert peak < 2 * len(files[name]) + 12 * MIB, f"{name}: {peak / MIB:.0f} MiB, {said}"
+        # A forked process maps the pages of libraries anew, some machines 20 MiB of them; the faults took gigabytes.
+        assert peak < 2 * len(files[name]) + 40 * MIB, f"{name}: {peak / MIB:.0f} MiB, {said}"
         assert seconds < 3, f"{name}: {seconds:.1f} s, {said}"
 
 
