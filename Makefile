@@ -7,8 +7,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO ?= demo
 # Three processes, since a third of the time a test waits for a process of its own; each with whole files of tests, so
-# that what a file makes once is made once.
-PARALLEL ?= -n 3 --dist loadfile
+# that what a file makes once is made once; in the order of tests/conftest.py, the longest first.
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
