@@ -14,6 +14,7 @@ import numpy as np
 from dr_edge.data.records import SPLITS
 from dr_edge.fundus.appearance import COLOUR, wanted
 from dr_edge.progress import Progress
+from tfrecord_tools.chunks import Chunks
 from tfrecord_tools.copies import count_copies
 from tfrecord_tools.copy_search import copy_links
 from tfrecord_tools.facts import Fact
@@ -28,6 +29,7 @@ from tfrecord_tools.summary import summary, top_reasons
 from tfrecord_tools.writer import (
     BuildError,
     ShardTask,
+    Whose,
     finish,
     is_built,
     plan_shards,
@@ -56,22 +58,23 @@ def build(options: BuildOptions) -> str:
             shutil.rmtree(staging_left)
         return said
     engine = LocalEngine() if options.runner == "local" else _beam_engine()
-    with staging_directory(options.out, plan.key, plan.arguments) as staging:
+    with staging_directory(options.out, Whose(plan.key, plan.asked, plan.settings.data_dir)) as staging:
         if is_built(options.out, plan.key):  # by another process, since this one looked first
             said = nothing_to_do(options, plan)
             shutil.rmtree(staging)
             return said
+        chunks = Chunks.kept(staging, plan.items)
         with Progress(total=len(plan.items), desc="photographs", unit="img", mininterval=0.5) as bar:
-            engine.fill_spool(staging / "spool", plan, options, bar.update)
-        facts = read_facts(staging / "spool", len(plan.items))
-        assignment = split_facts(plan, facts, staging / "spool", options.seed)
+            engine.fill_spool(staging / "spool", chunks, plan, options, bar.update)
+        facts = read_facts(staging / "spool", chunks)
+        assignment = split_facts(plan, facts, staging / "spool", chunks, options.seed)
         tasks = plan_shards(facts, assignment.splits, options.seed, options.shard_examples)
         with Progress(total=len(assignment.splits), desc="shards", unit="img", mininterval=0.5) as bar:
             written = engine.write_shards(staging, tasks, options, bar.update)
         shards: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         for task, shard in zip(tasks, written, strict=True):
             shards[task.split].append(shard)
-        manifest, rejected = write_tables_and_describe(staging, plan, assignment, shards)
+        manifest, rejected = write_tables_and_describe(staging, plan, chunks, assignment, shards)
         finish(staging, options.out, manifest)
     return summary(options.out, manifest, rejected)
 
@@ -98,11 +101,11 @@ def nothing_to_do(options: BuildOptions, plan: Plan) -> str:
 class LocalEngine:
     """Spawned processes on this machine; the default."""
 
-    def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Advance) -> None:
+    def fill_spool(self, spool: Path, chunks: Chunks, plan: Plan, options: BuildOptions, on_progress: Advance) -> None:
         """Processes every photograph whose chunk is not in the spool yet."""
         fill(
             spool,
-            plan.items,
+            chunks,
             lambda items: process_all(items, plan.settings, options.workers),
             on_progress,
             plan.settings.data_dir,
@@ -122,21 +125,21 @@ def _beam_engine() -> Any:
     return BeamEngine()
 
 
-def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, seed: int) -> Assignment:
+def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, chunks: Chunks, seed: int) -> Assignment:
     """Finds and counts duplicates and divides the photographs.
 
     Raises:
       DatasetError: nothing is left.
     """
     with Progress(total=len(facts), desc="duplicates", unit="img", mininterval=0.5) as bar:
-        coarse = read_coarse_pictures(spool, len(facts))
-        pairs = copy_links(coarse, lambda item: read_fine_picture(spool, item), sides_of(facts), bar.update)
+        coarse = read_coarse_pictures(spool, chunks)
+        pairs = copy_links(coarse, lambda item: read_fine_picture(spool, chunks, item), sides_of(facts), bar.update)
     stratify = plan.listing.stratify or list(plan.listing.labels)[:1]
     assignment = assign(facts, pairs, plan.fractions, seed, stratify)
     if not assignment.splits:
         gone = [
             (fact.path or fact.image_id, readable(fact.reason or assignment.reasons[index]))
-            for index, fact in enumerate(each_fact(spool, len(facts)))
+            for index, fact in enumerate(each_fact(spool, chunks))
         ]
         raise DatasetError("\n".join([f"No photograph of {len(facts)} is left to write.", *top_reasons(gone)]))
     assignment.copies = count_copies(facts, pairs, assignment.splits)
@@ -217,14 +220,18 @@ class _Counted:
 
 
 def write_tables_and_describe(
-    staging: Path, plan: Plan, assignment: Assignment, shards: Mapping[str, Sequence[Mapping[str, Any]]]
+    staging: Path,
+    plan: Plan,
+    chunks: Chunks,
+    assignment: Assignment,
+    shards: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Writes the tables; returns the content of dataset.json and the rows of rejected.csv."""
     records, splits = staging / "records", assignment.splits
     counted, rejected = _Counted(plan), [*plan.listing.rejected]
 
     def facts() -> Iterator[tuple[int, Fact]]:
-        return enumerate(each_fact(staging / "spool", len(plan.items)))
+        return enumerate(each_fact(staging / "spool", chunks))
 
     def taken() -> Iterator[tuple[str, ...]]:
         for index, fact in facts():  # in the order of their ids

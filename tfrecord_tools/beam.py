@@ -27,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 from dr_edge.metadata import write_json
 from tfrecord_tools.beam_runner import WorkerBlind, run_pipeline
+from tfrecord_tools.chunks import NOTES, Chunks
 from tfrecord_tools.items import Item
 from tfrecord_tools.process import Settings, process
-from tfrecord_tools.spool import NOTES, chunk_count, chunk_items, finished_chunks, is_finished, write_chunk
+from tfrecord_tools.spool import unfinished, write_chunk
+from tfrecord_tools.standing import is_finished
 from tfrecord_tools.writer import ShardTask, write_shard
 
 if TYPE_CHECKING:
@@ -43,15 +45,19 @@ Place = tuple[str, int, int]  # name of such a file, where a chunk starts in it,
 class BeamEngine:
     """Runs the two heavy steps of a build on a Beam runner."""
 
-    def fill_spool(self, spool: Path, plan: Plan, options: BuildOptions, on_progress: Callable[[int], None]) -> None:
+    def fill_spool(
+        self, spool: Path, chunks: Chunks, plan: Plan, options: BuildOptions, on_progress: Callable[[int], None]
+    ) -> None:
         """Processes every photograph whose chunk is not in the spool yet."""
-        items = plan.items
-        done = set(finished_chunks(spool, len(items), plan.settings.data_dir, options.workers))
-        on_progress(sum(len(chunk_items(items, index)) for index in done))
-        todo = [index for index in range(chunk_count(len(items))) if index not in done]
-        places = keep_items(spool.parent, (chunk_items(items, index) for index in todo))
-        work = [(str(spool), plan.key, index, place, plan.settings) for index, place in zip(todo, places, strict=True)]
-        sizes = {spool / NOTES.format(index): len(chunk_items(items, index)) for index in todo}
+        todo = unfinished(spool, chunks, on_progress, plan.settings.data_dir, options.workers)
+        numbers = [chunks.numbers[place] for place in todo]
+        kept = keep_items(spool.parent, map(chunks.part, todo))
+        work = [
+            (str(spool), plan.key, number, place, plan.settings) for number, place in zip(numbers, kept, strict=True)
+        ]
+        for number in numbers:  # what stands there of a chunk that is made again would be taken for the new one
+            (spool / NOTES.format(number)).unlink(missing_ok=True)
+        sizes = {spool / NOTES.format(number): chunks.size(place) for number, place in zip(numbers, todo, strict=True)}
         with _Watcher(sizes, on_progress):
             run_pipeline(work, make_kept_chunk, options.runner, options.beam_options, options.workers)
 
@@ -114,7 +120,7 @@ def make_chunk(element: tuple[str, str, int, list[Item], Settings]) -> int:
 
     spool, key, index, items, settings = element
     check_sight(Path(spool).parent, key)
-    if is_finished(Path(spool), index, settings.data_dir):  # by a worker that died before it could say so
+    if is_finished(Path(spool), index, items, settings.data_dir):  # by a worker that died before it could say so
         return len(items)
     files = [
         path for item in items for path in (item.path, *(one for mask in item.masks.values() for one in mask.paths))
@@ -123,7 +129,9 @@ def make_chunk(element: tuple[str, str, int, list[Item], Settings]) -> int:
         if not os.path.lexists(os.path.join(settings.data_dir, path)):
             raise WorkerBlind(blind(Path(settings.data_dir) / path))
     cv2.setNumThreads(1)
-    write_chunk(Path(spool), index, (process(item, settings) for item in items))
+    outcomes = (process(item, settings) for item in items)
+    # A worker whose launcher has ended may still be here when another one goes on, with files that changed since.
+    write_chunk(Path(spool), index, outcomes, before_renaming=lambda: check_sight(Path(spool).parent, key))
     return len(items)
 
 

@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from dr_edge.fundus.graham import PREPROCESS
 from dr_edge.progress import Progress
+from tfrecord_tools import versions
 from tfrecord_tools.catalogue import list_dataset
 from tfrecord_tools.inside import stamp
 from tfrecord_tools.item_file import ItemFile
@@ -23,10 +21,6 @@ from tfrecord_tools.leftovers import leftovers
 from tfrecord_tools.positive_classes import positive_classes
 from tfrecord_tools.process import Settings
 from tfrecord_tools.split import Fractions, choose_fractions
-
-BUILDER_VERSION = 1  # raise it when the same photographs give other bytes
-READER_VERSION = 2  # of DICOM, TIFF and others; since 1, JPEG, PNG and BMP give the same pixels
-UNCHANGED = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +56,7 @@ class Plan:
       listing: what the data set declares, without the items.
       items: sorted by image id, on disk.
       arguments: everything that decides the bytes of the records, but the files themselves.
+      asked: `arguments` as far as the files have no say in them: what an unfinished build goes on by.
       key: hash of the arguments, of what is declared of each photograph, and of their sizes. Whether the bytes are the
         same is compared file by file, see `fingerprints`.
     """
@@ -72,6 +67,7 @@ class Plan:
     settings: Settings
     fractions: Fractions
     arguments: Mapping[str, Any]
+    asked: Mapping[str, Any]
     key: str
 
 
@@ -115,10 +111,16 @@ def plan_build(options: BuildOptions) -> Plan:
         "shard_examples": options.shard_examples,
         "max_pixels": options.max_pixels,
         "table": dict(options.table),
-        "versions": _versions(chosen),
+        "versions": versions.of_records(item.path for item in chosen),
     }
     if options.positive:  # else the key of an earlier release's build stays
         arguments["positive"] = sorted(options.positive)
+    asked = {
+        **arguments,
+        "val_fraction": options.val_fraction,  # left open: 0 where files of an official part are there
+        "test_fraction": options.test_fraction,
+        "versions": versions.of_every_record(),
+    }
     if options.data_dir is not None:  # the records of this very build may lie among the photographs
         own = Path(os.path.relpath(options.out, options.data_dir)).as_posix()
         listing = dataclasses.replace(listing, rejected=[row for row in listing.rejected if row[0] != own])
@@ -130,15 +132,7 @@ def plan_build(options: BuildOptions) -> Plan:
         rest, said = leftovers(listing, options.dataset, options.data_dir, options.out)
         rejected, notes = [*rejected, *rest], [*notes, *said]
     listing = dataclasses.replace(listing, items=(), rejected=rejected, notes=[readable(note) for note in notes])
-    return Plan(listing, positive, items, settings, fractions, arguments, key)
-
-
-def _versions(items: Sequence[Item]) -> dict[str, Any]:
-    """Returns what else decides the bytes of the records; where pixels never changed, as in earlier releases."""
-    versions: dict[str, Any] = {"builder": BUILDER_VERSION, "opencv": cv2.__version__, "numpy": np.__version__}
-    if any(Path(item.path).suffix.lower() not in UNCHANGED for item in items if item.path):
-        versions["reader"] = READER_VERSION
-    return versions
+    return Plan(listing, positive, items, settings, fractions, arguments, asked, key)
 
 
 def _stamped(item: Item, data_dir: Path | None) -> Item:

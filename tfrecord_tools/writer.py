@@ -1,7 +1,8 @@
 """Shards, their manifest, and the staging directory from which a killed build goes on.
 
 `.NAME.building/` stands beside the records while they are made: `build.json` (whose build it is), `lock`, `spool/`
-(finished images) and `records/` (what becomes NAME in one rename, dataset.json and its digest last).
+(finished images), `chunks.json` (which of them stand together) and `records/` (what becomes NAME in one rename,
+dataset.json and its digest last).
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from dr_edge.metadata import (
     write_manifest,
 )
 from tfrecord_tools import digests
+from tfrecord_tools.chunks import FILE as CHUNKS
 from tfrecord_tools.facts import Fact
-from tfrecord_tools.items import stable_hash
+from tfrecord_tools.items import readable, stable_hash
 from tfrecord_tools.spool import accepted_any, read_frame
 
 
@@ -65,8 +67,37 @@ def is_built(out: Path, key: str) -> bool:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Whose:
+    """Whose build an unfinished one is.
+
+    Attributes:
+      key: of the build and all its files, as they are now.
+      asked: what the command asked for and what decides the bytes of every record; JSON-serialisable.
+      data_dir: absolute path of the data directory, "" where images are drawn.
+    """
+
+    key: str
+    asked: Mapping[str, Any]
+    data_dir: str
+
+    def note(self) -> dict[str, Any]:
+        """Returns the content of build.json."""
+        asked = json.loads(json.dumps(dict(self.asked)))  # a tuple comes back as a list
+        return {"key": self.key, "arguments": asked, "data_dir": readable(self.data_dir)}
+
+    def goes_on_from(self, found: Mapping[str, Any]) -> bool:
+        """Says whether this command goes on from an unfinished build that noted `found`.
+
+        The same files, wherever they lie now, or the same directory, whatever was changed in it: chunk by chunk it is
+        compared what still holds.
+        """
+        mine = self.note()
+        return found.get("key") == self.key or all(found.get(name) == mine[name] for name in ("arguments", "data_dir"))
+
+
 @contextlib.contextmanager
-def staging_directory(out: Path, key: str, arguments: Mapping[str, Any]) -> Iterator[Path]:
+def staging_directory(out: Path, whose: Whose) -> Iterator[Path]:
     """Yields `.NAME.building` beside `out`, locked, kept on failure so that the same build goes on from it.
 
     An unfinished build of other arguments that accepted no photograph gives way, and one that comes to nothing
@@ -82,28 +113,7 @@ def staging_directory(out: Path, key: str, arguments: Mapping[str, Any]) -> Iter
     except InUse as err:
         raise BuildError(f"Another build is writing: {err}") from err
     try:
-        note = staging / "build.json"
-        if note.is_file():
-            try:
-                found = json.loads(note.read_text(encoding="utf-8"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as err:
-                raise BuildError(f"{note} is damaged ({err}). Remove {staging} and build again.") from err
-            if found.get("key") != key and not accepted_any(staging / "spool"):
-                for name in ("spool", "records"):
-                    shutil.rmtree(staging / name, ignore_errors=True)
-                write_json(note, {"key": key, "arguments": dict(arguments)})
-            elif found.get("key") != key:
-                raise BuildError(
-                    f"{staging} holds an unfinished build with other arguments or files "
-                    f"({difference(found.get('arguments', {}), arguments)}). Finish it with its own arguments, "
-                    f"or give it up: rm -r {shlex.quote(str(staging))}"
-                )
-        elif any(path.name != "lock" and path.suffix != ".tmp" for path in staging.iterdir()):
-            raise BuildError(f"{staging} holds files that are no build's. Remove that directory.")
-        else:
-            write_json(note, {"key": key, "arguments": dict(arguments)})
-        for name in ("spool", "records"):
-            (staging / name).mkdir(exist_ok=True)
+        _claim(staging, whose)
         try:
             yield staging
         except ValueError:
@@ -113,10 +123,36 @@ def staging_directory(out: Path, key: str, arguments: Mapping[str, Any]) -> Iter
         lock.release()
 
 
+def _claim(staging: Path, whose: Whose) -> None:
+    """Makes the staging directory ready for a build, with what it has finished already; raises BuildError."""
+    note = staging / "build.json"
+    if note.is_file():
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as err:
+            raise BuildError(f"{note} is damaged ({err}). Remove {staging} and build again.") from err
+        if not whose.goes_on_from(found):
+            if accepted_any(staging / "spool"):
+                raise BuildError(
+                    f"{staging} holds an unfinished build with other arguments or files "
+                    f"({difference(found, whose.note())}). Finish it with its own arguments, or give it up: "
+                    f"rm -r {shlex.quote(str(staging))}"
+                )
+            shutil.rmtree(staging / "spool", ignore_errors=True)
+            (staging / CHUNKS).unlink(missing_ok=True)
+    elif any(path.name != "lock" and path.suffix != ".tmp" for path in staging.iterdir()):
+        raise BuildError(f"{staging} holds files that are no build's. Remove that directory.")
+    write_json(note, whose.note())
+    shutil.rmtree(staging / "records", ignore_errors=True)  # shards are written anew; there may be fewer of them now
+    for name in ("spool", "records"):
+        (staging / name).mkdir(exist_ok=True)
+
+
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Says in which arguments two builds differ."""
-    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-    return ", ".join(f"{name}: {before.get(name)} there, {now.get(name)} now" for name in names) or "other files"
+    """Says what is different in the notes of two builds."""
+    one, other = ({"data_dir": note.get("data_dir"), **note.get("arguments", {})} for note in (before, now))
+    names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+    return ", ".join(f"{name}: {one.get(name)} there, {other.get(name)} now" for name in names) or "other files"
 
 
 @dataclasses.dataclass(frozen=True)

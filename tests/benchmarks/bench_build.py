@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tfrecord_tools.chunks import Chunks
 from tfrecord_tools.duplicates import COARSE_BYTES, near_pairs
 from tfrecord_tools.fingerprints import changed
 from tfrecord_tools.items import Item
@@ -117,7 +118,7 @@ def test_launcher_leaves_the_cores_to_its_workers(folder: Path, tmp_path: Path):
     settings = Settings(str(folder), 512, "graham")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.process_time()
-    fill(spool, items(96), lambda wanted: process_all(wanted, settings, 1), lambda _: None)
+    fill(spool, Chunks(items(96)), lambda wanted: process_all(wanted, settings, 1), lambda _: None)
     launcher = time.process_time() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     worker = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
