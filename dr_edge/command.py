@@ -25,6 +25,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from dr_edge import extras
+from dr_edge.metadata import readable
 from dr_edge.subcommands import NAMES, as_called
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -235,7 +236,7 @@ def _help() -> str:
 def _end(message: str, status: int) -> int:
     sys.stdout.flush()
     logging.flush()
-    print(f"error: {as_called(message)}", file=sys.stderr, flush=True)
+    print(f"error: {readable(as_called(message))}", file=sys.stderr, flush=True)
     return status
 
 
@@ -253,7 +254,7 @@ class _Plain(std_logging.Formatter):
     """Log lines without time, process and place; a warning or an error says that it is one."""
 
     def format(self, record: std_logging.LogRecord) -> str:
-        text = as_called(record.getMessage())
+        text = readable(as_called(record.getMessage()))
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
         if record.levelno >= std_logging.ERROR:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+import string
 from pathlib import Path
 
 from dr_edge.subcommands import as_called
 
 
 def quoted(text: str) -> str:
-    """Returns a flag's value quoted for a shell, in double quotes where they serve."""
+    """Returns a flag's value quoted for a shell, in double quotes where they serve; bytes that are no text as \\x.."""
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        plain = string.ascii_letters + string.digits + "/._-=+,: "
+        return "$'" + "".join(chr(byte) if chr(byte) in plain else f"\\x{byte:02x}" for byte in os.fsencode(text)) + "'"
     if shlex.quote(text) == text:
         return text
     return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'

@@ -17,7 +17,7 @@ import pytest
 
 from dr_edge import metadata, next_steps
 from export.bundle import triton
-from tfrecord_tools.items import DatasetError, Item, Listing, readable, with_readable_names
+from tfrecord_tools.items import Item, Listing, readable, with_readable_names
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "ñ 眼 Müller"
@@ -138,9 +138,91 @@ def test_a_name_that_is_no_text_is_rejected_by_its_bytes(tmp_path: Path, save_sy
     build(BuildOptions("folder", tmp_path / "data", tmp_path / "out", image_size=64, preprocess="crop"))
     with open(tmp_path / "out" / "rejected.csv", newline="", encoding="utf-8") as file:
         assert [row["file"] for row in csv.DictReader(file)] == ["normal/M\\xfcller.png"]
-    save_synthetic(latin1(tmp_path / "data", b"gesund\xfc") / "a.png", 21)
-    with pytest.raises(DatasetError, match=r"The name gesund\\xfc is no UTF-8 text\. Rename"):
-        build(BuildOptions("folder", tmp_path / "data", tmp_path / "more", image_size=64, preprocess="crop"))
+
+
+NO_TEXT = "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it"
+# where the odd folder lies -> the row of the photograph in it, as printed
+FOLDERS = {
+    "beside the classes": ([b"gesund\xfc"], "gesund\\xfc"),
+    "in a class": ([b"normal", b"sub\xfc"], "normal/sub\\xfc"),
+    "above": ([b"K\xf6ln", b"sick"], "K\\xf6ln/sick"),
+    "deep": ([b"normal", b"a", b"\xff", b"b"], "normal/a/\\xff/b"),
+}
+
+
+@pytest.mark.parametrize("where", FOLDERS)
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_photographs_in_a_folder_that_is_no_text_are_rejected_one_by_one(
+    where: str, inside: str, tmp_path: Path, save_synthetic: Callable[[Path, int], None]
+):
+    from tfrecord_tools.assembly import build
+    from tfrecord_tools.plan import BuildOptions
+    from tfrecord_tools.verify import verify
+
+    for number in range(8):
+        save_synthetic(tmp_path / "data" / inside / ("normal", "sick")[number % 2] / f"{number}.png", number)
+    if inside:
+        for number in range(8, 12):
+            save_synthetic(tmp_path / "data" / "test" / ("normal", "sick")[number % 2] / f"{number}.png", number)
+    parts, shown = FOLDERS[where]
+    odd = latin1(tmp_path / "data" / inside, b"/".join(parts))
+    for number in range(2):  # copies of others, too
+        save_synthetic(odd / f"{number}.png", number)
+    build(BuildOptions("folder", tmp_path / "data", tmp_path / "out", image_size=64, preprocess="crop"))
+    prefix = f"{inside}/" if inside else ""
+    with open(tmp_path / "out" / "rejected.csv", newline="", encoding="utf-8") as file:
+        rows = [(row["file"], row["reason"]) for row in csv.DictReader(file)]
+    assert rows == [(f"{prefix}{shown}/{number}.png", NO_TEXT) for number in range(2)]
+    manifest = metadata.read_manifest(tmp_path / "out", "dataset")
+    assert manifest["labels"]["class"] == ["normal", "sick"]
+    assert sum(part["examples"] for part in manifest["splits"].values()) == (12 if inside else 8)
+    assert verify(tmp_path / "out") == []
+
+
+def test_a_split_that_is_no_text_is_none(tmp_path: Path, save_synthetic: Callable[[Path, int], None]):
+    from tfrecord_tools.catalogue import list_dataset
+    from tfrecord_tools.items import Request
+
+    for number in range(8):
+        place = tmp_path / ("train", "test")[number // 4] / ("normal", "sick")[number % 2]
+        save_synthetic(place / f"{number}.png", number)
+    save_synthetic(latin1(tmp_path, b"val\xff") / "normal" / "9.png", 9)
+    listing = list_dataset("folder", Request(tmp_path))
+    assert sorted({item.split for item in listing.items}) == ["test", "train"] and len(listing.items) == 8
+    assert listing.rejected == [("val\\xff/normal/9.png", NO_TEXT)]
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_fewer_than_two_classes_that_are_text(kept: int, tmp_path: Path, save_synthetic: Callable[[Path, int], None]):
+    for number in range(2):
+        save_synthetic(latin1(tmp_path / "data", b"a\xfc") / f"{number}.png", number)
+        save_synthetic(latin1(tmp_path / "data", b"sick" if kept else b"b\xfc") / f"{number}.png", number + 5)
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrecord_tools.build", "--dataset=folder", f"--data_dir={tmp_path}/data",
+         f"--out={tmp_path}/out"], env=os.environ | ENVIRONMENT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"holds {kept} class folders with photographs ({'sick' if kept else ''}); two or more are" in done.stderr
+    assert (
+        f"{4 - 2 * kept} more lie under names that are no UTF-8 text, such as a\\xfc/0.png: rename them." in done.stderr
+    )
+
+
+def test_a_command_that_is_proposed_for_such_a_place_can_be_run():
+    odd = f"/data/it's {os.fsdecode(b'K' + bytes([0xF6]))}ln"
+    shown = next_steps.quoted(odd)
+    assert shown.isascii() and shown.isprintable()
+    printed = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True).stdout
+    assert os.fsdecode(printed) == odd
+
+
+def test_a_message_with_such_a_name_is_printable(tmp_path: Path):
+    place = os.fsencode(tmp_path) + b"/K\xf6ln"
+    done = subprocess.run(
+        [sys.executable, "-m", "tfrecord_tools.build", "--dataset=folder", b"--data_dir=" + place, b"--out=x"],
+        env=os.environ | ENVIRONMENT, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and rb"K\xf6ln is no directory" in done.stderr
 
 
 @pytest.fixture
@@ -209,3 +291,20 @@ def test_the_next_command_can_be_pasted(tmp_path: Path):
         f"--run_dir={run}",
         f"--out=bundles/{run.name}",
     ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_predict_answers_what_lies_in_a_folder_that_is_no_text(
+    workers: int, stand_in_bundle: Path, tmp_path: Path, save_synthetic: Callable[[Path, int], None]
+):
+    eyes = latin1(tmp_path, b"K\xf6ln")
+    for number in range(2):
+        save_synthetic(eyes / f"{number}.png", number)
+    (eyes / "notes.txt").write_text("no photograph")
+    asked = [f"--bundle={stand_in_bundle}", f"--overlay={tmp_path / 'o'}", f"--workers={workers}", "--heatmaps=all"]
+    done = call(["-m", "dr_edge.predict", *asked, str(eyes)], tmp_path)
+    answers = json.loads(done.stdout)["answers"]
+    assert [answer["file"] for answer in answers] == [f"{tmp_path}/K\\xf6ln/{number}.png" for number in range(2)]
+    assert all(answer["status"] != "unreadable" for answer in answers)
+    assert "notes.txt" in done.stderr and "\\udc" not in done.stdout + done.stderr
+    assert all((tmp_path / "o" / answer["overlay"]).is_file() for answer in answers if answer.get("overlay"))

@@ -22,6 +22,7 @@ MASK_RULES = ("at_least", "at_most", "half", "between", "contours", "none")
 _NONE: dict[str, Any] = {}  # one for all items: nothing is ever written into it
 _LABELS: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
 MOST_SHARED = 4096
+NO_TEXT = "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it"
 
 
 class DatasetError(ValueError):
@@ -165,25 +166,23 @@ def with_readable_names(listing: Listing) -> Listing:
       DatasetError: the name of a class, mask or label is no text.
     """
     for name in (*listing.labels, *(value for names in listing.labels.values() for value in names), *listing.masks):
-        if not _is_text(name):
+        if not is_text(name):
             raise DatasetError(
                 f"The name {readable(name)} is no UTF-8 text. Rename the folder or file, and build again."
             )
     taken: list[Item] = []
     left: list[Item] = []
     for item in listing.items:
-        (taken if all(map(_is_text, (item.image_id, item.path, item.patient))) else left).append(item)
-    if not left and all(map(_is_text, itertools.chain.from_iterable(listing.rejected))):
+        (taken if all(map(is_text, (item.image_id, item.path, item.patient))) else left).append(item)
+    if not left and all(map(is_text, itertools.chain.from_iterable(listing.rejected))):
         return listing
     rejected = [(readable(file), readable(reason)) for file, reason in listing.rejected]
-    rejected += [
-        (readable(item.path), "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it")
-        for item in left
-    ]
+    rejected += [(readable(item.path), NO_TEXT) for item in left]
     return dataclasses.replace(listing, items=taken, rejected=rejected)
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Says whether a name of a file system is UTF-8 text: any other byte of it stands as half of a surrogate pair."""
     return not any("\ud800" <= sign <= "\udfff" for sign in name)
 
 

@@ -57,7 +57,7 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[li
 def _rejected(rest: Iterable[str], listing: Listing, dataset: str, root: Path) -> list[tuple[str, str]]:
     """Returns (file, reason) of what is neither taken nor one of the user's tables."""
     own = {os.path.realpath(table) for table in listing.label_files}
-    names = ", ".join(table.name for table in listing.label_files)
+    names = readable(", ".join(table.name for table in listing.label_files))
     return [
         (Path(_name(path, root)).as_posix(), _reason(path, dataset, names))
         for path in rest

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dr_edge.data.grades import grade_in_words
 from dr_edge.data.tasks import GRADE_NAMES
-from tfrecord_tools.items import DatasetError, Item, LayoutError, Listing, Request
+from tfrecord_tools.items import NO_TEXT, DatasetError, Item, LayoutError, Listing, Request, is_text, readable
 from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_images, relative
 from tfrecord_tools.own_data.class_names import (
     DR_GRADE,
@@ -60,18 +60,24 @@ class _Photograph:
 def listing(request: Request) -> Listing:
     """Reads the class of each photograph from the name of its folder."""
     root = checked_directory(request.data_dir, "folder")
-    rejected: list[tuple[str, str]] = []
+    rejected: dict[str, str] = {}
     notes: list[str] = []
     photographs: list[_Photograph] = []
     for parent, split in _parents(root, rejected, notes):
         for folder in _holding_folders(parent, root, rejected):
-            photographs += _photographs(folder, split)
+            photographs += _photographs(folder, split, root, rejected)
     counts = Counter(photograph.name for photograph in photographs)
     names = tuple(sorted(counts))
     if len(names) < 2:
+        odd = [readable(file) for file, reason in rejected.items() if reason == NO_TEXT]
         raise LayoutError(
             f"{root} holds {len(names)} class folders with photographs ({', '.join(names)}); two or more are needed: "
             f"{root.name}/<class>/<photograph>."
+            + (
+                f" {len(odd)} more lie under names that are no UTF-8 text, such as {odd[0]}: rename them."
+                if odd
+                else ""
+            )
         )
     masks = [name for name in names if plain(name).rstrip("s") in MASK_FOLDERS]
     if masks:
@@ -96,7 +102,7 @@ def listing(request: Request) -> Listing:
     return Listing(
         labels=labels,
         items=[_item(photo, root, labels, eye) for photo, eye in zip(photographs, eyes, strict=True)],
-        rejected=rejected,
+        rejected=list(rejected.items()),
         patients=patients_in_words(eyes),
         notes=notes,
         source=SOURCES["folder"].stated(),
@@ -148,7 +154,7 @@ def _numbered(counts: Counter[str], root: Path) -> list[str]:
     return notes
 
 
-def _parents(root: Path, rejected: list[tuple[str, str]], notes: list[str]) -> list[tuple[Path, str | None]]:
+def _parents(root: Path, rejected: dict[str, str], notes: list[str]) -> list[tuple[Path, str | None]]:
     """Returns the directories that hold class folders, with their official split.
 
     Raises:
@@ -165,13 +171,13 @@ def _parents(root: Path, rejected: list[tuple[str, str]], notes: list[str]) -> l
     return [(_unwrapped(folder, root, rejected, notes), split) for folder, split in official.items()]
 
 
-def _unwrapped(parent: Path, root: Path, rejected: list[tuple[str, str]], notes: list[str]) -> Path:
+def _unwrapped(parent: Path, root: Path, rejected: dict[str, str], notes: list[str]) -> Path:
     """Returns the first directory from `parent` down that is more than a wrapping around one folder of folders."""
     while True:
-        folders = _holding_folders(parent, root, [])
+        folders = _holding_folders(parent, root, {})
         if len(folders) != 1 or any(list_images(parent)) or any(list_images(folders[0])):
             return parent
-        inner = _holding_folders(folders[0], root, [])
+        inner = _holding_folders(folders[0], root, {})
         if len(inner) == 1 and any(list_images(inner[0])):
             return parent
         _holding_folders(parent, root, rejected)
@@ -179,30 +185,36 @@ def _unwrapped(parent: Path, root: Path, rejected: list[tuple[str, str]], notes:
         notes.append(f"The class folders were taken from {relative(parent, root)}/, the only folder there.")
 
 
-def _holding_folders(directory: Path, root: Path, rejected: list[tuple[str, str]]) -> list[Path]:
-    """Returns the visible subfolders that hold a photograph at any depth; the others go to `rejected`."""
+def _holding_folders(directory: Path, root: Path, rejected: dict[str, str]) -> list[Path]:
+    """Returns the visible subfolders that hold a photograph at any depth; the others go to `rejected`.
+
+    Photographs under a folder whose name is no text go there one by one: it can be called neither a class nor a split.
+    """
     found = []
     for path in sorted(directory.iterdir()):
         if not path.is_dir() or path.name.startswith("."):
             continue
         if path.name in NOT_PHOTOGRAPHS:
-            _add(rejected, (relative(path, root), "made by an archiver or a file server; not a class"))
-        elif any(list_images(path, recursive=True)):
+            rejected.setdefault(relative(path, root), "made by an archiver or a file server; not a class")
+        elif not any(list_images(path, recursive=True)):
+            rejected.setdefault(relative(path, root), "the folder holds no photograph; not a class")
+        elif is_text(path.name):
             found.append(path)
         else:
-            _add(rejected, (relative(path, root), "the folder holds no photograph; not a class"))
+            rejected.update((relative(one, root), NO_TEXT) for one in list_images(path, recursive=True))
     return found
 
 
-def _add(rejected: list[tuple[str, str]], entry: tuple[str, str]) -> None:
-    if entry not in rejected:
-        rejected.append(entry)
-
-
-def _photographs(folder: Path, split: str | None) -> list[_Photograph]:
-    return [
-        _Photograph(path, folder.name, relative(path, folder), split) for path in list_images(folder, recursive=True)
-    ]
+def _photographs(folder: Path, split: str | None, root: Path, rejected: dict[str, str]) -> list[_Photograph]:
+    """Returns the photographs of a class; those whose name is no text go to `rejected`."""
+    found = []
+    for path in list_images(folder, recursive=True):
+        name = relative(path, folder)
+        if is_text(name):
+            found.append(_Photograph(path, folder.name, name, split))
+        else:
+            rejected[relative(path, root)] = NO_TEXT
+    return found
 
 
 def _splits_below(photographs: list[_Photograph], root: Path) -> list[_Photograph]:
