@@ -44,6 +44,10 @@ class Archive:
     def __init__(self, url: str, files: Mapping[str, Opener]) -> None:
         self._url, self._files = url, files
 
+    def __contains__(self, name: object) -> bool:
+        """Tells whether there is a file of that name."""
+        return name in self._files
+
     def manifests(self) -> Iterator[tuple[str, bytes]]:
         """Yields (folder with its slash, content) of each metadata.json, the uppermost first."""
         names = [name for name in self._files if name.rpartition("/")[2] == MANIFEST]

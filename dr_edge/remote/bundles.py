@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dr_edge import locks, metadata
-from dr_edge.bundle_files import digests
+from dr_edge.bundle_files import digests, signature
 from dr_edge.bundle_files.read import checked_manifest
 from dr_edge.bundle_files.schema import DIGESTS
 from dr_edge.bundle_files.signature import SIGNATURE, public_key
@@ -54,16 +54,22 @@ def local_directory(bundle: str, sha256: str | None = None, require_signature: s
     if require_signature is not None:
         public_key(require_signature)  # before anything is fetched
     kept = cache_directory() / place.sha256
-    if _is_whole(kept, place.sha256, signed):
+    if _is_whole(kept, place.sha256, require_signature):
         return kept
     try:
         with _alone(kept) as parts:
-            if not _is_whole(kept, place.sha256, signed):  # another command may have fetched it meanwhile
-                if kept.exists() and not _is_whole(kept, place.sha256):
-                    logging.getLogger(__name__).warning("%s was changed: the bundle is fetched again.", kept)
+            if not _is_whole(kept, place.sha256, require_signature):  # another command may have fetched it meanwhile
                 parts.mkdir(exist_ok=True)
+                if _is_whole(kept, place.sha256):  # only the signature is not there, or not the right one
+                    _take_over(kept, parts)
+                elif kept.exists():
+                    logging.getLogger(__name__).warning("%s was changed: the bundle is fetched again.", kept)
                 _fetch(place, parts, signed)
                 _keep(parts, kept)
+    except DownloadError:
+        if not (kept / SIGNATURE).is_file() or not _is_whole(kept, place.sha256):
+            raise
+        return kept  # no other signature could be fetched: whoever reads the bundle says what is wrong with this one
     except KeyboardInterrupt as stop:
         said = f"Interrupted while {place.given} was fetched. The same command goes on from there."
         raise KeyboardInterrupt(said) from stop
@@ -96,18 +102,28 @@ def _checked_directory(directory: Path, sha256: str | None) -> Path:
     return directory
 
 
-def _is_whole(kept: Path, sha256: str, signed: bool = False) -> bool:
-    """Tells whether a bundle is kept, every byte of it, and a signature where it must be `signed`."""
-    if not kept.is_dir() or (signed and not (kept / SIGNATURE).is_file()):
+def _is_whole(kept: Path, sha256: str, key: str | os.PathLike | None = None) -> bool:
+    """Tells whether a bundle is kept, every byte of it, and signed by a key where one is given."""
+    if not kept.is_dir():
         return False
     try:
         metadata.check_files(kept, {MANIFEST: sha256})
         manifest, _ = checked_manifest(kept)
         metadata.check_files(kept, wanted_files(manifest))
-        digests.check_list(kept, manifest, sha256, digests.content(kept))
+        listed = digests.content(kept)
+        digests.check_list(kept, manifest, sha256, listed)
+        if key is not None:
+            signature.check(kept, listed, key)
     except metadata.ManifestError:
         return False
     return True
+
+
+def _take_over(kept: Path, parts: Path) -> None:
+    """Copies the files of a kept bundle, so that they need not be fetched again."""
+    for path in kept.iterdir():
+        if path.is_file() and path.name != SIGNATURE:
+            shutil.copyfile(path, parts / path.name)
 
 
 @contextlib.contextmanager
@@ -174,7 +190,7 @@ def _unpack(place: Address, parts: Path, first: Path, signed: bool) -> None:
                 left -= packed.extract(folder + name, parts / name, sha256, left)
             if "digests" in manifest:
                 metadata.write_bytes(parts / DIGESTS, packed.read(folder + DIGESTS, digests.LIMIT))
-            if signed:
+            if signed or folder + SIGNATURE in packed:
                 metadata.write_bytes(parts / SIGNATURE, packed.read(folder + SIGNATURE, SIGNATURE_LIMIT))
         _check_list(place, parts, manifest)
     finally:

@@ -213,9 +213,9 @@ def _add_api(app: FastAPI, server: Server) -> None:
     @app.head("/v1/bundle/{name}", include_in_schema=False)
     @app.get(
         "/v1/bundle/{name}",
-        summary="metadata.json and bundle.sha256, byte for byte",
+        summary="metadata.json, bundle.sha256 and its signature, bundle.sha256.sig, byte for byte",
         operation_id="bundle_file",
-        responses={404: {"description": "no such file, as bundle.sha256 of a bundle of an earlier release"}},
+        responses={404: {"description": "no such file, as the signature of a bundle that is not signed"}},
     )
     async def bundle_file(request: Request, name: str) -> Response:
         if name not in server.stated:

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from dr_edge import metadata
 from dr_edge.bundle_files.digests import MANIFEST
 from dr_edge.bundle_files.schema import DIGESTS
+from dr_edge.bundle_files.signature import SIGNATURE
 from dr_edge.serve.errors import RequestError
 
 STATIC = Path(__file__).parent / "static"
@@ -36,6 +37,7 @@ TYPES = {
     ".ico": "image/x-icon",
     ".txt": "text/plain; charset=utf-8",
     ".sha256": "text/plain; charset=utf-8",
+    ".sig": "application/octet-stream",
     ".tflite": "application/octet-stream",
 }
 SQUEEZED = (".html", ".css", ".js", ".mjs", ".json", ".wasm", ".webmanifest", ".svg", ".txt")
@@ -121,8 +123,11 @@ def artifact_assets(directory: Path, manifest: Mapping[str, Any]) -> dict[str, P
 
 
 def stated_assets(directory: Path) -> dict[str, Asset]:
-    """Returns name -> file of what a bundle says of itself, for those who compare it: metadata.json, bundle.sha256."""
-    paths = [directory / MANIFEST, directory / DIGESTS]
+    """Returns name -> file of what a bundle says of itself, for those who compare it.
+
+    These are metadata.json, bundle.sha256 and its signature, as far as they are there.
+    """
+    paths = [directory / MANIFEST, directory / DIGESTS, directory / SIGNATURE]
     return {path.name: load_asset(path) for path in paths if path.is_file()}
 
 

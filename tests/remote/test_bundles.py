@@ -264,9 +264,12 @@ def test_a_field_that_makes_no_sense_is_said_before_the_models_are_fetched(site,
     assert site.names() == ["/b/metadata.json"]
 
 
+WITH_LISTS = ("metadata.json", "bundle.sha256", "bundle.sha256.sig")
+
+
 def test_a_signature_is_fetched_where_one_is_required(site, bundle_cache, tmp_path):
     """A kept bundle without it is fetched again; one that has none is refused before it is used."""
-    private = Ed25519PrivateKey.generate()
+    private, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     key = tmp_path / "public_key.pem"
     key.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     sha256 = protected(site)
@@ -278,9 +281,24 @@ def test_a_signature_is_fetched_where_one_is_required(site, bundle_cache, tmp_pa
     assert read_bundle(found, key) and bundles.local_directory(f"{site.url}/b/", sha256) == found
     asked = len(site.asked)
     assert bundles.local_directory(f"{site.url}/b/", sha256, key) == found and len(site.asked) == asked
+    site.files["/b/bundle.sha256.sig"] = other.sign(site.files["/b/bundle.sha256"])  # the publisher has a new key
+    later = tmp_path / "later_key.pem"
+    later.write_bytes(other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    asked = len(site.asked)
+    assert read_bundle(bundles.local_directory(f"{site.url}/b/", sha256, later), later)
+    assert [name for name, _ in site.asked[asked:]] == [f"/b/{name}" for name in WITH_LISTS]  # and no model
+    with pytest.raises(metadata.ManifestError, match="is not the signature of"):
+        read_bundle(bundles.local_directory(f"{site.url}/b/", sha256, key), key)
+    kept = dict(site.files)
+    site.files.clear()  # nobody answers: what is wrong is the signature that is here
+    with pytest.raises(metadata.ManifestError, match="is not the signature of"):
+        read_bundle(bundles.local_directory(f"{site.url}/b/", sha256, key), key)
+    site.files.update(kept | {"/b/bundle.sha256.sig": private.sign(kept["/b/bundle.sha256"])})
     shutil.rmtree(bundle_cache)
     site.files["/b.zip"] = zipped({f"x/{name[3:]}": data for name, data in site.files.items()})
-    assert read_bundle(bundles.local_directory(f"{site.url}/b.zip", sha256, key), key)
+    bundles.local_directory(f"{site.url}/b.zip", sha256)  # an archive holds it anyway
+    asked = len(site.asked)
+    assert read_bundle(bundles.local_directory(f"{site.url}/b.zip", sha256, key), key) and len(site.asked) == asked
     key.write_text("no key")
     asked = len(site.asked)
     with pytest.raises(ValueError, match="holds no PEM"):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import cv2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import dr_edge
 from dr_edge import metadata
@@ -57,6 +59,30 @@ def test_predict_answers_from_an_address_as_from_the_directory(
         answer.pop("milliseconds")
     assert answers[0] == answers[1] == answers[2] and there.returncode == 0
     assert "bundle: " in there.stderr and "bundle: " not in hub.stderr  # kept
+
+
+def test_predict_answers_from_an_address_what_the_publisher_signed(site, bundle_cache, published, photograph, tmp_path):
+    address, sha256 = published
+    place = address.removeprefix(site.url)
+    private, stranger = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    for name, key in (("key", private), ("stranger", stranger)):
+        text = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / f"{name}.pem").write_bytes(text)
+
+    def ask(key: str, *more: object) -> subprocess.CompletedProcess:
+        asked = f"--bundle={address}", f"--bundle_sha256={sha256}", f"--require_signature={tmp_path / key}.pem"
+        return call("dr_edge.predict", *asked, *more, photograph)
+
+    unsigned = ask("key")
+    assert unsigned.returncode == 1 and unsigned.stdout == ""
+    assert "bundle.sha256.sig could not be fetched: HTTP 404" in unsigned.stderr
+    site.files[f"{place}bundle.sha256.sig"] = private.sign(site.files[f"{place}bundle.sha256"])
+    answered = ask("key")
+    assert answered.returncode == 0 and json.loads(answered.stdout)["answers"][0]["outputs"]
+    other = ask("stranger")
+    assert other.returncode == 1 and other.stdout == "" and "is not the signature of --require_sign" in other.stderr
+    site.files.clear()
+    assert ask("key").returncode == 0  # kept, with its signature
 
 
 def test_predict_refuses_an_address_without_its_digest(site, bundle_cache, published, photograph):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from node_port import run_node
 from page_actions import READY, grade, opened, posts, python_answers
 
@@ -87,8 +90,27 @@ def test_the_server_hands_out_what_was_exported_byte_by_byte(server, bundle_dir)
         assert answer.headers["etag"] == f'"{hashlib.sha256(answer.content).hexdigest()}"'
         head = httpx.head(f"{server.url}/v1/bundle/{name}", headers={"accept-encoding": "identity"})
         assert head.headers["content-length"] == str(len(answer.content)) and not head.content
-    for name in ("parity.json", "MODEL_CARD.md", "..%2fapp.py", "x"):
+    for name in ("parity.json", "MODEL_CARD.md", "..%2fapp.py", "x", "bundle.sha256.sig"):
         assert httpx.get(f"{server.url}/v1/bundle/{name}").status_code == 404
+
+
+def test_the_server_hands_out_the_signature(start_server, bundle_dir, tmp_path) -> None:
+    """Whoever has the publisher's key can check from afar what a server answers with."""
+    private = Ed25519PrivateKey.generate()
+    key = tmp_path / "public_key.pem"
+    key.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    signed = shutil.copytree(bundle_dir, tmp_path / "signed")
+    (signed / "bundle.sha256.sig").write_bytes(private.sign((signed / "bundle.sha256").read_bytes()))
+    with start_server(signed, "--workers=1", f"--require_signature={key}") as running:
+        held = {name: httpx.get(f"{running.url}/v1/bundle/{name}") for name in ("bundle.sha256", "bundle.sha256.sig")}
+        assert {answer.status_code for answer in held.values()} == {200}
+        private.public_key().verify(held["bundle.sha256.sig"].content, held["bundle.sha256"].content)
+        assert held["bundle.sha256.sig"].headers["content-type"] == "application/octet-stream"
+        assert held["bundle.sha256.sig"].headers["etag"]
+        model = httpx.get(f"{running.url}/v1/model/model.float32.tflite").content
+        listed = dict(line.split("  ")[::-1] for line in held["bundle.sha256"].text.splitlines())
+        assert listed["model.float32.tflite"] == hashlib.sha256(model).hexdigest()
+        assert httpx.head(f"{running.url}/v1/bundle/bundle.sha256.sig").headers["content-length"] == "64"
 
 
 @pytest.mark.usefixtures("vendored")
