@@ -163,6 +163,17 @@ def _check_batches(records: str | os.PathLike, examples: int, batch_size: int, w
         )
 
 
+def _check_views(views: int, augmentation: Callable[..., tuple[tf.Tensor, tf.Tensor]] | None) -> None:
+    """Raises ValueError unless so many views of an image can be given."""
+    if views not in (1, 2):
+        raise ValueError(f"views must be 1 or 2: an epoch gives an image once, or twice. Received: {views!r}.")
+    if views == 2 and augmentation is None:
+        raise ValueError(
+            "train.consistency compares two augmented views of an image, and there is no augmentation. Bind "
+            "pipeline.training_batches.augmentation = @augment.augmentation(), or train.consistency = 0."
+        )
+
+
 @gin.configurable(
     module="pipeline", denylist=["records", "task", "batch_size", "seed", "epoch", "first_step", "shard", "views"]
 )
@@ -194,7 +205,8 @@ def training_batches(
       balance_label: label of the records whose values "oversample" draws alike, for tasks that are no classification:
         for example "glaucoma", when disc and cup are drawn. An image without it counts to its most frequent value.
       shard: (index, count) of this worker; it reads examples index, index + count, ... of each global batch.
-      views: 2 also gives each image augmented by another seed, for the consistency of `train.consistency`.
+      views: 1, or 2, which also gives each image augmented by another seed, for the consistency of
+        `train.consistency`.
 
     Returns:
       Dataset of dicts: "image" [B / count, S, S, 3] float32 0..255, "label" (and "centres") as in `evaluation_batches`,
@@ -202,8 +214,8 @@ def training_batches(
       views.
 
     Raises:
-      ManifestError, ValueError: no such records or label; fewer examples than a batch; an unknown balance; two views
-        without augmentation.
+      ManifestError, ValueError: no such records or label; fewer examples than a batch; an unknown balance; another
+        number of views, or two of them without augmentation.
     """
     info = read_info(records)
     check_task(info, task)
@@ -211,11 +223,7 @@ def training_batches(
     index, workers = shard
     balance_lib.check(balance, balance_label, task, info.content["labels"])
     _check_batches(records, examples, batch_size, workers)
-    if views == 2 and augmentation is None:
-        raise ValueError(
-            "train.consistency compares two augmented views of an image, and there is no augmentation. Bind "
-            "pipeline.training_batches.augmentation = @augment.augmentation(), or train.consistency = 0."
-        )
+    _check_views(views, augmentation)
     strata = class_counts(info, "train", task) if balance_label is None else label_counts(info, "train", balance_label)
     file_seed, shuffle_seed, sample_seed, *class_seeds = epoch_seeds(seed, epoch, 3 + len(strata))
     paths = list(np.random.default_rng(file_seed).permutation(records_lib.shard_paths(records, "train")))

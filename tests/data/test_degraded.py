@@ -228,6 +228,13 @@ def test_normalised_records_without_their_photographs_are_refused_and_not_normal
     assert len(epoch_of(directory)) == 2
 
 
+@pytest.mark.parametrize("views", [0, 3, -1, None])
+def test_an_image_has_one_view_or_two(normalised_records, views):
+    """Another number gave one view in silence."""
+    with pytest.raises(ValueError, match="views must be 1 or 2"):
+        epoch_of(normalised_records, views=views, rotation=0.0)
+
+
 def test_two_views_need_augmentation(normalised_records):
     with pytest.raises(ValueError, match="train.consistency compares two augmented views"):
         pipeline.training_batches(normalised_records, tasks.referable_dr(), 4, 5, 1, views=2)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dr_edge.fundus.appearance import COLOUR, KINDS
 from dr_edge.fundus.covered import is_covered
 from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.read_crop import Photograph, read_crop
@@ -35,13 +36,13 @@ def bar(image: np.ndarray, disc: tuple[int, int, int], colour: tuple[int, int, i
     image[disc[1] - 9 : disc[1] + 9] = colour
 
 
-def read(image: np.ndarray, jpeg: bool = True) -> Photograph:
-    options = (".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80]) if jpeg else (".png", image[..., ::-1])
-    return read_crop(cv2.imencode(*options)[1].tobytes(), 96)
+def read(image: np.ndarray, jpeg: bool = True, quality: int = 80, pictures: tuple[str, ...] = (COLOUR,)) -> Photograph:
+    options = (".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]) if jpeg else (".png", image[..., ::-1])
+    return read_crop(cv2.imencode(*options)[1].tobytes(), 96, pictures=pictures)
 
 
-def covered(image: np.ndarray, jpeg: bool = True) -> bool:
-    found = read(image, jpeg)
+def covered(image: np.ndarray, jpeg: bool = True, quality: int = 80) -> bool:
+    found = read(image, jpeg, quality)
     assert found.crop is not None, found.refusal
     return found.covered
 
@@ -66,6 +67,66 @@ def test_labels_text_and_bars_over_the_retina_are_seen_or_refused(draw, colour):
         found = read(image)
         said.append(found.covered or found.refusal is not None)  # a bar makes two eyes of one
     assert sum(said) >= len(said) - 1  # one may be too dark for it
+
+
+def patch(image: np.ndarray, disc: tuple[int, int, int], colour: tuple[int, int, int], opacity: float) -> None:
+    x, y, radius = disc
+    window = image[y + radius // 5 : y + radius // 2, x - radius // 2 : x + radius // 4]
+    window[:] = np.rint(opacity * np.array(colour) + (1 - opacity) * window)
+
+
+@pytest.mark.parametrize("quality", [75, 50])
+@pytest.mark.parametrize("colour", [(60,) * 3, (90,) * 3, (128,) * 3, (170,) * 3, (210,) * 3])
+def test_a_colourless_patch_is_seen_at_every_level(colour, quality):
+    """No edge of a mid-grey patch is steep; but nothing of a retina is even, without colour and not bright."""
+    for seed in SEEDS:
+        image, disc = photograph(seed)
+        patch(image, disc, colour, 1.0)
+        assert covered(image, quality=quality)
+        turned, disc = photograph(seed)
+        box = cv2.boxPoints(((disc[0], disc[1]), (disc[2] * 0.7, disc[2] * 0.35), 30)).round().astype(np.int32)
+        cv2.fillPoly(turned, [box], colour)
+        assert covered(turned, quality=quality)
+
+
+@pytest.mark.parametrize(("colour", "opacity"), [((220, 170, 140), 1.0), ((70, 120, 160), 1.0), ((128, 128, 128), 0.8)])
+def test_an_even_rectangle_of_another_colour_is_seen(colour, opacity):
+    said = []
+    for seed in SEEDS:
+        image, disc = photograph(seed)
+        patch(image, disc, colour, opacity)
+        said.append(covered(image))
+    assert sum(said) >= len(said) - 2  # in some its colour is too near to the retina's
+
+
+@pytest.mark.parametrize("quality", [75, 50])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (20, 20, 20), (0, 160, 0)])
+def test_thin_dark_text_and_arrows_are_seen(colour, quality):
+    for seed in SEEDS:
+        image, (x, y, radius) = photograph(seed)
+        cv2.putText(image, "OD 2021", (x - radius // 2, y), cv2.FONT_HERSHEY_SIMPLEX, radius / 160, colour, 2)
+        assert covered(image, quality=quality)
+        image, _ = photograph(seed)
+        cv2.arrowedLine(image, (x, y), (x + radius // 2, y - radius // 4), colour, 4, cv2.LINE_AA)
+        assert covered(image, quality=quality)
+
+
+def test_vessels_and_haemorrhages_are_no_strokes():
+    """However dark they are in green, they take little of the red light."""
+    for seed in SEEDS:
+        image, (x, y, radius) = photograph(seed)
+        for angle in np.linspace(0, 5, 6):
+            end = (round(x + 0.7 * radius * np.cos(angle)), round(y + 0.7 * radius * np.sin(angle)))
+            cv2.line(image, (x, y), end, (95, 25, 12), 4, cv2.LINE_AA)
+            cv2.circle(image, end, 9, (90, 20, 10), -1, cv2.LINE_AA)
+        assert not covered(cv2.GaussianBlur(image, (0, 0), 1.0))
+
+
+def test_a_retina_without_colour_has_no_colourless_patch():
+    image, _ = photograph(1)
+    grey = cv2.merge([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)] * 3)
+    found = read(grey, pictures=KINDS)
+    assert found.crop is not None and not found.covered
 
 
 def test_a_burnt_out_optic_disc_and_a_shadow_are_no_cover():

@@ -56,6 +56,12 @@ def synthetic() -> dict[str, np.ndarray]:
         "on grey": np.pad(eye, ((40, 40), (40, 40), (0, 0)), constant_values=128),
         "covered by text": cv2.putText(eye.copy(), "OD 12", (80, 190), 0, 1.6, (255, 255, 255), 4),
         "covered by a label": cv2.rectangle(eye.copy(), (120, 120), (220, 160), (0, 0, 0), -1),
+        "covered by grey": cv2.rectangle(eye.copy(), (120, 120), (220, 160), (128, 128, 128), -1),
+        "covered by an aslant grey": cv2.fillPoly(
+            eye.copy(), [np.array([[140, 110], [230, 160], [210, 200], [120, 150]])], (150, 150, 150)
+        ),
+        "covered by brown": cv2.rectangle(eye.copy(), (120, 120), (220, 160), (70, 110, 150), -1),
+        "covered by thin text": cv2.putText(eye.copy(), "OD 12", (120, 190), 0, 1.0, (0, 0, 0), 1),
         "noisy": cv2.imdecode(cv2.imencode(".jpg", eye, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR),
         "blurred": cv2.GaussianBlur(eye, (0, 0), 14),
         "black": np.zeros((200, 300, 3), np.uint8),
