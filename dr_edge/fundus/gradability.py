@@ -27,6 +27,9 @@ _DARK_AROUND, _DARK_AGAINST = 25.0, 0.22
 _LEAST_SEEN = 0.6
 # Longer side / shorter side of what is lit: 1.51 at most of those photographs. A frame without a rim may be 16:9.
 _LONGEST, _LONGEST_WITHOUT_RIM = 1.85, 1.52
+# Without a rim: of the circle over the longest line through it must be lit. Of 270 photographs turned in their
+# frame 0.66 is the least, a square has 0.64; half a disc or half a square has 0.53 at most.
+_LEAST_FILLED = 0.56
 _FAINT = 8  # grey levels: in a dark photograph the retina hardly stands out
 _BLANK = 0.004  # standard deviation of detail / local brightness
 
@@ -108,6 +111,13 @@ def check_whole(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
             "its own shape where it was squashed.",
         )
     if rim is None:
+        filled = float(region.sum()) / (np.pi / 4 * _longest_line(region) ** 2)
+        if filled < _LEAST_FILLED:
+            raise NotFundusError(
+                "a part of the retina",
+                f"no whole disc is seen, and what is lit fills {filled:.0%} of the circle around it; "
+                f"{_LEAST_FILLED:.0%} is needed. Use the whole photograph.",
+            )
         return
     rows, columns = np.ogrid[: region.shape[0], : region.shape[1]]
     disc = ((columns - rim.x) / rim.aspect) ** 2 + (rows - rim.y) ** 2 <= rim.radius**2
@@ -117,3 +127,9 @@ def check_whole(small: np.ndarray, rim: Rim | None, region: np.ndarray) -> None:
             "a part of the retina",
             f"{seen:.0%} of the disc is in the picture and lit; {_LEAST_SEEN:.0%} is needed. Use the whole photograph.",
         )
+
+
+def _longest_line(region: np.ndarray) -> float:
+    """Returns the largest distance between two pixels of a region [h, w] bool, edge to edge, in pixels."""
+    hull = cv2.convexHull(cv2.findNonZero(region.astype(np.uint8)))[:, 0].astype(np.int64)
+    return float(np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(axis=2).max())) + 1

@@ -13,6 +13,7 @@ import pytest
 from dr_edge.fundus.fov import find, find_fov
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.read_crop import read_crop
+from dr_edge.perturbations import framing
 from tfrecord_tools import process
 from tfrecord_tools.items import Item
 from tfrecord_tools.synthetic.draw import draw_fundus
@@ -144,17 +145,38 @@ def test_half_an_eye_is_refused(seed):
         assert caught.value.reason == "a part of the retina", name
 
 
+def square_out_of_the_middle(image: np.ndarray) -> np.ndarray:
+    fov = find_fov(image)
+    side = round(0.82 * fov.radius)
+    x, y = round(fov.centre_x), round(fov.centre_y)
+    return np.ascontiguousarray(image[max(0, y - side) : y + side, max(0, x - side) : x + side])
+
+
 def test_square_crops_out_of_the_middle_stay_accepted():
     """EyePACS is often passed on as such: of the disc 0.70 to 0.85 is left."""
-    taken = 0
-    for seed in range(12):
-        image = eye(seed)
-        fov = find_fov(image)
-        side = round(0.82 * fov.radius)
-        x, y = round(fov.centre_x), round(fov.centre_y)
-        crop = image[max(0, y - side) : y + side, max(0, x - side) : x + side]
-        taken += find(np.ascontiguousarray(crop)).kind == "colour"
-    assert taken == 12
+    assert [find(square_out_of_the_middle(eye(seed))).kind for seed in range(12)] == ["colour"] * 12
+
+
+@pytest.mark.parametrize("cut", [eye, lambda seed: square_out_of_the_middle(eye(seed))], ids=["whole", "square"])
+@pytest.mark.parametrize("degrees", [25, 45, 65, 120])
+def test_half_an_eye_cut_aslant_is_refused(degrees, cut):
+    """Without a rim, as in a square out of the middle, its height and width alone do not tell half an eye."""
+    for seed in range(6):
+        image = cut(seed)
+        rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+        angle = np.deg2rad(degrees)
+        away = (columns - image.shape[1] / 2) * np.cos(angle) + (rows - image.shape[0] / 2) * np.sin(angle)
+        with pytest.raises(NotFundusError) as caught:
+            find_fov(np.where((away > 0)[..., None], 0, image).astype(np.uint8))
+        assert caught.value.reason == "a part of the retina"
+
+
+@pytest.mark.parametrize("degrees", [5, 30, 45])
+def test_a_square_that_was_turned_in_its_frame_stays_accepted(degrees):
+    for seed in range(6):
+        image = square_out_of_the_middle(eye(seed))
+        whole = (0, 0, *image.shape[:2])
+        assert find(framing.turned(degrees)(image, whole, np.random.default_rng(0))).kind == "colour"
 
 
 @pytest.mark.parametrize("stretch", [1.2, 1.35, 1.5])

@@ -86,6 +86,11 @@ def synthetic() -> dict[str, np.ndarray]:
         "normalised": preprocess(crop_square(eye, find_fov(eye), 256), "graham"),
         "half": eye[:, : width // 2],
         "half black": eye * (np.arange(width) < width // 2).astype(np.uint8)[None, :, None],
+        "half aslant, without a rim": np.where(
+            (np.indices((200, 200)).sum(axis=0) < 200)[..., None],
+            eye[height // 2 - 100 :, width // 2 - 100 :][:200, :200],
+            0,
+        ).astype(np.uint8),
         "wide": cv2.resize(eye, (round(1.35 * width), height)),
         "thumbnail": cv2.resize(eye, (24, 24 * height // width), interpolation=cv2.INTER_AREA),
     }

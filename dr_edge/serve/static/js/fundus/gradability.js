@@ -1,6 +1,7 @@
 // Says whether what was found can be a retina: a port of dr_edge/fundus/gradability.py.
 
 import {boxBlur5, dilate, gaussianBlur} from './filters.js';
+import {convexHull, outlines} from './outline.js';
 import {brightest, count, grey, histogram, percentile, roundHalfEven} from './picture.js';
 
 const DARK_MEDIAN = 20; // grey levels of the brightest channel
@@ -10,6 +11,7 @@ const DARK_AROUND = 25; // grey levels, or against the fundus itself:
 const DARK_AGAINST = 0.22;
 const LEAST_SEEN = 0.6; // of the disc
 const [LONGEST, LONGEST_WITHOUT_RIM] = [1.85, 1.52];
+const LEAST_FILLED = 0.56; // of the circle over the longest line through what is lit, without a rim
 const FAINT = 8; // grey levels
 const BLANK = 0.004; // standard deviation of detail / local brightness
 
@@ -122,7 +124,14 @@ export function checkWhole(small, rim, region) {
       `what is lit is ${longer.toFixed(1)} times as long as wide, and no whole disc is. Use the whole photograph, in its own shape where it was squashed.`,
     );
   }
-  if (rim === null) return;
+  if (rim === null) {
+    const filled = count(region) / ((Math.PI / 4) * longestLine(region, width, height) ** 2);
+    if (filled >= LEAST_FILLED) return;
+    throw new NotFundusError(
+      'a part of the retina',
+      `no whole disc is seen, and what is lit fills ${(100 * filled).toFixed(0)} % of the circle around it. Use the whole photograph.`,
+    );
+  }
   let lit = 0;
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
@@ -137,4 +146,12 @@ export function checkWhole(small, rim, region) {
       `${(100 * seen).toFixed(0)} % of the disc is in the picture and lit. Use the whole photograph.`,
     );
   }
+}
+
+/** Returns the largest distance between two pixels of a region, edge to edge, in pixels. */
+function longestLine(region, width, height) {
+  const hull = convexHull(outlines(region, width, height).found.flatMap(({points}) => points));
+  let most = 0;
+  for (const [x, y] of hull) for (const [a, b] of hull) most = Math.max(most, (x - a) ** 2 + (y - b) ** 2);
+  return Math.sqrt(most) + 1;
 }
