@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,10 @@ from tfrecord_tools.writer import (
 )
 
 QUALITY_BINS = 10
+FILTERED = (
+    "Random filters chose which photographs were compared (--copies=filtered): of the pairs that are just alike enough "
+    "one in 3,500 is passed over, of closer ones fewer."
+)
 Advance = Callable[[int], None]
 
 
@@ -67,7 +72,7 @@ def build(options: BuildOptions) -> str:
         with Progress(total=len(plan.items), desc="photographs", unit="img", mininterval=0.5) as bar:
             engine.fill_spool(staging / "spool", chunks, plan, options, bar.update)
         facts = read_facts(staging / "spool", chunks)
-        assignment = split_facts(plan, facts, staging / "spool", chunks, options.seed)
+        assignment = split_facts(plan, facts, staging / "spool", chunks, options)
         tasks = plan_shards(facts, assignment.splits, options.seed, options.shard_examples)
         with Progress(total=len(assignment.splits), desc="shards", unit="img", mininterval=0.5) as bar:
             written = engine.write_shards(staging, tasks, options, bar.update)
@@ -125,7 +130,7 @@ def _beam_engine() -> Any:
     return BeamEngine()
 
 
-def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, chunks: Chunks, seed: int) -> Assignment:
+def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, chunks: Chunks, options: BuildOptions) -> Assignment:
     """Finds and counts duplicates and divides the photographs.
 
     Raises:
@@ -133,9 +138,16 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, chunks: Chunks, 
     """
     with Progress(total=len(facts), desc="duplicates", unit="img", mininterval=0.5) as bar:
         coarse = read_coarse_pictures(spool, chunks)
-        pairs = copy_links(coarse, lambda item: read_fine_picture(spool, chunks, item), sides_of(facts), bar.update)
+        pairs = copy_links(
+            coarse,
+            functools.partial(read_fine_picture, spool, chunks),
+            sides_of(facts),
+            bar.update,
+            filtered=options.copies == "filtered",
+            workers=options.workers,
+        )
     stratify = plan.listing.stratify or list(plan.listing.labels)[:1]
-    assignment = assign(facts, pairs, plan.fractions, seed, stratify)
+    assignment = assign(facts, pairs, plan.fractions, options.seed, stratify)
     if not assignment.splits:
         gone = [
             (fact.path or fact.image_id, readable(fact.reason or assignment.reasons[index]))
@@ -260,6 +272,7 @@ def write_tables_and_describe(
         "notes": [
             *plan.listing.notes,
             *_picture_notes(counted.kinds, counted.enlarged, plan.settings.image_size, plan.settings.method),
+            *([FILTERED] if plan.arguments.get("copies") == "filtered" else []),
             *_changed_notes([reason for _, reason in rejected]),
         ],
         "pictures": dict(counted.kinds),

@@ -92,6 +92,13 @@ flags.DEFINE_list(
     "--dataset=folder and csv: the classes that mean the disease, where their names do not say it; COLUMN=NAME of "
     "several columns",
 )
+flags.DEFINE_enum(
+    "copies",
+    "exact",
+    ["exact", "filtered"],
+    "how copies are looked for. exact: every pair is compared; filtered: random filters choose the pairs, which takes "
+    "less time from half a million photographs on and may pass over a pair (docs/records.md says how often)",
+)
 flags.DEFINE_string(
     "runner", "local", "local processes, or an Apache Beam runner: DaskRunner, FlinkRunner, DirectRunner ..."
 )
@@ -103,7 +110,7 @@ TABLE_FLAGS = (
 # What a command that a message proposes keeps as it was typed; the rest of it the message says itself.
 KEPT_FLAGS = (
     "image_size", "preprocess", "val_fraction", "test_fraction", "workers", "limit", "seed", "min_quality",
-    "shard_examples", "max_megapixels", "mask_values", "positive", "runner", "beam_option",
+    "shard_examples", "max_megapixels", "mask_values", "positive", "copies", "runner", "beam_option",
 )  # fmt: skip
 flags.mark_flags_as_required(["dataset", "out"])
 
@@ -144,6 +151,7 @@ def main(argv: list[str]) -> None:
         shard_examples=FLAGS.shard_examples,
         max_pixels=FLAGS.max_megapixels * 1_000_000,
         positive=tuple(FLAGS.positive),
+        copies=FLAGS.copies,
         runner=FLAGS.runner,
         beam_options=tuple(FLAGS.beam_option),
         typed=_typed(),

@@ -38,6 +38,7 @@ class Basis:
       partner: [D] int, the axis that a quarter turn swaps it with; itself for kinds 0 to 3.
       swaps: [8, 6] bool, whether a position swaps the partners (alike for all kinds).
       signs: [8, 6] int, the sign of a kind's coordinate in each position, after the swap.
+      table: [8, 8] int, how the products of kinds, `PRODUCTS`, make that of a picture in each position with another.
     """
 
     axes: np.ndarray
@@ -46,6 +47,15 @@ class Basis:
     partner: np.ndarray
     swaps: np.ndarray
     signs: np.ndarray
+
+    @functools.cached_property
+    def table(self) -> np.ndarray:
+        table = np.zeros((POSITIONS, len(PRODUCTS)), int)
+        for row, signs, swaps in zip(table, self.signs, self.swaps, strict=True):
+            row[:4] = signs[:4]
+            for kind in (4, 5):
+                row[PRODUCTS.index((9 - kind if swaps[kind] else kind, kind))] = signs[kind]
+        return table
 
     def turned(self, coordinates: np.ndarray, position: int, chosen: np.ndarray) -> np.ndarray:
         """Returns the coordinates of pictures once they are brought into a position.

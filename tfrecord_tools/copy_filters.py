@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from tfrecord_tools.copy_basis import KINDS, POSITIONS, PRODUCTS, Basis
+from tfrecord_tools.copy_basis import BACK, KINDS, POSITIONS, PRODUCTS, Basis
 from tfrecord_tools.duplicates import COARSE_CORRELATION
 
 SHARED = 16.0  # filters of one list that a pair at the threshold shares on average
@@ -131,7 +131,7 @@ def pass_filters(
       on_progress: told how many photographs are done.
     """
     of = [np.flatnonzero(basis.kinds == kind) for kind in range(KINDS)]
-    table = _table(basis)
+    table = basis.table[BACK].astype(np.float32)  # a filter in a position, for a photograph in the one that undoes it
     drawn = np.random.default_rng(seed)
     lists = []
     for _ in range(2):
@@ -166,13 +166,3 @@ def _who_passes(
     code = POSITIONS * which + position
     order = np.argsort(row * (POSITIONS * products.shape[2]) + code)
     return row[order], code[order]
-
-
-def _table(basis: Basis) -> np.ndarray:
-    """Returns [8, 8]: how PRODUCTS make the product with a filter in each position."""
-    table = np.zeros((POSITIONS, len(PRODUCTS)), np.float32)
-    for position, (signs, swaps) in enumerate(zip(basis.signs, basis.swaps, strict=True)):
-        table[position, :4] = signs[:4]
-        for kind in (4, 5):  # of the filter's own coordinates in that position; its partner's where they are swapped
-            table[position, PRODUCTS.index((kind, 9 - kind if swaps[kind] else kind))] = signs[kind]
-    return table

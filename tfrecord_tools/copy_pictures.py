@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from tfrecord_tools.copy_basis import BACK, KINDS, OPPOSITE, PLACES, PRODUCTS, Basis, find_basis
+from tfrecord_tools.copy_basis import BACK, PLACES, POSITIONS, Basis, find_basis
+from tfrecord_tools.copy_fields import ROWS, Choice, Fields, choose, rest_of
 from tfrecord_tools.copy_links import Candidates
 from tfrecord_tools.duplicates import COARSE_CORRELATION
 
 NEEDED = COARSE_CORRELATION - 1e-4  # of a bound, which is a sum in float32
 _SAMPLE = 4096  # photographs that the axes are made of
 _REST = 0.2  # of the squared length of an average picture that its coordinates leave out
-_ROWS, _ACROSS, _COLUMNS = 256, 512, 4096
+_COLUMNS = 4096
+_STEPS = range(16, 65, 4)  # of which the best is chosen; see `copy_fields.choose`
+# Nanoseconds, on one x86-64 core: a step of a comparison, and a pair that passes it. They only choose the steps.
+_STEP, _PASSED = 0.07, 200.0
 
 
 class Pictures:
@@ -26,50 +32,92 @@ class Pictures:
         lit = np.any([coarse[part].any(axis=0) for part in _parts(filled)], axis=0)
         lit = np.any(lit[PLACES], axis=0)
         step = -(-len(filled) // _SAMPLE)
-        sample = slice(0, len(filled), step)
-        unit = coarse[filled[sample]] / self.lengths[sample, None]
-        self.basis: Basis = find_basis(unit, lit)
-        self.axes = self.basis.axes
-        first = np.argsort(-self.basis.energy, kind="stable")
-        count = int(np.searchsorted(self.basis.energy[first].cumsum(), 1 - _REST)) + 1
-        chosen = set(first[:count]) | set(self.basis.partner[first[:count]])
-        self.chosen = np.array(sorted(chosen))
+        sample = np.arange(0, len(filled), step)
+        self.basis: Basis = find_basis(coarse[filled[sample]] / self.lengths[sample, None], lit)
+        self.choice = self._choose(sample)
+        self.chosen = self._with(self.choice)
         self.short = np.empty((len(filled), len(self.chosen) + 1), np.float32)  # the last is the length of the rest
         for start in range(0, len(filled), _COLUMNS):
-            stop = min(start + _COLUMNS, len(filled))
-            coordinates = self.unit(start, stop)[:, self.chosen]
-            self.short[start:stop, :-1] = coordinates
-            self.short[start:stop, -1] = np.sqrt(np.maximum(1 - np.square(coordinates).sum(axis=1), 0))
+            self._shorten(np.arange(start, min(start + _COLUMNS, len(filled))), self.short[start : start + _COLUMNS])
+
+    def _with(self, choice: Choice) -> np.ndarray:
+        """Returns the indices of the axes of a choice and of those that hold the most of a picture."""
+        energy = self.basis.energy
+        first = np.argsort(-energy, kind="stable")
+        count = int(np.searchsorted(energy[first].cumsum(), 1 - _REST)) + 1
+        return np.union1d(np.union1d(first[:count], self.basis.partner[first[:count]]), choice.axes)
 
     def unit(self, start: int, stop: int) -> np.ndarray:
         """Returns [B, D] float32: all coordinates of pictures start..stop, of length 1."""
-        rows = self.coarse[self.filled[start:stop]].astype(np.float32)
-        return (rows / self.lengths[start:stop, None].astype(np.float32)) @ self.axes
+        return self._unit(np.arange(start, stop)) @ self.basis.axes
+
+    def _unit(self, pictures: np.ndarray) -> np.ndarray:
+        rows = self.coarse[self.filled[pictures]].astype(np.float32)
+        return rows / self.lengths[pictures, None].astype(np.float32)
+
+    def _shorten(self, pictures: np.ndarray, short: np.ndarray) -> None:
+        short[:, :-1] = self._unit(pictures) @ self.basis.axes[:, self.chosen]
+        short[:, -1] = rest_of(short[:, :-1])
+
+    def _choose(self, sample: np.ndarray) -> Choice:
+        """Returns the axes with which comparing takes the least time, tried on some of the pictures."""
+        best = (np.inf, choose(self.basis, _STEPS[0]))
+        self.chosen = self._with(choose(self.basis, _STEPS[-1]))
+        short = np.empty((len(sample), len(self.chosen) + 1), np.float32)
+        self._shorten(sample, short)
+        for steps in _STEPS:
+            choice = choose(self.basis, steps)
+            passed = sum(len(row) for row, *_ in self._fields(short, choice).passing(0))
+            cost = _STEP * steps + _PASSED * passed / (min(ROWS, len(short)) * len(short))
+            best = min(best, (cost, choice), key=lambda tried: tried[0])
+        return best[1]
+
+    def _fields(self, short: np.ndarray, choice: Choice) -> Fields:
+        return Fields(short, np.searchsorted(self.chosen, choice.axes), choice, self.basis, NEEDED)
 
     def turned(self, short: np.ndarray, position: int) -> np.ndarray:
         """Returns rows of `short` once they are brought into a position."""
         return np.concatenate([self.basis.turned(short[:, :-1], position, self.chosen), short[:, -1:]], axis=1)
 
-    def pair_by_pair(self, rows: np.ndarray, on_progress: Callable[[int], None]) -> Iterator[Candidates]:
-        """Yields the pairs of `rows` with all pictures that may agree, in any position.
+    def pair_by_pair(self, on_progress: Callable[[int], None], workers: int = 1) -> Iterator[Candidates]:
+        """Yields the pairs that may agree, in any position: once they pass by `choice`, by all coordinates.
 
-        Eight positions cost what 1.5 would: a position changes but the signs of the products of the kinds of axes, and
-        the opposite one only those of the pairs of kinds.
+        They come in the same order with any number of workers, which are threads: numpy lets them run at once.
         """
-        kinds = self.basis.kinds[self.chosen]
-        of = [np.flatnonzero(kinds == kind) for kind in range(KINDS)]
-        of[0] = np.append(of[0], len(kinds))  # the rest counts as a kind that no position changes
-        parts = [np.ascontiguousarray(self.short[:, columns]) for columns in of]
-        everything = len(rows) == len(self.short)
-        work = np.empty((12, _ROWS, _ACROSS), np.float32)
-        for start in range(0, len(rows), _ROWS):
-            part = rows[start : start + _ROWS]
-            left = [kind[part] for kind in parts]
-            for other in range(start if everything else 0, len(self.short), _ACROSS):
-                right = [kind[other : other + _ACROSS].T for kind in parts]
-                for first, second, position in _may_agree(left, right, self.basis, work):
-                    yield ordered(part[first], other + second, np.full(len(first), position))
-            on_progress(len(part))
+        fields = self._fields(self.short, self.choice)
+        starts = iter(range(0, len(self.short), ROWS))
+        flight: deque[tuple[int, Future[list[Candidates]]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            while True:
+                while len(flight) < 2 * workers and (start := next(starts, None)) is not None:
+                    flight.append((start, pool.submit(self._of_rows, fields, start)))
+                if not flight:
+                    return
+                start, found = flight.popleft()
+                yield from found.result()
+                on_progress(min(ROWS, len(self.short) - start))
+
+    def _of_rows(self, fields: Fields, start: int) -> list[Candidates]:
+        """Returns the pairs that may agree of the ROWS pictures from `start` on, with those after them."""
+        rows = self.short[start : start + ROWS]
+        seen = np.stack([self.turned(rows, position) for position in range(POSITIONS)])
+        found = []
+        for passed in fields.passing(start):
+            for begin in range(0, len(passed[0]), _COLUMNS):  # where all are alike, there are millions
+                row, column, position = (part[begin : begin + _COLUMNS] for part in passed)
+                kept = np.einsum("ij,ij->i", seen[position, row], self.short[column]) >= NEEDED
+                found.append(ordered(start + row[kept], column[kept], position[kept]))
+        return found
+
+    def with_all(self, pictures: np.ndarray) -> Iterator[Candidates]:
+        """Yields the pairs of some pictures with all that may agree, in any position."""
+        for start in range(0, len(pictures), ROWS):
+            rows = pictures[start : start + ROWS]
+            for position in range(POSITIONS):
+                seen = self.turned(self.short[rows], position)
+                for other in range(0, len(self.short), _COLUMNS):
+                    row, column = np.nonzero(seen @ self.short[other : other + _COLUMNS].T >= NEEDED)
+                    yield ordered(rows[row], other + column, np.full(len(row), position))
 
     def that_agree(self, pairs: Candidates) -> Candidates:
         """Returns the pairs whose coarse pictures agree by the rule of `near_pairs`."""
@@ -83,45 +131,6 @@ class Pictures:
             needed = COARSE_CORRELATION * self.lengths[i] * self.lengths[j]
             kept[start : start + _COLUMNS] = sums >= needed
         return first[kept], second[kept], position[kept]
-
-
-def _may_agree(
-    left: Sequence[np.ndarray], right: Sequence[np.ndarray], basis: Basis, work: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Yields (row, column, position) of the pairs whose bound reaches the threshold.
-
-    Args:
-      left, right: [R, K] and [K, C] coordinates of each kind.
-      work: [12, R, C] float32, written over: fresh pages for each step would take longer than the sums.
-    """
-    work = work[:, : len(left[0]), : right[0].shape[1]]
-    products, spare = work[:8], work[8:]
-    for number, (mine, its) in enumerate(PRODUCTS):
-        np.matmul(left[mine], right[its], out=products[number])
-    _sum_and_difference(*products[:2], *spare[:2])
-    _sum_and_difference(*products[2:4], *spare[2:])
-    still = {(1, 1, 1): products[0], (1, -1, -1): products[1], (-1, 1, -1): products[2], (-1, -1, 1): products[3]}
-    _sum_and_difference(spare[0], spare[2], still[1, 1, 1], still[1, -1, -1])
-    _sum_and_difference(spare[1], spare[3], still[-1, 1, -1], still[-1, -1, 1])
-    for position, opposite in OPPOSITE:
-        signs = basis.signs[position]
-        pair = products[6:8] if basis.swaps[position, 4] else products[4:6]
-        (np.add if signs[4] == signs[5] else np.subtract)(pair[0], pair[1], out=spare[0])
-        those = still[tuple(signs[1:4].tolist())]
-        bound = np.abs(spare[0], out=spare[1])
-        bound += those
-        if bound.max() < NEEDED:
-            continue
-        row, column = np.nonzero(bound >= NEEDED)
-        fixed, change = those[row, column], signs[4] * spare[0][row, column]
-        for place, value in ((position, fixed + change), (opposite, fixed - change)):
-            kept = value >= NEEDED
-            yield row[kept], column[kept], place
-
-
-def _sum_and_difference(one: np.ndarray, other: np.ndarray, total: np.ndarray, difference: np.ndarray) -> None:
-    np.add(one, other, out=total)
-    np.subtract(one, other, out=difference)
 
 
 def ordered(first: np.ndarray, second: np.ndarray, position: np.ndarray) -> Candidates:

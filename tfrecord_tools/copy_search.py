@@ -2,13 +2,19 @@
 
   links = copy_links(coarse, read_fine, sides, on_progress)
 
-Up to 200,000 photographs every pair is compared, and the groups are those of `near_pairs`, always. A comparison is of
-the first coordinates along the principal axes (`copy_basis`): by Cauchy and Schwarz the rest can add no more than the
-product of its lengths. What may reach the threshold by that is compared as `near_pairs` does it.
+Every pair is compared, and none is lost, however many photographs there are. A comparison is of the first coordinates
+along the principal axes (`copy_basis`), of three pairs at once in all positions (`copy_fields`): by Cauchy and Schwarz
+the rest can add no more than the product of its lengths. What may reach the threshold by that is compared by more
+coordinates, and then as `near_pairs` does it.
 
-Beyond that random filters say which pairs are compared (`copy_filters`), in less than quadratic time. A pair at the
-very threshold, correlation 0.70, is then passed over with a chance of 1 in 3,500, one of 0.75 with 1 in 100,000 and one
-of 0.80 with 1 in ten million, more often where the two resemble themselves turned or mirrored.
+The time still grows with the square of the number. An exact search that left out pairs would have to know from other
+pairs that they are far apart. Copies are up to 46 degrees apart, strangers 75 to 85 in the best of eight positions,
+with more than a hundred dimensions: the triangle inequality rules out none of them.
+
+`filtered`: random filters say which pairs are compared (`copy_filters`), in less than quadratic time, which is less
+time from about half a million photographs on. A pair at the very threshold, correlation 0.70, is then passed over with
+a chance of 1 in 3,500, one of 0.75 with 1 in 100,000 and one of 0.80 with 1 in ten million, more often where the two
+resemble themselves turned or mirrored.
 """
 
 from __future__ import annotations
@@ -24,7 +30,6 @@ from tfrecord_tools.copy_pictures import NEEDED, Pictures, ordered
 from tfrecord_tools.duplicates import coarse_pairs
 
 FEW = 512  # photographs, up to which the search for axes would take longer than it saves
-MANY = 200_000  # photographs, from which on filters take less time than comparing each pair
 _LIKE_ITSELF = 0.8  # correlation with its own mirrored or turned picture; see `_like_themselves`
 _ROWS, _COLUMNS = 256, 4096
 _SEED = 20261130  # of the filters: the same photographs give the same links
@@ -37,9 +42,10 @@ def copy_links(
     sides: Sequence[int] | np.ndarray,
     on_progress: Callable[[int], None],
     few: int = FEW,
-    many: int = MANY,
+    filtered: bool = False,
+    workers: int = 1,
 ) -> list[tuple[int, int]]:
-    """Returns links (i, j), i < j, that connect copies: the same groups as all pairs of `near_pairs`, see above.
+    """Returns links (i, j), i < j, that connect copies: the same groups as all pairs of `near_pairs`.
 
     Args:
       coarse: [N, 1024] int8, zeros for a rejected photograph, which matches nothing.
@@ -48,21 +54,22 @@ def copy_links(
         links between those of 0 and more connect these as all pairs between them would.
       on_progress: told how many photographs are done.
       few: up to that many photographs whole coarse pictures are compared.
-      many: from more than that on filters say what is compared.
+      filtered: random filters say what is compared: a pair may be passed over, see above.
+      workers: threads that compare, without filters; any number gives the same links.
     """
     filled = np.flatnonzero(coarse.any(axis=1))
     on_progress(len(coarse) - len(filled))
     links = Links(np.asarray(sides)[filled])
     agree: Callable[[Candidates], Candidates] = _as_they_are
-    if len(filled) <= few:
+    if len(filled) <= (0 if filtered else few):
         pairs: Iterator[Candidates] = coarse_pairs(coarse[filled], on_progress)
     else:
         pictures = Pictures(coarse, filled)
         agree = pictures.that_agree
-        if len(filled) <= many:
-            pairs = pictures.pair_by_pair(np.arange(len(filled)), on_progress)
-        else:
+        if filtered:
             pairs = by_filters(pictures, links, plan_filters(len(filled)), on_progress)
+        else:
+            pairs = pictures.pair_by_pair(on_progress, workers)
     link(pairs, agree, lambda place: read_fine(int(filled[place])), links)
     return sorted((int(filled[first]), int(filled[second])) for first, second in links.found)
 
@@ -76,7 +83,7 @@ def by_filters(
 ) -> Iterator[Candidates]:
     """Yields the pairs that pass the same couple of filters and may agree."""
     count = len(pictures.short)
-    yield from pictures.pair_by_pair(_like_themselves(pictures), lambda _: None)
+    yield from pictures.with_all(_like_themselves(pictures))
     told = _Told(count, on_progress)
     first, second = pass_filters(pictures.unit, count, pictures.basis, plan, _SEED, told.part(_HASHING))
     begins = second.group_starts(count, plan)

@@ -42,6 +42,7 @@ class BuildOptions:
     max_pixels: int = 100_000_000
     table: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     positive: Sequence[str] = ()
+    copies: str = "exact"
     runner: str = "local"
     beam_options: Sequence[str] = ()
     typed: Sequence[str] = ()  # see Request
@@ -115,6 +116,8 @@ def plan_build(options: BuildOptions) -> Plan:
     }
     if options.positive:  # else the key of an earlier release's build stays
         arguments["positive"] = sorted(options.positive)
+    if options.copies != "exact":  # likewise
+        arguments["copies"] = options.copies
     asked = {
         **arguments,
         "val_fraction": options.val_fraction,  # left open: 0 where files of an official part are there

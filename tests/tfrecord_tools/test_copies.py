@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from dr_edge.metadata import read_manifest
+from tfrecord_tools.assembly import FILTERED
 from tfrecord_tools.copies import count_copies, words
 from tfrecord_tools.spool import Fact
 
@@ -97,6 +98,17 @@ def test_build_counts_and_inspect_says_them(folder_with_copies: Path, tmp_path: 
     assert "with conflicting labels: 1 group of 2 files, 2 set aside" in result.stdout
     assert "no DR 9 / 5" in result.stdout
     assert cv2.imread(str(tmp_path / "sheet.png")).std() > 20
+
+
+def test_filters_find_the_same_copies_and_the_records_say_that_they_were_used(
+    folder_with_copies: Path, tmp_path: Path, run_build: Callable[..., Path]
+):
+    exact = run_build("aptos", folder_with_copies, tmp_path / "records", image_size=96)
+    filtered = run_build("aptos", folder_with_copies, tmp_path / "filtered", image_size=96, copies="filtered")
+    one, other = (read_manifest(records, "dataset") for records in (exact, filtered))
+    assert other["copies"] == one["copies"] and other["splits"] == one["splits"]
+    assert other["arguments"].pop("copies") == "filtered" and other["arguments"] == one["arguments"]
+    assert other["notes"] == [*one["notes"], FILTERED] and other["build_key"] != one["build_key"]
 
 
 @pytest.mark.slow

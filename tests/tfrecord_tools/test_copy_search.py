@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-import cv2
 import numpy as np
 import pytest
+from coarse_pictures import crowd, mixed, stored, strangers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,48 +21,8 @@ from tfrecord_tools.duplicates import COARSE_BYTES, COARSE_SIDE, near_pairs
 from tfrecord_tools.split import Fractions, assign, components, sides_of
 from tfrecord_tools.spool import Fact
 
-# few and many of copy_links: whole pictures, short coordinates of every pair, and those of pairs that filters choose.
-WAYS = {"whole": (10**6, 10**6), "short": (0, 10**6), "filters": (0, 0)}
-
-
-def strangers(count: int, rng: np.random.Generator) -> np.ndarray:
-    """[N, 1024] float: patterns as fine as vessels are, in a disc, of length 1; correlations as of real strangers."""
-    offset = np.arange(COARSE_SIDE) - (COARSE_SIDE - 1) / 2
-    disc = offset[:, None] ** 2 + offset[None, :] ** 2 < (0.9 * COARSE_SIDE / 2) ** 2
-    drawn = [cv2.GaussianBlur(rng.normal(size=disc.shape), (0, 0), 1.0) * disc for _ in range(count)]
-    pictures = np.reshape(drawn, (count, COARSE_BYTES))
-    return pictures / np.linalg.norm(pictures, axis=1, keepdims=True)
-
-
-def mixed(pictures: np.ndarray, others: np.ndarray, correlation: np.ndarray) -> np.ndarray:
-    """Pictures of that correlation with `pictures`; the rest of each is of `others`."""
-    apart = others - (others * pictures).sum(axis=1, keepdims=True) * pictures
-    apart /= np.linalg.norm(apart, axis=1, keepdims=True)
-    return correlation[:, None] * pictures + np.sqrt(1 - correlation[:, None] ** 2) * apart
-
-
-def stored(pictures: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(550 * pictures), -127, 127).astype(np.int8)
-
-
-def crowd(kind: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coarse pictures, some empty, and which of their fine pictures are of something else.
-
-    clustered: each resembles one of few pictures with 0.5 to 0.8, so that many pairs lie at the threshold. A tenth are
-    copies of another one, in any position, with 0.65 to 1.
-    """
-    rng = np.random.default_rng(seed)
-    pictures = strangers(count, rng)
-    if kind == "clustered":
-        centres = strangers(max(1, count // 50), rng)[rng.integers(0, max(1, count // 50), count)]
-        pictures = mixed(centres, pictures, rng.uniform(0.5, 0.8, count))
-    copies = rng.permutation(count)[: count // 10]
-    of = rng.integers(0, count, len(copies))
-    made = mixed(pictures[of], strangers(len(copies), rng), rng.uniform(0.65, 1.0, len(copies)))
-    pictures[copies] = np.take_along_axis(made, PLACES[rng.integers(0, POSITIONS, len(copies))], axis=1)
-    coarse = stored(pictures)
-    coarse[rng.random(count) < 0.02] = 0
-    return coarse, rng.random(count) < 0.1
+# Of copy_links: whole pictures, short coordinates of every pair, and those of pairs that filters choose.
+WAYS = {"whole": {"few": 10**6}, "short": {"few": 0}, "filters": {"filtered": True}}
 
 
 def reader(coarse: np.ndarray, other: np.ndarray):
@@ -88,7 +48,7 @@ def groups_of(count: int, pairs, sides: np.ndarray) -> list[list[list[int]]]:
 def assert_same_groups(coarse: np.ndarray, other: np.ndarray, sides: np.ndarray, way: str) -> None:
     told: list[int] = []
     read = reader(coarse, other)
-    links = copy_links(coarse, read, sides, told.append, *WAYS[way])
+    links = copy_links(coarse, read, sides, told.append, **WAYS[way])
     pairs = list(near_pairs(coarse, read, lambda _: None))
     assert groups_of(len(coarse), links, sides) == groups_of(len(coarse), pairs, sides)
     assert set(links) <= set(pairs) and len(links) == len(set(links))
@@ -100,6 +60,16 @@ def assert_same_groups(coarse: np.ndarray, other: np.ndarray, sides: np.ndarray,
 def test_the_groups_are_those_of_the_rule(kind: str, way: str):
     coarse, other = crowd(kind, 700, seed=1)
     assert_same_groups(coarse, other, np.random.default_rng(2).integers(-1, 3, len(coarse)), way)
+
+
+def test_any_number_of_workers_gives_the_same_links_in_the_same_order():
+    coarse, other = crowd("clustered", 1500, seed=1)
+    sides = np.random.default_rng(2).integers(-1, 3, len(coarse))
+    told: list[int] = []
+    one, several = (
+        copy_links(coarse, reader(coarse, other), sides, told.append, workers=workers) for workers in (1, 3)
+    )
+    assert one == several and len(one) > 50 and sum(told) == 2 * len(coarse)
 
 
 @settings(max_examples=25, deadline=None)
@@ -154,7 +124,7 @@ def test_copies_of_one_photograph_are_confirmed_once_each(way: str):
         read.append(index)
         return reader(coarse, np.zeros(300, bool))(index)
 
-    links = copy_links(coarse, count, np.zeros(300, int), lambda _: None, *WAYS[way])
+    links = copy_links(coarse, count, np.zeros(300, int), lambda _: None, **WAYS[way])
     assert components(range(200), links) == [list(range(200))] and len(links) == 199
     assert len(read) <= 2 * 220, "a few pairs beyond the 199 may be refused, not thousands confirmed again"
 
