@@ -8,8 +8,8 @@ the rest can add no more than the product of its lengths. What may reach the thr
 coordinates, and then as `near_pairs` does it.
 
 The time still grows with the square of the number. An exact search that left out pairs would have to know from other
-pairs that they are far apart. Copies are up to 46 degrees apart, strangers 75 to 85 in the best of eight positions,
-with more than a hundred dimensions: the triangle inequality rules out none of them.
+pairs that they are far apart. Copies are up to 46 degrees apart, strangers mostly 74 to 90 in the best of eight
+positions, with more than a hundred dimensions: the triangle inequality rules out none of them.
 
 `filtered`: random filters say which pairs are compared (`copy_filters`), in less than quadratic time, which is less
 time from about half a million photographs on. A pair at the very threshold, correlation 0.70, is then passed over with
