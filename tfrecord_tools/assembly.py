@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 import functools
 import shutil
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from tfrecord_tools.copies import count_copies
 from tfrecord_tools.copy_search import copy_links
 from tfrecord_tools.facts import Fact
 from tfrecord_tools.fingerprints import HEADER, TABLE, check_records, listed
+from tfrecord_tools.grouping import digest_of
 from tfrecord_tools.inside import CHANGED
-from tfrecord_tools.items import DatasetError, readable, stable_hash
+from tfrecord_tools.items import DatasetError, readable
+from tfrecord_tools.on_disk import DiskList, beside
 from tfrecord_tools.plan import BuildOptions, Plan, plan_build
 from tfrecord_tools.pool import process_all
-from tfrecord_tools.split import KEY_BYTES, Assignment, assign, count_classes, sides_of
+from tfrecord_tools.split import Assignment, assign, count_classes, sides_of
 from tfrecord_tools.spool import each_fact, fill, read_coarse_pictures, read_facts, read_fine_picture
 from tfrecord_tools.summary import summary, top_reasons
 from tfrecord_tools.writer import (
@@ -55,6 +58,11 @@ def build(options: BuildOptions) -> str:
       ValueError: bad arguments, a bad layout, or nothing left to write.
       BuildError: the output directory cannot be used.
     """
+    with beside(options.out):
+        return _build(options)
+
+
+def _build(options: BuildOptions) -> str:
     plan = plan_build(options)
     staging_left = options.out.parent / f".{options.out.name}.building"
     if is_built(options.out, plan.key):
@@ -149,10 +157,10 @@ def split_facts(plan: Plan, facts: Sequence[Fact], spool: Path, chunks: Chunks, 
     stratify = plan.listing.stratify or list(plan.listing.labels)[:1]
     assignment = assign(facts, pairs, plan.fractions, options.seed, stratify)
     if not assignment.splits:
-        gone = [
+        gone = (
             (fact.path or fact.image_id, readable(fact.reason or assignment.reasons[index]))
             for index, fact in enumerate(each_fact(spool, chunks))
-        ]
+        )
         raise DatasetError("\n".join([f"No photograph of {len(facts)} is left to write.", *top_reasons(gone)]))
     assignment.copies = count_copies(facts, pairs, assignment.splits)
     return assignment
@@ -180,7 +188,7 @@ def _picture_notes(kinds: Counter[str], enlarged: int, image_size: int, method: 
     return notes
 
 
-def _changed_notes(reasons: Sequence[str]) -> list[str]:
+def _changed_notes(reasons: Iterable[str]) -> list[str]:
     """Returns what the user should do about photographs that somebody changed under the build."""
     count = sum(CHANGED in reason for reason in reasons)
     if not count:
@@ -197,7 +205,7 @@ class _Counted:
     def __init__(self, plan: Plan) -> None:
         self.labels, self.mask_names = plan.listing.labels, plan.listing.masks
         self.examples: Counter[str] = Counter()
-        self.patients: dict[str, set[bytes]] = {split: set() for split in SPLITS}
+        self.patients = {split: array("Q") for split in SPLITS}  # digests
         self.classes = {split: count_classes([], self.labels) for split in SPLITS}
         self.masks = {split: Counter[str]() for split in SPLITS}
         self.empty_masks = {split: Counter[str]() for split in SPLITS}
@@ -209,7 +217,7 @@ class _Counted:
     def add(self, fact: Fact, split: str) -> None:
         """Counts a photograph."""
         self.examples[split] += 1
-        self.patients[split].add(bytes.fromhex(stable_hash(fact.patient))[:KEY_BYTES])
+        self.patients[split].append(digest_of(fact.patient))
         for name, values in count_classes([fact], self.labels).items():
             held = self.classes[split][name]
             held.update({value: held.get(value, 0) + count for value, count in values.items() if count})
@@ -223,7 +231,7 @@ class _Counted:
         """Returns what dataset.json says of a split."""
         return {
             "examples": self.examples[split],
-            "patients": len(self.patients[split]),
+            "patients": len(np.unique(np.frombuffer(self.patients[split], np.uint64))),
             "classes": self.classes[split],
             "masks": {name: self.masks[split][name] for name in self.mask_names},
             "empty_masks": {name: self.empty_masks[split][name] for name in self.mask_names},
@@ -237,10 +245,10 @@ def write_tables_and_describe(
     chunks: Chunks,
     assignment: Assignment,
     shards: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+) -> tuple[dict[str, Any], Sequence[tuple[str, str]]]:
     """Writes the tables; returns the content of dataset.json and the rows of rejected.csv."""
     records, splits = staging / "records", assignment.splits
-    counted, rejected = _Counted(plan), [*plan.listing.rejected]
+    counted, rejected = _Counted(plan), DiskList(plan.listing.rejected)
 
     def facts() -> Iterator[tuple[int, Fact]]:
         return enumerate(each_fact(staging / "spool", chunks))
@@ -273,7 +281,7 @@ def write_tables_and_describe(
             *plan.listing.notes,
             *_picture_notes(counted.kinds, counted.enlarged, plan.settings.image_size, plan.settings.method),
             *([FILTERED] if plan.arguments.get("copies") == "filtered" else []),
-            *_changed_notes([reason for _, reason in rejected]),
+            *_changed_notes(reason for _, reason in rejected),
         ],
         "pictures": dict(counted.kinds),
         "copies": assignment.copies,

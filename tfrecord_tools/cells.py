@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-SHORT = 3  # letters: labels, splits and sides, which many rows share
-
 
 class Cells(Mapping[str, str]):
     """The cells of a row under the names of their columns; rows of a table share one index of the names."""
@@ -29,6 +27,16 @@ class Cells(Mapping[str, str]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
+    @property
+    def places(self) -> Mapping[str, int]:
+        """Column -> place in `values_only`."""
+        return self._places
+
+    @property
+    def values_only(self) -> Sequence[str]:
+        """The cells in their places."""
+        return self._values
+
     def places_under(self, names: Mapping[str, str]) -> dict[str, int]:
         """Returns the index of names that `moved` takes, of new name -> column."""
         return {name: self._places[column] for name, column in names.items()}
@@ -36,15 +44,3 @@ class Cells(Mapping[str, str]):
     def moved(self, places: Mapping[str, int]) -> Cells:
         """Returns the cells with another index of names."""
         return Cells(places, self._values)
-
-
-def kept(cells: Sequence[str]) -> tuple[str, ...]:
-    """Returns the cells as they are kept: short ones once for all rows."""
-    return tuple(_once(cell) if len(cell) <= SHORT else cell for cell in cells)
-
-
-_SEEN: dict[str, str] = {}
-
-
-def _once(cell: str) -> str:
-    return _SEEN.setdefault(cell, cell) if len(_SEEN) < 4096 else cell

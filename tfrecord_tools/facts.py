@@ -1,16 +1,13 @@
-"""What the split, the tables and the manifest need of each image, and how a million of them fit into memory."""
+"""What the split, the tables and the manifest need of each image, of which a million would fill the memory."""
 
 from __future__ import annotations
 
 import dataclasses
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import overload
+from typing import Any, overload
 
-from dr_edge.data.records import SPLITS
 from dr_edge.fundus.appearance import COLOUR
-
-PIXELS_BYTES = 32  # of a SHA-256
+from tfrecord_tools.on_disk import DiskList
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,41 +42,35 @@ class Fact:
 
 
 class FactTable(Sequence[Fact]):
-    """The facts of all items as far as the split needs them, in columns: some 130 bytes each.
+    """The facts of all items as far as the split needs them, on the disk.
 
     The facts that it gives hold id, reason, patient, split, labels, pixels and the place of the frame; the rest is at
     its default. All of a fact stands in the spool (`spool.each_fact`).
     """
 
     def __init__(self, facts: Iterable[Fact] = ()) -> None:
-        self._ids, self._patients = _Texts(), _Texts()
-        self._reasons: dict[int, str] = {}
-        self._splits = array("b")  # place in _SPLITS
-        self._labels = array("L")  # place in _kinds
-        self._kinds: list[Mapping[str, int]] = []
+        self._kinds: list[Mapping[str, int]] = []  # of labels
         self._places: dict[tuple[tuple[str, int], ...], int] = {}
-        self._pixels = bytearray()
-        self._frames = array("q")  # chunk, offset, length of each
-        for fact in facts:
-            self.append(fact)
+        self._kept: DiskList[tuple[Any, ...]] = DiskList(map(self._slim, facts))
 
-    def append(self, fact: Fact) -> None:
-        """Adds the fact of the next item."""
-        if fact.reason:
-            self._reasons[len(self)] = fact.reason
-        self._ids.append(fact.image_id)
-        self._patients.append(fact.patient)
-        self._splits.append(_SPLITS.index(fact.split))
+    def _slim(self, fact: Fact) -> tuple[Any, ...]:
         labels = tuple(fact.labels.items())
         if labels not in self._places:
             self._places[labels] = len(self._kinds)
             self._kinds.append(dict(labels))
-        self._labels.append(self._places[labels])
-        self._pixels += bytes.fromhex(fact.pixels) or bytes(PIXELS_BYTES)
-        self._frames.extend((fact.chunk, fact.offset, fact.length))
+        pixels = bytes.fromhex(fact.pixels)
+        place = fact.chunk, fact.offset, fact.length
+        return fact.image_id, fact.reason, fact.patient, fact.split, self._places[labels], pixels, *place
+
+    def _fact(self, kept: tuple[Any, ...]) -> Fact:
+        image_id, reason, patient, split, labels, pixels, chunk, offset, length = kept
+        return Fact(
+            image_id=image_id, path="", reason=reason, patient=patient, split=split, labels=self._kinds[labels],
+            pixels=pixels.hex(), chunk=chunk, offset=offset, length=length,
+        )  # fmt: skip
 
     def __len__(self) -> int:
-        return len(self._splits)
+        return len(self._kept)
 
     @overload
     def __getitem__(self, index: int) -> Fact: ...
@@ -87,40 +78,8 @@ class FactTable(Sequence[Fact]):
     def __getitem__(self, index: slice) -> list[Fact]: ...
     def __getitem__(self, index: int | slice) -> Fact | list[Fact]:
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        chunk, offset, length = self._frames[3 * index : 3 * index + 3]
-        reason = self._reasons.get(index, "")
-        return Fact(
-            image_id=self._ids[index],
-            path="",
-            reason=reason,
-            patient=self._patients[index],
-            split=_SPLITS[self._splits[index]],
-            labels=self._kinds[self._labels[index]],
-            pixels="" if reason else self._pixels[PIXELS_BYTES * index : PIXELS_BYTES * (index + 1)].hex(),
-            chunk=chunk,
-            offset=offset,
-            length=length,
-        )
+            return [self._fact(kept) for kept in self._kept[index]]
+        return self._fact(self._kept[index])
 
     def __iter__(self) -> Iterator[Fact]:
-        return (self[index] for index in range(len(self)))
-
-
-_SPLITS: tuple[str | None, ...] = (None, *SPLITS)
-
-
-class _Texts:
-    """Texts in one piece of memory, as UTF-8."""
-
-    def __init__(self) -> None:
-        self._data, self._ends = bytearray(), array("q")
-
-    def append(self, text: str) -> None:
-        self._data += text.encode("utf-8", "surrogateescape")
-        self._ends.append(len(self._data))
-
-    def __getitem__(self, index: int) -> str:
-        start = self._ends[index - 1] if index else 0
-        return self._data[start : self._ends[index]].decode("utf-8", "surrogateescape")
+        return map(self._fact, self._kept)

@@ -13,15 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dr_edge.data.records import MISSING_LABEL, SPLITS
 from dr_edge.metadata import readable as readable
 from tfrecord_tools.grouping import equal_groups
+from tfrecord_tools.on_disk import Chosen, DiskList, in_order
 
 LATERALITIES = ("left", "right", "")
 MASK_RULES = ("at_least", "at_most", "half", "between", "contours", "none")
 _NONE: dict[str, Any] = {}  # one for all items: nothing is ever written into it
 _LABELS: dict[tuple[tuple[str, int], ...], Mapping[str, int]] = {}
 MOST_SHARED = 4096
+KEY_BYTES = 16  # of a SHA-256 by which a million patients are ordered
 NO_TEXT = "its name is no UTF-8 text (bytes that are none stand as \\x..); rename it"
 
 
@@ -93,6 +97,10 @@ class Item:
         if self.laterality not in LATERALITIES:
             raise ValueError(f"{self.image_id}: laterality must be left, right or ''. Received: {self.laterality!r}.")
         object.__setattr__(self, "labels", _shared(self.labels))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles in a third of the time that the state of a frozen dataclass takes."""
+        return Item, tuple(getattr(self, name) for name in self.__slots__)
 
 
 def _shared(labels: Mapping[str, int]) -> Mapping[str, int]:
@@ -170,15 +178,15 @@ def with_readable_names(listing: Listing) -> Listing:
             raise DatasetError(
                 f"The name {readable(name)} is no UTF-8 text. Rename the folder or file, and build again."
             )
-    taken: list[Item] = []
-    left: list[Item] = []
-    for item in listing.items:
-        (taken if all(map(is_text, (item.image_id, item.path, item.patient))) else left).append(item)
-    if not left and all(map(is_text, itertools.chain.from_iterable(listing.rejected))):
+    if all(map(_has_text, listing.items)) and all(map(is_text, itertools.chain.from_iterable(listing.rejected))):
         return listing
-    rejected = [(readable(file), readable(reason)) for file, reason in listing.rejected]
-    rejected += [(readable(item.path), NO_TEXT) for item in left]
-    return dataclasses.replace(listing, items=taken, rejected=rejected)
+    rejected = DiskList((readable(file), readable(reason)) for file, reason in listing.rejected)
+    rejected.extend((readable(item.path), NO_TEXT) for item in listing.items if not _has_text(item))
+    return dataclasses.replace(listing, items=DiskList(filter(_has_text, listing.items)), rejected=rejected)
+
+
+def _has_text(item: Item) -> bool:
+    return all(map(is_text, (item.image_id, item.path, item.patient)))
 
 
 def is_text(name: str) -> bool:
@@ -215,33 +223,37 @@ def check_listing(listing: Listing, name: str) -> None:
 
 def stable_hash(*parts: str | int) -> str:
     """Returns the SHA-256 of the parts, joined by a zero byte: the same on every machine and in every process."""
-    return stable_hash_of(parts)
+    return hash_of_pieces(f"\0{part}" if number else str(part) for number, part in enumerate(parts))
 
 
-def stable_hash_of(parts: Iterable[str | int]) -> str:
-    """As `stable_hash`, of parts that need not be in memory together."""
+def hash_of_pieces(pieces: Iterable[str]) -> str:
+    """Returns the SHA-256 of a text whose pieces need not be in memory together."""
     digest = hashlib.sha256()
-    for number, part in enumerate(parts):
-        digest.update(f"\0{part}".encode() if number else str(part).encode())
+    for piece in pieces:
+        digest.update(piece.encode())
     return digest.hexdigest()
 
 
-def sample(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
+def sample(items: Sequence[Item], limit: int | None, seed: int) -> Sequence[Item]:
     """Returns about `limit` items: whole patients in the order of their SHA-256, sorted by image id.
 
     Raises:
       ValueError: limit is not positive.
     """
-    if limit is None:
-        return sorted(items, key=lambda item: item.image_id)
-    if limit < 1:
+    if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1. Received: {limit}.")
-    by_patient: dict[str, list[Item]] = {}
+    chosen = items if limit is None else Chosen(items, _of_some_patients(items, limit, seed))
+    return DiskList(in_order(chosen, key=lambda item: item.image_id))
+
+
+def _of_some_patients(items: Sequence[Item], limit: int, seed: int) -> np.ndarray:
+    """Returns the places of the items of whole patients, as many as make `limit` items, in the order of the items."""
+    keys = bytearray()
     for item in items:
-        by_patient.setdefault(item.patient, []).append(item)
-    chosen: list[Item] = []
-    for patient in sorted(by_patient, key=lambda name: stable_hash("sample", seed, name)):
-        if len(chosen) >= limit:
-            break
-        chosen += by_patient[patient]
-    return sorted(chosen, key=lambda item: item.image_id)
+        keys += bytes.fromhex(stable_hash("sample", seed, item.patient))[:KEY_BYTES]
+    parts = np.frombuffer(keys, ">u8").reshape(-1, KEY_BYTES // 8)
+    order = np.lexsort((parts[:, 1], parts[:, 0]))
+    begins = np.flatnonzero((np.diff(parts[order], axis=0, prepend=parts[order[:1]] ^ 1) != 0).any(axis=1))
+    # The patient with whom the limit is reached is taken whole.
+    ends = np.append(begins[begins >= limit], len(order))
+    return np.sort(order[: int(ends[0])])

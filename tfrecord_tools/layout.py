@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import dataclasses
+import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dr_edge import extras
 from dr_edge.fundus.format_names import is_picture
-from tfrecord_tools.cells import Cells, kept
+from tfrecord_tools.cells import Cells
 from tfrecord_tools.items import DatasetError, LayoutError
+from tfrecord_tools.on_disk import DiskList, Seen, in_order
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".heic", ".heif", ".gif", ".jp2",
@@ -61,20 +63,34 @@ def list_images(directory: Path, *, recursive: bool = False) -> Iterator[Path]:
     name are among them. Hidden ones (.DS_Store, ._x) and what archivers and file servers add (__MACOSX) are skipped.
     """
     names = (
-        _names_below(directory) if recursive else (name for name in os.listdir(directory) if not is_passed_over(name))
+        _names_below(directory, "")
+        if recursive
+        else (name for name in os.listdir(directory) if not is_passed_over(name))
     )
-    for name in sorted(names, key=lambda name: name.replace(os.sep, "\0")):  # as paths are sorted: folder by folder
+    for name in in_order(names, key=lambda name: name.replace(os.sep, "\0")):  # as paths are sorted: folder by folder
         path = directory / name
         if not path.is_dir() and (path.suffix.lower() in IMAGE_SUFFIXES or is_picture(path)):
             yield path
 
 
-def _names_below(directory: Path) -> Iterator[str]:
-    """Yields the files below a directory, relative to it, as text: a path object takes five times as much memory."""
-    start = len(os.path.join(directory, ""))
-    for place, folders, files in os.walk(directory):
-        folders[:] = [name for name in folders if not is_passed_over(name)]
-        yield from (os.path.join(place, name)[start:] for name in files if not is_passed_over(name))
+def _names_below(directory: str | Path, before: str) -> Iterator[str]:
+    """Yields the files below a directory, `before` and their relative path; links to directories are not followed."""
+    try:
+        entries = os.scandir(directory)
+    except OSError:
+        return
+    with entries:
+        for entry in entries:
+            if is_passed_over(entry.name):
+                continue
+            try:
+                is_folder = entry.is_dir()
+            except OSError:
+                is_folder = False
+            if not is_folder:
+                yield before + entry.name
+            elif not entry.is_symlink():
+                yield from _names_below(entry.path, f"{before}{entry.name}{os.sep}")
 
 
 def is_passed_over(name: str) -> bool:
@@ -82,45 +98,7 @@ def is_passed_over(name: str) -> bool:
     return name.startswith(".") or name in NOT_PHOTOGRAPHS or name.lower() in SYSTEM_FILES
 
 
-class ImageIndex(MutableMapping[str, Path]):
-    """Name -> image file; kept as text, of which a path object takes five times the memory."""
-
-    def __init__(self) -> None:
-        self._files: dict[str, str] = {}
-
-    def __getitem__(self, name: str) -> Path:
-        return Path(self._files[name])
-
-    def __setitem__(self, name: str, path: Path) -> None:
-        self._files[name] = str(path)
-
-    def __delitem__(self, name: str) -> None:
-        del self._files[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-def index_images(directories: Iterable[Path], *, recursive: bool = False) -> ImageIndex:
-    """Returns lower-case name without extension -> image file, over all `directories`.
-
-    Raises:
-      DatasetError: two files of one name (in different directories or with different extensions).
-    """
-    index = ImageIndex()
-    for directory in directories:
-        for path in list_images(directory, recursive=recursive):
-            key = path.stem.lower()
-            if key in index:
-                raise DatasetError(f"Two photographs of one name: {index[key]} and {path}. Remove one.")
-            index[key] = path
-    return index
-
-
-def read_table(path: Path, *, delimiter: str | None = None) -> list[Cells]:
+def read_table(path: Path, *, delimiter: str | None = None) -> Sequence[Cells]:
     """Reads a CSV file as rows of stripped column name -> stripped value; unnamed columns and empty rows are left out.
 
     Byte-order mark, CRLF line ends, blanks around names and semicolons instead of commas are all met in published
@@ -129,32 +107,51 @@ def read_table(path: Path, *, delimiter: str | None = None) -> list[Cells]:
     Raises:
       DatasetError: no rows, not text, or a column name twice.
     """
+    encoding = _encoding(path)
+    with open(path, encoding=encoding, newline="") as file:
+        filled = (line for line in _lines(file) if line.strip(" ,;\t"))
+        first = next(filled, "")
+        if delimiter is None:
+            delimiter = max(",;\t", key=first.count)
+        return named_rows(csv.reader(itertools.chain([first], filled), delimiter=delimiter), path)
+
+
+def _lines(file: Iterable[str]) -> Iterator[str]:
+    return itertools.chain.from_iterable(piece.splitlines() for piece in file)
+
+
+def _encoding(path: Path) -> str:
+    """Returns the encoding of a text file: UTF-8, or else Latin-1; raises DatasetError where it is none."""
+    decoder, encoding = codecs.getincrementaldecoder("utf-8-sig")(), "utf-8-sig"
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = path.read_text(encoding="latin-1")
+        with open(path, "rb") as file:
+            while True:
+                piece = file.read(1 << 16)
+                if b"\0" in piece:
+                    raise DatasetError(f"{path} is no CSV text (it holds zero bytes). Check the download.")
+                try:
+                    if encoding != "latin-1":
+                        decoder.decode(piece, final=not piece)
+                except UnicodeDecodeError:
+                    encoding = "latin-1"
+                if not piece:
+                    return encoding
     except OSError as err:
         raise DatasetError(f"{path} cannot be read: {err.strerror}. Check --data_dir.") from err
-    if "\0" in text:
-        raise DatasetError(f"{path} is no CSV text (it holds zero bytes). Check the download.")
-    lines = [line for line in text.splitlines() if line.strip(" ,;\t")]
-    if delimiter is None:
-        delimiter = max(",;\t", key=lines[0].count) if lines else ","
-    return named_rows(csv.reader(lines, delimiter=delimiter), path)
 
 
-def named_rows(rows: Iterable[Sequence[object]], path: Path, header: str | None = None) -> list[Cells]:
+def named_rows(rows: Iterable[Sequence[object]], path: Path, header: str | None = None) -> Sequence[Cells]:
     """Returns table rows as mappings under the names of the first row, or of the row with the cell `header`."""
     filled = (cells for row in rows if any(cells := [_text(value) for value in row]))
     head = next((cells for cells in filled if header is None or header in cells), [])
-    body = [kept(cells) for cells in filled]
+    body = DiskList(filled)
     if not body:
         raise DatasetError(f"{path} holds no rows{f' under {header!r}' if header else ''}. Check the download.")
     names = [name for name in head if name]
     if len(set(names)) != len(names):
         raise DatasetError(f"{path} has a column name twice: {names}. Correct its first line.")
     places = {name: index for index, name in enumerate(head) if name}
-    return [Cells(places, cells) for cells in body]
+    return Seen(body, lambda cells: Cells(places, cells))
 
 
 def _text(value: object) -> str:
@@ -165,7 +162,7 @@ def _text(value: object) -> str:
     return str(value).strip()
 
 
-def read_spreadsheet(path: Path, header: str | None = None) -> list[Cells]:
+def read_spreadsheet(path: Path, header: str | None = None) -> Sequence[Cells]:
     """Reads the first sheet of an .xls or .xlsx file like `read_table`; `header` is a column name of its head row.
 
     Raises:
@@ -220,76 +217,3 @@ def class_index(value: str, classes: int | Sequence[str], where: str, *, missing
     if text not in known:
         raise DatasetError(f"{where}: unknown label {value!r}. Known: {', '.join(known)}. Correct the file.")
     return known.index(text)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a label file, with the photograph that it names.
-
-    Attributes:
-      name: as the table writes it.
-      file: path of the photograph.
-      table, number: name of the label file, and the row as a spreadsheet shows it.
-      cells: stripped column name -> stripped value.
-    """
-
-    name: str
-    file: str
-    table: str
-    number: int
-    cells: Mapping[str, str]
-
-    @property
-    def path(self) -> Path:
-        """The photograph."""
-        return Path(self.file)
-
-    @property
-    def where(self) -> str:
-        """How messages name it: "train.csv, row 7 (0a1b)"."""
-        return f"{self.table}, row {self.number} ({self.name})"
-
-
-def match_rows(
-    table: Path,
-    cells: Sequence[Mapping[str, str]],
-    names: Sequence[str],
-    images: MutableMapping[str, Path],
-    root: Path,
-    *,
-    leftovers: bool = True,
-) -> tuple[list[Row], list[tuple[str, str]]]:
-    """Matches the rows of a label file with photographs by name, without extension and without case.
-
-    Args:
-      table: the label file, for messages.
-      cells: its rows.
-      names: possible names of the column that names the photograph.
-      images: lower-case name -> photograph (see `index_images`); matched ones are taken out.
-      root: the data directory.
-      leftovers: also report photographs without a row; False while further tables follow.
-
-    Returns:
-      The matched rows, and (file, reason) for rows without a photograph and photographs without a row.
-
-    Raises:
-      DatasetError: no such column, or a photograph named twice.
-    """
-    matched: list[Row] = []
-    rejected: list[tuple[str, str]] = []
-    taken: set[str] = set()
-    folder = relative(next(iter(images.values())).parent, root) if images else "."
-    for number, row in enumerate(cells, 2):
-        name = column(row, names, table)
-        key = Path(name).stem.lower() if Path(name).suffix.lower() in IMAGE_SUFFIXES else name.lower()
-        where = f"{table.name}, row {number} ({name})"
-        if key in taken:
-            raise DatasetError(f"{where}: this photograph has a row already. Remove one of the two.")
-        if key in images:
-            matched.append(Row(name, str(images.pop(key)), table.name, number, row))
-        else:
-            rejected.append(((Path(folder) / name).as_posix(), f"{where}: the photograph is missing"))
-        taken.add(key)
-    if leftovers:
-        rejected += [(relative(path, root), f"no row in {table.name}") for path in images.values()]
-    return matched, rejected

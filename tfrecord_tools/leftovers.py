@@ -7,23 +7,22 @@ counted.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from dr_edge.fundus.format_names import HEAD_BYTES, file_name, looks_like_picture
+from tfrecord_tools.grouping import Texts
 from tfrecord_tools.items import Listing, item_paths, readable
 from tfrecord_tools.layout import is_passed_over
+from tfrecord_tools.on_disk import DiskList, in_order
 
 OWN = ("folder", "csv")
 NAMED = 3
 
 
-def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[list[tuple[str, str]], list[str]]:
+def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[Sequence[tuple[str, str]], list[str]]:
     """Finds the visible files below `root` that a build does not take.
 
     Args:
@@ -35,15 +34,16 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[li
     Returns:
       (file, reason) of each file of an own folder or table that is neither taken nor rejected already; and notes.
     """
-    known = _Names(itertools.chain(
+    named = itertools.chain(
         (path for item in listing.items for path in item_paths(item)), (file for file, _ in listing.rejected)
-    ))  # fmt: skip
+    )
+    known = Texts(os.path.normpath(readable(name)) for name in named)
     hidden, others = _Counted(), _Counted()
     rest = (path for path in _visible(root, out, hidden) if _name(path, root) not in known)
     if dataset not in OWN:
         for path in rest:
             others.add(_name(path, root))
-    rejected = [] if dataset not in OWN else _rejected(rest, listing, dataset, root)
+    rejected = DiskList(_rejected(rest, listing, dataset, root) if dataset in OWN else ())
     notes = []
     if hidden.count:
         notes.append(
@@ -54,32 +54,13 @@ def leftovers(listing: Listing, dataset: str, root: Path, out: Path) -> tuple[li
     return rejected, notes
 
 
-def _rejected(rest: Iterable[str], listing: Listing, dataset: str, root: Path) -> list[tuple[str, str]]:
-    """Returns (file, reason) of what is neither taken nor one of the user's tables."""
+def _rejected(rest: Iterable[str], listing: Listing, dataset: str, root: Path) -> Iterator[tuple[str, str]]:
+    """Yields (file, reason) of what is neither taken nor one of the user's tables."""
     own = {os.path.realpath(table) for table in listing.label_files}
     names = readable(", ".join(table.name for table in listing.label_files))
-    return [
-        (Path(_name(path, root)).as_posix(), _reason(path, dataset, names))
-        for path in rest
-        if os.path.realpath(path) not in own
-    ]
-
-
-class _Names:
-    """Which names are known: a million take eight megabytes, and one in 10^13 others is taken for one of them."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._digests = np.sort(np.fromiter((_digest(os.path.normpath(readable(name))) for name in names), np.uint64))
-
-    def __contains__(self, name: str) -> bool:
-        digest = np.uint64(_digest(name))
-        place = int(np.searchsorted(self._digests, digest))
-        return place < len(self._digests) and bool(self._digests[place] == digest)
-
-
-def _digest(name: str) -> int:
-    data = name.encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+    for path in rest:
+        if os.path.realpath(path) not in own:
+            yield Path(_name(path, root)).as_posix(), _reason(path, dataset, names)
 
 
 class _Counted:
@@ -100,17 +81,41 @@ class _Counted:
 
 def _visible(root: Path, out: Path, hidden: _Counted) -> Iterator[str]:
     """Yields files, and links to directories, below `root`; adds the names of what is hidden to `hidden`."""
-    for directory, folders, files in os.walk(root):
-        for name in sorted([*folders, *files]):
-            if is_passed_over(name):
-                hidden.add(_name(os.path.join(directory, name), root))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not is_passed_over(name) and os.path.realpath(os.path.join(directory, name)) != os.path.realpath(out)
-        )
-        yield from (os.path.join(directory, name) for name in folders if os.path.islink(os.path.join(directory, name)))
-        yield from (os.path.join(directory, name) for name in sorted(files) if not is_passed_over(name))
+    yield from _below(str(root), os.path.realpath(out), root, hidden)
+
+
+def _below(directory: str, out: str, root: Path, hidden: _Counted) -> Iterator[str]:
+    """As `_visible`, of one directory, in the order of its names: links, files, then what lies in its folders."""
+    folders: DiskList[str] = DiskList()
+    files: DiskList[str] = DiskList()
+    for name, is_folder in in_order(_entries(directory)):
+        if is_passed_over(name):
+            hidden.add(_name(os.path.join(directory, name), root))
+        elif not is_folder:
+            files.append(name)
+        elif os.path.realpath(os.path.join(directory, name)) != out:
+            folders.append(name)
+    links = (os.path.join(directory, name) for name in folders)
+    yield from filter(os.path.islink, links)
+    yield from (os.path.join(directory, name) for name in files)
+    del files
+    for name in folders:
+        if not os.path.islink(os.path.join(directory, name)):
+            yield from _below(os.path.join(directory, name), out, root, hidden)
+
+
+def _entries(directory: str) -> Iterator[tuple[str, bool]]:
+    """Yields name and whether it is a folder, or a link to one, as `os.walk` tells it."""
+    try:
+        entries = os.scandir(directory)
+    except OSError:
+        return
+    with entries:
+        for entry in entries:
+            try:
+                yield entry.name, entry.is_dir()
+            except OSError:
+                yield entry.name, False
 
 
 def _name(path: str, root: Path) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from dr_edge.progress import Progress
 from tfrecord_tools import versions
 from tfrecord_tools.catalogue import list_dataset
 from tfrecord_tools.inside import stamp
-from tfrecord_tools.item_file import ItemFile
-from tfrecord_tools.items import Item, Listing, Request, item_paths, readable, sample, stable_hash_of
+from tfrecord_tools.items import Item, Listing, Request, hash_of_pieces, item_paths, readable, sample
 from tfrecord_tools.leftovers import leftovers
+from tfrecord_tools.on_disk import DiskList, beside, in_order
 from tfrecord_tools.positive_classes import positive_classes
 from tfrecord_tools.process import Settings
 from tfrecord_tools.split import Fractions, choose_fractions
@@ -88,6 +88,11 @@ def plan_build(options: BuildOptions) -> Plan:
         raise ValueError(
             "--positive is for --dataset=folder and csv only: the other data sets say what is the disease."
         )
+    with beside(options.out):
+        return _plan(options)
+
+
+def _plan(options: BuildOptions) -> Plan:
     request = Request(options.data_dir, options.limit, options.seed, options.table, options.out, options.typed)
     listing = list_dataset(options.dataset, request)
     positive = positive_classes(listing.labels, options.positive)
@@ -126,14 +131,15 @@ def plan_build(options: BuildOptions) -> Plan:
     }
     if options.data_dir is not None:  # the records of this very build may lie among the photographs
         own = Path(os.path.relpath(options.out, options.data_dir)).as_posix()
-        listing = dataclasses.replace(listing, rejected=[row for row in listing.rejected if row[0] != own])
+        if any(row[0] == own for row in listing.rejected):
+            listing = dataclasses.replace(listing, rejected=DiskList(row for row in listing.rejected if row[0] != own))
     shown = Progress(chosen, desc="files", unit="file", delay=2.0)  # slow only where the file system is
-    items = ItemFile((_stamped(item, options.data_dir) for item in shown), options.out)
+    items = DiskList(_stamped(item, options.data_dir) for item in shown)
     key = _key(arguments, items, listing, options.data_dir)
-    rejected, notes = [*listing.rejected], [*listing.notes]
+    rejected, notes = listing.rejected, [*listing.notes]
     if options.data_dir is not None:  # not part of the key: a new text beside the photographs makes no new build
         rest, said = leftovers(listing, options.dataset, options.data_dir, options.out)
-        rejected, notes = [*rejected, *rest], [*notes, *said]
+        rejected, notes = DiskList(itertools.chain(rejected, rest)), [*notes, *said]
     listing = dataclasses.replace(listing, items=(), rejected=rejected, notes=[readable(note) for note in notes])
     return Plan(listing, positive, items, settings, fractions, arguments, asked, key)
 
@@ -153,5 +159,12 @@ def _key(arguments: Mapping[str, Any], items: Sequence[Item], listing: Listing, 
     def size(item: Item) -> int:
         return 0 if data_dir is None else item.stamps.get(item.path, (-1, 0))[0]
 
-    parts = [repr(sorted(arguments.items())), repr(sorted(listing.rejected)), repr(dict(listing.labels))]
-    return stable_hash_of(itertools.chain(parts, (f"{item} {size(item)}" for item in items)))
+    def pieces() -> Iterator[str]:
+        yield f"{sorted(arguments.items())!r}\0["
+        for number, row in enumerate(in_order(listing.rejected)):  # as a list of them prints itself
+            yield f", {row!r}" if number else repr(row)
+        yield f"]\0{dict(listing.labels)!r}"
+        for item in items:
+            yield f"\0{item} {size(item)}"
+
+    return hash_of_pieces(pieces())

@@ -8,19 +8,21 @@ which is also why augmentation lives in the training pipeline and not in the rec
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dr_edge.data.records import MISSING_LABEL
+from dr_edge.data.records import MISSING_LABEL, SPLITS
 from tfrecord_tools.facts import Fact
 from tfrecord_tools.grouping import components, connected, equal_groups
-from tfrecord_tools.items import stable_hash
+from tfrecord_tools.items import KEY_BYTES, stable_hash
 
 DEFAULT_FRACTION = 0.15
-KEY_BYTES = 16  # of a SHA-256; a million groups take them into memory
+NOWHERE = -1
 # What is kept where one group lies in several official splits.
 PRIORITY = {
     "test": 0,
@@ -58,6 +60,34 @@ def choose_fractions(official: set[str | None], val: float | None, test: float |
     return Fractions(**chosen)
 
 
+class SplitColumn(MutableMapping[int, str]):
+    """Index of a photograph -> its split, for those that have one; a byte for each."""
+
+    def __init__(self, count: int) -> None:
+        self.codes = np.full(count, NOWHERE, np.int8)  # place in SPLITS
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self.codes) or self.codes[index] == NOWHERE:
+            raise KeyError(index)
+        return SPLITS[self.codes[index]]
+
+    def __setitem__(self, index: int, split: str) -> None:
+        self.codes[index] = SPLITS.index(split)
+
+    def __delitem__(self, index: int) -> None:
+        self.codes[index] = NOWHERE
+
+    def __iter__(self) -> Iterator[int]:
+        return map(int, np.flatnonzero(self.codes != NOWHERE))
+
+    def __len__(self) -> int:
+        return int((self.codes != NOWHERE).sum())
+
+    def members(self, split: str) -> np.ndarray:
+        """Returns the indices of a split, [N] int64 ascending."""
+        return np.flatnonzero(self.codes == SPLITS.index(split))
+
+
 @dataclasses.dataclass
 class Assignment:
     """Where the photographs go, by index of the fact.
@@ -68,7 +98,7 @@ class Assignment:
       copies: what `copies.count_copies` found, for the manifest.
     """
 
-    splits: dict[int, str]
+    splits: SplitColumn
     reasons: dict[int, str]
     copies: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -101,7 +131,7 @@ def assign(
     for members in components((node for edge in edges for node in edge), edges):
         _settle_copies(facts, members, reasons, "near-duplicate", keep_one=False)
     set_aside()
-    splits: dict[int, str] = {}
+    splits = SplitColumn(len(facts))
 
     def free() -> Iterator[list[int]]:
         for group in patient_groups(facts, alive, edges):
@@ -114,7 +144,7 @@ def assign(
             else:
                 yield kept
 
-    splits.update(divide(facts, free(), fractions, seed, stratify))
+    divide(facts, free(), fractions, seed, stratify, splits)
     return Assignment(splits, reasons)
 
 
@@ -161,9 +191,10 @@ def _settle_copies(
 
 def _kept_side(facts: Sequence[Fact], members: Sequence[int]) -> list[int]:
     """Returns the members in the official split that goes first, by image id; 'train' and no split are one side."""
-    best = min(PRIORITY[facts[index].split] for index in members)
-    side = [index for index in members if min(PRIORITY[facts[index].split], 2) == min(best, 2)]
-    return sorted(side, key=lambda index: facts[index].image_id)
+    held = [(index, facts[index]) for index in members]
+    best = min(PRIORITY[fact.split] for _, fact in held)
+    side = [(fact.image_id, index) for index, fact in held if min(PRIORITY[fact.split], 2) == min(best, 2)]
+    return [index for _, index in sorted(side)]
 
 
 def label_conflicts(facts: Sequence[Fact]) -> list[str]:
@@ -183,8 +214,10 @@ def patient_groups(facts: Sequence[Fact], alive: np.ndarray, edges: Sequence[tup
     places = np.flatnonzero(alive)
     place_of = np.cumsum(alive) - 1
     patients = equal_groups(places, lambda index: facts[index].patient)
-    links = [(group[0], other) for group in patients for other in group[1:]]
-    links += [(first, second) for first, second in edges if alive[first] and alive[second]]
+    links = itertools.chain(
+        ((group[0], other) for group in patients for other in group[1:]),
+        ((first, second) for first, second in edges if alive[first] and alive[second]),
+    )
     for group in connected(len(places), ((int(place_of[one]), int(place_of[other])) for one, other in links)):
         yield places[group].tolist()
 
@@ -195,25 +228,32 @@ def divide(
     fractions: Fractions,
     seed: int,
     stratify: Sequence[str],
-) -> dict[int, str]:
-    """Divides groups into train, val and test, each stratum in the order of its SHA-256.
+    splits: SplitColumn,
+) -> None:
+    """Divides groups into train, val and test of `splits`, each stratum in the order of its SHA-256.
 
     A stratum of three groups or more gives at least one to each split that has a share.
     """
-    strata: dict[tuple[int, ...], list[tuple[bytes, tuple[int, ...]]]] = defaultdict(list)
+    strata: dict[tuple[int, ...], int] = {}
+    members, sizes, stratum_of, keys = array("q"), array("q"), array("q"), bytearray()
     for group in groups:
-        worst = tuple(max(facts[index].labels.get(name, MISSING_LABEL) for index in group) for name in stratify)
-        key = min(stable_hash("split", seed, facts[index].patient) for index in group)
-        strata[worst].append((bytes.fromhex(key)[:KEY_BYTES], tuple(group)))
-    splits: dict[int, str] = {}
-    for _, members in sorted(strata.items()):
-        members.sort(key=lambda pair: pair[0])
-        tests, vals = _counts(len(members), fractions)
-        for place, (_, group) in enumerate(members):
-            split = "test" if place < tests else "val" if place < tests + vals else "train"
-            splits.update({index: split for index in group})
-        members.clear()
-    return splits
+        held = [facts[index] for index in group]
+        worst = tuple(max(fact.labels.get(name, MISSING_LABEL) for fact in held) for name in stratify)
+        members.extend(group)
+        sizes.append(len(group))
+        stratum_of.append(strata.setdefault(worst, len(strata)))
+        keys += bytes.fromhex(min(stable_hash("split", seed, fact.patient) for fact in held))[:KEY_BYTES]
+    parts = np.frombuffer(keys, ">u8").reshape(-1, KEY_BYTES // 8)
+    stratum = np.frombuffer(stratum_of, np.int64)
+    order = np.lexsort((parts[:, 1], parts[:, 0], stratum))
+    counts = np.bincount(stratum, minlength=len(strata))
+    ends = np.cumsum(counts)
+    codes = np.full(len(order), SPLITS.index("train"), np.int8)  # of each group
+    for start, end in zip(ends - counts, ends, strict=True):
+        tests, vals = _counts(int(end - start), fractions)
+        codes[order[start : start + tests]] = SPLITS.index("test")
+        codes[order[start + tests : start + tests + vals]] = SPLITS.index("val")
+    splits.codes[np.frombuffer(members, np.int64)] = np.repeat(codes, np.frombuffer(sizes, np.int64))
 
 
 def _counts(groups: int, fractions: Fractions) -> tuple[int, int]:

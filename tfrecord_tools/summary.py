@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,19 @@ def _copies(copies: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def top_reasons(rejected: Sequence[tuple[str, str]]) -> list[str]:
+def top_reasons(rejected: Iterable[tuple[str, str]]) -> list[str]:
     """Returns the most frequent reasons, one line each: how often, and one file as an example."""
-    groups: dict[str, list[tuple[str, str]]] = {}
+    counts: Counter[str] = Counter()
+    first: dict[str, tuple[str, str]] = {}
     for file, reason in rejected:
-        groups.setdefault(_PARTICULARS.sub("~", reason), []).append((file, reason))
-    largest = sorted(groups.values(), key=len, reverse=True)
-    lines = [
-        f"  {len(members)} x {members[0][1]}" + (f" ({members[0][0]})" if members[0][0] not in members[0][1] else "")
-        for members in largest[:TOP_REASONS]
-    ]
-    rest = sum(len(members) for members in largest[TOP_REASONS:])
+        kind = _PARTICULARS.sub("~", reason)
+        counts[kind] += 1
+        first.setdefault(kind, (file, reason))
+    lines = []
+    for kind, count in counts.most_common(TOP_REASONS):
+        file, reason = first[kind]
+        lines.append(f"  {count} x {reason}" + (f" ({file})" if file not in reason else ""))
+    rest = counts.total() - sum(count for _, count in counts.most_common(TOP_REASONS))
     return [*lines, f"  {rest} for other reasons"] if rest else lines
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
 import shlex
 import shutil
 import uuid
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ from tfrecord_tools import digests
 from tfrecord_tools.chunks import FILE as CHUNKS
 from tfrecord_tools.facts import Fact
 from tfrecord_tools.items import readable, stable_hash
+from tfrecord_tools.on_disk import in_order
+from tfrecord_tools.split import SplitColumn
 from tfrecord_tools.spool import accepted_any, read_frame
 
 
@@ -175,17 +177,19 @@ class ShardTask:
         return len(self.frames)
 
 
-def plan_shards(facts: Sequence[Fact], splits: Mapping[int, str], seed: int, size: int) -> list[ShardTask]:
+def plan_shards(facts: Sequence[Fact], splits: SplitColumn, seed: int, size: int) -> list[ShardTask]:
     """Plans the shards: shuffled by SHA-256 of the image id, at most `size` examples each, evenly filled."""
     tasks: list[ShardTask] = []
     for split in SPLITS:
-        members = np.fromiter((index for index, name in splits.items() if name == split), np.int64)
-        drawn = b"".join(_key(facts[index].image_id, seed) for index in members.tolist())
+        drawn, places = bytearray(), array("q")
+        for index in splits.members(split):
+            fact = facts[int(index)]
+            drawn += _key(fact.image_id, seed)
+            places.extend((fact.chunk, fact.offset, fact.length))
         keys = np.frombuffer(drawn, ">u8").reshape(-1, 2)
-        places = ((fact.chunk, fact.offset, fact.length) for fact in map(facts.__getitem__, members.tolist()))
-        frames = np.fromiter(itertools.chain.from_iterable(places), np.int64, 3 * len(members)).reshape(-1, 3)
-        frames = frames[np.lexsort((keys[:, 1], keys[:, 0]))]
-        count = -(-len(members) // size)
+        frames = np.frombuffer(places, np.int64).reshape(-1, 3)[np.lexsort((keys[:, 1], keys[:, 0]))]
+        del drawn, places, keys
+        count = -(-len(frames) // size)
         tasks += [ShardTask(split, index, count, frames[index::count].copy()) for index in range(count)]
     return tasks
 
@@ -215,9 +219,9 @@ def write_shard(staging: Path, task: ShardTask, on_progress: Callable[[int], Non
     return {"file": path.name, "sha256": digest.hexdigest(), "examples": len(task), "bytes": size}
 
 
-def write_table(path: Path, header: Sequence[str], rows: Sequence[tuple[str, ...]]) -> None:
+def write_table(path: Path, header: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
     """Writes a CSV file atomically; rows sorted."""
-    write_rows(path, header, sorted(rows))
+    write_rows(path, header, in_order(rows))
 
 
 def write_rows(

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tfrecord_tools.facts import Fact, FactTable
-from tfrecord_tools.item_file import ItemFile
 from tfrecord_tools.items import Item, MaskSource
+from tfrecord_tools.on_disk import DiskList, beside
 
 
 def digest(text: str) -> str:
@@ -41,7 +41,8 @@ def test_items_on_disk_are_the_items(tmp_path: Path):
         )
         for number in range(100)
     ] + [Item("drawn", "", "p", seed=4)]  # fmt: skip
-    kept = ItemFile(iter(items), tmp_path / "not" / "there" / "records")
+    with beside(tmp_path / "not" / "there" / "records"):
+        kept = DiskList(iter(items))
     assert list(kept) == items and kept[70:80] == items[70:80] and kept[-1].seed == 4 and len(kept) == 101
     assert kept[5].stamps == {odd: (1, 2)} and kept[5].masks["optic_disc"].upper == 7
     assert not list(tmp_path.iterdir()), "the file has no name that a killed build could leave"

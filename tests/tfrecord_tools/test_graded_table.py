@@ -9,7 +9,7 @@ from built_data import save_sheet
 
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import DatasetError
-from tfrecord_tools.layout import index_images
+from tfrecord_tools.matching import index_images
 
 LABELS = {"dr_grade": ("Grade", 5)}
 

@@ -43,6 +43,6 @@ def test_equal_texts_are_grouped(texts: list[str]):
 
 
 def test_texts_of_one_digest_are_kept_apart(monkeypatch):
-    monkeypatch.setattr(grouping, "_digest", lambda text: len(text))
+    monkeypatch.setattr(grouping, "digest_of", lambda text: len(text))
     texts = ["ab", "cd", "ab", "e", "cd", "fg"]
     assert sorted(equal_groups(range(6), texts.__getitem__)) == [[0, 2], [1, 4]]

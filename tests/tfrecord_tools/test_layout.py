@@ -8,16 +8,8 @@ import openpyxl
 import pytest
 
 from tfrecord_tools.items import DatasetError
-from tfrecord_tools.layout import (
-    checked_directory,
-    class_index,
-    column,
-    find_one,
-    index_images,
-    match_rows,
-    read_spreadsheet,
-    read_table,
-)
+from tfrecord_tools.layout import checked_directory, class_index, column, find_one, read_spreadsheet, read_table
+from tfrecord_tools.matching import index_images, match_rows
 
 
 def test_table_with_every_published_oddity(tmp_path: Path):

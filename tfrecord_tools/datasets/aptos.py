@@ -5,7 +5,8 @@ from __future__ import annotations
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import Listing, Request
-from tfrecord_tools.layout import checked_directory, find_one, index_images
+from tfrecord_tools.layout import checked_directory, find_one
+from tfrecord_tools.matching import index_images
 from tfrecord_tools.sources import SOURCES
 
 

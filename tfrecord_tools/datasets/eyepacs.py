@@ -8,7 +8,9 @@ from __future__ import annotations
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import Row, checked_directory, find_one, index_images
+from tfrecord_tools.layout import checked_directory, find_one
+from tfrecord_tools.matching import Row, index_images
+from tfrecord_tools.on_disk import DiskList
 from tfrecord_tools.sources import SOURCES
 
 
@@ -18,16 +20,16 @@ def listing(request: Request) -> Listing:
     train = find_one(root, ("trainLabels.csv", "**/trainLabels*.csv"), "trainLabels.csv")
     official = sorted(root.glob("**/retinopathy_solution.csv"))
     parts = [("train", train, "train" if official else None)] + [("test", table, "test") for table in official[:1]]
-    items: list[Item] = []
-    rejected: list[tuple[str, str]] = []
+    items: DiskList[Item] = DiskList()
+    rejected: DiskList[tuple[str, str]] = DiskList()
     for folder_name, table, split in parts:
         folder = find_one(root, (folder_name, f"*/{folder_name}"), f"{folder_name}/ with photographs")
         images = index_images([folder], recursive=True)
         found, missing = graded_table(
             table, images, root, name="image", labels={"dr_grade": ("level", 5)}, identity=_eye, split=split
         )
-        items += found
-        rejected += missing
+        items.extend(found)
+        rejected.extend(missing)
     return Listing(
         labels={"dr_grade": GRADE_NAMES},
         items=items,

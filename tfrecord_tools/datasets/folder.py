@@ -9,16 +9,18 @@ Folders named after the five grades of DR give `dr_grade`, too. Eyes of one pati
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dr_edge.data.grades import grade_in_words
 from dr_edge.data.tasks import GRADE_NAMES
+from tfrecord_tools.grouping import Texts
 from tfrecord_tools.items import NO_TEXT, DatasetError, Item, LayoutError, Listing, Request, is_text, readable
 from tfrecord_tools.layout import NOT_PHOTOGRAPHS, checked_directory, list_images, relative
+from tfrecord_tools.on_disk import DiskList, Seen
+from tfrecord_tools.own_data.class_folders import check_no_classes
 from tfrecord_tools.own_data.class_names import (
     DR_GRADE,
     check_spellings,
@@ -33,25 +35,14 @@ from tfrecord_tools.sources import SOURCES
 
 SHOWN = 5
 MASK_FOLDERS = ("mask", "gt", "groundtruth", "segmentation", "annotation")  # without a plural s
-# What people call folders that stand beside the classes; each would be taken for a disease.
-NO_CLASSES = (
-    "augmented", "augmentation", "original", "thumb", "thumbnail", "new folder", "untitled folder", "neuer ordner",
-    "nouveau dossier", "nueva carpeta", "backup", "raw", "processed", "preprocessed", "resized", "cropped", "output",
-    "result", "image", "label", "picture", "photo", "photograph", "tmp", "temp", "unsorted", "todo", "heatmap",
-    "overlay", "download", "export", "archive", "trash", "old", "new",
-)  # fmt: skip
-_COPY = re.compile(
-    r"(?P<of>.+?)[\s_-]*(?:\(\d+\)|[\s_-](?:copy|copie|kopie|copia|backup)(?:\s*\(?\d+\)?)?)", re.IGNORECASE
-)
 FEW_EACH = 3  # photographs of a patient in one class
 MOST_CLASSES = 8  # more folders of the same names below all classes are patients
 
 
-@dataclasses.dataclass(frozen=True)
-class _Photograph:
+class _Photograph(NamedTuple):
     """A photograph below a class folder."""
 
-    path: Path
+    path: str  # relative to the data directory
     name: str  # of its class folder
     below: str  # its path below the class folder
     split: str | None
@@ -62,11 +53,11 @@ def listing(request: Request) -> Listing:
     root = checked_directory(request.data_dir, "folder")
     rejected: dict[str, str] = {}
     notes: list[str] = []
-    photographs: list[_Photograph] = []
+    found: DiskList[_Photograph] = DiskList()
     for parent, split in _parents(root, rejected, notes):
         for folder in _holding_folders(parent, root, rejected):
-            photographs += _photographs(folder, split, root, rejected)
-    counts = Counter(photograph.name for photograph in photographs)
+            found.extend(_photographs(folder, split, root, rejected))
+    counts = Counter(photograph.name for photograph in found)
     names = tuple(sorted(counts))
     if len(names) < 2:
         odd = [readable(file) for file, reason in rejected.items() if reason == NO_TEXT]
@@ -85,13 +76,13 @@ def listing(request: Request) -> Listing:
             f"{root} holds a folder of masks ({masks[0]}), which is no class. Photographs with masks are read by "
             "--dataset=csv and --mask_columns."
         )
-    _check_no_classes(names, root)
+    check_no_classes(names, root)
     notes += check_spellings(counts, f"the class folders of {root}")
     notes += _numbered(counts, root)
-    photographs = _splits_below(photographs, root)
+    photographs = _splits_below(found, root)
     _check_level(photographs, root)
     notes += _sub_folders(photographs)
-    eyes = group_eyes([photograph.below for photograph in photographs])
+    eyes = group_eyes(Seen(photographs, lambda photograph: photograph.below))
     labels: dict[str, tuple[str, ...]] = {"class": names}
     if is_icdr(names):
         labels[DR_GRADE] = GRADE_NAMES
@@ -101,32 +92,12 @@ def listing(request: Request) -> Listing:
         notes.append(f"The folders are named after grades of DR, so each photograph has a dr_grade, too: {said}.")
     return Listing(
         labels=labels,
-        items=[_item(photo, root, labels, eye) for photo, eye in zip(photographs, eyes, strict=True)],
+        items=DiskList(_item(photo, labels, eye) for photo, eye in zip(photographs, eyes, strict=True)),
         rejected=list(rejected.items()),
         patients=patients_in_words(eyes),
         notes=notes,
         source=SOURCES["folder"].stated(),
     )
-
-
-def _check_no_classes(names: Sequence[str], root: Path) -> None:
-    """Raises DatasetError where a folder is a copy of another class, or is called as no class is."""
-    folded = {plain(name): name for name in names}
-    for name in names:
-        copied = _COPY.fullmatch(name)
-        if copied and plain(copied["of"]) in folded:
-            raise DatasetError(
-                f"{root}: {name!r} looks like a copy of the class {folded[plain(copied['of'])]!r}. Put the photographs "
-                "of each class into one folder."
-            )
-        word = plain(name)
-        if word.rstrip("s") in map(plain, NO_CLASSES) or word in map(plain, NO_CLASSES):
-            raise DatasetError(
-                f"{root} holds a folder {name!r} beside the others "
-                f"({', '.join(other for other in names if other != name)[:80]}), which is called as no class is. Move "
-                "it away, or give it the name of its class. (Copies made by augmentation do not belong among "
-                "photographs: train makes its own.)"
-            )
 
 
 def _numbered(counts: Counter[str], root: Path) -> list[str]:
@@ -205,56 +176,64 @@ def _holding_folders(directory: Path, root: Path, rejected: dict[str, str]) -> l
     return found
 
 
-def _photographs(folder: Path, split: str | None, root: Path, rejected: dict[str, str]) -> list[_Photograph]:
-    """Returns the photographs of a class; those whose name is no text go to `rejected`."""
-    found = []
+def _photographs(folder: Path, split: str | None, root: Path, rejected: dict[str, str]) -> Iterator[_Photograph]:
+    """Yields the photographs of a class; those whose name is no text go to `rejected`."""
     for path in list_images(folder, recursive=True):
-        name = relative(path, folder)
+        name, place = relative(path, folder), relative(path, root)
         if is_text(name):
-            found.append(_Photograph(path, folder.name, name, split))
+            yield _Photograph(place, folder.name, name, split)
         else:
-            rejected[relative(path, root)] = NO_TEXT
-    return found
+            rejected[place] = NO_TEXT
 
 
-def _splits_below(photographs: list[_Photograph], root: Path) -> list[_Photograph]:
+def _first_folder(photo: _Photograph) -> str:
+    """Returns the folder of a photograph below that of its class; "" where it lies in that itself."""
+    return photo.below.split("/")[0] if "/" in photo.below else ""
+
+
+def _splits_below(photographs: Sequence[_Photograph], root: Path) -> Sequence[_Photograph]:
     """Reads the split from <class>/{train,val,test}/...
 
     Raises:
       DatasetError: only some photographs lie in such folders.
     """
-    firsts = [photo.below.split("/")[0] if "/" in photo.below else "" for photo in photographs]
-    splits = [split_of(first) if first else None for first in firsts]
-    if not any(splits):
+    one = next((first for first in map(_first_folder, photographs) if split_of(first)), None)
+    if one is None:
         return photographs
-    odd = [photo for photo, split in zip(photographs, splits, strict=True) if split is None or photo.split is not None]
-    if odd:
+    odd = next((photo for photo in photographs if not split_of(_first_folder(photo)) or photo.split is not None), None)
+    if odd is not None:
         raise DatasetError(
-            f"{root}: some class folders have sub-folders for splits ({next(filter(split_of, firsts))}), but not "
-            f"{relative(odd[0].path, root)}. Put each photograph into train, val or test, or none."
+            f"{root}: some class folders have sub-folders for splits ({one}), but not "
+            f"{odd.path}. Put each photograph into train, val or test, or none."
         )
-    return [
-        dataclasses.replace(photo, split=split, below=photo.below.split("/", 1)[1])
-        for photo, split in zip(photographs, splits, strict=True)
-    ]
+
+    def with_split(photo: _Photograph) -> _Photograph:
+        return photo._replace(split=split_of(_first_folder(photo)), below=photo.below.split("/", 1)[1])
+
+    return Seen(photographs, with_split)
 
 
-def _check_level(photographs: list[_Photograph], root: Path) -> None:
+def _check_level(photographs: Sequence[_Photograph], root: Path) -> None:
     """Raises DatasetError where the classes seem to lie one level deeper: {hospital_a,hospital_b}/{healthy,sick}."""
-    below: dict[str, set[str]] = {}
-    for photo in photographs:
-        first = photo.below.split("/")[0] if "/" in photo.below else ""
-        below.setdefault(photo.name, set()).add("" if first.casefold() in SIDES else plain(first))
-    sets = list(below.values())
-    common = set.intersection(*sets)
-    alike = 2 <= len(common) <= MOST_CLASSES and len(common) * 2 >= len(set.union(*sets))
-    few = len(common) > 2 and len(photographs) <= FEW_EACH * sum(map(len, sets))
-    # Eyes of patients that are seen in both classes.
-    eyes = few and any(eye.side for eye in group_eyes([photo.below for photo in photographs]))
-    if not alike or eyes or any("" in names for names in sets):
+    if not all(map(_folder_below, photographs)):
         return
-    tops = ", ".join(sorted(below)[:SHOWN])
-    first, top = sorted(common)[0], sorted(below)[0]
+    below = DiskList((photo.name, _folder_below(photo)) for photo in photographs)
+    classes = sorted({name for name, _ in below})
+    each = [Texts(folder for name, folder in below if name == one) for one in classes]
+    common: set[str] = set()
+    for _, folder in below:
+        if folder not in common and all(folder in one for one in each):
+            common.add(folder)
+            if len(common) > MOST_CLASSES:
+                return
+    alike = len(common) >= 2 and len(common) * 2 >= len(Texts(folder for _, folder in below))
+    few = len(common) > 2 and len(photographs) <= FEW_EACH * sum(map(len, each))
+    # Eyes of patients that are seen in both classes.
+    eyes = few and any(eye.side for eye in group_eyes(Seen(photographs, lambda photo: photo.below)))
+    if not alike or eyes:
+        return
+    tops = ", ".join(classes[:SHOWN])
+    first, top = min(common), classes[0]
     raise DatasetError(
         f"{root}: the folders {tops} all hold folders of the same names ({', '.join(sorted(common)[:SHOWN])}). Classes "
         f"must be on top: if the inner ones are the classes, move their photographs to {first}/{top}/ and so on; if "
@@ -262,20 +241,29 @@ def _check_level(photographs: list[_Photograph], root: Path) -> None:
     )
 
 
-def _sub_folders(photographs: list[_Photograph]) -> list[str]:
+def _folder_below(photo: _Photograph) -> str:
+    """Returns what the folder below that of the class is called, however that is spelled; "" of a side, and of none."""
+    first = _first_folder(photo)
+    return "" if first.casefold() in SIDES else plain(first)
+
+
+def _sub_folders(photographs: Sequence[_Photograph]) -> list[str]:
     """Returns a note for each class of two or more named sub-folders, unless so many that each is a patient."""
+    parts: dict[str, Counter[str]] = {}
+    for photo in photographs:
+        counted, part = parts.setdefault(photo.name, Counter()), _first_folder(photo)
+        if part and part.casefold() not in SIDES and (part in counted or len(counted) <= SHOWN):
+            counted[part] += 1
     notes = []
-    for name in sorted({photo.name for photo in photographs}):
-        parts = Counter(photo.below.split("/")[0] for photo in photographs if photo.name == name and "/" in photo.below)
-        shown = [part for part in sorted(parts) if part.casefold() not in SIDES]
-        if 2 <= len(shown) <= SHOWN and all(parts[part] > 2 for part in shown):
-            listed = ", ".join(f"{part} ({parts[part]})" for part in shown)
+    for name, counted in sorted(parts.items()):
+        if 2 <= len(counted) <= SHOWN and min(counted.values()) > 2:
+            listed = ", ".join(f"{part} ({count})" for part, count in sorted(counted.items()))
             notes.append(f"Class {name!r} takes in the photographs of its sub-folders: {listed}. They are one class.")
     return notes
 
 
-def _item(photo: _Photograph, root: Path, labels: dict[str, tuple[str, ...]], eye: Eye) -> Item:
-    name = relative(photo.path, root)
+def _item(photo: _Photograph, labels: dict[str, tuple[str, ...]], eye: Eye) -> Item:
+    name = photo.path
     values = {"class": labels["class"].index(photo.name)}
     if DR_GRADE in labels:
         values[DR_GRADE] = grade_in_words(photo.name) or 0

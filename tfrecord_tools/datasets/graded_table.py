@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from tfrecord_tools.cells import Cells
 from tfrecord_tools.items import Item
-from tfrecord_tools.layout import Row, class_index, column, match_rows, read_spreadsheet, read_table, relative
+from tfrecord_tools.layout import class_index, column, read_spreadsheet, read_table, relative
+from tfrecord_tools.matching import Row, match_rows
+from tfrecord_tools.on_disk import DiskList
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ def identity_by_file(row: Row) -> Identity:
     return Identity(row.path.stem)
 
 
-def read_rows(table: Path) -> list[Cells]:
+def read_rows(table: Path) -> Sequence[Cells]:
     """Reads a CSV file, or the first sheet of an Excel file; see `layout.read_table`."""
     return read_spreadsheet(table) if table.suffix.lower().startswith(".xls") else read_table(table)
 
@@ -47,7 +49,7 @@ def graded_table(
     split: str | None = None,
     excluded: Callable[[Row], str] = lambda row: "",
     leftovers: bool = True,
-) -> tuple[list[Item], list[tuple[str, str]]]:
+) -> tuple[DiskList[Item], DiskList[tuple[str, str]]]:
     """Reads a label file and joins its rows with the photographs that they name.
 
     Args:
@@ -68,10 +70,8 @@ def graded_table(
       DatasetError: the table cannot be read, lacks a column, names a photograph twice or states an unknown grade.
     """
     rows, rejected = match_rows(table, read_rows(table), (name,), images, root, leftovers=leftovers)
-    items = []
-    rows.reverse()
-    while rows:  # each is let go once its item is made
-        row = rows.pop()
+    items: DiskList[Item] = DiskList()
+    for row in rows:
         path, reason = relative(row.path, root), excluded(row)
         if reason:
             rejected.append((path, reason))

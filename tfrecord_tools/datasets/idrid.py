@@ -12,7 +12,8 @@ from pathlib import Path
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import Item, Listing, Request
-from tfrecord_tools.layout import Row, checked_directory, find_one, index_images
+from tfrecord_tools.layout import checked_directory, find_one
+from tfrecord_tools.matching import Row, index_images
 from tfrecord_tools.sources import SOURCES
 
 OEDEMA_NAMES = ("none", "outside one disc diameter of the fovea", "within one disc diameter of the fovea")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tfrecord_tools.datasets.idrid import SOURCE, official_parts
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import checked_directory, column, find_one, index_images, read_table, relative
+from tfrecord_tools.layout import checked_directory, column, find_one, read_table, relative
+from tfrecord_tools.matching import index_images
 
 # centre name -> (folder, part of the file's name)
 CENTRES = {

@@ -11,7 +11,8 @@ import dataclasses
 from tfrecord_tools.datasets.graded_table import graded_table
 from tfrecord_tools.datasets.idrid import OEDEMA_NAMES
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import checked_directory, index_images, relative
+from tfrecord_tools.layout import checked_directory, relative
+from tfrecord_tools.matching import index_images
 from tfrecord_tools.sources import SOURCES
 
 GRADE_NAMES = (

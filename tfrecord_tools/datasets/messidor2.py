@@ -13,7 +13,8 @@ from pathlib import Path
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import Identity, graded_table
 from tfrecord_tools.items import DatasetError, Listing, Request
-from tfrecord_tools.layout import Row, checked_directory, class_index, column, find_one, index_images
+from tfrecord_tools.layout import checked_directory, class_index, column, find_one
+from tfrecord_tools.matching import Row, index_images
 from tfrecord_tools.sources import SOURCES
 
 LABELS = {"dr_grade": ("adjudicated_dr_grade", 5), "referable_macular_oedema": ("adjudicated_dme", 2)}

@@ -14,7 +14,8 @@ from pathlib import Path
 from dr_edge.data.tasks import GRADE_NAMES
 from tfrecord_tools.datasets.graded_table import read_rows
 from tfrecord_tools.items import DatasetError, Item, Listing, Request
-from tfrecord_tools.layout import checked_directory, column, find_one, index_images, relative
+from tfrecord_tools.layout import checked_directory, column, find_one, relative
+from tfrecord_tools.matching import index_images
 from tfrecord_tools.sources import SOURCES
 
 EYES = {

@@ -25,6 +25,7 @@ from dr_edge.fundus.header_types import MAX_PIXELS
 from tfrecord_tools import mask_files, mask_levels
 from tfrecord_tools.items import DatasetError, Item, Listing, MaskSource, Request
 from tfrecord_tools.layout import checked_directory
+from tfrecord_tools.on_disk import DiskList, Seen
 from tfrecord_tools.own_data.class_names import DR_GRADE, is_icdr, read_classes
 from tfrecord_tools.own_data.columns import find_column, named_columns
 from tfrecord_tools.own_data.eyes import Eye, patients_in_words, side_of
@@ -65,39 +66,33 @@ def listing(request: Request) -> Listing:
     tables = [table.under([*flags.columns.values(), *flags.labels.values(), *flags.masks.values()]) for table in whole]
     check_doubtful(tables)
     files = NamedFiles(root)
-    sources, mask_notes = _masks(tables, flags, files)
-    taken = {path for masks in sources.values() for source in masks.values() for path in source.paths}
+    mask_notes = _check_masks(tables, flags, files)
+    taken = (file for table in tables for _, cells in table.rows for file in _mask_files(cells, flags, files).values())
     rows, rejected, row_notes = find_rows(
         tables,
         flags.columns["image_column"],
         list(flags.labels.values()),
-        files.without(taken),
+        files.without(taken if flags.masks else ()),
         by_table="split_column" not in flags.columns,
     )
     classes, indices, label_notes = _labels(rows, flags.labels, whole[0].path.name)
     column = flags.columns.get("patient_column", "")
-    cells = [row.cells[column] for row in rows] if column else None
-    eyes, patient_notes = patients_of_rows([row.file for row in rows], [row.name for row in rows], cells, column)
+    cells = Seen(rows, lambda row: row.cells[column]) if column else None
+    paths, names = Seen(rows, lambda row: row.file), Seen(rows, lambda row: row.name)
+    eyes, patient_notes = patients_of_rows(paths, names, cells, column)
     graders = differing_graders(whole, flags.labels.values())
     unused = [] if column else unused_patient_column(whole, files)
+    said = [*row_notes, *mask_notes, *label_notes, *graders, *patient_notes, *unused]
     return Listing(
         labels=classes,
-        items=[
-            _item(row, flags, indices, sources.get((row.table.path, row.number), {}), eye)
+        items=DiskList(
+            _item(row, flags, indices, _sources(row.cells, flags, files), eye)
             for row, eye in zip(rows, eyes, strict=True)
-        ],
+        ),
         masks=list(flags.masks),
         rejected=rejected,
         patients=patients_in_words(eyes, column, table=True),
-        notes=[
-            *(note for table in whole for note in table.notes),
-            *row_notes,
-            *mask_notes,
-            *label_notes,
-            *graders,
-            *patient_notes,
-            *unused,
-        ],
+        notes=[*(note for table in whole for note in table.notes), *said],
         source={**SOURCES["csv"].stated(), "title": ", ".join(table.path.name for table in whole)},
         label_files=[table.path for table in whole],
     )
@@ -182,36 +177,35 @@ def _entries(request: Request, flag: str) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def _masks(
-    tables: Sequence[Table], flags: _Flags, files: NamedFiles
-) -> tuple[dict[tuple[Path, int], dict[str, MaskSource]], list[str]]:
-    """Returns the masks of each row that has some, by the path of its table and its number, and notes.
+def _check_masks(tables: Sequence[Table], flags: _Flags, files: NamedFiles) -> list[str]:
+    """Returns notes on the names of the masks.
 
     Raises:
       DatasetError: one file under two columns without grey levels, or names that mean several files.
     """
-    sources: dict[tuple[Path, int], dict[str, MaskSource]] = {}
+    if not flags.masks:
+        return []
     for table in tables:
         for number, cells in table.rows:
-            found = {name: files.find(cell) or cell for name, column in flags.masks.items() if (cell := cells[column])}
+            found = _mask_files(cells, flags, files)
             doubled = [name for name in found if list(found.values()).count(found[name]) > 1]
             if doubled and not set(doubled) <= set(flags.values):
                 raise DatasetError(
                     f"{place(table, number)}: {found[doubled[0]]} stands under {' and '.join(doubled)}. Say which grey "
                     f"levels of it are inside: {_levels_flag(files.root / found[doubled[0]], doubled)}."
                 )
-            if not found:
-                continue
-            sources[table.path, number] = {
-                name: (
-                    MaskSource((file,), "between", *flags.values[name])
-                    if name in flags.values
-                    else MaskSource((file,), "half")
-                )
-                for name, file in found.items()
-            }
     files.check_ambiguous("the mask columns")
-    return sources, files.note("mask columns")
+    return files.note("mask columns")
+
+
+def _mask_files(cells: Mapping[str, str], flags: _Flags, files: NamedFiles) -> dict[str, str]:
+    """Returns mask -> file of a row; where none of that name is there, the name as it stands."""
+    return {name: files.find(cell) or cell for name, column in flags.masks.items() if (cell := cells[column])}
+
+
+def _sources(cells: Mapping[str, str], flags: _Flags, files: NamedFiles) -> dict[str, MaskSource]:
+    rules = {name: ("between", *flags.values[name]) if name in flags.values else ("half",) for name in flags.masks}
+    return {name: MaskSource((file,), *rules[name]) for name, file in _mask_files(cells, flags, files).items()}
 
 
 def _levels_flag(path: Path, names: Sequence[str]) -> str:
@@ -245,13 +239,13 @@ def _labels(
     indices: dict[str, dict[str, int]] = {}
     notes: list[str] = []
     for name, column in labels.items():
-        cells = [row.cells[column] for row in rows]
         where = f"{table}, column {column}"
-        classes[name], indices[name], said = read_classes(cells, name, where)
+        counts = Counter(row.cells[column] for row in rows)
+        classes[name], indices[name], said = read_classes(counts, name, where)
         notes += said
-        held = Counter(indices[name][cell] for cell in cells if cell)
+        held = {indices[name][cell] for cell in counts if cell}
         if len(held) == 1:
-            blank = " An empty cell is a label that nobody knows; where it means no, write no." if "" in cells else ""
+            blank = " An empty cell is a label that nobody knows; where it means no, write no." if "" in counts else ""
             notes.append(
                 f"{where}: every label is {classes[name][next(iter(held))]!r}: there is nothing to tell apart.{blank}"
             )

@@ -9,7 +9,7 @@ import difflib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from dr_edge.data.class_words import NO, YES
 from dr_edge.data.grades import grade_in_words
@@ -135,11 +135,11 @@ def _slip(one: str, other: str) -> bool:
     return difflib.SequenceMatcher(None, one, other).ratio() >= 0.85
 
 
-def read_classes(values: Sequence[str], name: str, where: str) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
+def read_classes(values: Iterable[str], name: str, where: str) -> tuple[tuple[str, ...], dict[str, int], list[str]]:
     """Reads the classes of a label column.
 
     Args:
-      values: its cells, "" where the label is missing.
+      values: its cells, "" where the label is missing, or how often each is there.
       name: of the label; "dr_grade" is held to the ICDR scale.
       where: table and column for messages.
 
@@ -151,7 +151,8 @@ def read_classes(values: Sequence[str], name: str, where: str) -> tuple[tuple[st
       DatasetError: no value, numbers and names mixed, broken or negative numbers, gaps beyond reason, one class in
         several spellings.
     """
-    counts = Counter(value for value in values if value)
+    counts = Counter(values)
+    del counts[""]
     if not counts:
         raise DatasetError(f"{where} is empty. Leave it out of --label_columns.")
     absent = [value for value in counts if value.casefold() in MISSING_WORDS]

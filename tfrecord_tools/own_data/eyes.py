@@ -6,14 +6,17 @@ whatever looks like an eye is taken as one, and a reading that would throw many 
 
 from __future__ import annotations
 
-import dataclasses
 import re
-import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
 
 from dr_edge.data.known_patients import NOT_KNOWN
+from tfrecord_tools.grouping import Texts, smallest_spellings
+from tfrecord_tools.on_disk import DiskList, Seen
 
 _WORDS = {
     "left": ("left", "lefteye", "gauche", "links", "izquierdo", "izquierda", "os", "oi", "og", "oculus sinister"),
@@ -39,8 +42,7 @@ PATIENT_FOLDERS, MEDIAN_PHOTOGRAPHS, MOST_PHOTOGRAPHS = 10, 8, 40
 SHORT_MARKS_SHARE = 0.2  # below it "_r" at the end of some names is chance and says nothing of the side
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Eye:
+class Eye(NamedTuple):
     """Whose photograph it is, as far as its name says.
 
     Attributes:
@@ -54,8 +56,7 @@ class Eye:
     told: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """Where a name states an eye: side, word, and what stands before and after it, without separators and days."""
 
     side: str
@@ -70,28 +71,37 @@ def side_of(text: str) -> str | None:
     return "" if not word else SIDES.get(word)
 
 
-def group_eyes(paths: Sequence[str]) -> list[Eye]:
+def group_eyes(paths: Sequence[str]) -> Sequence[Eye]:
     """Reads patient and side of each photograph from all their names together.
 
     Args:
       paths: of each photograph, with forward slashes; folders that stand for a class are left out by the caller.
 
     Returns:
-      One Eye per path.
+      One Eye per path, on the disk.
     """
-    stems = [_stem(path) for path in paths]
-    marks = [find_mark(stem) for stem in stems]
-    patients = _by_folder(paths) or [None] * len(paths)
-    named = _by_name(paths, marks)
-    told = [folder or name for folder, name in zip(patients, named, strict=True)]
-    spelled: dict[str, str] = {}
-    for patient in sorted(name for name in told if name):
-        spelled.setdefault(patient.casefold(), patient)
-    believed = _believed_sides(marks)
-    return [
-        Eye(spelled[patient.casefold()] if patient else path, side or _side_of_folder(path), patient is not None)
-        for path, patient, side in zip(paths, told, believed, strict=True)
-    ]
+    marks = DiskList(find_mark(_stem(path)) for path in paths)
+    by_folder, by_name = _by_folder(paths), _by_name(paths, marks)
+    told = DiskList(by_folder(path) or name for path, name in zip(paths, by_name, strict=True))
+    spelled = smallest_spellings(Named(told))
+    believed = _believed_marks(marks)
+
+    def eyes() -> Iterator[Eye]:
+        for path, patient, mark in zip(paths, told, marks, strict=True):
+            side = mark.side if mark is not None and believed(mark) else _side_of_folder(path)
+            yield Eye(spelled(patient) if patient else path, side, patient is not None)
+
+    return DiskList(eyes())
+
+
+class Named(Iterable[str]):
+    """The names among some, as often as they are asked for; no name is None or ""."""
+
+    def __init__(self, names: Iterable[str | None]) -> None:
+        self._names = names
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._names if name)
 
 
 def _stem(path: str) -> str:
@@ -121,12 +131,17 @@ def _without_day(text: str) -> str:
     return "_".join(part for part in parts if part)
 
 
-def _believed_sides(marks: Sequence[Mark | None]) -> list[str]:
-    """Returns the side of each name; one-letter marks count where both sides occur and enough names have one."""
+def _believed_marks(marks: Iterable[Mark | None]) -> Callable[[Mark], bool]:
+    """Returns what says if a mark counts: one letter does where both sides occur so and enough names have one."""
     short = {word for words in _SHORT.values() for word in words}
-    shorts = [mark for mark in marks if mark and mark.word in short]
-    enough = len(shorts) >= SHORT_MARKS_SHARE * len(marks) and len({mark.side for mark in shorts}) == 2
-    return [mark.side if mark and (enough or mark.word not in short) else "" for mark in marks]
+    names = 0
+    sides: Counter[str] = Counter()
+    for mark in marks:
+        names += 1
+        if mark is not None and mark.word in short:
+            sides[mark.side] += 1
+    enough = sides.total() >= SHORT_MARKS_SHARE * names and len(sides) == 2
+    return lambda mark: enough or mark.word not in short
 
 
 def _side_of_folder(path: str) -> str:
@@ -134,45 +149,65 @@ def _side_of_folder(path: str) -> str:
     return SIDES.get(parent, "")
 
 
-def _by_name(paths: Sequence[str], marks: Sequence[Mark | None]) -> list[str | None]:
+def _folders(path: str) -> tuple[str, ...]:
+    return tuple([part for part in path.split("/") if part not in ("", ".")][:-1])
+
+
+def _by_name(paths: Sequence[str], marks: Sequence[Mark | None]) -> Sequence[str | None]:
     """Returns the patient that a name states beside its eye; None where it states none."""
-    parents = [PurePosixPath(path).parts[:-1] for path in paths]
-    sizes = Counter(parents)
+    sizes = Texts("/".join(_folders(path)) for path in paths)
     # 10_left_2 belongs to 10; but of fundus_left_001 ... fundus_right_300 "fundus" is nobody.
-    inner = Counter(mark.before for mark in marks if mark and mark.before and mark.after)
-    wide = {name for name, count in inner.items() if count > MANY or (len(inner) == 1 and count > 4)}
-    found: list[str | None] = []
-    for parent, mark in zip(parents, marks, strict=True):
+    inner = Texts(mark.before for mark in marks if mark and mark.before and mark.after)
+
+    def wide(name: str) -> bool:
+        count = inner.count(name)
+        return count > MANY or (len(inner) == 1 and count > 4)
+
+    def patient(path: str, mark: Mark | None) -> str | None:
+        parent = _folders(path)
         folder = parent[-1] if parent else None
         if mark is None:
-            found.append(None)
-        elif not mark.before and folder and (not mark.after or sizes[parent] <= MEDIAN_PHOTOGRAPHS):
-            found.append(folder)  # p17/left.jpg, p17/left_2.jpg
-        elif mark.before in wide and mark.after:
-            found.append(f"{mark.before}_{mark.after}")
-        else:
-            found.append(mark.before or mark.after or None)
-    for index, (path, parent) in enumerate(zip(paths, parents, strict=True)):
-        if found[index] is None and parent and parent[-1].casefold() in SIDES:  # left/7.jpg and right/7.jpg
-            found[index] = "/".join([*parent[:-1], _stem(path)])
-    large = {name for name, count in Counter(found).items() if count > MOST_PHOTOGRAPHS}
-    return [None if name in large else name for name in found]
+            return None
+        if not mark.before and folder and (not mark.after or sizes.count("/".join(parent)) <= MEDIAN_PHOTOGRAPHS):
+            return folder  # p17/left.jpg, p17/left_2.jpg
+        if mark.before and mark.after and wide(mark.before):
+            return f"{mark.before}_{mark.after}"
+        return mark.before or mark.after or None
+
+    def patient_or_number(path: str, mark: Mark | None) -> str | None:
+        found, parent = patient(path, mark), _folders(path)
+        if found is None and parent and parent[-1].casefold() in SIDES:  # left/7.jpg and right/7.jpg
+            return "/".join([*parent[:-1], _stem(path)])
+        return found
+
+    found = DiskList(patient_or_number(path, mark) for path, mark in zip(paths, marks, strict=True))
+    counted = Texts(Named(found))
+    return Seen(found, lambda name: None if name is None or counted.count(name) > MOST_PHOTOGRAPHS else name)
 
 
-def _by_folder(paths: Sequence[str]) -> list[str | None] | None:
-    """Returns the patient's folder of each photograph, where many folders hold few photographs each; else None."""
-    parents = [PurePosixPath(path).parts[:-1] for path in paths]
-    for depth in range(1, max(map(len, parents), default=0) + 1):
-        keys = [parent[:depth] if len(parent) >= depth else None for parent in parents]
-        sizes = Counter(key for key in keys if key is not None)
-        if len(sizes) < PATIENT_FOLDERS or max(sizes.values()) > MOST_PHOTOGRAPHS:
+def _by_folder(paths: Sequence[str]) -> Callable[[str], str | None]:
+    """Returns what gives the patient's folder of a path, where many folders hold few photographs each; else None."""
+
+    def key(path: str, depth: int) -> tuple[str, ...] | None:
+        parent = _folders(path)
+        return parent[:depth] if len(parent) >= depth else None
+
+    for depth in range(1, max((len(_folders(path)) for path in paths), default=0) + 1):
+        sizes = Texts("/".join(found) for path in paths if (found := key(path, depth)) is not None)
+        if len(sizes) < PATIENT_FOLDERS or sizes.counts.max() > MOST_PHOTOGRAPHS:
             continue
-        if statistics.median(sizes.values()) > MEDIAN_PHOTOGRAPHS:
+        if np.median(sizes.counts) > MEDIAN_PHOTOGRAPHS:
             continue
-        names = Counter(key[-1] for key in keys if key is not None)  # normal/p17 and glaucoma/p17: one patient
-        short = max(names.values()) <= MOST_PHOTOGRAPHS
-        return [None if key is None else key[-1] if short else "/".join(key) for key in keys]
-    return None
+        # normal/p17 and glaucoma/p17: one patient
+        names = Texts(found[-1] for path in paths if (found := key(path, depth)) is not None)
+        short = bool(names.counts.max() <= MOST_PHOTOGRAPHS)
+
+        def folder(path: str, depth: int = depth, short: bool = short) -> str | None:
+            found = key(path, depth)
+            return None if found is None else found[-1] if short else "/".join(found)
+
+        return folder
+    return lambda path: None
 
 
 def patients_in_words(eyes: Sequence[Eye], column: str = "", *, table: bool = False) -> str:
@@ -183,12 +218,12 @@ def patients_in_words(eyes: Sequence[Eye], column: str = "", *, table: bool = Fa
       column: the table's column of the patient; "" where there is none.
       table: there is a table, which may have such a column.
     """
-    told = [eye for eye in eyes if eye.told]
-    if column and len(told) == len(eyes):
+    told = sum(eye.told for eye in eyes)
+    if column and told == len(eyes):
         return f"Patients are those of the column {column}."
-    several = Counter(eye.patient for eye in told)
-    shared = sorted(name for name, count in several.items() if count > 1)
-    if not shared:
+    several = Texts(eye.patient for eye in eyes if eye.told)
+    shared = min((eye.patient for eye in eyes if eye.told and several.count(eye.patient) > 1), default=None)
+    if shared is None:
         more = (
             "name the column with --patient_column"
             if table
@@ -198,10 +233,7 @@ def patients_in_words(eyes: Sequence[Eye], column: str = "", *, table: bool = Fa
             f"{NOT_KNOWN}: splits are by photograph, and two photographs of one patient may stand in two splits. If a "
             f"patient has several, name them alike (10_left, 10_right), or {more}."
         )
-    rest = len(eyes) - len(told)
+    rest = len(eyes) - told
     alone = f"; {rest} whose name says nothing are each a patient of its own" if rest else ""
     by = f"the column {column}, or by name where it is empty" if column else "name"
-    return (
-        f"Patients are told by {by}: {len(told)} photographs of {len(several)} (such as {shared[0]}) stay "
-        f"together{alone}."
-    )
+    return f"Patients are told by {by}: {told} photographs of {len(several)} (such as {shared}) stay together{alone}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dr_edge.data.grades import grade_in_words
 from tfrecord_tools.own_data.class_names import plain, whole_number
@@ -40,23 +40,36 @@ def _one_question(one: str, other: str) -> bool:
 
 def _sentence(tables: Sequence[Table], one: str, other: str, *, both: bool) -> str:
     """Returns what is to be said of two columns; "" where they never differ, or hold answers of two kinds."""
-    held = [
-        (place(table, number), cells[one], cells[other])
-        for table in tables
-        for number, cells in table.rows
-        if cells.get(one) and cells.get(other)
-    ]
-    answers = [{_answer(row[index]) for row in held} for index in (1, 2)]
-    apart = [row for row in held if _answer(row[1]) != _answer(row[2])]
-    if not apart or not answers[0] & answers[1] or len(answers[0] | answers[1]) > FEW_VALUES:
+    held, apart = 0, 0
+    first = ("", "", "")  # of the rows that differ
+    here_answered: set[int | str] = set()
+    there_answered: set[int | str] = set()
+    for where, here, there in _answered_twice(tables, one, other):
+        here_means, there_means = _answer(here), _answer(there)
+        here_answered.add(here_means)
+        there_answered.add(there_means)
+        if len(here_answered | there_answered) > FEW_VALUES:
+            return ""
+        held += 1
+        if here_means != there_means:
+            apart, first = apart + 1, first if apart else (where, here, there)
+    if not apart or not here_answered & there_answered:
         return ""
-    where, here, there = apart[0]
+    where, here, there = first
     what = "Both were read, each as a label of its own" if both else f"{one} was read"
     return (
-        f"{one} and {other} seem to ask the same, and differ in {len(apart)} of {len(held)} rows (the first is {where}:"
+        f"{one} and {other} seem to ask the same, and differ in {apart} of {held} rows (the first is {where}:"
         f" {here!r} and {there!r}). {what}. If they are two graders' answers, decide which holds and write it into one "
         "column."
     )
+
+
+def _answered_twice(tables: Sequence[Table], one: str, other: str) -> Iterator[tuple[str, str, str]]:
+    """Yields place, cell and other cell of the rows in which both columns are filled."""
+    for table in tables:
+        for number, cells in table.rows:
+            if cells.get(one) and cells.get(other):
+                yield place(table, number), cells[one], cells[other]
 
 
 def _answer(cell: str) -> int | str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from dr_edge.data.class_words import NO, UNCLEAR, YES, plain_name
 from dr_edge.data.grades import grade_in_words
 from dr_edge.data.positive import NOT_A_DISEASE
 from dr_edge.next_steps import quoted
+from tfrecord_tools.grouping import Texts
 from tfrecord_tools.layout import IMAGE_SUFFIXES
 from tfrecord_tools.own_data.class_names import DR_GRADE, whole_number
 from tfrecord_tools.own_data.columns import find_column, is_settled, plain_column, question_of
@@ -92,7 +92,7 @@ def guess(table: Table, there: NamedFiles) -> Guess:
 
 def _guess_labels(table: Table, columns: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Returns the ICDR grade, columns named as labels, all yes and no (a disease each); else first of few values."""
-    values = {name: {value for value in table.values(name) if value} for name in columns}
+    values = {name: _values(table, name) for name in columns}
     few = [name for name in columns if 2 <= len(values[name]) <= FEW_VALUES and plain_column(name) not in NO_LABELS]
     grades = sorted(
         (name for name in few if is_grade_column(name, values[name])), key=lambda name: not is_settled(name)
@@ -104,6 +104,16 @@ def _guess_labels(table: Table, columns: Sequence[str]) -> tuple[tuple[str, str]
         and (plain_column(name) in LABEL_NAMES or DR_NAME.fullmatch(plain_column(name)) or _asks(name, values[name]))
     ]
     return (*((DR_GRADE, name) for name in grades), *((name, name) for name in labels or few[: not grades]))
+
+
+def _values(table: Table, column: str) -> set[str]:
+    """Returns the different values of a column, or the first of too many for a label."""
+    found: set[str] = set()
+    for value in filter(None, table.values(column)):
+        found.add(value)
+        if len(found) > FEW_VALUES:
+            break
+    return found
 
 
 def is_grade_column(name: str, values: Collection[str]) -> bool:
@@ -141,8 +151,8 @@ def unused_patient_column(tables: Sequence[Table], there: NamedFiles) -> list[st
     """Returns [a sentence] on the column of tables that probably is the patient's, if rows share one; else []."""
     column = guess(tables[0], there).patient
     holding = [(table, found) for table in tables if column and (found := find_column(table.columns, column))]
-    held = Counter(value.casefold() for table, found in holding for value in table.values(found) if value)
-    several = sum(count > 1 for count in held.values())
+    held = Texts(value.casefold() for table, found in holding for value in table.values(found) if value)
+    several = int((held.counts > 1).sum())
     if not several:
         return []
     return [

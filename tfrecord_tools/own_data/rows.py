@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import overload
 
+from tfrecord_tools.cells import Cells
 from tfrecord_tools.grouping import equal_groups
 from tfrecord_tools.items import DatasetError
+from tfrecord_tools.on_disk import DiskList
 from tfrecord_tools.own_data.named_files import NamedFiles
 from tfrecord_tools.own_data.split_names import split_within
 from tfrecord_tools.own_data.table import Table
@@ -56,9 +60,49 @@ def check_doubtful(tables: Sequence[Table]) -> None:
         raise DatasetError(f"{place(table, number)}, column {column}: {value!r} {why}.{more}")
 
 
+class _Rows(Sequence[Row]):
+    """Rows on the disk: of each its table, number, name, cells, file and split."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self._tables = tables
+        self._places = [table.rows[0][1].places if table.rows else {} for table in tables]
+        self._kept: DiskList[tuple[int, int, str, Sequence[str], str, str | None]] = DiskList()
+        self._by_file = bytearray()  # 1 of a row whose name several photographs have
+
+    def add(self, table: int, number: int, name: str, cells: Cells, file: str, split: str | None) -> None:
+        self._kept.append((table, number, name, cells.values_only, file, split))
+        self._by_file.append(0)
+
+    def call_by_file(self, places: Iterable[int]) -> None:
+        """Lets rows be called by their files."""
+        for place in places:
+            self._by_file[place] = 1
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        return self._row(place, self._kept[place])
+
+    def __iter__(self) -> Iterator[Row]:
+        return itertools.starmap(self._row, enumerate(self._kept))
+
+    def _row(self, place: int, kept: tuple[int, int, str, Sequence[str], str, str | None]) -> Row:
+        table, number, name, cells, file, split = kept
+        called = file if self._by_file[place] else name
+        return Row(self._tables[table], number, called, Cells(self._places[table], cells), file, split)
+
+
 def find_rows(
     tables: Sequence[Table], image: str, labels: Sequence[str], files: NamedFiles, *, by_table: bool
-) -> tuple[list[Row], list[tuple[str, str]], list[str]]:
+) -> tuple[Sequence[Row], Sequence[tuple[str, str]], list[str]]:
     """Finds the photograph of each row.
 
     Args:
@@ -77,10 +121,9 @@ def find_rows(
     """
     splits = [split_within(table.path.stem) for table in tables]
     by_table = by_table and len(tables) > 1 and None not in splits
-    found: dict[str, Row] = {}
-    doubled: dict[str, list[Row]] = {}
-    rejected: list[tuple[str, str]] = []
-    for table, split in zip(tables, splits, strict=True):
+    found = _Rows(tables)
+    rejected: DiskList[tuple[str, str]] = DiskList()
+    for index, (table, split) in enumerate(zip(tables, splits, strict=True)):
         for number, cells in table.rows:
             name, official = cells[image], split if by_table else None
             if not name:
@@ -89,12 +132,11 @@ def find_rows(
             if file is None:
                 rejected.append((name, f"{place(table, number)}: {files.missing_reason(name)}"))
             else:
-                row = Row(table, number, name, cells, file, official)
-                first = found.setdefault(file, row)
-                if first is not row:
-                    doubled.setdefault(file, [first]).append(row)
+                found.add(index, number, name, cells, file, official)
     files.check_ambiguous(f"the column {image}")
-    _check_once([doubled[file] for file in found if file in doubled], labels)
+    rows = range(len(found))
+    doubled = sorted(equal_groups(rows, lambda row: found[row].file))
+    _check_once([[found[row] for row in group] for group in doubled], labels)
     if not found:
         there = f"{len(files.files)} pictures, such as {files.files[0]}" if files.files else "no picture"
         raise DatasetError(
@@ -108,11 +150,9 @@ def find_rows(
             "The split of each photograph is that of its table: "
             + ", ".join(f"{t.path.name} = {s}" for t, s in zip(tables, splits, strict=True))
         )
-    once = list(found.values())
-    for alike in equal_groups(range(len(once)), lambda index: once[index].name):  # two splits may number theirs alike
-        for index in alike:
-            once[index] = dataclasses.replace(once[index], name=once[index].file)
-    return once, rejected, notes
+    for alike in list(equal_groups(rows, lambda row: found[row].name)):  # two splits may number theirs alike
+        found.call_by_file(alike)
+    return found, rejected, notes
 
 
 def _check_once(doubled: Sequence[Sequence[Row]], labels: Sequence[str]) -> None:

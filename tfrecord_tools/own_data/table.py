@@ -8,14 +8,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tfrecord_tools.cells import Cells, kept
+from tfrecord_tools.cells import Cells
 from tfrecord_tools.items import DatasetError
+from tfrecord_tools.on_disk import Chosen, DiskList, Seen
 from tfrecord_tools.own_data.columns import find_column, plain_column
 from tfrecord_tools.own_data.sheet_rows import SheetRows
 from tfrecord_tools.own_data.text_table import read_text
 from tfrecord_tools.own_data.workbook import is_workbook, read_workbook
 
 TITLE_ROWS = 10
+HEAD_BYTES = 8  # by which a workbook is known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +39,15 @@ class Table:
     notes: Sequence[str] = ()
     doubtful: Mapping[tuple[int, str], str] = dataclasses.field(default_factory=dict)
 
-    def values(self, column: str) -> list[str]:
+    def values(self, column: str) -> Sequence[str]:
         """Returns the cells of a column."""
-        return [row[column] for _, row in self.rows]
+        return Seen(self.rows, lambda pair: pair[1][column])
 
     def under(self, names: Iterable[str]) -> Table:
         """Returns the table with the columns that `find_column` finds under `names`, called as there."""
         columns = {name: found for name in names if (found := find_column(self.columns, name)) is not None}
         places = self.rows[0][1].places_under(columns) if self.rows else {}
-        rows = [(number, row.moved(places)) for number, row in self.rows]
+        rows = Seen(self.rows, lambda pair: (pair[0], pair[1].moved(places)))
         doubtful = {
             (number, name): why
             for (number, held), why in self.doubtful.items()
@@ -88,12 +90,13 @@ def read_own_table(path: Path, wanted: Sequence[str] = ()) -> Table:
         could be meant.
     """
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
     except OSError as err:
         raise DatasetError(f"{path} cannot be read: {err.strerror}. Check --csv.") from err
-    if is_workbook(data, path):
-        return _from_sheets(path, read_workbook(data, path), wanted)
-    return _table(path, *read_text(data, path), wanted)
+    if is_workbook(head, path):
+        return _from_sheets(path, read_workbook(path.read_bytes(), path), wanted)
+    return _table(path, *read_text(path), wanted)
 
 
 def _from_sheets(path: Path, sheets: Mapping[str, SheetRows], wanted: Sequence[str]) -> Table:
@@ -132,20 +135,22 @@ def _first_wide(texts: Sequence[tuple[int, Sequence[str]]]) -> int:
 
 
 def _table(path: Path, sheet: SheetRows, notes: Sequence[str], wanted: Sequence[str]) -> Table:
-    texts = [(number, [_text(cell) for cell in cells]) for number, cells in sheet.rows]
-    texts = [(number, cells) for number, cells in texts if any(cells)]
+    normal = ((number, [_text(cell) for cell in cells]) for number, cells in sheet.rows)
+    texts = DiskList((number, cells) for number, cells in normal if any(cells))
     head = _head(texts, wanted) if wanted else None
     head = _first_wide(texts) if head is None else head
     if len(texts) - head < 2:
         raise DatasetError(f"{path} holds no rows. Check --csv.")
-    names, below = texts[head][1], texts[head + 1 :]
+    names, below = texts[head][1], Chosen(texts, range(head + 1, len(texts)))
     columns = [name for name in names if name]
     doubled = sorted({name for name in columns if [plain_column(n) for n in columns].count(plain_column(name)) > 1})
     if doubled:
         raise DatasetError(f"{path} has a column name twice: {', '.join(doubled)}. Correct its first line.")
     places = {name: index for index, name in enumerate(names) if name}
-    rows = [(number, _by_column(path, names, places, number, cells)) for number, cells in below]
-    numbers = {number for number, _ in below}
+    for number, cells in below:
+        _check_width(path, names, number, cells)
+    rows = Seen(below, lambda pair: (pair[0], Cells(places, pair[1])))
+    numbers = {number for number, _ in below} if sheet.doubtful else set()
     doubtful = {
         (number, names[index]): why
         for (number, index), why in sheet.doubtful.items()
@@ -154,19 +159,14 @@ def _table(path: Path, sheet: SheetRows, notes: Sequence[str], wanted: Sequence[
     return Table(path, columns, rows, [*notes, *_row_notes(path, sheet, names, below)], doubtful)
 
 
-def _by_column(path: Path, names: Sequence[str], places: Mapping[str, int], number: int, cells: Sequence[str]) -> Cells:
-    """Returns column -> cell of a row; cells left out at its end are "". `places`: column -> its place in the head.
-
-    Raises:
-      DatasetError: more cells than columns.
-    """
+def _check_width(path: Path, names: Sequence[str], number: int, cells: Sequence[str]) -> None:
+    """Raises DatasetError where a row has more cells than the head `names`; cells left out at its end are ""."""
     beyond = [cell for cell in cells[len(names) :] if cell]
     if beyond:
         raise DatasetError(
             f"{path.name}, row {number} has {len(cells)} cells, the head {len(names)}: {beyond[0]!r} is too many. A "
             'separator within a text needs quotes: "a, b".'
         )
-    return Cells(places, kept(cells[: len(names)]))
 
 
 def _row_notes(
@@ -174,13 +174,17 @@ def _row_notes(
 ) -> list[str]:
     """Returns what is to be said of rows that end early, and of hidden ones."""
     notes = []
-    short = [number for number, cells in rows if len(cells) < len(names) and any(names[len(cells) :])]
+    short, first = 0, 0
+    for number, cells in rows:
+        if len(cells) < len(names) and any(names[len(cells) :]):
+            short, first = short + 1, first or number
     if short:
         notes.append(
-            f"{path.name}: {len(short)} rows end before the last column (the first is row {short[0]}); the cells left "
+            f"{path.name}: {short} rows end before the last column (the first is row {first}); the cells left "
             "out count as empty."
         )
-    unseen = sorted({number for number, _ in rows} & set(sheet.hidden))
+    hidden = set(sheet.hidden)
+    unseen = sorted(number for number, _ in rows if number in hidden) if hidden else []
     if unseen:
         notes.append(
             f"{path.name}: {len(unseen)} of its {len(rows)} rows are hidden in the spreadsheet (by a filter or by hand;"
