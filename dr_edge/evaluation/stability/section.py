@@ -132,8 +132,10 @@ def _notes(content: Mapping[str, Any], drawn: Sample, measured: Measured) -> lis
             "content there than when the records were built; others were drawn in their place."
         )
     if measured.refused:
-        counted = ", ".join(f"{count} {reason}" for reason, count in content["refused_before"].items())
-        notes.append(f"{len(measured.refused)} photographs are refused as they are ({counted}) and left out.")
+        counted = ", ".join(f"{figures.plain(reason)}: {count}" for reason, count in content["refused_before"].items())
+        count = len(measured.refused)
+        photographs = "photograph is refused as it is" if count == 1 else "photographs are refused as they are"
+        notes.append(f"{count} {photographs} and left out ({counted}).")
     if measured.out_of_time:
         notes.append(
             f"Time was up with {measured.out_of_time} of {measured.asked} photographs left; --stability_minutes gives "

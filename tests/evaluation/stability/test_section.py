@@ -15,7 +15,7 @@ from dr_edge.data import tasks
 from dr_edge.data.records import encode, shard_name
 from dr_edge.data.wire import frame
 from dr_edge.evaluation import flow, number_text
-from dr_edge.evaluation.stability import sample
+from dr_edge.evaluation.stability import figures, measure, sample, section
 from dr_edge.perturbations.catalogue import PERTURBATIONS
 from export.bundle import card_stability
 
@@ -67,6 +67,23 @@ def with_files(stand_in_records, tmp_path_factory):
     }
     metadata.write_manifest(records, "dataset", manifest)
     return records, photographs
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (["distance"], "1 photograph is refused as it is and left out (unlike training: 1)."),
+        (
+            ["too dark", "quality", "too dark"],
+            "3 photographs are refused as they are and left out (too dark: 2, too poor: 1).",
+        ),
+    ],
+)
+def test_photographs_that_are_refused_as_they_are_are_counted_in_words(refused, said):
+    content = {"refused_before": figures.counted(refused), "out_of_time": 0}
+    rows = [(str(index), reason) for index, reason in enumerate(refused)]
+    notes = section._notes(content, sample.Sample([], False), measure.Measured([], rows, (), len(rows), 0.0))
+    assert notes == [said]
 
 
 def test_stored_crops_are_measured_and_what_means_nothing_on_them_is_left_out_by_name(run_dir):
