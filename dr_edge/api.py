@@ -131,7 +131,7 @@ def open_bundle(
       directory: what `dr-edge export` wrote, or its https:// or hf:// address, from which it is fetched once.
       artifact: variant or file name of the .tflite to use, for example "static_int8"; None: float32.
       operating_point: one of the bundle's; None: sensitivity_90 where it has that.
-      min_quality: photographs below it (0..1) are not graded; None: 0.2.
+      min_quality: photographs below it (0..1) are not graded; None: what the bundle states, 0.2.
       threads: of the model's arithmetic.
       bundle_sha256: SHA-256 of the bundle's metadata.json; needed with an address.
       require_signature: PEM file of the public key that must have signed the bundle (`dr-edge export --sign`); needs

@@ -45,7 +45,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "operating_point", None, "One of the bundle's operating points; sensitivity_90 if not given and there."
 )
-flags.DEFINE_float("min_quality", None, "Photographs below this quality are not graded; 0.2 if not given.", 0.0, 1.0)
+flags.DEFINE_float("min_quality", None, "Least quality that is graded; if not given, the bundle's (0.2).", 0.0, 1.0)
 flags.DEFINE_integer(
     "workers",
     None,

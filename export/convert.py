@@ -15,11 +15,12 @@ from dr_edge import metadata, scratch
 from dr_edge.progress import Progress
 from export.formats import Format
 from export.graph import frozen
-from export.graph.deployable import DeployableGraph, Target
+from export.graph.deployable import DeployableGraph, Target, image_side, measures_quality, quality_graph
 from export.graph.not_made import FormatNotMadeError
 from export.onnx import convert as onnx_convert
 from export.onnx import static_int8 as onnx_static_int8
 from export.tflite import convert as tflite_convert
+from export.tflite import graft
 from export.tflite import static_int8 as tflite_static_int8
 
 
@@ -100,11 +101,24 @@ def convert_all(
                 return tflite_convert.convert_qat_int8(path)
             return tflite_convert.convert_float(saved_model(fmt.target), fmt.variant)
 
+        @functools.cache
+        def quality(side: int) -> bytes:
+            path = place / "quality"
+            frozen.save(*frozen.of_model(quality_graph(side)), path)
+            return tflite_convert.convert_float(path, "float32")
+
+        def complete(fmt: Format) -> bytes:
+            content = make(fmt)
+            side = image_side(graph(fmt.target).model)
+            if fmt.target.quality or not measures_quality(side):
+                return content
+            return graft.grafted(content, quality(side))
+
         progress = Progress(formats, desc="converting", unit="format", leave=False)
         for fmt in progress:
             progress.set_postfix_str(fmt.name)
             try:
-                content = make(fmt)
+                content = complete(fmt)
             except (FormatNotMadeError, tflite_convert.converter_errors()) as err:
                 done.not_made[fmt.name] = str(err).strip().splitlines()[0][:300]
                 logging.warning("%s cannot be made from this network: %s", fmt.name, done.not_made[fmt.name])

@@ -19,6 +19,7 @@ MAX_AUC_DROP = {
 }  # fmt: skip
 MAX_DICE_DROP = dict.fromkeys(MAX_AUC_DROP, 0.01)
 MAX_PROBABILITY_DIFFERENCE = {"float32": 1e-4, "onnx_float32": 1e-4}
+MAX_QUALITY_DIFFERENCE = dict.fromkeys(FORMATS, 0.01)
 
 Limit = float | Mapping[str, float]
 
@@ -37,6 +38,7 @@ class Settings:
         photographs.
       max_dice_drop: the same for the Dice coefficient of each mask.
       max_probability_difference: the most that a probability of an artifact may differ from the deployable Keras graph.
+      max_quality_difference: the same for the quality of the photograph and its parts.
       max_graph_auc_drop: the most that the AUC of the deployable Keras graph, on the stored photographs, may fall below
         that of the trained network on the records. More than for artifacts, since photographs are stored as JPEG, whose
         losses Graham's gain enlarges: 0.011 on IDRiD at 320 px, 0.041 on drawn images of 96 px. A wrong step costs all
@@ -63,6 +65,7 @@ class Settings:
     max_auc_drop: Limit = dataclasses.field(default_factory=dict)
     max_dice_drop: Limit = dataclasses.field(default_factory=dict)
     max_probability_difference: Limit = dataclasses.field(default_factory=dict)
+    max_quality_difference: Limit = dataclasses.field(default_factory=dict)
     max_graph_auc_drop: float = 0.1
     max_graph_dice_drop: float = 0.03
     float_layers: Sequence[str] = ()
@@ -75,7 +78,7 @@ class Settings:
     license_link: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_auc_drop", "max_dice_drop", "max_probability_difference"):
+        for name in ("max_auc_drop", "max_dice_drop", "max_probability_difference", "max_quality_difference"):
             _check_limit(name, getattr(self, name))
         for name in ("max_graph_auc_drop", "max_graph_dice_drop"):
             if not is_number(getattr(self, name)):
@@ -94,6 +97,7 @@ def limits(settings: Settings) -> dict[str, dict[str, float]]:
         "auc_drop": _by_format(settings.max_auc_drop, MAX_AUC_DROP),
         "dice_drop": _by_format(settings.max_dice_drop, MAX_DICE_DROP),
         "probability_difference": _by_format(settings.max_probability_difference, MAX_PROBABILITY_DIFFERENCE),
+        "quality_difference": _by_format(settings.max_quality_difference, MAX_QUALITY_DIFFERENCE),
         "graph": {"auc_drop": settings.max_graph_auc_drop, "dice_drop": settings.max_graph_dice_drop},
     }
 

@@ -13,6 +13,7 @@ from dr_edge.verdict import BETTER
 
 OF_ITSELF = ("metadata.json", "bundle.sha256", "bundle.sha256.sig")  # which `files` cannot list
 ANSWERS = {"classification": "probabilities", "multilabel": "probabilities", "segmentation": "masks"}
+QUALITY = ("score", "focus", "contrast", "illumination", "fov_fraction", "colour")  # an answer has all of them
 
 Manifest = Mapping[str, Any]
 
@@ -100,6 +101,20 @@ def _distance(manifest: Manifest) -> str | None:
     return None if "ood" in manifest else "no ood, which is the threshold of its output ood_distance."
 
 
+def _quality(manifest: Manifest) -> str | None:
+    """Where the quality is given it is said what its values are, the score among them."""
+    shape = {row["name"]: row["shape"] for row in manifest["outputs"]}.get("quality")
+    if shape is None:
+        return None
+    if "quality" not in manifest:
+        return "no quality, which names the values of its output quality and states the smallest score."
+    names = manifest["quality"]["names"]
+    missing = [name for name in QUALITY if name not in names]
+    if missing or shape != [1, len(names)]:
+        return f"quality.names = {names} and quality of the shape {shape}; {', '.join(QUALITY)}, one each, are needed."
+    return None
+
+
 def _verdict(manifest: Manifest) -> str | None:
     """Whoever reads an answer of a model that is not known to be better than guessing is told so."""
     verdict = manifest.get("verdict", {})
@@ -115,5 +130,6 @@ CHECKS: tuple[Callable[[Manifest], str | None], ...] = (
     _outputs,
     _points,
     _distance,
+    _quality,
     _verdict,
 )

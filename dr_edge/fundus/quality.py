@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,13 +21,27 @@ from dr_edge.fundus.crop import brightest, disc_mask
 # Below it no vessel can be followed over any length: refuses 2 of 60 EyePACS photographs (a screening camp's, the
 # lowest at 0.17) and none of 60 each of APTOS, IDRiD and Drishti-GS1 (the lowest at 0.24).
 DEFAULT_MIN_QUALITY = 0.2
-_SIDE = 256
-_LIT = 10
-# (score 0, score 1) of each measure; the middle is logarithmic for focus and contrast, linear for the others.
-_FOCUS = (0.0017, 0.0125)
-_CONTRAST = (0.007, 0.047)
-_BRIGHTNESS = (8.0, 50.0)
-_FOV_FRACTION = (0.2, 0.7)
+# In pixels of a copy of 256, and grey levels; `quality_layer` repeats the measure inside a network with them.
+CONSTANTS: dict[str, Any] = {
+    "side": 256,
+    "disc": 0.96,  # radius of the disc / half the crop's side
+    "lit": 10,  # grey levels of the brightest channel: above it a place is lit ...
+    "clearly": 0.3,  # ... and clearly so above this part of the median of what is lit
+    "rim": 12,  # so far inside of what is lit clearly lies what is measured: a blurred rim is no detail
+    "least_inside": 0.02,  # of the disc; below it nothing is measured
+    "detail_weights": (0.4, 0.6, 0.0),  # of red, green, blue; blue carries mostly noise
+    "around_sigma": 2.0,  # of the local brightness, in cells of 4 x 4
+    "noise": 20,  # grey levels: where the local brightness is below, the camera's noise would count as detail
+    "fine_sigmas": (1.4, 2.8),  # the fine band lies between them
+    # (score 0, score 1) of each measure; the middle is logarithmic for focus and contrast, linear for the others.
+    "focus": (0.0017, 0.0125),
+    "contrast": (0.007, 0.047),
+    "brightness": (8.0, 50.0),
+    "fov_fraction": (0.2, 0.7),
+    "burnt": 25.0,  # grey levels below white in which a place goes from well lit to burnt out
+}
+LEAST_SIZE = 32  # pixels of a crop's side
+_SIDE = CONSTANTS["side"]
 
 
 @dataclass(frozen=True)
@@ -66,47 +81,51 @@ def quality(crop: np.ndarray) -> Quality:
     Raises:
       ValueError: not a square crop of at least 32 pixels.
     """
-    if crop.ndim != 3 or crop.shape[0] != crop.shape[1] or crop.dtype != np.uint8 or crop.shape[0] < 32:
-        raise ValueError(f"quality needs [S, S, 3] uint8, S >= 32. Received: {crop.shape} {crop.dtype}.")
+    if crop.ndim != 3 or crop.shape[0] != crop.shape[1] or crop.dtype != np.uint8 or crop.shape[0] < LEAST_SIZE:
+        raise ValueError(f"quality needs [S, S, 3] uint8, S >= {LEAST_SIZE}. Received: {crop.shape} {crop.dtype}.")
     if crop.shape[0] != _SIDE:
         shrink = crop.shape[0] > _SIDE
         crop = cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
-    disc = disc_mask(_SIDE, 0.96)
+    disc = disc_mask(_SIDE, CONSTANTS["disc"])
     brightness = brightest(cv2.blur(crop, (5, 5)))
-    lit = disc & (brightness > _LIT)
+    lit = disc & (brightness > CONSTANTS["lit"])
     fov_fraction = float(lit.sum() / disc.sum())
     inside = _away_from_rim(lit, brightness)
-    if inside.sum() < 0.02 * disc.sum():
+    if inside.sum() < CONSTANTS["least_inside"] * disc.sum():
         return Quality(0.0, 0.0, 0.0, fov_fraction, 0.0, 0.0)
     fine, detail = _weber_detail(crop, inside)
-    focus = _between(math.log(max(fine, 1e-6)), *map(math.log, _FOCUS))
-    contrast = _between(math.log(max(detail, 1e-6)), *map(math.log, _CONTRAST))
+    focus = _between(math.log(max(fine, 1e-6)), *map(math.log, CONSTANTS["focus"]))
+    contrast = _between(math.log(max(detail, 1e-6)), *map(math.log, CONSTANTS["contrast"]))
     illumination = _illumination(crop, disc)
     colour = _colour(crop, inside)
-    seen = _between(fov_fraction, *_FOV_FRACTION)
+    seen = _between(fov_fraction, *CONSTANTS["fov_fraction"])
     score = (focus * focus * contrast) ** (1 / 3) * illumination * seen
     return Quality(focus, contrast, illumination, fov_fraction, colour, score)
 
 
 def _away_from_rim(lit: np.ndarray, brightness: np.ndarray) -> np.ndarray:
     """Returns [256, 256] bool: what lies at least 12 pixels inside the rim, so that a blurred rim is no detail."""
-    clearly = lit & (brightness > 0.3 * np.median(brightness[lit])) if lit.any() else lit
-    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (25, 25))
+    clearly = lit & (brightness > CONSTANTS["clearly"] * np.median(brightness[lit])) if lit.any() else lit
+    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * CONSTANTS["rim"] + 1,) * 2)
     return cv2.erode(clearly.astype(np.uint8), reach, borderValue=0).astype(bool)
 
 
 def _weber_detail(crop: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
     """Returns the mean deviation of the fine band and of all detail, relative to the local brightness."""
     weight = inside.astype(np.float32)
-    brightness = crop.astype(np.float32) @ np.array([0.4, 0.6, 0.0], np.float32)  # blue carries mostly noise
+    brightness = crop.astype(np.float32) @ np.array(CONSTANTS["detail_weights"], np.float32)
 
     quarter = (_SIDE // 4, _SIDE // 4)
-    around = cv2.GaussianBlur(cv2.resize(brightness * weight, quarter, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
-    covered = cv2.GaussianBlur(cv2.resize(weight, quarter, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
+    around = cv2.GaussianBlur(
+        cv2.resize(brightness * weight, quarter, interpolation=cv2.INTER_AREA), (0, 0), CONSTANTS["around_sigma"]
+    )
+    covered = cv2.GaussianBlur(
+        cv2.resize(weight, quarter, interpolation=cv2.INTER_AREA), (0, 0), CONSTANTS["around_sigma"]
+    )
     around = cv2.resize(around / np.maximum(covered, 1e-3), (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
-    # 20: below it the camera's noise would count as detail.
-    relative = (brightness - around) / (around + 20) * weight
-    fine = cv2.GaussianBlur(relative, (0, 0), 1.4) - cv2.GaussianBlur(relative, (0, 0), 2.8)
+    relative = (brightness - around) / (around + CONSTANTS["noise"]) * weight
+    narrow, wide = (cv2.GaussianBlur(relative, (0, 0), sigma) for sigma in CONSTANTS["fine_sigmas"])
+    fine = narrow - wide
     return _mean_deviation(fine[inside]), _mean_deviation(relative[inside])
 
 
@@ -118,9 +137,9 @@ def _mean_deviation(values: np.ndarray) -> float:
 def _illumination(crop: np.ndarray, disc: np.ndarray) -> float:
     """Returns the mean over the lit disc of how well a place is lit, 0 (black or burnt out) .. 1."""
     luminance = cv2.blur(crop.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32), (5, 5))
-    low, high = _BRIGHTNESS
-    well = np.clip((luminance - low) / (high - low), 0, 1) * np.clip((255 - luminance) / 25, 0, 1)
-    return float(well[disc & (brightest(crop) > _LIT // 2)].mean())
+    low, high = CONSTANTS["brightness"]
+    well = np.clip((luminance - low) / (high - low), 0, 1) * np.clip((255 - luminance) / CONSTANTS["burnt"], 0, 1)
+    return float(well[disc & (brightest(crop) > CONSTANTS["lit"] // 2)].mean())
 
 
 def _colour(crop: np.ndarray, inside: np.ndarray) -> float:

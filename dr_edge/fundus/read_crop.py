@@ -25,7 +25,7 @@ class Photograph:
       refusal: why it is no fundus photograph; None where it is one, and then the others are there.
       fov: the field of view in pixels of the upright photograph.
       crop: [S, S, 3] uint8 RGB.
-      quality: of the crop.
+      quality: of the crop; None where it was not to be measured.
       kind: of picture, one of `appearance.KINDS`; "" where it was refused.
       covered: whether something lies over the retina, a label or text.
       pages: of a TIFF; the largest is the photograph.
@@ -43,7 +43,11 @@ class Photograph:
 
 
 def read_crop(
-    data: bytes | np.ndarray, image_size: int, max_pixels: int = MAX_PIXELS, pictures: tuple[str, ...] = (COLOUR,)
+    data: bytes | np.ndarray,
+    image_size: int,
+    max_pixels: int = MAX_PIXELS,
+    pictures: tuple[str, ...] = (COLOUR,),
+    measure_quality: bool = True,
 ) -> Photograph:
     """Decodes a photograph, finds its field of view and cuts it out.
 
@@ -52,25 +56,28 @@ def read_crop(
       image_size: S, side of the crop in pixels.
       max_pixels: larger photographs are refused before they are decoded.
       pictures: the kinds that the model takes, see `appearance.wanted`.
+      measure_quality: False where the model's graph does it.
 
     Raises:
       PhotographError: the bytes are no readable photograph; `.reason` says why.
       ValueError: an array of another shape or dtype.
     """
     try:
-        return _read_crop(data, image_size, max_pixels, pictures)
+        return _read_crop(data, image_size, max_pixels, pictures, measure_quality)
     except cv2.error as err:
         raise PhotographError("corrupt", f"OpenCV cannot work on it: {err.err}.") from err
     except MemoryError as err:
         raise PhotographError("too many pixels", "it needs more memory than there is. Reduce it.") from err
 
 
-def _read_crop(data: bytes | np.ndarray, image_size: int, max_pixels: int, pictures: tuple[str, ...]) -> Photograph:
+def _read_crop(
+    data: bytes | np.ndarray, image_size: int, max_pixels: int, pictures: tuple[str, ...], measure_quality: bool
+) -> Photograph:
     found = locate(data, image_size, max_pixels, pictures)
     digest = None if isinstance(data, np.ndarray) else hashlib.sha256(data).hexdigest()
     if isinstance(found.fov, Refusal):
         return Photograph(digest, found.size, found.fov, pages=found.pages)
     crop = crop_square(found.image, found.fov, image_size)
     fov = found.fov.scaled(found.denominator)
-    judged = quality(crop)
+    judged = quality(crop) if measure_quality else None
     return Photograph(digest, found.size, None, fov, crop, judged, found.kind, found.covered, found.pages)

@@ -11,6 +11,7 @@ import numpy as np
 from dr_edge.drawing.overlay import percent
 from dr_edge.fundus.appearance import COLOUR
 from dr_edge.fundus.crop import FieldOfView, uncrop_points
+from dr_edge.fundus.quality import Quality
 from dr_edge.fundus.read_crop import Photograph
 from dr_edge.metrics import glaucoma
 from dr_edge.prediction.bundle import Bundle, OperatingPoint
@@ -81,13 +82,14 @@ def interpret(
 
     Args:
       bundle: thresholds and names.
-      photograph: from `read_crop`, with a crop.
+      photograph: from `read_crop`, with a crop; its quality counts where the graph gives none.
       outputs: from `Model.run` on it.
       label: a class name that the answer is compared with; see `check_label`.
     """
-    quality, fov = photograph.quality, photograph.fov
-    if quality is None or fov is None:
+    fov = photograph.fov
+    if fov is None:
         raise ValueError("The photograph has no crop. Call `refused` for it.")
+    quality = _quality(bundle, photograph, outputs)
     graded = Gradability(
         minimum=bundle.min_quality, gradable=quality.score >= bundle.min_quality, **_rounded(quality.as_dict())
     )
@@ -126,6 +128,16 @@ def interpret(
     cautions = _cautions(bundle, photograph)
     message = " ".join([with_caution(bundle.verdict, answer.message), *cautions])
     return _with_label(bundle, dataclasses.replace(answer, message=message, cautions=cautions), label)
+
+
+def _quality(bundle: Bundle, photograph: Photograph, outputs: Mapping[str, np.ndarray]) -> Quality:
+    """Returns what the graph measured, or, of a bundle of an earlier release, what `read_crop` did."""
+    if "quality" in outputs:
+        values = dict(zip(bundle.manifest["quality"]["names"], np.clip(outputs["quality"], 0, 1).tolist(), strict=True))
+        return Quality(**{field.name: values[field.name] for field in dataclasses.fields(Quality)})
+    if photograph.quality is None:
+        raise ValueError("Neither the graph nor `read_crop` has measured the photograph's quality.")
+    return photograph.quality
 
 
 def _cautions(bundle: Bundle, photograph: Photograph) -> list[str]:

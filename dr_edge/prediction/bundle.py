@@ -113,6 +113,11 @@ class Bundle:
         return verdict.of_bundle(self.manifest)
 
     @property
+    def measures_quality(self) -> bool:
+        """Whether the artifact gives the quality of the photograph; those of earlier releases do not."""
+        return any(row["name"] == "quality" for row in self.manifest["outputs"])
+
+    @property
     def ood_threshold(self) -> float | None:
         """Distance above which a photograph is unlike the training images; None where the bundle states none."""
         value = self.manifest.get("ood", {}).get("threshold")
@@ -133,7 +138,7 @@ def open_bundle(
       artifact: variant ('static_int8'), key or file name of a `.tflite` artifact; None for the first that there is
         of DEFAULT_ARTIFACTS.
       operating_point: name of one of the manifest's; None for the first that there is of DEFAULT_OPERATING_POINTS.
-      min_quality: 0..1; None for DEFAULT_MIN_QUALITY.
+      min_quality: 0..1; None for what the bundle states, or DEFAULT_MIN_QUALITY where it is of an earlier release.
       require_signature: PEM file of the public key that must have signed the bundle; None: none.
 
     Raises:
@@ -157,7 +162,8 @@ def open_bundle(
         )
     # Eight bits shift the distances, fine-tuning (qat_int8) the logits too: an artifact may have thresholds of its own.
     manifest = {**manifest, **{key: entry[key] for key in ("ood", "operating_points") if key in entry}}
-    quality = DEFAULT_MIN_QUALITY if min_quality is None else min_quality
+    stated = manifest.get("quality", {}).get("minimum", DEFAULT_MIN_QUALITY)
+    quality = float(stated if min_quality is None else min_quality)
     if not 0 <= quality <= 1:
         raise ValueError(f"The smallest quality must lie in 0..1. Received: {quality}.")
     point = deciding_point(directory, manifest.get("operating_points", []), operating_point)

@@ -77,7 +77,8 @@ class Predictor:
         Raises:
           PhotographError, ValueError: as `predict`.
         """
-        return read_crop(data, self.bundle.image_size, self._max_pixels, self.bundle.pictures)
+        bundle = self.bundle
+        return read_crop(data, bundle.image_size, self._max_pixels, bundle.pictures, not bundle.measures_quality)
 
     def answer(self, photograph: Photograph, label: str | None = None) -> Result:
         """Does the second half of `predict`: runs the graph, and says what its outputs mean."""

@@ -32,7 +32,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "operating_point", None, "One of the bundle's operating points; sensitivity_90 if not given and there."
 )
-flags.DEFINE_float("min_quality", None, "Photographs below this quality are not graded; 0.2 if not given.", 0.0, 1.0)
+flags.DEFINE_float("min_quality", None, "Least quality that is graded; if not given, the bundle's (0.2).", 0.0, 1.0)
 flags.DEFINE_integer("workers", None, "Processes that grade; as many as it may use cores if not given.", lower_bound=1)
 flags.DEFINE_integer("queue", 32, "Uploads that may wait; more are answered 503.", lower_bound=0)
 flags.DEFINE_integer("max_upload_mb", 32, "Largest upload in MiB.", lower_bound=1)

@@ -21,9 +21,11 @@ from dr_edge.data.known_patients import patients_sentence
 from dr_edge.data.records_info import RecordsInfo, read_info
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.heatmap_checks.verdict import SYNTHETIC
+from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
+from dr_edge.fundus.quality_layer import NAMES
 from dr_edge.runs import TrainedRun
 from export.formats import FORMATS, Format
-from export.graph.deployable import INPUT_NAME, DeployableGraph
+from export.graph.deployable import INPUT_NAME, QUALITY, DeployableGraph
 from export.onnx import convert as onnx_convert
 from export.tflite import convert as tflite_convert
 
@@ -41,6 +43,10 @@ UNITS = {
     "masks": (
         "probability of each mask per pixel, 0..1, in the order of class_names; of those in task.centres, if any, a "
         "heat map whose peak is the point"
+    ),
+    "quality": (
+        "how gradable the photograph is, 0..1, in the order of quality.names; with a score below "
+        "quality.minimum the photograph is not answered"
     ),
 }
 SYNTHETIC_WARNING = "This model was trained on drawn images: its answers about real eyes mean nothing."
@@ -88,6 +94,7 @@ def write_metadata(
         "calibration": fit.calibration | {"caution": report["calibration_caution"]},
         "operating_points": fit.operating_points,
         "ood": fit.ood,
+        **_quality(graph),
         "training": {
             "model": run.content["model"],
             "best": run.content["best"],
@@ -153,6 +160,13 @@ def _tensors(side: int, graph: DeployableGraph) -> dict[str, Any]:
         ],
         "outputs_left_out": dict(graph.left_out),
     }
+
+
+def _quality(graph: DeployableGraph) -> dict[str, Any]:
+    """Returns what the values of the output `quality` are called, and below which score nothing is answered."""
+    if QUALITY not in graph.outputs:
+        return {}
+    return {QUALITY: {"minimum": DEFAULT_MIN_QUALITY, "names": list(NAMES)}}
 
 
 def positive_words(task: Task) -> str:

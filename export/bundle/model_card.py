@@ -9,11 +9,14 @@ from dr_edge.calibration.fit import Fit
 from dr_edge.data.known_patients import counted
 from dr_edge.data.tasks import Task
 from dr_edge.evaluation.heatmap_checks.verdict import SYNTHETIC
+from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
+from dr_edge.fundus.quality_layer import NAMES
 from dr_edge.markdown import escaped
 from dr_edge.runs import TrainedRun
 from dr_edge.verdict import BETTER, UNRELIABLE
 from export.bundle import card_figures, card_stability
 from export.bundle.manifest import SYNTHETIC_WARNING, positive_words
+from export.graph.deployable import QUALITY
 
 PREPROCESSING = {
     "graham": "Graham normalisation (local average colour subtracted; inside the graph)",
@@ -204,5 +207,11 @@ def _reading(fit: Fit, report: Mapping[str, Any], disease: str) -> list[str]:
         )
         reasons = {row["ood"]["reason"]: None for row in report["artifacts"].values() if "reason" in row.get("ood", {})}
         lines += [f"- Where the table has no threshold: {escaped(reason)}." for reason in reasons]
+    if QUALITY not in report["outputs_left_out"]:
+        lines.append(
+            f"- `quality`: {', '.join(NAMES)} of the photograph, each 0 to 1. Below a score of {DEFAULT_MIN_QUALITY:g} "
+            "(`quality.minimum` of metadata.json) no vessel can be followed: give no answer, and ask for another "
+            "photograph."
+        )
     lines += [f"- No `{name}`: {escaped(reason)}." for name, reason in report["outputs_left_out"].items()]
     return lines

@@ -37,7 +37,7 @@ A GPU or NPU that computes in 16-bit floating point is not covered.
 # What the order of floating-point sums can do: 24 bits, and what a deep network makes of the last one. SSE, AVX2,
 # AVX512 and ARM kernels of LiteRT and ONNX Runtime were at most 2e-5 apart in any output; the rest is for deeper
 # networks.
-TOLERANCES = {"probabilities": 1e-4, "heatmap": 5e-3, "ood_distance": 1e-2, "masks": 1e-3}
+TOLERANCES = {"probabilities": 1e-4, "heatmap": 5e-3, "ood_distance": 1e-2, "masks": 1e-3, "quality": 1e-3}
 RELATIVE = 1e-4  # of a distance, which has no upper end
 
 Answer = tuple[np.ndarray, Mapping[str, np.ndarray]]  # [1, S, S, 3] uint8, and output name -> [1, ...] float32

@@ -2,6 +2,7 @@
 
     image [1, S, S, 3] uint8 -> Graham normalisation (when the records had it) -> the trained network ->
     probabilities, heatmap, ood_distance        (a segmentation network gives masks)
+                                           -> quality of the photograph, without the network
 
 It is a Keras model built from the trained one, sharing its weights; each artifact is a conversion of it.
 """
@@ -15,6 +16,8 @@ from typing import Any
 from dr_edge.calibration.statistics import FeatureStatistics
 from dr_edge.framework import keras, ops
 from dr_edge.fundus.in_graph import prepare
+from dr_edge.fundus.quality import LEAST_SIZE
+from dr_edge.fundus.quality_layer import PhotographQuality
 from export.graph import rewrite
 from export.graph.heads import (
     LinearHead,
@@ -27,6 +30,7 @@ from export.graph.heads import (
 
 INPUT_NAME = "image"
 NETWORK_NAME = "network"
+QUALITY = "quality"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,20 +43,23 @@ class Target:
       sign: gates of the heat map by SIGN, which keeps them out of 16-bit arithmetic, in place of MINIMUM, which
         keeps the graph of a delegate in one piece.
       batch: fixed batch size, or None for a dynamic one (ONNX on servers; not for phones).
+      quality: the graph gives the photograph's quality. Not where a converter rounds to integers, which would not stop
+        at its door and leave nothing of its small differences: it is put into the artifact then (tflite/graft.py).
     """
 
     integer_friendly: bool = False
     side_by_side: bool = True
     sign: bool = False
     batch: int | None = 1
+    quality: bool = True
 
 
 PHONE = Target()
-PHONE_INT8 = Target(integer_friendly=True)
+PHONE_INT8 = Target(integer_friendly=True, quality=False)
 # Side by side the blur's kernel is large enough for the converter to store it in 8 bits, with one scale for the picture
 # (0..255) and its lit weight (0..1): the weight is rounded away. Six channels stay in floating point.
-PHONE_DYNAMIC = Target(side_by_side=False)
-PHONE_INT16 = Target(integer_friendly=True, sign=True)
+PHONE_DYNAMIC = Target(side_by_side=False, quality=False)
+PHONE_INT16 = Target(integer_friendly=True, sign=True, quality=False)
 SERVER = Target(side_by_side=False)
 SERVER_INT8 = Target(integer_friendly=True, side_by_side=False)
 
@@ -96,23 +103,55 @@ def deployable_graph(
 
     Returns:
       The graph; its outputs are `probabilities` [B, C] float32 and `heatmap` [B, h, w] float32 0..1, or for a
-      segmentation task `masks` [B, S, S, C] float32 0..1; and `ood_distance` [B, 1] float32 >= 0.
+      segmentation task `masks` [B, S, S, C] float32 0..1; `ood_distance` [B, 1] float32 >= 0; and `quality` [B, 6]
+      float32 0..1, in the order of `quality_layer.NAMES`.
 
     Raises:
       ValueError: the network has no layer `logits`, no square input, or the preprocessing is unknown.
     """
     side = image_side(network)
     image = keras.Input(batch_shape=(target.batch, side, side, 3), dtype="uint8", name=INPUT_NAME)
-    prepared = prepare(ops.cast(image, "float32"), preprocess, target.side_by_side)
+    pixels = ops.cast(image, "float32")
+    prepared = prepare(pixels, preprocess, target.side_by_side)
     wanted = wanted_tensors(network, kind, features is not None)
     rebuild = rewrite.integer_friendly if target.integer_friendly else rewrite.rebuild
     core = rebuild(wanted.network, target.batch)
     tensors = dict(zip(wanted.names, keras.tree.flatten(core(prepared)), strict=True))
-    outputs = app_outputs(tensors, wanted, kind, temperature, features, target)
+    outputs = app_outputs(tensors, wanted, kind, temperature, features, target) | quality_of(pixels, target)
+    left_out = {**wanted.left_out, **_without_quality(side)}
     # An identity of that name gives each output its name in every converter's signature.
     named = {name: keras.layers.Identity(name=name)(tensor) for name, tensor in outputs.items()}
     model = keras.Model(image, named, name="deployable")
-    return DeployableGraph(model, tuple(named), wanted.layers, wanted.left_out)
+    return DeployableGraph(model, tuple(named), wanted.layers, left_out)
+
+
+def quality_of(pixels: Any, target: Target = PHONE) -> dict[str, Any]:
+    """Returns {"quality": [B, 6] float32 0..1} of crops [B, S, S, 3] float32 0..255; {} where it cannot be measured, or
+    the target has it put in later.
+    """
+    if not target.quality or not measures_quality(pixels.shape[1]):
+        return {}
+    return {QUALITY: PhotographQuality(target.side_by_side, name="photograph_quality")(pixels)}
+
+
+def measures_quality(side: int) -> bool:
+    """Says whether the quality of crops of `side` pixels can be measured."""
+    return side >= LEAST_SIZE
+
+
+def _without_quality(side: int) -> dict[str, str]:
+    """Returns {"quality": why graphs of crops of `side` pixels do not give it}; {} where they do."""
+    if measures_quality(side):
+        return {}
+    return {QUALITY: f"a crop of {side} px is too small, {LEAST_SIZE} are needed"}
+
+
+def quality_graph(side: int) -> keras.Model:
+    """Builds the graph of the quality alone: `image` [1, S, S, 3] uint8 -> {"quality": [1, 6] float32}."""
+    image = keras.Input(batch_shape=(1, side, side, 3), dtype="uint8", name=INPUT_NAME)
+    outputs = quality_of(ops.cast(image, "float32"))
+    named = {name: keras.layers.Identity(name=name)(tensor) for name, tensor in outputs.items()}
+    return keras.Model(image, named, name="deployable_quality")
 
 
 @dataclasses.dataclass(frozen=True)

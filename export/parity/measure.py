@@ -234,6 +234,8 @@ def measure(
     if "ood_distance" in outputs:
         relative = np.abs(outputs["ood_distance"] - graph["ood_distance"]) / np.maximum(graph["ood_distance"], 1e-6)
         row["ood_relative_difference"] = float(np.median(relative))
+    if "quality" in outputs:
+        row["max_quality_difference"] = float(np.abs(outputs["quality"] - graph["quality"]).max())
     return row, {name: values for name, values in outputs.items() if name != "masks"}
 
 

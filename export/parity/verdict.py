@@ -13,6 +13,7 @@ from export.settings import Settings, limits
 
 GRAPH = "the deployable graph"
 SUGGESTED_LAYERS = 3
+DIFFERENCES = {"probability": "a probability", "quality": "the photograph's quality"}  # metric -> what people call it
 LAYERED = ("static_int8", "onnx_static_int8")  # formats that heed float_layers
 
 
@@ -22,7 +23,7 @@ class Failure:
 
     Attributes:
       name: of the format, or GRAPH.
-      metric: "auc", "dice <mask>" or "probability".
+      metric: "auc", "dice <mask>", "probability" or "quality".
       found: the drop or difference; None where it is undefined.
       limit: what is permitted.
       sentence: says it.
@@ -37,8 +38,8 @@ class Failure:
     @property
     def setting(self) -> str:
         """Name of the setting that holds the limit."""
-        if self.metric == "probability":
-            return "max_probability_difference"
+        if self.metric in DIFFERENCES:
+            return f"max_{self.metric}_difference"
         kind = "auc" if self.metric == "auc" else "dice"
         return f"max_graph_{kind}_drop" if self.name == GRAPH else f"max_{kind}_drop"
 
@@ -64,10 +65,11 @@ def failures(report: Mapping[str, Any], formats: Sequence[Format], settings: Set
             continue
         own = {kind: permitted[kind].get(fmt.name) for kind in ("auc_drop", "dice_drop")}
         found += _drops(fmt.name, row["drop"], own, report)
-        difference, limit = row["max_probability_difference"], permitted["probability_difference"].get(fmt.name)
-        if limit is not None and not difference <= limit:
-            said = f"{fmt.name}: a probability differs by {difference:.1e} from Keras, permitted are {limit:.0e}"
-            found.append(Failure(fmt.name, "probability", difference, limit, said))
+        for metric, called in DIFFERENCES.items():
+            difference, limit = row.get(f"max_{metric}_difference"), permitted[f"{metric}_difference"].get(fmt.name)
+            if difference is not None and limit is not None and not difference <= limit:
+                said = f"{fmt.name}: {called} differs by {difference:.1e} from Keras, permitted are {limit:.0e}"
+                found.append(Failure(fmt.name, metric, difference, limit, said))
     return found
 
 

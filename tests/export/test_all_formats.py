@@ -49,6 +49,7 @@ def test_every_format_is_made_and_compared(everything):
     for name, row in report["artifacts"].items():
         assert row["max_probability_difference"] < 0.2, name
         assert row["heatmap_correlation"]["median"] > (0.999 if "float" in name else 0.9), name
+        assert row["max_quality_difference"] < (0.005 if "float16" in name else 1e-4), name
     assert report["artifacts"]["model.qat_int8.tflite"]["xnnpack"]["partitions"] == 1
     assert report["finetuning"]["epochs"] == 1 and len(report["finetuning"]["validation_loss"]) == 2
 

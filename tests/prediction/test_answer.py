@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from dicom_jpeg import save_dicom
+from earlier import without_quality
 
 from dr_edge import metadata
 from dr_edge.fundus.header_types import PhotographError
+from dr_edge.fundus.read_crop import read_crop
 from dr_edge.prediction import pictures
 from dr_edge.prediction.bundle import open_bundle
 from dr_edge.prediction.predictor import Predictor
@@ -275,3 +277,43 @@ def test_pictures_show_crop_heat_and_masks(predictor, mask_bundle, disease_bundl
     found = diseases.predict((photographs / "a.jpg").read_bytes())
     np.testing.assert_array_equal(pictures.laid_over(diseases.bundle, found.crop, found.outputs), found.crop)
     assert pictures.sheet(diseases.bundle, found.answer, found.crop, found.outputs).shape[0] == 580
+
+
+def test_the_quality_is_what_the_artifact_measured(predictor, photographs):
+    """The one that records are built with agrees with it."""
+    for name in ("a.jpg", "blurred.png"):
+        data = (photographs / name).read_bytes()
+        result, reference = predictor.predict(data), read_crop(data, predictor.bundle.image_size)
+        assert predictor.read(data).quality is None  # nothing is measured twice
+        assert result.answer.quality.score == round(float(result.outputs["quality"][0]), 4)
+        assert result.answer.quality.score == pytest.approx(reference.quality.score, abs=0.02)
+
+
+def test_a_bundle_of_an_earlier_release_answers_by_the_reference(bundle_dir, predictor, photographs, tmp_path):
+    earlier = Predictor(open_bundle(without_quality(bundle_dir, tmp_path / "bundle")))
+    assert not earlier.bundle.measures_quality and predictor.bundle.measures_quality
+    for name in ("a.jpg", "blurred.png", "black.png"):
+        data = (photographs / name).read_bytes()
+        own, result = predictor.predict(data).answer, earlier.predict(data)
+        assert "quality" not in result.outputs
+        assert (result.answer.status, result.answer.reason) == (own.status, own.reason)
+        if own.quality is not None:
+            reference = read_crop(data, earlier.bundle.image_size).quality
+            assert result.answer.quality.score == round(reference.score, 4)
+            assert result.answer.quality.minimum == 0.2
+
+
+def test_the_minimum_is_the_bundles_own_unless_another_is_asked_for(changed, bundle_dir, photographs):
+    strict = changed(bundle_dir, {"quality.minimum": 0.99})
+    answer = answer_of(Predictor(open_bundle(strict)), photographs / "a.jpg")
+    assert answer.status == "too_poor_to_grade" and answer.quality.minimum == 0.99
+    asked = answer_of(Predictor(open_bundle(strict, min_quality=0.1)), photographs / "a.jpg")
+    assert asked.status == "answered" and asked.quality.minimum == 0.1
+
+
+def test_values_of_the_quality_are_found_by_their_names(changed, bundle_dir, predictor, photographs):
+    """An artifact may give them in another order."""
+    names = predictor.bundle.manifest["quality"]["names"]
+    turned = Predictor(open_bundle(changed(bundle_dir, {"quality.names": names[::-1]})))
+    own, other = (answer_of(each, photographs / "a.jpg").quality for each in (predictor, turned))
+    assert other.colour == own.score and other.focus == own.fov_fraction

@@ -191,6 +191,24 @@ def test_squashed_photographs_come_out_round(real_data):
     assert np.mean([0.5 < aspect < 0.95 for aspect in aspects]) > 0.85
 
 
+def test_a_graph_measures_the_quality_that_records_are_built_with(real_data):
+    import keras
+
+    from dr_edge.fundus.quality_layer import NAMES, PhotographQuality
+
+    chosen = [path for name in SETS for path in random.Random(6).sample(files(real_data, name), 12)]
+    for size in (224, 512):
+        crops = [crop_of(path, size) for path in chosen]
+        image = keras.Input((size, size, 3))
+        model = keras.Model(image, PhotographQuality()(image))
+        own = np.asarray(model.predict(np.stack(crops).astype(np.float32), batch_size=8, verbose=0))
+        expected = np.array([[getattr(quality(crop), name) for name in NAMES] for crop in crops])
+        away = np.abs(own - expected)
+        print(f"{size} px: score at most {away[:, 0].max():.3f} away, parts {away.max():.3f}")
+        assert (away[:, 0] <= 0.02).mean() >= 0.97 and away[:, 0].max() < 0.04 and away.max() < 0.1
+        assert ((own[:, 0] >= 0.2) == (expected[:, 0] >= 0.2))[np.abs(expected[:, 0] - 0.2) > 0.02].all()
+
+
 def test_quality_orders_real_photographs(real_data):
     def scores(name: str) -> list[float]:
         sample = random.Random(3).sample(files(real_data, name), 30)

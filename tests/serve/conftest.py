@@ -194,6 +194,7 @@ def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from dr_edge import metadata
     from dr_edge.data import tasks
+    from dr_edge.fundus.quality_layer import NAMES, PhotographQuality
 
     side = 96
     image = keras.Input(batch_shape=(1, side, side, 3), dtype="uint8", name="image")
@@ -203,7 +204,9 @@ def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gain = np.array([60, 60, 9], np.float32)
     weights[:, :, 1] = gain / 25  # the mean green of the neighbourhood, above 0.45, 0.6 and 0.7 of full brightness
     layer.set_weights([weights, -gain * np.array([0.45, 0.6, 0.7], np.float32)])
-    content = tf.lite.TFLiteConverter.from_keras_model(keras.Model(image, {"masks": masks})).convert()
+    quality = layers.Identity(name="quality")(PhotographQuality()(image))
+    model = keras.Model(image, {"masks": masks, "quality": quality})
+    content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
     out = tmp_path_factory.mktemp("page_masks")
     (out / "model.float32.tflite").write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -216,7 +219,11 @@ def page_mask_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "image_size": side,
         "preprocess": {"method": "crop"},
         "inputs": [{"name": "image", "shape": [1, side, side, 3], "dtype": "uint8"}],
-        "outputs": [{"name": "masks", "shape": [1, side, side, 3], "dtype": "float32"}],
+        "outputs": [
+            {"name": "masks", "shape": [1, side, side, 3], "dtype": "float32"},
+            {"name": "quality", "shape": [1, len(NAMES)], "dtype": "float32"},
+        ],
+        "quality": {"minimum": 0.2, "names": list(NAMES)},
         "artifacts": {"float32.tflite": artifact},
         "files": {artifact["file"]: sha256},
         "operating_points": [],

@@ -7,6 +7,7 @@ import shutil
 
 import httpx
 import pytest
+from earlier import without_quality
 from page_actions import (
     OFFLINE,
     READY,
@@ -141,6 +142,27 @@ def test_files_that_the_server_lacks_are_not_blamed_on_the_browser(
             and "sent to that server" in words
         )
         assert "browser cannot" not in tab.run("document.body.innerText").lower()
+
+
+def test_a_bundle_of_an_earlier_release_is_answered_by_the_server_alone(
+    start_server, bundle_dir, browser, synthetic, tmp_path
+) -> None:
+    """Its model does not measure the quality, which the page cannot do either; Python can."""
+    earlier = without_quality(bundle_dir, tmp_path / "bundle")
+    with start_server(earlier, "--workers=1") as server:
+        tab = browser.open(server.url, 390, 844)
+        tab.wait("!document.getElementById('consent').hidden")
+        words = tab.run("document.getElementById('consent').innerText")
+        assert "The model of this server must be exported again to run in a browser" in words
+        assert "an earlier release exported it; export it again" in words and "sent to that server" in words
+        assert "browser cannot" not in tab.run("document.body.innerText").lower()
+        tab.choose("#choose", synthetic[0])
+        tab.wait("document.querySelectorAll('.item').length === 1")
+        assert posts(server) == 0
+        tab.run("document.getElementById('consent-yes').click()")
+        (answer,) = grade(tab)
+        (expected,) = predicted(earlier, [synthetic[0]])["answers"]
+        assert answer["quality"] == expected["quality"] and form(answer) == form(expected)
 
 
 def test_photographs_are_sent_only_after_consent(server, bundle_dir, browser, synthetic) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from dr_edge.fundus.crop import FieldOfView
-from dr_edge.fundus.quality import Quality
 from dr_edge.fundus.read_crop import Photograph
 from dr_edge.prediction import disease, flow, pictures
 from dr_edge.prediction.answer import interpret, unreadable
@@ -26,6 +25,7 @@ POOR = {
     "caution": "Worse than guessing on the test images: AUC 0.14. Do not rely on this answer.", "value": 0.14,
     "interval": [0.1, 0.2], "split": "test", "images": 40, "patients": 30, "parts": [],
 }  # fmt: skip
+QUALITY = ["focus", "contrast", "illumination", "fov_fraction", "colour", "score"]  # an order of its own
 POINT = OperatingPoint("sensitivity_90", 0.3, 0.9123, 0.7)
 TASKS = {
     "two classes": ("classification", ["non-referable", "referable"]),
@@ -42,9 +42,9 @@ import fs from 'node:fs';
 const {root, input} = JSON.parse(fs.readFileSync(0, 'utf8'));
 const {interpret} = await import(`${root}/answer.js`);
 const words = await import(`${root}/answer_words.js`);
-console.log(JSON.stringify(input.map(({manifest, facts, quality, outputs, found}) => {
+console.log(JSON.stringify(input.map(({manifest, facts, outputs, found}) => {
   const arrays = Object.fromEntries(Object.entries(outputs).map(([name, values]) => [name, Float32Array.from(values)]));
-  const answer = interpret(manifest, facts, quality, arrays, found);
+  const answer = interpret(manifest, facts, arrays, found);
   const {title, short, tone} = words.headline(answer, manifest);
   const heat = answer.outputs.probabilities ? words.heatTitle(answer, manifest) : null;
   const shown = answer.status === 'answered' && heat !== null ? words.heatIsShown(answer, manifest) : null;
@@ -86,14 +86,16 @@ def cases() -> list[dict[str, Any]]:
                     "ood_distance": np.array([2], np.float32),
                 }
             score = 0.1 if index == 0 else rng.uniform(0.25, 1)
-            quality = Quality(*rng.uniform(0.05, 1, 5).round(3).tolist(), score=float(score))
+            parts = rng.uniform(0.05, 1, 5).round(3).tolist()
+            if index == 1:
+                parts[4] = 1.0004  # what rounding puts above 1
+            outputs["quality"] = np.array([*parts, score], np.float32)
             made.append(
                 {
                     "name": name,
                     "kind": kind,
                     "classes": classes,
                     "outputs": outputs,
-                    "quality": quality,
                     "poor": index in (3, 5),
                     "found": {
                         "kind": "greyscale" if index in (4, 5) else "colour",
@@ -122,6 +124,7 @@ def manifest(case: dict[str, Any]) -> dict[str, Any]:
         },
         "image_size": SIDE,
         "ood": {"threshold": 9.0},
+        "quality": {"minimum": 0.2, "names": QUALITY},
         "artifacts": {},
         "verdict": POOR if case["poor"] else POOR | {"status": "better", "title": "Better than guessing"},
     }
@@ -148,7 +151,7 @@ def python_answer(case: dict[str, Any], content: dict[str, Any], box: list[float
     bundle = Bundle(Path("bundle"), content, "model.tflite", "", b"", point, 0.2)
     fov = FieldOfView.from_box(*box)
     crop = np.zeros((SIDE, SIDE, 3), np.uint8)
-    photograph = Photograph("ab" * 32, size, fov=fov, crop=crop, quality=case["quality"], **case["found"])
+    photograph = Photograph("ab" * 32, size, fov=fov, crop=crop, **case["found"])
     return interpret(bundle, photograph, case["outputs"])
 
 
@@ -165,7 +168,6 @@ def test_answers_have_the_fields_and_words_of_python(node: str) -> None:
             {
                 "manifest": manifest(case),
                 "facts": facts,
-                "quality": case["quality"].as_dict(),
                 "outputs": outputs,
                 "found": case["found"],
             }

@@ -1,4 +1,4 @@
-"""The page's own arithmetic on a photograph (field of view, crop, quality) against Python's, in Node.js."""
+"""The page's own arithmetic on a photograph (field of view, crop) against Python's, in Node.js."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from dr_edge.fundus.fov import find_fov
 from dr_edge.fundus.gradability import NotFundusError
 from dr_edge.fundus.graham import preprocess
 from dr_edge.fundus.locate import Located, Refusal, locate
-from dr_edge.fundus.quality import quality
 from tfrecord_tools.synthetic.draw import draw_fundus
 
 SIZES = (96, 224, 256)
@@ -26,9 +25,9 @@ return input.map(({file, width, height, size}) => {
   const data = new Uint8Array(fs.readFileSync(file));
   const source = {width, height, rows: (top, bottom) => data.subarray(top * width * 3, bottom * width * 3)};
   try {
-    const {box, crop, quality, covered} = cropPhotograph(() => source, 1, size);
+    const {box, crop, covered} = cropPhotograph(() => source, 1, size);
     fs.writeFileSync(`${file}.crop`, crop.data);
-    return {box, quality, covered};
+    return {box, covered};
   } catch (error) {
     if (error.name !== 'NotFundusError') throw error;
     return {reason: error.reason};
@@ -109,7 +108,7 @@ def expected(picture: np.ndarray, size: int) -> tuple[Located, FieldOfView | str
     return located, located.fov.reason if isinstance(located.fov, Refusal) else located.fov
 
 
-def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None:
+def test_crops_are_those_of_python(node: str, tmp_path: Path) -> None:
     pictures, cases = synthetic(), []
     for index, (name, picture) in enumerate(pictures.items()):
         file = tmp_path / f"{index}.rgb"
@@ -135,8 +134,6 @@ def test_crop_and_quality_are_those_of_python(node: str, tmp_path: Path) -> None
         crop = np.frombuffer(Path(f"{case['file']}.crop").read_bytes(), np.uint8).reshape(wanted.shape)
         if result["box"] == [round(edge) for edge in fov.box]:
             assert np.abs(crop.astype(int) - wanted).max() <= 2, case["name"]
-        for key, value in quality(wanted).as_dict().items():
-            assert result["quality"][key] == pytest.approx(value, abs=0.02), (case["name"], key)
     assert reasons == {
         "too dark", "no field of view", "blank", "more than one eye", "colours", "greyscale", "already normalised",
         "a part of the retina", "too small",

@@ -12,7 +12,6 @@ from dr_edge.drawing.field import field_of_view
 from dr_edge.drawing.html import unbroken
 from dr_edge.fundus.crop import crop_square
 from dr_edge.fundus.fov import find_fov
-from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
 from dr_edge.prediction import bundle
 from tfrecord_tools.synthetic.draw import draw_fundus
 
@@ -53,12 +52,11 @@ def test_constants_and_words_are_those_of_python(node: str) -> None:
 const answer = await import(`${root}/answer.js`);
 const {MASK_COLOURS, OPACITY, heatColour} = await import(`${root}/overlay.js`);
 const {MAX_PIXELS} = await import(`${root}/image_header.js`);
-return {quality: answer.MIN_QUALITY, points: answer.OPERATING_POINTS, words: input.map(answer.percent),
+return {points: answer.OPERATING_POINTS, words: input.map(answer.percent),
   masks: MASK_COLOURS, opacity: OPACITY, heat: input.map(heatColour), pixels: MAX_PIXELS};
 """
     values = [0.0, 0.004, 0.01, 0.123, 0.25, 0.5, 0.777, 0.99, 0.9901, 1.0]
     found = run_node(node, script, values)
-    assert found["quality"] == DEFAULT_MIN_QUALITY
     assert tuple(found["points"]) == bundle.DEFAULT_OPERATING_POINTS
     assert found["words"] == [overlay.percent(value) for value in values]
     assert found["masks"] == [list(colour) for colour in overlay.MASK_COLOURS]

@@ -61,7 +61,6 @@ const LIGHT = [
     'margins',
     'outline',
     'picture',
-    'quality',
     'random',
     'resize',
     'several',

@@ -12,6 +12,8 @@ import pytest
 
 from dr_edge import metadata, runs
 from dr_edge.calibration import store
+from dr_edge.fundus.quality import DEFAULT_MIN_QUALITY
+from dr_edge.fundus.quality_layer import NAMES
 from export.bundle import test_vectors
 from export.bundle.model_card import model_card
 from export.tflite.static_int8 import float_nodes
@@ -33,7 +35,9 @@ def test_the_bundle_says_what_it_holds(exported):
     assert content["inputs"] == [
         {"name": "image", "shape": [1, 96, 96, 3], "dtype": "uint8", "unit": content["inputs"][0]["unit"]}
     ]
-    assert [output["name"] for output in content["outputs"]] == ["probabilities", "heatmap", "ood_distance"]
+    assert [output["name"] for output in content["outputs"]] == ["probabilities", "heatmap", "ood_distance", "quality"]
+    assert content["quality"] == {"minimum": DEFAULT_MIN_QUALITY, "names": list(NAMES)}
+    assert content["outputs"][-1]["shape"] == [1, len(NAMES)]
     assert (out / "labels.txt").read_text().splitlines() == ["non-referable", "referable"]
     assert content["ood"]["threshold"] > 0 and content["calibration"]["temperature"] > 0
     assert content["artifacts"]["static_int8.tflite"]["minimum_runtime"].startswith("TensorFlow Lite ")
@@ -70,6 +74,7 @@ def test_parity_compares_each_artifact_with_keras(exported):
         assert row["drop"]["auc"] == pytest.approx(stored["graph"]["auc"] - row["auc"])
         low, high = row["drop_interval"]["auc"]
         assert low <= row["drop"]["auc"] + 1e-9 and row["drop"]["auc"] - 1e-9 <= high
+        assert row["max_quality_difference"] <= 1e-4, name  # also in 8 bits: it stays in floating point
         assert set(row["drop"]) == {"accuracy", "auc", "qwk", "sensitivity", "specificity"}
     for name in ("model.float32.tflite", "model.float32.onnx"):
         assert stored["artifacts"][name]["max_probability_difference"] <= 1e-4

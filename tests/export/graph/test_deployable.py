@@ -8,10 +8,15 @@ import pytest
 from keras import layers
 
 from dr_edge.calibration import statistics
+from dr_edge.fundus.crop import crop_square
+from dr_edge.fundus.fov import find_fov
+from dr_edge.fundus.quality import quality
 from dr_edge.models.mobilenet_v3_cbam import mobilenet_v3_cbam
 from dr_edge.models.resnet_v2_slim import resnet_v2_slim
+from export.formats import FORMATS
 from export.graph.deployable import deployable_graph
 from export.graph.heads import linear_head, positive
+from tfrecord_tools.synthetic.draw import draw_fundus
 
 CROP = {"method": "crop"}
 SIDE = 64
@@ -104,7 +109,7 @@ def test_a_segmentation_graph_gives_masks_only():
     network = keras.Model(image, layers.Conv2D(2, 1, name="logits")(layers.Rescaling(1 / 255)(image)))
     graph = deployable_graph(network, kind="segmentation", preprocess=CROP)
     masks = np.asarray(graph.model(photograph())["masks"])
-    assert graph.outputs == ("masks",) and masks.shape == (1, SIDE, SIDE, 2)
+    assert graph.outputs == ("masks", "quality") and masks.shape == (1, SIDE, SIDE, 2)
     assert set(graph.left_out) == {"heatmap", "ood_distance"}
 
 
@@ -146,3 +151,36 @@ def test_a_network_without_logits_or_square_input_is_refused():
 def test_positive_is_a_comparison():
     values = np.array([0.0, 1e-9, 1e-3, 1.0, 1e6], np.float32)
     np.testing.assert_array_equal(np.asarray(positive(values)), [0, 1, 1, 1, 1])
+
+
+def test_the_quality_is_measured_on_the_photograph_as_it_comes():
+    """Not on the normalised one, and by no part of the network."""
+    network = resnet_v2_slim(image_size=SIDE, outputs=2)
+    image = draw_fundus(5, size=300).image
+    crop = crop_square(image, find_fov(image), SIDE)[None]
+    found = {}
+    for method in ("crop", "grey"):
+        graph = deployable_graph(network, kind="classification", preprocess={"method": method})
+        assert graph.outputs[-1] == "quality" and "quality" not in graph.left_out
+        found[method] = np.asarray(graph.model(crop)["quality"])
+    np.testing.assert_array_equal(found["crop"], found["grey"])
+    assert found["crop"].shape == (1, 6)
+    assert found["crop"][0, 0] == pytest.approx(quality(crop[0]).score, abs=0.02)
+    masks = deployable_graph(network, kind="segmentation", preprocess=CROP)
+    np.testing.assert_array_equal(np.asarray(masks.model(crop)["quality"]), found["crop"])
+
+
+def test_graphs_for_integers_leave_the_quality_to_be_put_in_later():
+    network = resnet_v2_slim(image_size=SIDE, outputs=2)
+    for fmt in FORMATS.values():
+        graph = deployable_graph(network, kind="classification", preprocess=CROP, target=fmt.target)
+        assert ("quality" in graph.outputs) == fmt.target.quality == (fmt.suffix == "onnx" or "float" in fmt.name)
+        assert "quality" not in graph.left_out
+
+
+def test_a_crop_that_is_too_small_has_no_quality_and_the_graph_says_why():
+    image = keras.Input((16, 16, 3))
+    network = keras.Model(image, layers.Dense(2, name="logits")(layers.Flatten()(image)))
+    graph = deployable_graph(network, kind="classification", preprocess=CROP)
+    assert "quality" not in graph.outputs
+    assert graph.left_out["quality"] == "a crop of 16 px is too small, 32 are needed"

@@ -177,3 +177,16 @@ def test_one_pair_of_several_diseases_by_hand():
     content = {"images": 10, "keras": {"mean_auc": 0.5, "per_class": rows}}
     assert verdict.one_pair(content) == pytest.approx(1 / (2 * 4) / 2)
     assert verdict.one_pair({"images": 10, "keras": {}}) is None
+
+
+def test_an_artifact_that_measures_another_quality_fails():
+    content = report(static_int8=({"auc": 0.0}, 0.0))
+    content["artifacts"][INT8.file]["max_quality_difference"] = 0.3
+    (sentence,) = said(content)
+    assert sentence == "static_int8: the photograph's quality differs by 3.0e-01 from Keras, permitted are 1e-02"
+    assert said(content, Settings(max_quality_difference={"static_int8": 0.31})) == []
+    found = verdict.failures(content, [INT8], Settings())
+    assert found[0].setting == "max_quality_difference"
+    assert any(
+        "export.settings.max_quality_difference" in line for line in verdict.advice(found, content, [INT8], Settings())
+    )

@@ -11,11 +11,14 @@ from dr_edge import runs
 from dr_edge.calibration import fit as fit_lib
 from export import photographs
 from export.graph import frozen
-from export.graph.deployable import PHONE_DYNAMIC, PHONE_INT8, PHONE_INT16, deployable_graph
+from export.graph.deployable import PHONE_DYNAMIC, PHONE_INT8, PHONE_INT16, deployable_graph, quality_graph
 from export.parity import measure
 from export.parity.delegation import delegation
 from export.tflite import convert as tflite_convert
 from export.tflite import static_int8 as tflite_static_int8
+from export.tflite.graft import grafted
+
+INTEGERS = ("dynamic_int8", "static_int8", "int16x8")  # which get the photograph's quality afterwards
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,9 @@ def converted(run_dir, records, tmp_path_factory):
     contents["static_int8"] = tflite_static_int8.quantise(calibrated, graph.head)
     frozen.save(*frozen.of_model(build(target=PHONE_INT16).model), scratch / "int16")
     contents["int16x8"] = tflite_convert.convert_int16x8(scratch / "int16", lambda: iter(given))
+    frozen.save(*frozen.of_model(quality_graph(96)), scratch / "quality")
+    quality = tflite_convert.convert_float(scratch / "quality", "float32")
+    contents |= {variant: grafted(contents[variant], quality) for variant in INTEGERS}
     call = measure.graph_function(graph.model)
     expected = [call(photograph) for photograph in given]
     expected = {key: np.concatenate([output[key] for output in expected]) for key in expected[0]}
@@ -76,6 +82,18 @@ def test_float32_gives_the_same_heat_map_and_distance(converted):
     outputs = run_all(contents["float32"], photographs)
     np.testing.assert_allclose(outputs["heatmap"], expected["heatmap"], atol=2e-3)
     np.testing.assert_allclose(outputs["ood_distance"], expected["ood_distance"], rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("variant", "tolerance"), [("float32", 1e-5), ("float16", 5e-3), *((variant, 1e-5) for variant in INTEGERS)]
+)
+def test_no_number_format_changes_the_quality(converted, variant, tolerance):
+    _, contents, photographs, _, expected = converted
+    assert expected["quality"].std() > 0
+    np.testing.assert_allclose(run_all(contents[variant], photographs)["quality"], expected["quality"], atol=tolerance)
+    even = np.full_like(photographs[0], 90)  # no detail at all
+    black, grey = run_all(contents[variant], [np.zeros_like(even), even])["quality"]
+    assert not black.any() and not grey[:3].any() and grey[3] > 0.5
 
 
 @pytest.mark.parametrize("variant", ["float32", "static_int8"])
@@ -120,6 +138,7 @@ def test_dense_layers_of_16_bits_have_one_scale(converted):
         operation
         for operation in graph.operators
         if codes[operation.opcodeIndex] == schema.BuiltinOperator.FULLY_CONNECTED
+        and graph.tensors[operation.inputs[0]].type != schema.TensorType.FLOAT32  # as the photograph's quality is
     ]
     assert len(dense) > 5 and {len(graph.tensors[operation.inputs[1]].quantization.scale) for operation in dense} == {1}
 

@@ -2,8 +2,7 @@
 
 import {heightInPhotograph, pointInPhotograph} from './glaucoma.js';
 
-// As dr_edge/prediction/bundle.py and answer.py; a server that was started with others says so in /v1/bundle.
-export const MIN_QUALITY = 0.2;
+// As dr_edge/prediction/bundle.py and answer.py; a server that was started with another says so in /v1/bundle.
 export const OPERATING_POINTS = ['sensitivity_90', 'sensitivity_87', 'youden'];
 const PRESENT = 0.5;
 const [DISC, CUP] = ['optic disc', 'optic cup'];
@@ -36,14 +35,14 @@ export function unreadable(error, file) {
  * Returns what the outputs mean for a photograph that has a crop.
  * @param {object} manifest the bundle's metadata.json
  * @param {{file: string, photograph: {width: number, height: number}, crop: {box: number[], size: number}}} facts
- * @param {object} quality from quality.js
  * @param {Object<string, Float32Array>} outputs by name
  * @param {{kind?: string, covered?: boolean}} found what the photograph is, from crop.js
  * @returns {object} the answer, with the fields of dr_edge.predict
  */
-export function interpret(manifest, facts, quality, outputs, found = {}) {
+export function interpret(manifest, facts, outputs, found = {}) {
   const names = manifest.task.class_names;
-  const minimum = manifest.serve?.min_quality ?? MIN_QUALITY;
+  const minimum = manifest.serve?.min_quality ?? manifest.quality.minimum;
+  const quality = measured(manifest, outputs);
   const graded = {...quality, minimum, gradable: quality.score >= minimum};
   const distance = outputs.ood_distance ? outputs.ood_distance[0] : null;
   const threshold = manifest.ood?.threshold ?? null;
@@ -73,6 +72,11 @@ export function interpret(manifest, facts, quality, outputs, found = {}) {
   const said = meaning(answer, manifest, outputs);
   const cautions = cautionsOf(manifest, found);
   return {...said, message: [cautionWords(manifest) + said.message, ...cautions].join(' '), cautions};
+}
+
+/** Returns what the model measured of the photograph: score, focus, contrast, illumination, fov_fraction, colour. */
+function measured({quality: {names}}, {quality: values}) {
+  return Object.fromEntries(names.map((name, i) => [name, Math.min(1, Math.max(0, values[i]))]));
 }
 
 function cautionsOf({pictures}, {kind = 'colour', covered = false}) {

@@ -24,6 +24,14 @@ export function manifestOf(manifest, {ood, operating_points}) {
   return {...manifest, ...(ood && {ood}), ...(operating_points && {operating_points})};
 }
 
+/** Throws where the model does not measure the quality of a photograph, without which nothing may be answered here. */
+function checkMeasures({outputs, outputs_left_out: leftOut}) {
+  if (outputs.some(({name}) => name === 'quality')) return;
+  const why = leftOut?.quality ?? 'an earlier release exported it; export it again';
+  const words = `the server's bundle does not measure the quality of a photograph: ${why}`;
+  throw Object.assign(new Error(words), {reason: 'no quality'});
+}
+
 /** Runs the model in a worker of this browser. */
 export class BrowserEngine {
   /** @param {object} manifest the bundle's metadata.json */
@@ -37,6 +45,7 @@ export class BrowserEngine {
 
   /** Starts the worker and loads the model; rejects where this browser cannot. */
   async start() {
+    checkMeasures(this.manifest);
     this.worker = new Worker('/static/js/worker.js');
     this.worker.onmessage = ({data: {id, result, error}}) => {
       const {resolve, reject} = this.waiting.get(id);

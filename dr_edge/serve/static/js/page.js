@@ -13,6 +13,18 @@ const $ = (id) => document.getElementById(id);
 // wanted: the first of the photographs that came last, to be shown as soon as it has an answer
 const state = {manifest: null, engine: null, place: null, entries: [], shown: null, wanted: null, busy: false};
 
+// Why no browser can run the model, as able as it may be: in short, and as a title.
+const OF_THE_SERVER = {
+  'not installed': [
+    'The server lacks files for the browser',
+    'This server lacks the files that run the model in a browser',
+  ],
+  'no quality': [
+    'The model must be exported again for browsers',
+    'The model of this server must be exported again to run in a browser',
+  ],
+};
+
 async function start() {
   try {
     const response = await fetch('/v1/bundle');
@@ -43,9 +55,9 @@ async function start() {
 
 /** Says plainly that photographs would leave the device, and sends none before the user agrees. */
 function askForServer(error) {
-  const missing = error.reason === 'not installed'; // the browser may be as able as any
-  say('failed', missing ? 'The server lacks files for the browser' : 'This browser cannot run the model');
-  if (missing) $('consent-title').textContent = 'This server lacks the files that run the model in a browser';
+  const [short, title] = OF_THE_SERVER[error.reason] ?? ['This browser cannot run the model', null];
+  say('failed', short);
+  if (title) $('consent-title').textContent = title;
   $('consent-reason').textContent = `Reason: ${error.message}.`;
   $('consent-host').textContent = location.host;
   $('privacy-words').textContent = 'Nothing has been sent.';

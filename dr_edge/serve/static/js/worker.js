@@ -119,7 +119,7 @@ async function answer(file) {
     const outputs = await run(found.crop.data);
     const milliseconds = {crop: cropped - began, model: performance.now() - cropped};
     const crop = {box: found.box, size: side};
-    const said = interpret(manifest, {...facts, crop, milliseconds}, found.quality, outputs, found);
+    const said = interpret(manifest, {...facts, crop, milliseconds}, outputs, found);
     return {answer: said, preview, crop: withAlpha(found.crop.data), ...pictures(manifest, outputs)};
   } finally {
     photograph.bitmap.close();

@@ -5,7 +5,6 @@ import {checkKind} from './appearance.js';
 import {findFov, halvings} from './fov.js';
 import {NotFundusError} from './gradability.js';
 import {withoutMargin} from './margins.js';
-import {quality} from './quality.js';
 import {areaResize, halve, interpolate} from './resize.js';
 import {STRIP, cropSquare} from './square.js';
 
@@ -25,7 +24,7 @@ const LEAST_SPAN = 1 / 3; // of the crop's side must the disc span in the photog
  * @param {number} denominator 1, 2, 4 or 8: how far it may be reduced
  * @param {number} size side of the crop in pixels
  * @param {string[]} pictures the kinds that are taken, see appearance.js
- * @returns {{box: number[], rim: boolean, kind: string, covered: boolean, crop: {data: Uint8Array, width: number, height: number}, quality: object}}
+ * @returns {{box: number[], rim: boolean, kind: string, covered: boolean, crop: {data: Uint8Array, width: number, height: number}}}
  *   box: top, left, bottom, right in pixels of the upright photograph, as slice bounds; may exceed it
  * @throws {import('./gradability.js').NotFundusError}
  */
@@ -43,7 +42,7 @@ export function cropPhotograph(reduced, denominator, size, pictures = ['colour']
   checkKind(found.kind, pictures);
   const crop = cropSquare(withoutMargin(source, found.margin), found.box, size);
   const {rim, kind, covered} = found;
-  return {box: found.box.map((edge) => edge * denominator), rim, kind, covered, crop, quality: quality(crop)};
+  return {box: found.box.map((edge) => edge * denominator), rim, kind, covered, crop};
 }
 
 function checkSpan(span, size) {

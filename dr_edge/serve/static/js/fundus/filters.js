@@ -158,35 +158,3 @@ export function erode(picture, size, outside = 255) {
 export function dilate(picture, size) {
   return extreme(picture, size, false, 0);
 }
-
-/**
- * Erodes a mask with OpenCV's ellipse (MORPH_ELLIPSE) of `size` pixels; outside the picture counts as 0.
- * @param {Uint8Array} mask side * side, 0 or 1
- * @param {number} side pixels
- * @param {number} size odd
- * @returns {Uint8Array}
- */
-export function erodeEllipse(mask, side, size) {
-  const reach = (size - 1) / 2;
-  const halves = Array.from({length: size}, (_, k) =>
-    roundHalfEven(reach * Math.sqrt((reach * reach - (k - reach) ** 2) / (reach * reach))),
-  );
-  const out = new Uint8Array(mask.length);
-  // How many ones in a row stand up to each pixel: a stretch is whole when the counts at its ends say so.
-  const sums = new Int32Array(side * (side + 1));
-  for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++)
-      sums[y * (side + 1) + x + 1] = sums[y * (side + 1) + x] + (mask[y * side + x] ? 1 : 0);
-  }
-  for (let y = reach; y < side - reach; y++) {
-    for (let x = reach; x < side - reach; x++) {
-      let whole = mask[y * side + x] !== 0;
-      for (let k = 0; k < size && whole; k++) {
-        const row = (y + k - reach) * (side + 1);
-        whole = sums[row + x + halves[k] + 1] - sums[row + x - halves[k]] === 2 * halves[k] + 1;
-      }
-      out[y * side + x] = whole ? 1 : 0;
-    }
-  }
-  return out;
-}

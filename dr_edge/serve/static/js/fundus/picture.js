@@ -29,16 +29,6 @@ export function grey(rgb) {
   return {data: out, width, height};
 }
 
-/** Returns a weighted sum of the channels in floating point, [h, w]. */
-export function weighted(rgb, red, green, blue) {
-  const {data, width, height} = rgb;
-  const out = new Float32Array(width * height);
-  for (let i = 0, j = 0; i < out.length; i++, j += 3) {
-    out[i] = data[j] * red + data[j + 1] * green + data[j + 2] * blue;
-  }
-  return {data: out, width, height};
-}
-
 /**
  * Counts grey levels, of every `step`-th pixel of every `step`-th row.
  * @param {{data: Uint8Array, width: number, height: number}} picture one channel

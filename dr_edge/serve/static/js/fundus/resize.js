@@ -1,4 +1,4 @@
-// Resizing as OpenCV does it: exact area averages on the way down, linear or cubic interpolation on the way up.
+// Resizing as OpenCV does it: exact area averages on the way down, linear interpolation on the way up.
 
 import {roundHalfEven} from './picture.js';
 
@@ -118,37 +118,28 @@ export function areaResize(picture, size, channels = 3) {
 }
 
 /** For each pixel of an axis resized from `length` to `size`: taps [index...] and their weights. */
-function taps(length, size, cubic) {
+function taps(length, size) {
   const scale = length / size;
   return Array.from({length: size}, (_, k) => {
     const at = (k + 0.5) * scale - 0.5;
     const first = Math.floor(at);
     const part = at - first;
-    const weights = cubic ? cubicWeights(part) : [1 - part, part];
-    const start = cubic ? first - 1 : first;
-    return {index: weights.map((_, i) => Math.min(length - 1, Math.max(0, start + i))), weights};
+    const weights = [1 - part, part];
+    return {index: weights.map((_, i) => Math.min(length - 1, Math.max(0, first + i))), weights};
   });
-}
-
-function cubicWeights(part) {
-  const a = -0.75; // OpenCV's
-  const outer = (t) => ((a * t - 5 * a) * t + 8 * a) * t - 4 * a;
-  const inner = (t) => ((a + 2) * t - (a + 3)) * t * t + 1;
-  const weights = [outer(part + 1), inner(part), inner(1 - part)];
-  return [...weights, 1 - weights[0] - weights[1] - weights[2]];
 }
 
 /**
  * Resizes by interpolation; beyond the edge the edge is repeated.
  * @param {{data: Uint8Array | Float32Array, width: number, height: number}} picture
  * @param {number} size side of the square result
- * @param {{channels?: number, cubic?: boolean}} options
+ * @param {{channels?: number}} options
  */
-export function interpolate(picture, size, {channels = 1, cubic = false} = {}) {
+export function interpolate(picture, size, {channels = 1} = {}) {
   const {data, width, height} = picture;
   const bytes = data instanceof Uint8Array;
-  const columns = taps(width, size, cubic);
-  const rows = taps(height, size, cubic);
+  const columns = taps(width, size);
+  const rows = taps(height, size);
   const stride = size * channels;
   const lines = new Float64Array(height * stride);
   for (let y = 0; y < height; y++) {
