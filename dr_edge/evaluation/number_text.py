@@ -23,7 +23,16 @@ def interval(bounds: list[float] | None, digits: int = 2) -> str:
     return "" if bounds is None else f"{number(bounds[0], digits)} to {number(bounds[1], digits)}"
 
 
-FILTERS: dict[str, Callable[..., str]] = {"number": number, "interval": interval}  # of reports
+def plain_reason(reason: str) -> str:
+    """Returns the reason of a refusal in words that a reader of a report knows."""
+    return {"distance": "unlike training", "quality": "too poor"}.get(reason, reason)
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "number": number,
+    "interval": interval,
+    "plain_reason": plain_reason,
+}  # of reports
 
 
 def with_interval(name: str, value: float | None, bounds: list[float] | None) -> str:

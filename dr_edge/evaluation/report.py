@@ -16,7 +16,6 @@ from dr_edge.drawing import html, svg_charts, svg_shares
 from dr_edge.evaluation import number_text, roc, subgroups
 from dr_edge.evaluation.gallery import Card
 from dr_edge.evaluation.predictions import MISSING, Predictions
-from dr_edge.evaluation.stability import figures
 from dr_edge.explanation import heatmaps
 from dr_edge.metrics import bootstrap
 from dr_edge.runs import TrainedRun
@@ -79,7 +78,7 @@ def environment(*directories: Path) -> jinja2.Environment:
     return html.environment(
         *directories,
         Path(__file__).parent,
-        filters=number_text.FILTERS | {"plain_reason": figures.plain},
+        filters=number_text.FILTERS,
         values={"draws": draws, "level": bootstrap.LEVEL, "smallest_group": subgroups.SMALLEST},
     )
 

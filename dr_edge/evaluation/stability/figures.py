@@ -74,11 +74,6 @@ def counted(reasons: Sequence[str]) -> dict[str, int]:
     return dict(Counter(reasons).most_common())
 
 
-def plain(reason: str) -> str:
-    """Returns the reason of a refusal in words that a reader of a report knows."""
-    return {"distance": "unlike training", "quality": "too poor"}.get(reason, reason)
-
-
 def in_words(row: Mapping[str, Any]) -> str:
     """Returns "CLAHE: 7 of 38 answers flip (7 to negative), |Δp| 0.051 (median), 0.310 (95 %); 2 of 40 refused"."""
     said = f"{row['title']}: {row['flips']} of {row['answered']} answers flip"

@@ -14,6 +14,7 @@ from dr_edge import metadata
 from dr_edge.calibration.store import Basis
 from dr_edge.data.known_patients import are_known
 from dr_edge.data.tasks import Task
+from dr_edge.evaluation import number_text
 from dr_edge.evaluation.request import NO_STABILITY_OF_MASKS, Settings
 from dr_edge.evaluation.stability import figures, pictures, sample
 from dr_edge.evaluation.stability.answering import OfRun
@@ -132,7 +133,9 @@ def _notes(content: Mapping[str, Any], drawn: Sample, measured: Measured) -> lis
             "content there than when the records were built; others were drawn in their place."
         )
     if measured.refused:
-        counted = ", ".join(f"{figures.plain(reason)}: {count}" for reason, count in content["refused_before"].items())
+        counted = ", ".join(
+            f"{number_text.plain_reason(reason)}: {count}" for reason, count in content["refused_before"].items()
+        )
         count = len(measured.refused)
         photographs = "photograph is refused as it is" if count == 1 else "photographs are refused as they are"
         notes.append(f"{count} {photographs} and left out ({counted}).")
