@@ -60,12 +60,13 @@ def test_a_mask_bundle_is_compared_by_dice_and_vcdr(mask_bundle):
     count = metadata.read_manifest(loaded.records, "dataset")["splits"]["val"]["examples"]
     validation = list(photographs.StoredPhotographs(loaded.records, "val", loaded.task, count))
     shapes = {output["name"]: output["shape"] for output in content["outputs"]}
-    assert shapes == {"masks": [1, SIZE, SIZE, 2], "ood_distance": [1, 1]}
+    assert shapes == {"masks": [1, SIZE, SIZE, 2], "ood_distance": [1, 1], "quality": [1, 6]}
     assert report["not_made"] == {} and set(report["outputs_left_out"]) == {"heatmap"}
     assert content["ood"]["threshold"] > 0 and "reason" not in content["ood"]
     for name, row in report["artifacts"].items():
         assert {"dice optic disc", "dice optic cup", "vcdr_accuracy"} <= set(row["drop"]), name
         assert row["max_probability_difference"] < 1e-4 if "float32" in name else row["agreement"] > 0.9, name
+        assert row["max_quality_difference"] < 1e-4, name
         # 8 bits shift the features of a UNet's maps, and all distances alike: each artifact has a threshold of its own.
         assert "float32" not in name or row["ood_relative_difference"] < 1e-3, name
         assert row["ood"]["photographs"] == len(validation), name

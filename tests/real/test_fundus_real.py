@@ -4,6 +4,7 @@ Independent references: published masks (Drishti-GS1), the same photograph mirro
 another way, and the list of what each odd file is. Skipped where the photographs are not.
 """
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -198,7 +199,11 @@ def test_a_graph_measures_the_quality_that_records_are_built_with(real_data):
 
     chosen = [path for name in SETS for path in random.Random(6).sample(files(real_data, name), 12)]
     for size in (224, 512):
-        crops = [crop_of(path, size) for path in chosen]
+        crops = []
+        for path in chosen:
+            with contextlib.suppress(NotFundusError):  # a few of EyePACS
+                crops.append(crop_of(path, size))
+        assert len(crops) > 0.9 * len(chosen)
         image = keras.Input((size, size, 3))
         model = keras.Model(image, PhotographQuality()(image))
         own = np.asarray(model.predict(np.stack(crops).astype(np.float32), batch_size=8, verbose=0))
