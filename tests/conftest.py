@@ -33,7 +33,7 @@ pytest_plugins = ["made_once", "stand_in", "coloured", "synthetic"]
 
 # Files that take longest begin first: one that began last would be waited for by idle processors.
 LONGEST = (
-    "test_names.py", "training/test_loop.py", "export/tflite/test_convert.py", "training/test_devices.py",
+    "training/test_loop.py", "export/tflite/test_convert.py", "training/test_devices.py",
     "export/bundle/test_front_matter.py", "tuning/test_tune.py", "tfrecord_tools/test_kill.py",
     "test_model_contract.py", "serve/test_reports_fit.py", "bundle_files/test_schema.py",
     "android_bench/test_real_adb.py",

@@ -78,6 +78,7 @@ def photographs(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_every_command(photographs: Path):
     place = photographs.parent
     records, run = place / "records", place / "run"
