@@ -81,7 +81,13 @@ FAMILIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# Where nearly every pair is one, the plain rule takes its time.
+CROWDED = ("constant", "copies", "noise", "halves")
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=pytest.mark.slow if name in CROWDED else ()) for name in FAMILIES]
+)
 def test_the_pairs_of_a_family_are_those_of_the_rule(family: str):
     coarse = FAMILIES[family](ROWS + 70, np.random.default_rng(list(FAMILIES).index(family)))
     assert_the_same_pairs(coarse)

@@ -16,6 +16,7 @@ from export.parity import measure
 from export.settings import Settings
 
 
+@pytest.mark.slow
 def test_a_wrong_graph_and_a_passed_limit_stop_the_export_and_leave_nothing(run_dir, tmp_path, monkeypatch):
     from export.graph import deployable
 
