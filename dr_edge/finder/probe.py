@@ -1,9 +1,9 @@
 """What kind of picture it is, measured on a small square around the disc: colour, greyscale, normalised, or with
 channels in another order.
 
-The weights are linear discriminants, fitted to 3,167 real photographs against the same ones with their channels in
-another order, and normalised in the ways that are published; each limit lies above the highest value of any of those
-photographs. (EyePACS, IDRiD, APTOS, Drishti-GS1, eye4class; nothing of a picture is in a weight.)
+The weights are those of `dr_edge/fundus/appearance.py`: linear discriminants, fitted to real photographs against the
+same ones with their channels in another order, and normalised in the ways that are published. The limits are its, too,
+but for one that an over-exposed photograph passes on this smaller square.
 """
 
 from __future__ import annotations
